@@ -1,0 +1,48 @@
+# Everything a user or a contributor types. Each target works from a fresh clone, and again.
+PYTHON ?= python3
+PIP = .venv/bin/pip --disable-pip-version-check
+APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
+
+.PHONY: setup run test check bench clean lock
+
+setup: .venv/installed
+	@.venv/bin/python -m mt_pipeline.setup
+
+run: setup
+	@exec .venv/bin/mt-pipeline run
+
+test: setup chromium
+	.venv/bin/pytest
+
+check: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pip check
+	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock
+
+bench: setup
+	.venv/bin/python -m mt_pipeline_tests.bench
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
+
+# Renews the versions within the limits of pyproject.toml; the lock holds versions and hashes, no address.
+lock: .venv/installed
+	.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("make setup: Python 3.11 to 3.14 is needed, this is %d.%d; name another by PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 15) else 0)'
+	@echo "make setup: virtual environment in .venv"
+	@$(PYTHON) -m venv .venv || { echo "make setup: installing python3-venv"; $(APT) update && $(APT) install -y python3-venv && $(PYTHON) -m venv .venv; }
+	@echo "make setup: Python packages, about a minute"
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Tests look at pages in a real browser.
+.PHONY: chromium
+chromium:
+	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }

@@ -1,0 +1,217 @@
+"""What became of every capture: one record per key, in a SQLite file that outlives runs, and one lock per key.
+
+The sensor, the terminal and recovery ask here; nobody asks Dagster's event log. It knows nothing of packets or runs: others tell it.
+Each operation is one transaction; several processes may share the file, and a kill at any moment leaves it as the last one made it.
+What a record holds is `records.py`; how files become records is `settling.py`.
+
+    waiting -> waiting, requested -> running -> done | failed        waiting -> refused        any -> purged
+
+A file that changes is waiting again, with what is known of its last load.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from mt_pipeline.captures.identity import Capture, CaptureError
+from mt_pipeline.captures.inbox import Walk
+from mt_pipeline.captures.records import TABLE, LedgerError, Record, RecordFile, State, Status, record_of
+from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
+
+MOST_ATTEMPTS = 2
+"""Requests without a verdict after which a capture has failed: it may be what kills its runs."""
+
+
+class UnknownCaptureError(CaptureError):
+    """The ledger has no record of the key."""
+
+
+class CaptureBusyError(CaptureError):
+    """Someone else holds the lock of the capture."""
+
+
+class Ledger:
+    """The records of all captures.
+
+    Args:
+        path: the SQLite file, made if it is missing, upgraded if it is older. Locks lie beside it.
+
+    Raises:
+        LedgerError: here and in every operation, if the file is damaged or not writable, or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = RecordFile(path)
+        self._locks = path.with_suffix(".locks")
+
+    def look(self, walk: Walk, *, settle: float, now: float | None = None) -> list[Capture]:
+        """Take in a walk of the inbox and return what can be requested now, by key: new or changed files that have settled.
+
+        A file has settled when two looks, `settle` seconds apart, saw the same size and time. What is running, requested, or dealt with
+        in its present form is not returned. A record whose file is gone stays if rows of it are stored, or if it failed or was purged.
+
+        Args:
+            walk: all that lies in the inbox.
+            settle: seconds of quiet; 0 takes a file at first sight.
+            now: seconds since 1970; the clock's by default.
+        """
+        with self._file.write() as db:
+            return look(db, walk, settle=settle, now=time.time() if now is None else now)
+
+    def requested(self, keys: Iterable[str]) -> list[str]:
+        """Note that runs are asked for, and return the keys this caller may ask for: those that nobody else took since the look."""
+        asked = sa.update(TABLE).where(OF_KEY, TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_(None)).values(requested_at=time.time())
+        with self._file.write() as db:
+            return [key for key in keys if db.execute(asked, {"of": key}).rowcount]
+
+    def take(self, capture: Capture) -> None:
+        """Note that the caller itself will have a run work on the capture, so that no look returns it; nothing happens while one does."""
+        with self._file.write() as db:
+            if not db.execute(sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}).first():
+                _put(db, seen(capture, time.time()) | {"state": State.WAITING, "error": None, "requested_at": time.time()})
+
+    def refuse(self, capture: Capture, reason: str) -> None:
+        """Note that the file is no capture, unless a run is asked for or at work on it."""
+        with self._file.write() as db:
+            if not db.execute(sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}).first():
+                _put(db, seen(capture, time.time()) | {"state": State.REFUSED, "error": reason})
+
+    def claim(self, capture: Capture, *, run: str, filter: str = "") -> None:
+        """Note that a run works on the capture as it is now; one never seen before gets a record. The caller holds its lock."""
+        values = seen(capture, time.time()) | {"state": State.RUNNING, "run": run, "filter": filter}
+        del values["attempts"], values["requested_at"]  # they count until there is a verdict
+        with self._file.write() as db:
+            _put(db, values)
+
+    def finish(self, key: str, *, sha256: str, documents: str | None, packets: int, rows: int, skipped: Mapping[str, int], cut: bool = False) -> None:
+        """Note that the rows of the capture can be read.
+
+        Args:
+            key: capture key.
+            sha256: hash of its content.
+            documents: name of its documents.
+            packets: packets read.
+            rows: rows stored.
+            skipped: packets that became no row, by reason.
+            cut: the capture ends inside a packet.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped), "cut": cut}
+        self._end(key, load | {"state": State.DONE, "error": None})
+
+    def fail(self, key: str, error: str) -> None:
+        """Note why the capture failed; it is not requested again until its file changes.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        self._end(key, {"state": State.FAILED, "error": error})
+
+    def purge(self, key: str) -> None:
+        """Note that rows and files of the capture were removed; it stays out until its file changes.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        no_load: dict[str, object] = {"sha256": None, "documents": None, "packets": None, "rows": None, "skipped": {}, "cut": False}
+        self._end(key, no_load | {"state": State.PURGED, "error": None})
+
+    def again(self, key: str) -> State:
+        """Make good a request that ended without a verdict: the next look returns the capture once more, or else it has failed.
+
+        Whether its run is dead is for the caller to know, by its lock or by Dagster. If there is a verdict, nothing happens.
+
+        Returns:
+            What it is now.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        with self._file.write() as db:
+            row = db.execute(sa.select(TABLE).where(OF_KEY), {"of": key}).one_or_none()
+            if row is None:
+                raise UnknownCaptureError(_unknown(key))
+            record = record_of(row)
+            attempts = record.attempts + 1
+            if record.state != State.RUNNING and record.requested_at is None:
+                return record.state
+            if attempts < MOST_ATTEMPTS:
+                state, error = State.WAITING, None
+            else:
+                cause = f"{attempts} runs ended without a result, killed or out of memory"
+                state, error = State.FAILED, f"{key}: {cause}. Read the log of run {record.run}, then launch it again."
+            values: Values = {"state": state, "error": error, "attempts": attempts, "requested_at": None, "changed_at": time.time()}
+            db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key})
+        return state
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of a capture, None if it was never seen."""
+        return next(iter(self._select(OF_KEY, of=key)), None)
+
+    def records(self) -> list[Record]:
+        """Return all records, by key."""
+        return self._select(sa.true())
+
+    def unfinished(self) -> list[Record]:
+        """Return the records that wait for a verdict: a run is asked for, or has claimed them and may be dead."""
+        return self._select(IN_HAND)
+
+    def status(self) -> list[Status]:
+        """Return what people want to know of each capture, by key."""
+        return [Status(**{name: getattr(record, name) for name in Status.__annotations__}) for record in self.records()]
+
+    @contextmanager
+    def lock(self, key: str, *, timeout: float = -1) -> Iterator[None]:
+        """Hold the lock of a capture: one holder among all processes and threads, and the kernel frees it if that one dies.
+
+        Args:
+            key: capture key.
+            timeout: seconds to wait; 0 asks whether anyone works on it, -1 waits as long as it takes.
+
+        Raises:
+            CaptureBusyError: someone else held it all that time.
+        """
+        path = self._locks / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
+        try:
+            self._locks.mkdir(exist_ok=True)
+            lock = FileLock(path, thread_local=False).acquire(timeout=timeout)
+        except Timeout:
+            raise CaptureBusyError(f"{key} is being worked on by another run: wait for it, or stop it.") from None
+        except OSError as error:
+            raise LedgerError(
+                f"The lock {path} cannot be made: {error.strerror or error}; make room on its disk, or make its folder writable for this user."
+            ) from error
+        with lock:
+            try:
+                yield
+            finally:
+                # Only the holder removes it, and whoever opened it meanwhile sees that it is gone and starts anew (filelock checks the
+                # number of links): else there would be a file for every capture that ever was.
+                path.unlink(missing_ok=True)
+
+    def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
+        with self._file.read() as db:
+            return [record_of(row) for row in db.execute(sa.select(TABLE).where(condition).order_by(TABLE.c.key), bound)]
+
+    def _end(self, key: str, values: Mapping[str, object]) -> None:
+        """Write a verdict."""
+        change = sa.update(TABLE).where(OF_KEY).values(attempts=0, requested_at=None, changed_at=time.time(), **values)
+        with self._file.write() as db:
+            if not db.execute(change, {"of": key}).rowcount:
+                raise UnknownCaptureError(_unknown(key))
+
+
+def _put(db: sa.Connection, values: Values) -> None:
+    if not db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": values["key"]}).rowcount:
+        db.execute(sa.insert(TABLE).values(values))
+
+
+def _unknown(key: str) -> str:
+    return f"{key} has no record in the ledger: copy it to the inbox, or ingest it."

@@ -1,0 +1,209 @@
+"""What a record of the ledger looks like, and the SQLite file that holds them: schema, upgrade, transactions, its errors.
+
+When a record changes, and how, is `ledger.py`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import CreateColumn
+
+from mt_pipeline.captures.identity import CaptureError
+
+NO_FILE = -1
+"""Size in a record behind which no file stands, so that whatever appears under the key counts as changed."""
+
+BUSY_SECONDS = 60
+"""How long an operation waits for those of other processes."""
+
+
+class LedgerError(CaptureError):
+    """The file of the ledger cannot be used."""
+
+
+class State(StrEnum):
+    """What became of a capture."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    PURGED = "purged"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the ledger knows of a capture. Times are seconds since 1970.
+
+    Attributes:
+        key: the capture key.
+        path: the file, as text that can be shown.
+        size: bytes of the file that `state` is about; -1 if there is none any more.
+        mtime_ns: its time of change.
+        experiment: folded name.
+        state: what became of it.
+        error: why it failed or was refused.
+        filter: display filter of the last claim.
+        sha256: of the content of the last load, as are the next five; None or empty if there is none.
+        documents: name of its documents.
+        packets: packets read.
+        rows: rows stored.
+        skipped: packets that became no row, by reason.
+        cut: the capture ends inside a packet.
+        run: the Dagster run that claimed it last.
+        attempts: requests that ended without a verdict.
+        seen_at: when the present size and time were first seen.
+        requested_at: when a run was asked for; None if none was.
+        changed_at: when the state changed.
+    """
+
+    key: str
+    path: str
+    size: int
+    mtime_ns: int
+    experiment: str
+    state: State
+    error: str | None
+    filter: str | None
+    sha256: str | None
+    documents: str | None
+    packets: int | None
+    rows: int | None
+    skipped: Mapping[str, int]
+    cut: bool
+    run: str | None
+    attempts: int
+    seen_at: float
+    requested_at: float | None
+    changed_at: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """The part of a record that `mt-pipeline status` shows."""
+
+    key: str
+    experiment: str
+    state: State
+    packets: int | None
+    rows: int | None
+    skipped: Mapping[str, int]
+    error: str | None
+
+
+# One column per field of Record. What is not NULL has a default, so that any column can be added to an older file.
+TABLE = sa.Table(
+    "captures",
+    sa.MetaData(),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, nullable=False, server_default=""),
+    sa.Column("size", sa.BigInteger, nullable=False, server_default=str(NO_FILE)),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("experiment", sa.Text, nullable=False, server_default=""),
+    sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING),
+    sa.Column("error", sa.Text),
+    sa.Column("filter", sa.Text),
+    sa.Column("sha256", sa.Text),
+    sa.Column("documents", sa.Text),
+    sa.Column("packets", sa.BigInteger),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("skipped", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("cut", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("run", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("seen_at", sa.Float, nullable=False, server_default="0"),
+    sa.Column("requested_at", sa.Float),
+    sa.Column("changed_at", sa.Float, nullable=False, server_default="0"),
+)
+
+
+_CURES = {
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_IOERR: "look at the disk: it may be full or broken",
+    sqlite3.SQLITE_BUSY: "another process holds it: stop that one, or try again",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable for this user",
+    sqlite3.SQLITE_CANTOPEN: "make the file and its folder readable and writable for this user",
+    sqlite3.SQLITE_PERM: "make the file and its folder readable and writable for this user",
+}
+_DAMAGED = "it is damaged: stop the service and move it away; a new one is made, and all captures in the inbox are loaded again, which changes no row"
+
+
+class RecordFile:
+    """The SQLite file, made or upgraded when it is opened.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+
+    Raises:
+        LedgerError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # No pool: no connection outlives its transaction, nor crosses a fork or a thread.
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool, connect_args={"timeout": BUSY_SECONDS})
+        sa.event.listen(engine, "connect", _connected)
+        sa.event.listen(engine, "begin", _begun)
+        self._readers = engine
+        self._writers = engine.execution_options(begin="BEGIN IMMEDIATE")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite does not wait for its turn when two processes switch a new file to WAL.
+            with FileLock(path.with_name(f"{path.name}.lock")), self.write() as db:
+                _upgrade(db)
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger {path} cannot be used: {error.strerror or error}; make room on its disk, or make its folder writable for this user."
+            ) from error
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that sees one moment and holds nobody up."""
+        with self._translated(), self._readers.begin() as db:
+            yield db
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only one process has at a time: what it reads stays true until it ends."""
+        with self._translated(), self._writers.begin() as db:
+            yield db
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            raise LedgerError(f"The ledger {self.path} cannot be used ({error.orig}): {_CURES.get(code, _DAMAGED)}.") from error
+
+
+def record_of(row: sa.Row[tuple[object, ...]]) -> Record:
+    """Make a record of a row of `TABLE`."""
+    values = dict(row._mapping)
+    return Record(**values | {"state": State(values["state"])})
+
+
+def _connected(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin when we say, not when the driver guesses
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode nothing breaks, whatever is killed
+
+
+def _begun(db: sa.Connection) -> None:
+    db.exec_driver_sql(db.get_execution_options().get("begin", "BEGIN"))
+
+
+def _upgrade(db: sa.Connection) -> None:
+    TABLE.create(db, checkfirst=True)
+    present = {column["name"] for column in sa.inspect(db).get_columns(TABLE.name)}
+    for column in TABLE.columns:
+        if column.name not in present:
+            db.exec_driver_sql(f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}")

@@ -1,0 +1,122 @@
+"""`mt-pipeline`: the terminal's way to the same assets, ledger and Dagster instance.
+
+Errors are one line on stderr, never a traceback. Exit codes: 0 all well, 1 something failed, 2 wrong usage. What a command does beyond
+words is `service.py`, `ingesting.py` and `purging.py`; each is imported when it is needed, as Dagster takes a second to load.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mt_pipeline import __version__, settings
+
+FAILED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mt-pipeline")
+def cli() -> None:
+    """Network captures of experiments, turned into tables that people can ask questions of."""
+
+
+@cli.command()
+def run() -> None:
+    """Run the service: QuestDB, the Dagster UI, and the watched folder."""
+    from mt_pipeline import service
+    from mt_pipeline.questdb.java import ServerError
+
+    try:
+        service.run(settings.load(), say=click.echo)
+    except (service.ServiceError, ServerError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER...")
+@click.option("--name", help="Experiment of files from outside the inbox; by default the folder's name, or the file's.")
+@click.option("--filter", "display_filter", help="tshark display filter: only packets that match become rows.")
+def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None) -> None:
+    """Take captures from the file to readable rows; ends when they can be queried.
+
+    A file from outside the inbox is not copied: a symbolic link to it appears there.
+    """
+    from mt_pipeline.ingesting import WrongUsageError, ingest
+
+    try:
+        all_in = ingest(settings.load(), paths, name=name, display_filter=display_filter)
+    except WrongUsageError as error:
+        raise click.UsageError(str(error)) from None
+    if not all_in:
+        sys.exit(FAILED)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def status(*, as_json: bool) -> None:
+    """Say what became of every capture; needs neither Dagster nor QuestDB."""
+    from mt_pipeline.captures.ledger import Ledger
+
+    file = settings.load().data_dir / "ledger.sqlite"
+    captures = Ledger(file).status() if file.exists() else []
+    if as_json:
+        click.echo(json.dumps([asdict(capture) for capture in captures], indent=2))
+        return
+    width = max((len(capture.key) for capture in captures), default=0)
+    for capture in captures:
+        numbers = "" if capture.rows is None else f"  {capture.packets:,} packets, {capture.rows:,} rows"
+        skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in capture.skipped.items())
+        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}" + (f"  {capture.error}" if capture.error else ""))
+    if not captures:
+        click.echo("no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`")
+
+
+@cli.command()
+@click.option("--capture", "key", help="Capture key: the path below the inbox.")
+@click.option("--name", help="All captures of an experiment.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def purge(key: str | None, name: str | None, *, yes: bool) -> None:
+    """Remove what was made of captures: rows, files of all stages, partition, runs. The captures themselves stay."""
+    from mt_pipeline.purging import NothingToPurgeError, plan, purge
+
+    if (key is None) == (name is None):
+        raise click.UsageError("say either --capture KEY or --name EXPERIMENT")
+    try:
+        planned = plan(settings.load(), key=key, experiment=name)
+    except NothingToPurgeError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(planned.described()))
+    if not yes:
+        click.confirm("Remove this?", abort=True)
+    purge(planned, say=click.echo)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _end(error.format_message(), FAILED)
+    except click.Abort:
+        _end("cancelled", 130)
+    except settings.SettingsError as error:
+        _end(str(error), 2)
+    except Exception as error:
+        from mt_pipeline.defs.failures import sentence
+
+        _end(sentence(error), FAILED)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"mt-pipeline: {message}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""What Dagster loads: `defs`, made by `build_defs` from the settings."""
+
+import dagster as dg
+
+from mt_pipeline import settings
+from mt_pipeline.defs.assets import ingest
+from mt_pipeline.defs.jobs import ingest_captures
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.sensors import new_captures
+
+
+def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
+    """Make the definitions; the terminal and the tests bring a pipeline of their own.
+
+    Raises:
+        SettingsError: a setting cannot be used.
+    """
+    return dg.Definitions(
+        assets=[ingest],
+        jobs=[ingest_captures],
+        sensors=[new_captures],
+        resources={"pipeline": pipeline or Pipeline(settings.load())},
+        # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,68 @@
+"""Where the files of a capture lie, stage by stage: `<asset>/<experiment>/<capture>/<hash of all that made them>…`.
+
+A file that exists is right, so nothing is ever stale; what a later load replaced is deleted after that load.
+"""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_pipeline.captures.identity import experiment_of, file_name_of
+from mt_pipeline.tshark import documents
+
+TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
+
+
+@dataclass(frozen=True)
+class CaptureFiles:
+    """The files of one capture below the data folder.
+
+    Attributes:
+        data: the data folder.
+        key: the capture key.
+    """
+
+    data: Path
+    key: str
+
+    def documents(self, inputs: str) -> Path:
+        """Name the documents that these inputs make."""
+        return self._folder(TSHARK_JSON) / f"{inputs}{documents.SUFFIX}"
+
+    def endpoints(self, inputs: str) -> Path:
+        """Name the endpoints of these documents."""
+        return self._folder(ENDPOINTS) / f"{inputs}.parquet"
+
+    def enrichment(self, inputs: str) -> Path:
+        """Name the answers for these endpoints, written anew by each run."""
+        return self._folder(ENRICHMENT) / f"{inputs}.parquet"
+
+    def keep_only(self, inputs: str) -> None:
+        """Delete what other inputs made, and what a killed run left half written."""
+        for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
+            for file in self._listed(asset):
+                if file.is_dir():
+                    shutil.rmtree(file, ignore_errors=True)
+                elif not file.name.startswith(inputs):
+                    file.unlink(missing_ok=True)
+
+    def delete(self) -> int:
+        """Delete all files of the capture. Returns how many bytes they had."""
+        size = self.size()
+        for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
+            shutil.rmtree(self._folder(asset), ignore_errors=True)
+            with suppress(OSError):  # other captures of the experiment have files there
+                self._folder(asset).parent.rmdir()
+        return size
+
+    def size(self) -> int:
+        """Sum the bytes of all files of the capture."""
+        return sum(file.stat().st_size for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT) for file in self._listed(asset) if file.is_file())
+
+    def _folder(self, asset: str) -> Path:
+        return self.data / asset / experiment_of(self.key) / file_name_of(self.key)
+
+    def _listed(self, asset: str) -> list[Path]:
+        folder = self._folder(asset)
+        return list(folder.iterdir()) if folder.is_dir() else []

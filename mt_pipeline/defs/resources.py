@@ -1,0 +1,96 @@
+"""What the assets, the sensor and the terminal work with: the rooms, opened as the settings say. No work is done here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.enrichment.netify import Netify
+from mt_pipeline.enrichment.provider import Provider
+from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.questdb import java, server
+from mt_pipeline.questdb.database import Database, Unreachable
+from mt_pipeline.settings import Settings, SettingsError
+from mt_pipeline.tshark.command import Tshark
+
+Progress = Callable[[str, str, int], None]
+"""Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The rooms of one data folder.
+
+    Attributes:
+        settings: all of them.
+        progress: told how far a capture is, besides the log.
+    """
+
+    settings: Settings
+    progress: Progress = field(default=lambda _key, _doing, _done: None)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that can never work, before any capture is touched.
+
+        Raises:
+            SettingsError: naming the variable.
+        """
+        if unknown := [name for name in self.settings.providers if name != "netify"]:
+            raise SettingsError(f"MT_ENRICHMENT: there is no provider {unknown[0]!r}; say `netify` or `none`")
+        if self.settings.providers and not self.settings.netify_api_key:
+            raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
+
+    @property
+    def inbox(self) -> Path:
+        """The watched folder."""
+        return self.settings.inbox_dir
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What became of every capture."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return Ledger(self.settings.data_dir / "ledger.sqlite")
+
+    @cached_property
+    def tshark(self) -> Tshark:
+        """The tshark of the settings; raises TsharkError if it cannot be used."""
+        return Tshark.find(self.settings.tshark)
+
+    @property
+    def questdb_folder(self) -> Path:
+        """Where the embedded QuestDB keeps its data."""
+        return self.settings.data_dir / "questdb"
+
+    def database(self) -> Database:
+        """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
+
+        Raises:
+            Unreachable: no embedded QuestDB is running.
+        """
+        settings, password = self.settings, self.settings.questdb_password.get_secret_value()
+        if settings.questdb_host:
+            return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, settings.questdb_user, password)
+        found = server.find(self.questdb_folder)
+        if found is None:
+            raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
+        return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password)
+
+    @contextmanager
+    def enrichment(self) -> Iterator[tuple[Provider | None, AnswerStore | None]]:
+        """Open the provider and the answers so far; None and None if nobody is to be asked."""
+        settings = self.settings
+        if not settings.providers or settings.netify_api_key is None:
+            yield None, None
+            return
+        cache = settings.data_dir / "cache"
+        with ExitStack() as stack:
+            store = stack.enter_context(AnswerStore(cache / "answers", answer_days=settings.answer_days, not_found_days=settings.not_found_days))
+            provider = Netify(
+                url=settings.netify_url,
+                key=settings.netify_api_key.get_secret_value(),
+                calls_per_second=settings.netify_rate,
+                rate_file=cache / "rate.sqlite",
+            )
+            yield stack.enter_context(provider), store

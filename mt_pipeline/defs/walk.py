@@ -1,0 +1,209 @@
+"""One capture through the chosen stages: open, call the room, report what was counted. The rooms do the work."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+
+from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.columns import COLUMNS
+from mt_pipeline.defs import checks, metadata
+from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.enrichment.enrich import Counts, enrich
+from mt_pipeline.packets import endpoints
+from mt_pipeline.questdb import loader
+from mt_pipeline.questdb.rows import rows
+from mt_pipeline.tshark import documents
+from mt_pipeline.tshark.command import PREFERENCES, count_packets
+from mt_pipeline.tshark.fields import FIELDS
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 10
+
+
+def _version(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+CODE_VERSIONS = {
+    "tshark_json": _version(FIELDS, PREFERENCES),
+    "endpoints": _version(endpoints.SCHEMA.to_string(), 1),
+    "netify_enrichment": "1",
+    "questdb_packets": _version(COLUMNS),
+}
+"""A changed field list or column table shows in the UI as stale captures."""
+
+
+class NothingToWorkOnError(CaptureError):
+    """A stage was chosen whose input was never made."""
+
+
+@dataclass
+class Walk:
+    """The walk of one capture; `go` takes it through the stages in their order.
+
+    Attributes:
+        context: of the run.
+        pipeline: the rooms.
+        key: the capture key.
+        stages: names of the chosen assets.
+        display_filter: only packets that match become rows.
+    """
+
+    context: dg.AssetExecutionContext
+    pipeline: Pipeline
+    key: str
+    stages: Set[str]
+    display_filter: str
+    _inputs: str = ""  # hash of all that made the documents
+    _sha256: str = ""
+    _cut: bool = False
+    _files: CaptureFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._files = CaptureFiles(self.pipeline.settings.data_dir, self.key)
+
+    def go(self) -> None:
+        """Take the capture through the stages; the ledger knows how it ended, whatever happens.
+
+        Raises:
+            Exception: what a room says; `failures.failed` turns it into a sentence.
+        """
+        asked_at = time.time()
+        with self.pipeline.ledger.lock(self.key):
+            capture = capture_at(self.pipeline.inbox, self.key)
+            before = self.pipeline.ledger.get(self.key)
+            if before and _done_meanwhile(before, capture, self.display_filter, asked_at):
+                log.info("%s: run %s did it meanwhile", self.key, before.run)
+                return
+            # Without the last stage there is no verdict on the capture, so the ledger keeps what it knows.
+            if "questdb_packets" not in self.stages:
+                self._walk(capture, before)
+                return
+            self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
+            self._walk(capture, before)
+
+    def _walk(self, capture: Capture, before: Record | None) -> None:
+        if "tshark_json" in self.stages:
+            self._tshark_json(capture)
+        elif before and before.documents:
+            self._inputs, self._sha256, self._cut = before.documents, before.sha256 or "", before.cut
+        else:
+            raise NothingToWorkOnError(f"{self.key}: it was never loaded, so there are no documents to work on; launch it with tshark_json")
+        if "endpoints" in self.stages:
+            self._endpoints()
+        if "netify_enrichment" in self.stages:
+            self._netify_enrichment()
+        if "questdb_packets" in self.stages:
+            self._questdb_packets()
+
+    def _tshark_json(self, capture: Capture) -> None:
+        started = time.monotonic()
+        tshark = self.pipeline.tshark
+        tshark.check_filter(self.display_filter)
+        self._sha256 = sha256_of(capture)
+        self._inputs = documents.inputs_hash(tshark, sha256=self._sha256, display_filter=self.display_filter)
+        path = self._files.documents(self._inputs)
+        reused = path.exists()
+        if reused:
+            packets = documents.count(path)
+        else:
+            packets = documents.write(tshark, capture.path, path, display_filter=self.display_filter, progress=self._pace("reading", "packets"))
+            check_unchanged(capture)
+        counted = count_packets(capture.path)
+        self._cut = counted.cut
+        self._report(
+            "tshark_json",
+            self._inputs,
+            metadata.of_documents(
+                path=path,
+                packets=packets,
+                capture_bytes=capture.size,
+                seconds=time.monotonic() - started,
+                reused=reused,
+                cut=self._cut,
+                display_filter=self.display_filter,
+            ),
+            checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=self.display_filter),
+        )
+
+    def _endpoints(self) -> None:
+        started = time.monotonic()
+        path = self._files.endpoints(self._inputs)
+        found = endpoints.summary(path) if path.exists() else endpoints.write(self._needed(self._files.documents(self._inputs), "tshark_json"), path)
+        self._report("endpoints", self._inputs, metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+
+    def _netify_enrichment(self) -> None:
+        started = time.monotonic()
+        source, path = self._needed(self._files.endpoints(self._inputs), "endpoints"), self._files.enrichment(self._inputs)
+        pace = self._pace("asking", "endpoints")
+        with self.pipeline.enrichment() as (provider, store):
+            counts = enrich(source, path, provider=provider, store=store, progress=lambda so_far, _total: pace(_dealt_with(so_far)))
+        self._report(
+            "netify_enrichment",
+            _version(path.read_bytes()),
+            metadata.of_enrichment(
+                counts, provider=provider.name if provider else "none", endpoints=source, path=path, seconds=time.monotonic() - started
+            ),
+            checks.answers_complete(self.key, counts),
+        )
+
+    def _questdb_packets(self) -> None:
+        started = time.monotonic()
+        experiment, database = experiment_of(self.key), self.pipeline.database()
+        source = self._needed(self._files.documents(self._inputs), "tshark_json")
+        answers = self._needed(self._files.enrichment(self._inputs), "netify_enrichment")
+        with rows(source, answers, capture=self.key, experiment=experiment) as batches:
+            loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
+        self.pipeline.ledger.finish(
+            self.key, sha256=self._sha256, documents=self._inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self._cut
+        )
+        self._files.keep_only(self._inputs)
+        self._report(
+            "questdb_packets",
+            f"{self._inputs}-{_version(answers.read_bytes())}",
+            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            checks.rows_stored(self.key, loaded),
+        )
+
+    def _report(self, asset: str, data_version: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
+        # An event that is logged carries no versions by itself; with them the UI tells what is stale.
+        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": data_version}
+        self.context.log_event(dg.AssetMaterialization(asset, partition=self.key, metadata=described, tags=tags))
+        log.info("%s: %s done, %s", self.key, asset, metadata.described(described))
+        if check:
+            self.context.log_event(check)
+
+    def _needed(self, path: Path, asset: str) -> Path:
+        if not path.exists():
+            raise NothingToWorkOnError(f"{self.key}: {path} is not there; launch it with {asset} too")
+        return path
+
+    def _pace(self, doing: str, what: str) -> Callable[[int], None]:
+        """Make a progress that tells the pipeline at once and the log about every 10 seconds."""
+        started = last = time.monotonic()
+
+        def tell(done: int) -> None:
+            nonlocal last
+            self.pipeline.progress(self.key, doing, done)
+            if (now := time.monotonic()) - last >= LOG_SECONDS:
+                last = now
+                log.info("%s: %s, %s %s so far, %s/s", self.key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")
+
+        return tell
+
+
+def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:
+    same = (record.size, record.mtime_ns, record.filter or "") == (capture.size, capture.mtime_ns, display_filter)
+    return record.state is State.DONE and same and record.changed_at > asked_at
+
+
+def _dealt_with(counts: Counts) -> int:
+    return counts.answered + counts.not_found + counts.failed + counts.not_asked

@@ -1,0 +1,1 @@
+"""The enrichment room: endpoints in, what providers say of them out."""

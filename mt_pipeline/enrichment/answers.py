@@ -1,0 +1,135 @@
+"""Records of the enrichment room: what is asked, what is known of it, who said so and when; as JSON and back.
+
+Nothing here asks, stores or decides how long an answer is good for: see `provider.py` and `store.py`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Literal, Self, get_args
+
+Kind = Literal["address", "name"]
+"""What an endpoint is: a public IPv4 or IPv6 address, or a TLS server name."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One thing that a provider can be asked about.
+
+    Attributes:
+        kind: address or name.
+        value: canonical text of the address, or the name in lower case without a trailing dot.
+    """
+
+    kind: Kind
+    value: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind!r} is no kind of endpoint: {', '.join(KINDS)} are")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an endpoint; None where nothing is known.
+
+    Attributes:
+        app_tag: the application, such as `netflix`.
+        app_category_tag: the category of the application.
+        domain_tag: the category of the domain; names only.
+        geo_continent: name of the continent; this and the rest addresses only.
+        geo_country: name of the country.
+        geo_city: name of the city.
+        geo_lon: degrees east.
+        geo_lat: degrees north.
+    """
+
+    app_tag: str | None = None
+    app_category_tag: str | None = None
+    domain_tag: str | None = None
+    geo_continent: str | None = None
+    geo_country: str | None = None
+    geo_city: str | None = None
+    geo_lon: float | None = None
+    geo_lat: float | None = None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> Self:
+        """Make facts of a mapping; names that are no fact are passed over, so that a later release's records can be read.
+
+        Raises:
+            ValueError: a value is of the wrong type.
+        """
+        known: dict[str, str | float] = {}
+        for name in FACTS:
+            value = values.get(name)
+            if isinstance(value, (int, float) if name in NUMBERS else str):
+                known[name] = float(value) if name in NUMBERS else str(value)
+            elif value is not None:
+                raise ValueError(f"{name} is of the wrong type: {type(value).__name__}")
+        return cls(**known)  # type: ignore[arg-type]  # checked one by one above
+
+
+NUMBERS = frozenset({"geo_lon", "geo_lat"})
+"""The facts that are degrees; the others are text."""
+
+FACTS: tuple[str, ...] = tuple(field.name for field in fields(Facts))
+"""Names of the facts, in the order of the columns."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one provider said of one endpoint. That it knows nothing is an answer, too; that it failed is none.
+
+    Attributes:
+        endpoint: what was asked.
+        provider: name of the provider.
+        found: False if the provider said that it does not know the endpoint.
+        asked_at: when, in UTC.
+        facts: what it said; may be empty even if found.
+    """
+
+    endpoint: Endpoint
+    provider: str
+    found: bool
+    asked_at: datetime
+    facts: Facts = Facts()
+
+    def __post_init__(self) -> None:
+        if self.asked_at.tzinfo is None:
+            raise ValueError("the time of an answer needs a time zone")
+        object.__setattr__(self, "asked_at", self.asked_at.astimezone(UTC))
+
+    def to_json(self) -> str:
+        """Return the answer as one line of JSON, without the facts that are not known."""
+        record = {
+            "kind": self.endpoint.kind,
+            "endpoint": self.endpoint.value,
+            "provider": self.provider,
+            "found": self.found,
+            "asked_at": self.asked_at.isoformat(),
+            "facts": {name: value for name, value in asdict(self.facts).items() if value is not None},
+        }
+        return json.dumps(record)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no answer.
+        """
+        record = json.loads(text)
+        try:
+            return cls(
+                endpoint=Endpoint(record["kind"], record["endpoint"]),
+                provider=str(record["provider"]),
+                found=record["found"] is True,
+                asked_at=datetime.fromisoformat(record["asked_at"]),
+                facts=Facts.from_mapping(record["facts"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no answer: {type(error).__name__} {error}") from None

@@ -1,0 +1,1 @@
+"""The packets room: documents in, typed rows and distinct endpoints out."""

@@ -1,0 +1,61 @@
+"""Child processes that never outlive us: how they are started and stopped. What they are and say belongs to the rooms that run them."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from signal import SIGKILL, SIGTERM, Signals
+
+
+def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
+    """Prefix a command so that the kernel ends the process when the thread that starts it dies, however it dies.
+
+    Start it from a thread that lives as long as the process should: a finished worker thread takes its children with it.
+    A program that does not exist then gives exit status 127, not `FileNotFoundError`. Processes that the child starts are not bound.
+
+    Args:
+        command: program and arguments.
+        signal: what the kernel sends: KILL, or TERM for a program that must tidy up.
+
+    Returns:
+        The command by way of util-linux's setpriv; as it is where that is missing (macOS, Alpine).
+    """
+    setpriv = _setpriv()
+    return [setpriv, "--pdeathsig", signal, "--", *command] if setpriv else list(command)
+
+
+def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: float) -> None:
+    """End a child, and the whole process group if it leads one: SIGTERM, up to `grace` seconds, then SIGKILL to what is left.
+
+    Does nothing to a child that has ended, but for what is left of its group. Returns when the child is gone.
+    """
+    _signal(process, SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+    _signal(process, SIGKILL)
+    process.wait()
+
+
+@functools.cache
+def _setpriv() -> str | None:
+    path = shutil.which("setpriv") if sys.platform == "linux" else None
+    # Busybox has a setpriv without this option.
+    if path and subprocess.run([path, "--pdeathsig", "KILL", "--", sys.executable, "--version"], capture_output=True, check=False).returncode == 0:
+        return path
+    return None
+
+
+def _signal(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: Signals) -> None:
+    try:
+        # Once it was waited for, a process of this number is a stranger.
+        leads = os.getpgid(process.pid) == process.pid and process.returncode is None
+    except ProcessLookupError:
+        leads = True  # the number is free, or kept by what is left of the child's group
+    with suppress(ProcessLookupError, PermissionError):
+        if leads:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)

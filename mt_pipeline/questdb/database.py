@@ -1,0 +1,66 @@
+"""A QuestDB to talk to: where it is, and one connection to it as every room here uses it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+
+class DatabaseError(Exception):
+    """Base of all that can go wrong between us and QuestDB.
+
+    DatabaseError
+    ├── Unreachable     it does not answer, or stopped answering
+    ├── NameTaken       a table or view of the user's own has the name that we need
+    └── LoadFailed      it refused rows, or does not hold what was sent
+    """
+
+
+class Unreachable(DatabaseError):
+    """QuestDB does not answer, or stopped answering."""
+
+
+class NameTaken(DatabaseError):
+    """A table or view of the user's own has the name that we need."""
+
+
+class LoadFailed(DatabaseError):
+    """QuestDB refused rows, or does not hold what was sent."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where a QuestDB listens, and who we are there."""
+
+    host: str
+    http_port: int
+    pg_port: int
+    user: str
+    password: str = field(repr=False)
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """Open a connection for SQL.
+
+        Raises:
+            Unreachable: QuestDB does not answer, or the connection broke inside the block.
+        """
+        try:
+            # Prepared statements break for good when a view changes its columns; binary cursors cannot read IPV4.
+            with psycopg.connect(
+                host=self.host,
+                port=self.pg_port,
+                user=self.user,
+                password=self.password,
+                dbname="qdb",
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=5,
+            ) as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            why = str(error).splitlines()[0]
+            raise Unreachable(
+                f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
+            ) from None

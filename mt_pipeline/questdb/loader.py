@@ -1,0 +1,249 @@
+"""Loads the rows of a capture into `captured_packets`, and makes sure by counting that they can be read; removes them again."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+import psycopg
+import pyarrow as pa
+import pyarrow.compute
+from psycopg import sql
+from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
+
+from mt_pipeline.columns import COLUMNS, Origin
+from mt_pipeline.questdb.database import Database, LoadFailed, Unreachable
+from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 30
+"""How long a QuestDB that refuses or went away is asked again."""
+
+_SYMBOLS = [column.name for column in COLUMNS if column.type == "SYMBOL"]
+_SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin is Origin.PACKET]  # text from the network
+_TABLE = sql.Identifier(TABLE)
+_WENT_AWAY = (
+    QuestDBErrorCode.SocketError,
+    QuestDBErrorCode.ProtocolVersionError,
+    QuestDBErrorCode.CouldNotResolveAddr,
+    QuestDBErrorCode.ConnectTimeout,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did.
+
+    Attributes:
+        rows: rows of the capture that can be read now.
+        read: packets that were read.
+        skipped: packets that became no row, by reason.
+        gone: rows of earlier loads that this one no longer has.
+        has_view: whether the experiment has its view; False beyond the number of views that the server bears.
+    """
+
+    rows: int
+    read: int
+    skipped: dict[str, int]
+    gone: int
+    has_view: bool
+
+
+def load(
+    database: Database, batches: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None] = lambda _: None
+) -> Loaded:
+    """Load a capture: send, wait until readable, mark what earlier loads had and this one lacks, count.
+
+    Readers see the earlier rows until each is replaced. A load that breaks off is made good by the next one.
+
+    Args:
+        database: where to.
+        batches: of `rows.rows`.
+        capture: the capture key; nobody else may load it at the same time.
+        experiment: its experiment, for the view.
+        progress: told the number of rows sent so far.
+
+    Raises:
+        Unreachable: QuestDB does not answer, also after PATIENCE_SECONDS.
+        NameTaken: the table or the view would be in the way of one of the user's own.
+        LoadFailed: QuestDB refuses rows, or does not hold what was sent.
+    """
+    with database.connect() as connection:
+        ensure_table(connection)
+        has_view = ensure_view(connection, experiment)
+    number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
+    read, sent, skipped = 0, 0, Counter[str]()
+    with _Line(database) as line:
+        for batch in _ahead(batches):
+            storable = _storable(batch, skipped)
+            read += batch.num_rows
+            if storable.num_rows:
+                line.send(_frame(storable, number))
+                sent += storable.num_rows
+            progress(sent)
+    with database.connect() as connection:
+        _wait_until_readable(connection)
+        gone = _mark_gone(connection, sql.SQL("capture = %s AND load <> %s"), capture, number)
+        stored = _count(connection, sql.SQL("capture = %s"), capture)
+        of_this_load = _count(connection, sql.SQL("capture = %s AND load = %s"), capture, number)
+    if not stored == of_this_load == sent:
+        raise LoadFailed(f"{capture}: sent {sent} rows, but QuestDB holds {stored}, {of_this_load} of them of this load; launch the capture again")
+    return Loaded(sent, read, dict(skipped), gone, has_view)
+
+
+def remove(database: Database, capture: str) -> int:
+    """Take the rows of a capture out of all views; their disk comes back later. Returns how many."""
+    with database.connect() as connection:
+        ensure_table(connection)
+        return _mark_gone(connection, sql.SQL("capture = %s"), capture)
+
+
+def count(database: Database, *, experiment: str) -> int:
+    """Count the rows of an experiment that can be read."""
+    with database.connect() as connection:
+        ensure_table(connection)
+        return _count(connection, sql.SQL("experiment = %s"), experiment)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Compute the next batch while the last one is being sent."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        following = worker.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = worker.submit(next, batches, None)
+            yield batch
+
+
+def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
+    """Leave out, and count by reason, what cannot be stored."""
+    reasons = batch.column("skipped")
+    if reasons.null_count < len(reasons):
+        skipped.update({entry["values"]: entry["counts"] for entry in pyarrow.compute.value_counts(reasons.drop_null()).to_pylist()})
+        batch = batch.filter(pyarrow.compute.is_null(reasons))
+    return batch.drop_columns(["skipped"])
+
+
+def _frame(batch: pa.RecordBatch, number: int) -> pd.DataFrame:
+    """Make the frame that the client takes: integers that know NA, and text that is never a float NaN and has no NUL, which no symbol holds."""
+    for name in _SAID:
+        column = batch[name]
+        if pyarrow.compute.any(pyarrow.compute.match_substring(column, "\0")).as_py():
+            batch = batch.set_column(batch.schema.get_field_index(name), name, pyarrow.compute.replace_substring(column, "\0", ""))
+    whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = batch.to_pandas(types_mapper=whole.get)
+    texts = [name for name in batch.schema.names if pa.types.is_string(batch.schema.field(name).type)]
+    frame = frame.astype(dict.fromkeys(texts, "str"))
+    return frame.assign(load=number, gone=False)
+
+
+class _Line:
+    """One line to the server, opened anew when it breaks.
+
+    Every frame is one atomic request; as the table knows its keys, repeating one is harmless.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sender: Sender | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def send(self, frame: pd.DataFrame) -> None:
+        """Send a frame, with patience for a server that went away.
+
+        Raises:
+            Unreachable: it does not come back.
+            LoadFailed: it refuses the rows.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._sender = self._sender or self._open()
+                self._sender.dataframe(frame, table_name=TABLE, symbols=_SYMBOLS, at="ts")
+                self._sender.flush()
+            except QuestDBError as error:
+                self._close()
+                if error.code not in _WENT_AWAY:
+                    raise LoadFailed(f"QuestDB refuses rows: {error}; is its disk full? Its log says more") from None
+                if time.monotonic() > deadline:
+                    raise Unreachable(
+                        f"QuestDB at {self._database.host}:{self._database.http_port} went away: {error}; start it, then launch the capture again"
+                    ) from None
+                log.warning("QuestDB at %s:%s: %s; asking again", self._database.host, self._database.http_port, error)
+                time.sleep(1)
+            else:
+                return
+
+    def _open(self) -> Sender:
+        sender = Sender(
+            Protocol.Http,
+            self._database.host,
+            self._database.http_port,
+            username=self._database.user,
+            password=self._database.password,
+            auto_flush=False,
+            max_buf_size=1_000_000_000,
+            request_timeout=60_000,
+            request_min_throughput=5_000_000,
+        )
+        sender.establish()  # type: ignore[no-untyped-call]
+        return sender
+
+    def _close(self) -> None:
+        if self._sender:
+            self._sender.close(flush=False)
+            self._sender = None
+
+
+def _wait_until_readable(connection: psycopg.Connection) -> None:
+    """Wait until the table holds all that was acknowledged; only the physical table can be waited for.
+
+    Raises:
+        LoadFailed: the server has suspended the table, for example on a full disk.
+    """
+    while True:
+        try:
+            connection.execute(f"SELECT wait_wal_table('{TABLE}')")
+        except psycopg.DatabaseError as error:
+            if "timeout" in str(error).lower():  # of the query, not of the table: it goes on
+                continue
+            why = connection.execute("SELECT errorTag, errorMessage FROM wal_tables() WHERE name = %s AND suspended", (TABLE,)).fetchone()
+            if why is None:
+                raise
+            reason = " ".join(filter(None, why)) or "no reason given"
+            raise LoadFailed(
+                f"QuestDB has suspended {TABLE} ({reason}): free some disk, say `ALTER TABLE {TABLE} RESUME WAL` to it, then launch again"
+            ) from None
+        else:
+            return
+
+
+def _mark_gone(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:
+    """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
+    rows = _count(connection, which, *values)
+    if rows:
+        connection.execute(
+            sql.SQL(
+                "INSERT ATOMIC INTO {0} (ts, capture, frame_number, load, gone) "
+                "SELECT ts, capture, frame_number, load, true FROM {0} WHERE NOT gone AND "
+            ).format(_TABLE)
+            + which,
+            values,
+        )
+        _wait_until_readable(connection)
+    return rows
+
+
+def _count(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:
+    row = connection.execute(sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(_TABLE) + which, values).fetchone()
+    return int(row[0]) if row else 0

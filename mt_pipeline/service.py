@@ -1,0 +1,133 @@
+"""`mt-pipeline run`: QuestDB and Dagster side by side, started, watched, stopped. QuestDB starts first and stops last.
+
+A supervisor of our own, because process managers left orphans when they or their children were killed.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+
+import requests
+
+from mt_pipeline import setup
+from mt_pipeline.processes import bound, stop
+from mt_pipeline.questdb import java, server
+from mt_pipeline.settings import PROJECT, Settings
+
+HOST = "127.0.0.1"
+START_SECONDS = 120
+DAGSTER_GRACE = 20
+"""Seconds for runs to end when the service stops: they note that they were cancelled."""
+
+
+_READY = """
+  Dagster UI       {ui}
+  watched folder   {inbox}/<experiment>/
+  QuestDB console  {console}
+
+Copy a capture into the watched folder. Ctrl-C stops everything.
+"""
+
+
+class ServiceError(Exception):
+    """The service cannot start, or one of its programs ended by itself."""
+
+
+def run(settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Start the service and stay until a signal ends it.
+
+    Args:
+        settings: all of them.
+        say: told what happens, for the terminal.
+
+    Raises:
+        ServiceError: Dagster's port is taken, or a program ended by itself.
+        ServerError: QuestDB cannot start.
+    """
+    ended = threading.Event()
+    home = setup.prepare(settings)
+    _check_port(settings.dagster_port)
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
+        watched: dict[str, Callable[[], int | None]] = {}
+        if settings.questdb_host is None:
+            say("starting QuestDB")
+            database = stack.enter_context(_questdb(settings))
+            watched["QuestDB"] = database.poll
+            console = f"http://{java.HOST}:{database.http_port}"
+        else:
+            console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
+        say("starting Dagster")
+        dagster = subprocess.Popen(
+            bound(
+                [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)],
+                signal="TERM",
+            ),
+            env={**os.environ, "DAGSTER_HOME": str(home), "MT_DATA_DIR": str(settings.data_dir)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
+        )
+        stack.callback(stop, dagster, grace=DAGSTER_GRACE)
+        watched["Dagster"] = dagster.poll
+        ui = f"http://{HOST}:{settings.dagster_port}"
+        if _wait_for(ui, ended, watched):
+            say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console))
+        while not ended.wait(1):
+            _check(watched)
+        say("stopping")
+
+
+def _questdb(settings: Settings) -> server.Server:
+    return server.start(
+        settings.data_dir / "questdb",
+        http_port=settings.questdb_http_port,
+        pg_port=settings.questdb_pg_port,
+        user=settings.questdb_user,
+        password=settings.questdb_password.get_secret_value(),
+    )
+
+
+def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
+    return lambda _number, _frame: ended.set()
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ServiceError(
+                f"port {port} for the Dagster UI cannot be used ({error.strerror}): stop what listens there, or set MT_DAGSTER_PORT"
+            ) from None
+
+
+def _check(watched: dict[str, Callable[[], int | None]]) -> None:
+    for name, poll in watched.items():
+        if (status := poll()) is not None:
+            raise ServiceError(f"{name} ended by itself with status {status}; its messages are above, the service stops")
+
+
+def _wait_for(ui: str, ended: threading.Event, watched: dict[str, Callable[[], int | None]]) -> bool:
+    """Wait until the UI answers; False if the service was stopped meanwhile."""
+    deadline = time.monotonic() + START_SECONDS
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy for this machine
+        while time.monotonic() < deadline:
+            _check(watched)
+            try:
+                if session.get(f"{ui}/server_info", timeout=2).ok:
+                    return True
+            except requests.RequestException:
+                pass
+            if ended.wait(0.3):
+                return False
+    raise ServiceError(f"Dagster does not answer at {ui} after {START_SECONDS} s; its messages are above")

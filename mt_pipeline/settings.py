@@ -1,0 +1,81 @@
+"""Every MT_* variable once: name, type, default, meaning. Known by `defs/`, `cli.py` and `service.py` alone; the rooms get arguments.
+
+The environment wins over a file `.env` in the project's folder. `docs/settings.md` is generated from here.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parents[1]
+"""The project's folder: `make setup` installs the package in place."""
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable, never its value if that is a secret."""
+
+
+class Settings(BaseSettings):
+    """All settings, read from the environment and `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="MT_", env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
+    inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
+    settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
+    filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
+    tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
+    enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="providers of answers, comma-separated: `netify` or `none`; by default `netify` if there is a key, else `none`"
+    )
+    netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
+    netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")
+    netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
+    answer_days: float = Field(14, ge=0, description="days before a found answer is asked again")
+    not_found_days: float = Field(1, ge=0, description="days before a not-found answer is asked again")
+    questdb_host: str | None = Field(None, description="host of a QuestDB of your own; by default the embedded one is started")
+    questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
+    questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
+    questdb_user: str = Field("admin", description="QuestDB user")
+    questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
+    dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
+
+    @field_validator("data_dir", "inbox")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else Path.cwd() / value.expanduser()
+
+    @field_validator("enrichment", mode="before")
+    @classmethod
+    def _split(cls, value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @property
+    def inbox_dir(self) -> Path:
+        """The watched folder."""
+        return self.inbox or self.data_dir / "inbox"
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Names of the providers to ask, in order; empty if nobody is asked."""
+        if self.enrichment is None:
+            return ("netify",) if self.netify_api_key else ()
+        return tuple(name for name in self.enrichment if name != "none")
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a value has the wrong form; the message names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        # The input may be a secret: say which variable and what is wrong, never what it holds.
+        lines = [f"MT_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        raise SettingsError("; ".join(lines)) from None

@@ -1,0 +1,66 @@
+"""What `make setup` does once the Python packages are there: tshark, the QuestDB jar, the data folders, Dagster's settings.
+
+All of it can be repeated.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mt_pipeline.questdb import java
+from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
+
+
+def prepare(settings: Settings) -> Path:
+    """Make the data folders and put Dagster's settings there; a `dagster.yaml` that the user changed stays.
+
+    Returns:
+        DAGSTER_HOME.
+    """
+    home = settings.data_dir / "dagster"
+    for folder in (settings.inbox_dir, home):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    return home
+
+
+def main() -> int:
+    """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
+    try:
+        settings = load()
+        tshark = _tshark(settings.tshark)
+        _say(f"tshark {tshark.version} at {tshark.program}")
+        if settings.questdb_host is None:
+            _say(f"QuestDB at {java.jar()}")
+        prepare(settings)
+        _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
+    except (SettingsError, TsharkError, java.ServerError, OSError) as error:
+        print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _tshark(program: str) -> Tshark:
+    """Find tshark; from Debian's packages, if it is missing and we may install it without a password."""
+    try:
+        return Tshark.find(program)
+    except TsharkMissing:
+        apt, sudo = shutil.which("apt-get"), [] if os.geteuid() == 0 else ["sudo", "-n"]
+        if program != "tshark" or apt is None or (sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode):
+            raise
+    _say("tshark is missing: installing it from the packages of this system")
+    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "tshark"]):
+        subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command], stdout=subprocess.DEVNULL, check=False)
+    return Tshark.find(program)
+
+
+def _say(what: str) -> None:
+    print(f"make setup: {what}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The tshark room: a capture in, one document per packet out."""

@@ -1,0 +1,230 @@
+"""tshark as a child process: which one, how it is called, its lines as they come, and what its end means.
+
+What the lines hold is `documents.py`'s business. The measurements behind the options are in `docs/architecture.md`.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mt_pipeline.processes import bound, stop
+from mt_pipeline.tshark.fields import FIELDS
+
+OLDEST = (3, 6)
+"""Older releases do not open the hellos of the final QUIC."""
+
+INSTALL = "install it: `sudo apt-get install tshark` (Debian, Ubuntu), `sudo dnf install wireshark-cli` (Fedora), `brew install wireshark` (macOS)"
+
+PREFERENCES = (
+    # State that no field of ours shows: a tenth of the time and a fifth of the memory.
+    "tcp.calculate_timestamps:FALSE",
+    "udp.calculate_timestamps:FALSE",
+    "tcp.track_bytes_in_flight:FALSE",
+    # Finds hellos whose segments arrived in the wrong order.
+    "tcp.reassemble_out_of_order:TRUE",
+)
+
+_CUT = "cut short in the middle of a packet"
+_NOISE = re.compile(r'^Running as user "root".*\n?', re.MULTILINE)
+_EMPTY_PCAP = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+
+
+class TsharkError(Exception):
+    """Base of all that can go wrong with tshark.
+
+    TsharkError
+    ├── TsharkMissing    no such program
+    ├── TsharkTooOld     a version known to give wrong rows
+    ├── FilterError      tshark does not understand the display filter
+    ├── NotACapture      tshark cannot read the file at all
+    └── TsharkFailed     it ended before the end of the capture
+    """
+
+    def __init__(self, message: str, *, said: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.said = said
+        self.status = status
+
+
+class TsharkMissing(TsharkError):
+    """There is no such program."""
+
+
+class TsharkTooOld(TsharkError):
+    """The version is known to give wrong rows."""
+
+
+class FilterError(TsharkError):
+    """tshark does not understand the display filter."""
+
+
+class NotACapture(TsharkError):
+    """tshark cannot read the file at all."""
+
+
+class TsharkFailed(TsharkError):
+    """tshark ended before the end of the capture."""
+
+
+@dataclass(frozen=True)
+class Tshark:
+    """A tshark that can be used.
+
+    Attributes:
+        program: path of the executable.
+        version: as it says itself, `4.0.17`.
+    """
+
+    program: str
+    version: str
+
+    @classmethod
+    def find(cls, program: str = "tshark") -> "Tshark":
+        """Find tshark and ask for its version.
+
+        Raises:
+            TsharkMissing: no such program, or it does not start.
+            TsharkTooOld: older than OLDEST.
+        """
+        path = shutil.which(program)
+        if path is None:
+            raise TsharkMissing(f"tshark not found as {program!r}; {INSTALL}, or set MT_TSHARK to its path")
+        said = _run([path, "--version"]).stdout
+        match = re.match(r"TShark \D*(\d+)\.(\d+)\.(\d+)", said)
+        if match is None:
+            raise TsharkMissing(f"{path} does not say a tshark version but {said[:80]!r}; set MT_TSHARK to a tshark")
+        version = tuple(int(part) for part in match.groups())
+        if version < OLDEST:
+            raise TsharkTooOld(
+                f"tshark {'.'.join(match.groups())} at {path} is too old, {'.'.join(map(str, OLDEST))} is the oldest that can be used; {INSTALL}"
+            )
+        return cls(path, ".".join(match.groups()))
+
+    def check_filter(self, display_filter: str) -> None:
+        """Let tshark judge a display filter, on a capture without packets.
+
+        Raises:
+            FilterError: with what tshark says of it.
+        """
+        if not display_filter:
+            return
+        done = _run([self.program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
+        if done.returncode:
+            raise FilterError(
+                f"display filter not understood: {display_filter!r}. {_last_words(done.stderr)}", said=done.stderr, status=done.returncode
+            )
+
+    def command(self, capture: Path, display_filter: str) -> list[str]:
+        """Say one capture as tab-separated columns, a line per packet: 2.5 times faster than JSON, the same values."""
+        columns = ",".join(f'"{field.key}","%Cus:{field.name}:{int(field.first_only)}:U"' for field in FIELDS)
+        options = [part for preference in (*PREFERENCES, f"gui.column.format:{columns}") for part in ("-o", preference)]
+        return [self.program, "-n", "-r", str(capture.absolute()), *(["-Y", display_filter] if display_filter else []), "-T", "tabs", *options]
+
+    @contextmanager
+    def lines(self, capture: Path, display_filter: str = "") -> Iterator["Stream"]:
+        """Run tshark on a capture; its output is `Stream.output`, and leaving the block ends it, whatever happened.
+
+        Raises:
+            TsharkError: on leaving, if tshark failed by itself.
+        """
+        with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile, tempfile.TemporaryFile() as errors:
+            # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
+            child = subprocess.Popen(
+                bound(self.command(capture, display_filter), signal="KILL"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=_environment(profile),
+                pipesize=1 << 20,
+            )
+            stream = Stream(_stdout(child))
+            try:
+                with stream.output:
+                    yield stream
+                child.wait()
+            finally:
+                stop(child, grace=0)
+            errors.seek(0)
+            said = errors.read().decode("utf-8", "replace")
+        # What is not understood is mostly the half line of a tshark that was killed: then its end is the reason to name.
+        if stream.not_understood and child.returncode in (0, -signal.SIGPIPE):
+            raise TsharkFailed(f"{capture}: tshark's output was not understood: {stream.not_understood}", said=said)
+        _judge(capture, child.returncode, said)
+
+
+class Stream:
+    """A running tshark.
+
+    Attributes:
+        output: its lines.
+        not_understood: set by the reader if it met a line that it could not read.
+    """
+
+    def __init__(self, output: IO[bytes]) -> None:
+        self.output = output
+        self.not_understood = ""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What capinfos says, which does not dissect: packets, None if it is missing or cannot say; and whether the capture is cut."""
+
+    packets: int | None
+    cut: bool
+
+
+def count_packets(capture: Path) -> Counted:
+    """Count the packets of a capture without dissecting them."""
+    program = shutil.which("capinfos")
+    if program is None:
+        return Counted(None, cut=False)
+    done = _run([program, "-Mcr", "-T", str(capture.absolute())])  # a cut capture gives its whole packets and an error status
+    match = re.search(r"\t(\d+)\s*$", done.stdout)
+    return Counted(int(match.group(1)) if match else None, cut=_CUT in done.stderr)
+
+
+def _judge(capture: Path, status: int, stderr: str) -> None:
+    """Raise if tshark failed; a capture that is cut inside its last packet gave all its whole packets."""
+    said = _last_words(stderr)
+    if status == 0 or _CUT in said:
+        return
+    if status < 0:
+        raise TsharkFailed(
+            f"{capture}: tshark was ended by signal {-status}; launch the capture again, with more memory if it was the system",
+            said=said,
+            status=status,
+        )
+    if "isn't a capture file" in said or "doesn't exist" in said or "permission" in said.lower():
+        raise NotACapture(f"not a capture: {capture}. tshark said: {said}", said=said, status=status)
+    raise TsharkFailed(f"{capture}: tshark stopped with status {status} and said: {said}", said=said, status=status)
+
+
+def _last_words(stderr: str) -> str:
+    return " ".join(_NOISE.sub("", stderr[-4000:]).split()) or "nothing"
+
+
+def _environment(profile: str) -> dict[str, str]:
+    """Give tshark an empty profile: a user's preferences, columns and plugins must change nothing."""
+    return {**os.environ, "HOME": profile, "XDG_CONFIG_HOME": profile, "WIRESHARK_CONFIG_DIR": profile, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def _run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile:
+        try:
+            done = subprocess.run(command, input=stdin, capture_output=True, env=_environment(profile), check=False)
+        except OSError as error:
+            raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def _stdout(child: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert child.stdout is not None  # noqa: S101  PIPE was asked for
+    return child.stdout

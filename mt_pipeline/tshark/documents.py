@@ -1,0 +1,179 @@
+"""tshark's output as a file of documents: one JSON object a line per packet, zstd, the same objects as between the index lines of `tshark -T ek`.
+
+Writing streams what tshark says; reading gives a DuckDB relation with the field list as its schema. Who reads knows nothing of tshark's text.
+Four differences from `-T ek` are inherent in column output: values are cut at 2,047 bytes, a comma inside one of several values cannot be
+told from the separator, an empty value is absent, and a backslash before t, n, r or three octal digits is taken for tshark's escape of a
+control character, which it does not tell from the same text in a name. A field that is asked for once (`Field.first_only`) has one value.
+"""
+
+import codecs
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+
+from mt_pipeline.tshark.command import PREFERENCES, Tshark
+from mt_pipeline.tshark.fields import FIELDS
+
+SUFFIX = ".ndjson.zst"
+
+Progress = Callable[[int], None]
+"""Told the number of packets so far, after every block of some thousand."""
+
+ALL_KEYS = tuple(field.key for field in FIELDS)
+"""Names of the fields in a document."""
+
+_ESCAPE = re.compile(r"\\([tnr]|0(?!00)[0-3][0-7]|177)")
+
+_FORMAT = 1  # raise it when the same fields are written in another form
+
+
+def inputs_hash(tshark: Tshark, *, sha256: str, display_filter: str) -> str:
+    """Hash all that makes the documents: content, filter, fields, tshark's version and preferences. 16 hexadecimal digits."""
+    fields = [(field.name, field.first_only) for field in FIELDS]
+    inputs = json.dumps([_FORMAT, sha256, display_filter, fields, tshark.version, PREFERENCES])
+    return hashlib.sha256(inputs.encode()).hexdigest()[:16]
+
+
+def write(tshark: Tshark, capture: Path, output: Path, *, display_filter: str = "", progress: Progress = lambda _: None) -> int:
+    """Run tshark on a capture and write its documents; the file appears only when whole.
+
+    Args:
+        tshark: which one.
+        capture: any file tshark reads.
+        output: the file of documents.
+        display_filter: only packets that match; all if empty.
+        progress: see Progress.
+
+    Returns:
+        The number of packets. A capture that is cut inside its last packet gives all whole ones.
+
+    Raises:
+        TsharkError: tshark failed.
+        OSError: the documents cannot be written, for example on a full disk.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
+    packets = 0
+    try:
+        with partial.open("wb") as file, pa.CompressedOutputStream(file, "zstd") as documents, tshark.lines(capture, display_filter) as stream:
+            try:
+                packets = _convert(stream.output, documents, progress)
+            except pa.ArrowInvalid as error:
+                stream.not_understood = str(error)
+        with partial.open("rb+") as whole:
+            os.fsync(whole.fileno())
+        partial.rename(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return packets
+
+
+def read(connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[str, ...] = ALL_KEYS) -> duckdb.DuckDBPyRelation:
+    """Open documents as a relation in frame order: a column per field, each a list of text, NULL where the packet lacks the field.
+
+    Args:
+        connection: where the relation lives.
+        documents: the file.
+        keys: only these fields, which is faster than all.
+    """
+    layers = ", ".join(f"{key} VARCHAR[]" for key in keys)
+    return connection.read_json(
+        str(documents), format="newline_delimited", compression="zstd", columns={"layers": f"STRUCT({layers})"}, maximum_object_size=1 << 20
+    ).project("unnest(layers)")
+
+
+def count(documents: Path) -> int:
+    """Count the documents of a file."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        [(packets,)] = read(connection, documents, keys=("frame_number",)).aggregate("count(*)").fetchall()
+    return int(packets)
+
+
+def _convert(output: IO[bytes], documents: pa.NativeFile, progress: Progress) -> int:
+    connection = duckdb.connect(config={"threads": 1})
+    text = [pa.field(field.key, pa.string()) for field in FIELDS]
+    try:
+        batches = pyarrow.csv.open_csv(
+            _Utf8(output),
+            # A thread of pyarrow's reads ahead, so that tshark and we work at the same time.
+            read_options=pyarrow.csv.ReadOptions(column_names=[field.key for field in FIELDS], block_size=1 << 20, use_threads=False),
+            parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=pa.schema(text), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid as error:
+        if str(error) == "Empty CSV file":
+            return 0
+        raise
+    packets = 0
+    for batch in batches:
+        lines = connection.from_arrow(_unescaped(batch)).project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0)
+        for chunk in lines.chunks:
+            documents.write(_text_of(chunk))
+        packets += batch.num_rows
+        progress(packets)
+    return packets
+
+
+def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Undo tshark's escapes of control characters in text that others choose; hardly any capture has one."""
+    for place, field in enumerate(FIELDS):
+        column = batch.column(place)
+        if field.first_only and pyarrow.compute.any(pyarrow.compute.match_substring(column, "\\")).as_py():
+            values = [_ESCAPE.sub(_control, value) for value in column.to_pylist()]
+            batch = batch.set_column(place, field.key, pa.array(values, pa.string()))
+    return batch
+
+
+def _control(escape: re.Match[str]) -> str:
+    letter = escape[1]
+    return {"t": "\t", "n": "\n", "r": "\r"}.get(letter) or chr(int(letter, 8))
+
+
+def _text_of(chunk: pa.Array) -> pa.Buffer:
+    """Take the joined text of a column without copying it: Arrow keeps it in one piece."""
+    _, offsets, text = chunk.buffers()
+    ends = pa.Array.from_buffers(pa.int32(), chunk.offset + len(chunk) + 1, [None, offsets])
+    first = ends[chunk.offset].as_py()
+    return text.slice(first, ends[-1].as_py() - first)
+
+
+def _document() -> str:
+    """Build the SQL that turns a row of columns into a document."""
+    members = []
+    for field in FIELDS:
+        values = f"'[' || to_json({field.key}) || ']'" if field.first_only else f"to_json(string_split({field.key}, ','))"
+        members.append(f"""CASE WHEN {field.key} <> '' THEN '"{field.key}":' || {values} END""")
+    # Milliseconds, as ek has it; newer versions of tshark say ISO 8601 here and there too, which stays as it is.
+    timestamp = "CASE WHEN contains(frame_time_epoch, ':') THEN frame_time_epoch ELSE replace(frame_time_epoch, '.', '')[:-7] END"
+    return f"""'{{"timestamp":' || to_json({timestamp}) || ',"layers":{{' || concat_ws(',', {", ".join(members)}) || '}}}}'"""
+
+
+_DOCUMENT = _document()
+
+
+class _Utf8(io.RawIOBase):
+    """tshark's output as valid UTF-8: a value cut at 2,047 bytes may end inside a character."""
+
+    def __init__(self, output: IO[bytes]) -> None:
+        self._output = output
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._output.read(size)
+        pending = self._decoder.getstate()[0]
+        if not pending and data.isascii():
+            return data
+        return self._decoder.decode(data, final=not data).encode()

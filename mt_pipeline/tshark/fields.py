@@ -1,0 +1,49 @@
+"""THE list of fields that tshark is asked for. Columns (`columns.py`) are made of these; nothing else knows tshark's names."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field.
+
+    Attributes:
+        name: tshark's name, as its display filters say it.
+        first_only: only the first occurrence in a packet counts; otherwise tshark joins all of them by a comma, which cannot be
+            told from a comma inside a value, so text that others choose (server names, hosts) is always asked for so.
+    """
+
+    name: str
+    first_only: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name in the documents, as `tshark -T ek` writes it."""
+        return self.name.replace(".", "_")
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("frame.number", first_only=True),
+    Field("frame.time_epoch", first_only=True),
+    Field("frame.len", first_only=True),
+    Field("frame.protocols", first_only=True),
+    Field("eth.src"),
+    Field("eth.dst"),
+    Field("vlan.id"),
+    Field("ip.src"),
+    Field("ip.dst"),
+    Field("ip.proto"),
+    Field("ipv6.src"),
+    Field("ipv6.dst"),
+    Field("ipv6.nxt"),
+    Field("tcp.srcport"),
+    Field("tcp.dstport"),
+    Field("tcp.stream"),
+    Field("udp.srcport"),
+    Field("udp.dstport"),
+    Field("udp.stream"),
+    Field("tls.handshake.extensions_server_name", first_only=True),
+    Field("tls.handshake.extensions_alpn_str", first_only=True),
+    Field("dns.qry.name", first_only=True),
+    Field("http.host", first_only=True),
+)

@@ -1,0 +1,271 @@
+"""The ledger says what became of every capture, to several processes at once, whatever is killed."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.inbox import Walk
+from mt_pipeline.captures.ledger import CaptureBusyError, Ledger, State, UnknownCaptureError
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Ledger:
+    return Ledger(path)
+
+
+def capture(key: str = "lab/a.pcap", size: int = 7) -> Capture:
+    return Capture(key, Path("/inbox"), size, 11)
+
+
+def waiting(ledger: Ledger, *keys: str) -> None:
+    ledger.look(Walk([capture(key) for key in keys]), settle=0)
+
+
+@contextmanager
+def process(target: Callable[..., None], *args: object) -> Iterator[multiprocessing.process.BaseProcess]:
+    child = SPAWN.Process(target=target, args=args)
+    child.start()
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.join()
+
+
+def test_a_capture_goes_from_waiting_to_done(ledger):
+    waiting(ledger, "lab/a.pcap")
+    assert ledger.requested(["lab/a.pcap"]) == ["lab/a.pcap"]
+    assert ledger.get("lab/a.pcap").requested_at is not None
+    ledger.claim(capture(), run="r1", filter="tcp")
+    assert (ledger.get("lab/a.pcap").state, ledger.get("lab/a.pcap").run) == (State.RUNNING, "r1")
+    ledger.finish("lab/a.pcap", sha256="ab", documents="a.ndjson.zst", packets=10, rows=9, skipped={"no time": 1}, cut=True)
+    record = ledger.get("lab/a.pcap")
+    assert (record.state, record.experiment, record.path, record.filter) == (State.DONE, "lab", "/inbox/lab/a.pcap", "tcp")
+    assert (record.size, record.mtime_ns, record.sha256, record.documents) == (7, 11, "ab", "a.ndjson.zst")
+    assert (record.packets, record.rows, record.skipped, record.cut) == (10, 9, {"no time": 1}, True)
+    assert (record.error, record.requested_at) == (None, None)
+
+
+def test_a_capture_nobody_saw_before_can_be_claimed(ledger):
+    ledger.claim(capture("x.pcap"), run="r1")
+    ledger.fail("x.pcap", "x.pcap: tshark died")
+    assert [(status.key, status.state, status.error, status.skipped) for status in ledger.status()] == [
+        ("x.pcap", State.FAILED, "x.pcap: tshark died", {})
+    ]
+
+
+def test_success_takes_the_error_of_the_time_before_away(ledger):
+    ledger.claim(capture(), run="r1")
+    ledger.fail("lab/a.pcap", "disk full")
+    ledger.claim(capture(), run="r2")
+    assert ledger.get("lab/a.pcap").error is None
+    ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=0, rows=0, skipped={})
+    assert ledger.get("lab/a.pcap").error is None
+
+
+def test_purge_takes_all_that_was_known_of_the_load_away(ledger):
+    ledger.claim(capture(), run="r1")
+    ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=10, rows=9, skipped={"x": 1}, cut=True)
+    ledger.purge("lab/a.pcap")
+    record = ledger.get("lab/a.pcap")
+    assert record.state == State.PURGED
+    assert (record.sha256, record.documents, record.packets, record.rows, record.skipped, record.cut) == (None, None, None, None, {}, False)
+
+
+def test_refusal_does_not_disturb_work_in_hand(ledger):
+    waiting(ledger, "lab/a.pcap", "lab/b.pcap")
+    ledger.claim(capture(), run="r1")
+    for key in ("lab/a.pcap", "lab/b.pcap", "lab/c.pcap"):
+        ledger.refuse(capture(key), f"{key} is empty")
+    assert [(status.key, status.state, status.error) for status in ledger.status()] == [
+        ("lab/a.pcap", State.RUNNING, None),
+        ("lab/b.pcap", State.REFUSED, "lab/b.pcap is empty"),
+        ("lab/c.pcap", State.REFUSED, "lab/c.pcap is empty"),
+    ]
+
+
+def test_verdicts_on_unknown_captures_are_errors(ledger):
+    assert ledger.get("x") is None
+    for verdict in (lambda: ledger.fail("x", "e"), lambda: ledger.purge("x"), lambda: ledger.again("x")):
+        with pytest.raises(UnknownCaptureError, match="x has no record"):
+            verdict()
+
+
+def test_unfinished_are_the_requested_and_the_running(ledger):
+    waiting(ledger, "a", "b", "c", "d")
+    ledger.requested(["a"])
+    ledger.claim(capture("b"), run="r1")
+    ledger.claim(capture("c"), run="r1")
+    ledger.fail("c", "e")
+    assert [record.key for record in ledger.unfinished()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_request_without_a_verdict_is_made_once_more_then_it_has_failed(ledger, claimed):
+    walk = Walk([capture()])
+    for state in (State.WAITING, State.FAILED):
+        assert ledger.look(walk, settle=0) == [capture()]
+        ledger.requested(["lab/a.pcap"])
+        if claimed:
+            ledger.claim(capture(), run="r7")
+        assert ledger.again("lab/a.pcap") == state
+    assert ledger.look(walk, settle=0) == []
+    assert "lab/a.pcap: 2 runs ended without a result" in ledger.get("lab/a.pcap").error
+
+
+def test_a_verdict_gives_back_the_second_try(ledger):
+    for _ in range(3):
+        ledger.claim(capture(), run="r1")
+        assert ledger.again("lab/a.pcap") == State.WAITING
+        ledger.claim(capture(), run="r2")
+        ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=1, rows=1, skipped={})
+
+
+def test_what_has_a_verdict_is_not_made_good(ledger):
+    ledger.claim(capture(), run="r1")
+    ledger.fail("lab/a.pcap", "not a capture")
+    assert ledger.again("lab/a.pcap") == State.FAILED
+    assert ledger.get("lab/a.pcap").error == "not a capture"
+
+
+def test_ten_thousand_files_at_once(ledger):
+    keys = [f"lab/{number:05}.pcap" for number in range(10_000)]
+    waiting(ledger, *keys)
+    assert [found.key for found in ledger.look(Walk([capture(key) for key in keys]), settle=0)] == keys
+    assert len(ledger.records()) == 10_000
+
+
+# Several processes
+
+
+def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]]") -> None:
+    go.wait()
+    ledger = Ledger(Path(path))  # all of them make the file, too
+    walk = Walk([capture(f"{number}") for number in range(200)])
+    found = []
+    for _ in range(20):
+        ready = ledger.look(walk, settle=0)
+        found += ledger.requested([one.key for one in ready[:10]])
+        ledger.claim(capture(f"by {os.getpid()}"), run="r1")
+    taken.put(found)
+
+
+def test_two_lookers_never_ask_for_the_same_capture(path):
+    go, taken = SPAWN.Event(), SPAWN.SimpleQueue()
+    with process(_request, str(path), go, taken) as one, process(_request, str(path), go, taken) as two:
+        go.set()
+        found = taken.get() + taken.get()
+        one.join(60)
+        two.join(60)
+        assert (one.exitcode, two.exitcode) == (0, 0)
+    assert Counter(found) == Counter(f"{number}" for number in range(200))
+
+
+def _write_for_ever(path: str, started: Event) -> None:
+    ledger = Ledger(Path(path))
+    for number in range(1_000_000):
+        ledger.claim(capture(f"{number % 50}"), run="r1")
+        ledger.finish(f"{number % 50}", sha256="ab", documents="d" * 2000, packets=number, rows=number, skipped={})
+        started.set()
+
+
+def test_a_killed_writer_leaves_a_ledger_that_works(path):
+    for round_ in range(5):
+        started = SPAWN.Event()
+        with process(_write_for_ever, str(path), started) as writer:
+            assert started.wait(60)
+            time.sleep(0.03 * round_)
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.join()
+        records = Ledger(path).records()
+        assert records
+        assert all(record.state == State.RUNNING or record.packets == record.rows for record in records)
+        assert sum(record.state == State.RUNNING for record in records) <= round_ + 1
+
+
+def _hold(path: str, held: Event) -> None:
+    with Ledger(Path(path)).lock("lab/a.pcap"):
+        held.set()
+        time.sleep(600)
+
+
+def test_a_killed_worker_frees_its_lock(ledger, path):
+    held = SPAWN.Event()
+    with process(_hold, str(path), held) as worker:
+        assert held.wait(60)
+        with pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"), ledger.lock("lab/a.pcap", timeout=0):
+            pass
+        with ledger.lock("lab/b.pcap", timeout=0):
+            pass
+        os.kill(worker.pid, signal.SIGKILL)
+        with ledger.lock("lab/a.pcap", timeout=10):
+            pass
+
+
+def _count(path: str, counter: str, go: Event) -> None:
+    ledger = Ledger(Path(path))
+    go.wait()
+    for _ in range(300):
+        with ledger.lock("lab/a.pcap"):
+            number = int(Path(counter).read_text())
+            Path(counter).write_text(f"{number + 1}")
+
+
+def test_a_lock_has_one_holder_and_leaves_no_file(path, tmp_path):
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    go = SPAWN.Event()
+    with process(_count, str(path), str(counter), go) as one, process(_count, str(path), str(counter), go) as two:
+        go.set()
+        one.join(60)
+        two.join(60)
+        assert (one.exitcode, two.exitcode) == (0, 0)
+    assert counter.read_text() == "600"
+    assert list(path.with_suffix(".locks").iterdir()) == []
+
+
+def test_a_lock_keeps_other_threads_out_and_may_change_hands(ledger):
+    lock = ledger.lock("a")
+    busy: list[bool] = []
+
+    def try_it() -> None:
+        try:
+            with ledger.lock("a", timeout=0):
+                busy.append(False)
+        except CaptureBusyError:
+            busy.append(True)
+
+    def run(target: Callable[[], object]) -> None:
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+
+    lock.__enter__()
+    run(try_it)
+    run(lambda: lock.__exit__(None, None, None))
+    try_it()
+    assert busy == [True, False]
+
+
+def test_a_lock_is_freed_by_an_error(ledger):
+    with pytest.raises(KeyError), ledger.lock("a"):
+        raise KeyError
+    with ledger.lock("a", timeout=0):
+        pass

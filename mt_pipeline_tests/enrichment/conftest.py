@@ -1,0 +1,41 @@
+"""Parts that the tests of this room share: the fake API, and a provider, store and endpoints to go with it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.enrichment.netify import Netify, Patience
+from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline_tests.enrichment.parts import KEY, QUICK
+from mt_pipeline_tests.fake_netify import FakeNetify
+
+
+@pytest.fixture
+def fake_netify(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNetify]:
+    """Serve a fake Netify for one test."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with FakeNetify() as fake:
+        yield fake
+
+
+@pytest.fixture
+def netify(tmp_path: Path) -> Iterator[Callable[..., Netify]]:
+    """Give a function that makes a provider which asks the fake; keywords replace its arguments."""
+    made: list[Netify] = []
+
+    def make(fake: FakeNetify, *, patience: Patience = QUICK, **changes: object) -> Netify:
+        arguments = {"url": fake.url, "key": KEY, "calls_per_second": 1000, "rate_file": tmp_path / "cache" / "rate.sqlite", "patience": patience}
+        made.append(Netify(**{**arguments, **changes}))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        provider.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[AnswerStore]:
+    """Open an empty store."""
+    with AnswerStore(tmp_path / "cache" / "answers", answer_days=14, not_found_days=1) as opened:
+        yield opened
