@@ -27,6 +27,9 @@ DAGSTER_GRACE = 20
 """Seconds for runs to end when the service stops: they note that they were cancelled."""
 
 
+# Quiet: a sensor that ticks every five seconds would fill the terminal, and a warning praises another command.
+_DAGSTER_DEV = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--log-level", "warning"]
+
 _READY = """
   Dagster UI       {ui}
   watched folder   {inbox}/<experiment>/
@@ -67,11 +70,9 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
         dagster = subprocess.Popen(
-            bound(
-                [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)],
-                signal="TERM",
-            ),
-            env={**os.environ, "DAGSTER_HOME": str(home), "MT_DATA_DIR": str(settings.data_dir)},
+            bound(_DAGSTER_DEV + ["-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
+            env={**os.environ, "DAGSTER_HOME": str(home), "MT_DATA_DIR": str(settings.data_dir), "MT_INBOX": str(settings.inbox_dir)},
+            cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
         )

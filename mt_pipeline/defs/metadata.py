@@ -5,7 +5,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/meta
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
@@ -122,8 +122,3 @@ def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.Metad
 
 def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", text.replace("\n", " "))[:120]
-
-
-def described(metadata: Mapping[str, object]) -> str:
-    """Say metadata in a line of the log."""
-    return ", ".join(f"{name} {value:,}" for name, value in metadata.items() if isinstance(value, int) and not isinstance(value, bool))

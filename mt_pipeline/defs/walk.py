@@ -65,6 +65,7 @@ class Walk:
     _inputs: str = ""  # hash of all that made the documents
     _sha256: str = ""
     _cut: bool = False
+    _asked_at: float = field(default_factory=time.time)
     _files: CaptureFiles = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,11 +77,10 @@ class Walk:
         Raises:
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
-        asked_at = time.time()
         with self.pipeline.ledger.lock(self.key):
             capture = capture_at(self.pipeline.inbox, self.key)
             before = self.pipeline.ledger.get(self.key)
-            if before and _done_meanwhile(before, capture, self.display_filter, asked_at):
+            if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
                 log.info("%s: run %s did it meanwhile", self.key, before.run)
                 return
             # Without the last stage there is no verdict on the capture, so the ledger keeps what it knows.
@@ -172,12 +172,19 @@ class Walk:
             metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
             checks.rows_stored(self.key, loaded),
         )
+        log.info(
+            "%s: %s packets, %s rows in packets_%s, %.1f s",
+            self.key,
+            f"{loaded.read:,}",
+            f"{loaded.rows:,}",
+            experiment,
+            time.time() - self._asked_at,
+        )
 
     def _report(self, asset: str, data_version: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
         # An event that is logged carries no versions by itself; with them the UI tells what is stale.
         tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": data_version}
         self.context.log_event(dg.AssetMaterialization(asset, partition=self.key, metadata=described, tags=tags))
-        log.info("%s: %s done, %s", self.key, asset, metadata.described(described))
         if check:
             self.context.log_event(check)
 

@@ -5,6 +5,7 @@ What the lines hold is `documents.py`'s business. The measurements behind the op
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -204,7 +205,8 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
         )
     if "isn't a capture file" in said or "doesn't exist" in said or "permission" in said.lower():
         raise NotACapture(f"not a capture: {capture}. tshark said: {said}", said=said, status=status)
-    raise TsharkFailed(f"{capture}: tshark stopped with status {status} and said: {said}", said=said, status=status)
+    cure = f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage" if "damaged or corrupt" in said else ""
+    raise TsharkFailed(f"{capture}: tshark stopped with status {status} and said: {said}{cure}", said=said, status=status)
 
 
 def _last_words(stderr: str) -> str:
