@@ -70,7 +70,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
         dagster = subprocess.Popen(
-            bound(_DAGSTER_DEV + ["-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
+            bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
             env={**os.environ, "DAGSTER_HOME": str(home), "MT_DATA_DIR": str(settings.data_dir), "MT_INBOX": str(settings.inbox_dir)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,

@@ -34,6 +34,10 @@ class CaptureFiles:
         """Name the endpoints of these documents."""
         return self._folder(ENDPOINTS) / f"{inputs}.parquet"
 
+    def names(self, inputs: str) -> Path:
+        """Name what the streams of these documents were called; written before the endpoints."""
+        return self._folder(ENDPOINTS) / f"{inputs}.names.parquet"
+
     def enrichment(self, inputs: str) -> Path:
         """Name the answers for these endpoints, written anew by each run."""
         return self._folder(ENRICHMENT) / f"{inputs}.parquet"

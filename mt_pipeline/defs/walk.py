@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.enrichment.enrich import Counts, enrich
 from mt_pipeline.packets import endpoints
+from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.tshark import documents
@@ -67,6 +69,8 @@ class Walk:
     _cut: bool = False
     _asked_at: float = field(default_factory=time.time)
     _files: CaptureFiles = field(init=False)
+    _heard: Conversations | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self._files = CaptureFiles(self.pipeline.settings.data_dir, self.key)
@@ -77,7 +81,7 @@ class Walk:
         Raises:
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
-        with self.pipeline.ledger.lock(self.key):
+        with self.pipeline.ledger.lock(self.key), self._open:
             capture = capture_at(self.pipeline.inbox, self.key)
             before = self.pipeline.ledger.get(self.key)
             if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
@@ -115,7 +119,14 @@ class Walk:
         if reused:
             packets = documents.count(path)
         else:
-            packets = documents.write(tshark, capture.path, path, display_filter=self.display_filter, progress=self._pace("reading", "packets"))
+            packets = documents.write(
+                tshark,
+                capture.path,
+                path,
+                display_filter=self.display_filter,
+                listener=self._listener(),
+                progress=self._pace("reading", "packets"),
+            )
             check_unchanged(capture)
         counted = count_packets(capture.path)
         self._cut = counted.cut
@@ -134,10 +145,24 @@ class Walk:
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=self.display_filter),
         )
 
+    def _listener(self) -> Conversations | None:
+        """Let the endpoints listen to tshark: then they are known when the documents are."""
+        if "endpoints" in self.stages:
+            self._heard = self._open.enter_context(conversations(self._files.endpoints(self._inputs)))
+        return self._heard
+
     def _endpoints(self) -> None:
         started = time.monotonic()
         path = self._files.endpoints(self._inputs)
-        found = endpoints.summary(path) if path.exists() else endpoints.write(self._needed(self._files.documents(self._inputs), "tshark_json"), path)
+        if path.exists():
+            found = endpoints.summary(path)
+        else:
+            source = self._needed(self._files.documents(self._inputs), "tshark_json")
+            if self._heard is None:
+                self._heard = self._open.enter_context(conversations(path))
+                self._heard.read(source)
+            self._heard.write_names(self._files.names(self._inputs))
+            found = endpoints.write(self._heard, path)
         self._report("endpoints", self._inputs, metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
 
     def _netify_enrichment(self) -> None:
@@ -160,7 +185,7 @@ class Walk:
         experiment, database = experiment_of(self.key), self.pipeline.database()
         source = self._needed(self._files.documents(self._inputs), "tshark_json")
         answers = self._needed(self._files.enrichment(self._inputs), "netify_enrichment")
-        with rows(source, answers, capture=self.key, experiment=experiment) as batches:
+        with rows(source, self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
             loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
         self.pipeline.ledger.finish(
             self.key, sha256=self._sha256, documents=self._inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self._cut

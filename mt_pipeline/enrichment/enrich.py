@@ -4,10 +4,8 @@ How to ask is not said here (`provider.py`), nor what is kept (`store.py`).
 """
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mt_pipeline.atomic import whole
 from mt_pipeline.enrichment.answers import FACTS, NUMBERS, Answer, Endpoint
 from mt_pipeline.enrichment.provider import EndpointFailed, Provider, ProviderStopped
 from mt_pipeline.enrichment.store import AnswerStore
@@ -92,7 +91,7 @@ def enrich(
     asking = None if provider is None or store is None else _Asking(provider, store, table.num_rows, progress)
     if provider is not None and store is None:
         raise ValueError("a provider needs a store for its answers")
-    with _whole_or_not_at_all(output) as beside, pq.ParquetWriter(beside, SCHEMA, compression="zstd") as writer:
+    with whole(output) as beside, pq.ParquetWriter(beside, SCHEMA, compression="zstd") as writer:
         for batch in table.to_batches(max_chunksize=BATCH):
             writer.write_batch(_not_asked(batch) if asking is None else asking.answers(batch))
     return Counts(endpoints=table.num_rows, not_asked=table.num_rows) if asking is None else asking.counts()
@@ -184,17 +183,3 @@ class _Asking:
                 "%s of %s endpoints: %s from the cache, %s asked, %s failed",
                 *(f"{number:,}" for number in (counts.endpoints, self._total, counts.cached, counts.asked, counts.failed)),
             )
-
-
-@contextmanager
-def _whole_or_not_at_all(output: Path) -> Iterator[Path]:
-    """Give a path beside the output; on success sync and rename it, otherwise remove it."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(output)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import ipaddress
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from mt_pipeline.packets.typed import packets
+from mt_pipeline.atomic import whole
+from mt_pipeline.packets.conversations import Conversations
 
 SCHEMA = pa.schema(
     [
@@ -26,17 +26,6 @@ SCHEMA = pa.schema(
 
 # Letters, digits, hyphens and underscores in labels of at most 63, two labels at least, the last not all digits.
 _NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z")
-
-# One row a conversation and direction: a hundred times fewer than packets, in one pass over the documents.
-_CONVERSATIONS = """
-CREATE TEMP TABLE conversations AS
-SELECT tcp_at IS NOT NULL AS is_tcp, stream, address_src, address_dst, skipped,
-    arg_max(said_sni, number) FILTER (WHERE said_sni IS NOT NULL) AS sni,
-    max(number) FILTER (WHERE said_sni IS NOT NULL) AS sni_number,
-    count(*) AS packets, sum(TRY_CAST(frame_len[1] AS BIGINT)) AS bytes,
-    min(time_us) FILTER (WHERE skipped IS NULL) AS first_us, max(time_us) FILTER (WHERE skipped IS NULL) AS last_us
-FROM packets GROUP BY ALL
-"""
 
 # A name counts all packets of its streams. An address counts each packet once, also one from itself to itself.
 _ENDPOINTS = """
@@ -54,6 +43,8 @@ FROM ends WHERE endpoint <> '' GROUP BY kind, endpoint ORDER BY kind, bytes DESC
 """
 
 
+_TOTAL = "SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT, min(first_us), max(last_us) FROM conversations"
+_SKIPPED = "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
 _SUMMARY = b"mt_pipeline"  # key of the summary in the metadata of the file
 
 
@@ -96,31 +87,28 @@ def is_askable(name: str) -> bool:
     return _NAME.match(name) is not None
 
 
-def write(documents: Path, output: Path) -> Endpoints:
+def write(conversations: Conversations, output: Path) -> Endpoints:
     """Write the endpoints of a capture as Parquet with SCHEMA, most bytes first; the file appears only when whole."""
-    with packets(documents) as connection:
-        connection.execute(_CONVERSATIONS)
-        table = connection.sql(_ENDPOINTS).to_arrow_table().cast(SCHEMA)
-        [total] = connection.sql("SELECT sum(packets)::BIGINT, sum(bytes)::BIGINT, min(first_us), max(last_us) FROM conversations").fetchall()
-        skipped = connection.sql("SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1").fetchall()
+    table = conversations.connection.sql(_ENDPOINTS).to_arrow_table().cast(SCHEMA)
+    [(packets, length, first_us, last_us)] = conversations.connection.sql(_TOTAL).fetchall()
     asked = [
         is_public(endpoint) if kind == "address" else is_askable(endpoint)
         for kind, endpoint in zip(table["kind"].to_pylist(), table["endpoint"].to_pylist(), strict=True)
     ]
     table = table.filter(pa.array(asked, pa.bool_()))
     names = table.filter(pyarrow.compute.equal(table["kind"], "name"))
-    packets_total, bytes_total, first_us, last_us = total
     summary = Endpoints(
         addresses=table.num_rows - names.num_rows,
         names=names.num_rows,
-        packets=packets_total or 0,
-        bytes=bytes_total or 0,
+        packets=packets,
+        bytes=length,
         first_us=first_us,
         last_us=last_us,
-        skipped=dict(skipped),
+        skipped=dict(conversations.connection.sql(_SKIPPED).fetchall()),
         top_names=list(zip(names["endpoint"].to_pylist()[:10], names["bytes"].to_pylist()[:10], strict=True)),
     )
-    _store(table.replace_schema_metadata({_SUMMARY: json.dumps(asdict(summary))}), output)
+    with whole(output) as partial:
+        pyarrow.parquet.write_table(table.replace_schema_metadata({_SUMMARY: json.dumps(asdict(summary))}), partial, compression="zstd")
     return summary
 
 
@@ -128,15 +116,3 @@ def summary(path: Path) -> Endpoints:
     """Read what `write` said of a capture from its file of endpoints."""
     stored = json.loads(pyarrow.parquet.read_schema(path).metadata[_SUMMARY])
     return Endpoints(**{**stored, "top_names": [tuple(name) for name in stored["top_names"]]})
-
-
-def _store(table: pa.Table, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        pyarrow.parquet.write_table(table, partial, compression="zstd")
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.rename(output)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Documents to typed rows: the layer of each packet, the names of its stream, and the packet columns of `columns.py`.
 
-Everything is a DuckDB relation that streams; only the names of the streams are held, one row a stream. What answers add to a row
-is the business of `questdb/rows.py`.
+Everything is a DuckDB relation that streams; only the names of the streams are held, one row a stream (`conversations.py`). What
+answers add to a row is the business of `questdb/rows.py`.
 """
 
 import tempfile
@@ -42,65 +42,60 @@ CREATE TEMP MACRO reason_to_skip(text, time_us) AS CASE
 """
 
 
-def _packets(source: str) -> str:
-    """Build the SQL of packets: the fields, the time, and the chosen layer with the stream and the addresses that it has."""
+@contextmanager
+def connection(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB of bounded memory that can choose layers; what is larger goes to disk beside a file.
+
+    Args:
+        beside: a file, in whose folder there is room.
+    """
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=beside.parent, prefix=".spill-", ignore_cleanup_errors=True) as spill,
+        duckdb.connect(config={"memory_limit": MEMORY, "threads": 2, "temp_directory": spill}) as opened,
+    ):
+        opened.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
+        opened.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
+        opened.execute(_MACROS)
+        yield opened
+
+
+def packets(source: str) -> str:
+    """Build the SQL of packets: the chosen layer, its stream and addresses, the time, and what the packet itself says of names.
+
+    Args:
+        source: a relation of documents, all their fields or as many as are used.
+    """
     return f"""
         SELECT *,
             reason_to_skip(frame_time_epoch[1], time_us) AS skipped,
-            coalesce(above_extensions, keyword(TRY_CAST(coalesce(ip_proto[ip_at], ipv6_nxt[ipv6_at]) AS UTINYINT))) AS ip_proto_keyword,
             TRY_CAST(coalesce(tcp_stream[tcp_at], udp_stream[udp_at]) AS INTEGER) AS stream,
             coalesce(ip_src[ip_at], ipv6_src[ipv6_at]) AS address_src,
             coalesce(ip_dst[ip_at], ipv6_dst[ipv6_at]) AS address_dst,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_alpn_str[1] END AS said_alpn
-        FROM (
-            SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us, TRY_CAST(frame_number[1] AS BIGINT) AS number,
-                unnest(layers(coalesce(frame_protocols[1], '')))
-            FROM {source})
+        FROM (SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us, unnest(layers(coalesce(frame_protocols[1], ''))) FROM {source})
     """
 
 
-# What each stream was called: the last one said wins, for all its packets.
-_NAMES = f"""
-SELECT tcp_at IS NOT NULL AS is_tcp, stream,
-    arg_max(said_sni, number) FILTER (WHERE said_sni IS NOT NULL) AS tls_sni,
-    arg_max(said_alpn, number) FILTER (WHERE said_alpn IS NOT NULL) AS tls_alpn
-FROM ({_packets("(SELECT * FROM documents WHERE tls_handshake_extensions_server_name IS NOT NULL OR tls_handshake_extensions_alpn_str IS NOT NULL)")})
-WHERE stream IS NOT NULL GROUP BY ALL
-"""
+def rows(opened: duckdb.DuckDBPyConnection, source: Path, names: Path) -> duckdb.DuckDBPyRelation:
+    """Type the packets of a capture.
 
-
-@contextmanager
-def packets(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open documents as packets: a connection with a view `packets`, one row a packet with its fields and its chosen layer.
-
-    Yields:
-        A DuckDB connection of bounded memory, closed on leaving; what is larger goes to disk beside the documents.
-    """
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=".spill-", ignore_cleanup_errors=True) as spill,
-        duckdb.connect(config={"memory_limit": MEMORY, "threads": 2, "temp_directory": spill}) as connection,
-    ):
-        connection.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
-        connection.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
-        connection.execute(_MACROS)
-        documents.read(connection, path).create_view("documents")
-        connection.execute(f"CREATE TEMP VIEW packets AS {_packets('documents')}")
-        yield connection
-
-
-def rows(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
-    """Type the packets.
+    Args:
+        opened: a `connection`.
+        source: the documents.
+        names: what each stream was called, of `conversations.py`.
 
     Returns:
         The packet columns of `columns.py`, `address_src` and `address_dst` as text for the answers, and `skipped`: why this packet
         cannot be stored, NULL if it can.
     """
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS names AS {_NAMES}")
+    documents.read(opened, source).create_view("documents")
+    opened.execute("CREATE TEMP TABLE names AS SELECT * FROM read_parquet(?)", [str(names)])
     columns = ", ".join(f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET)
-    return connection.sql(f"""
+    return opened.sql(f"""
         SELECT {columns}, p.address_src, p.address_dst, p.skipped
-        FROM packets p LEFT JOIN names ON names.stream = p.stream AND names.is_tcp = (p.tcp_at IS NOT NULL)
+        FROM ({packets("documents")}) p LEFT JOIN names ON names.stream = p.stream AND names.is_tcp = (p.tcp_at IS NOT NULL)
     """)
 
 

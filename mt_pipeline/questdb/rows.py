@@ -31,11 +31,12 @@ LEFT JOIN places sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(t.tls_s
 
 
 @contextmanager
-def rows(documents: Path, enrichment: Path, *, capture: str, experiment: str) -> Iterator[Iterator[pa.RecordBatch]]:
+def rows(documents: Path, names: Path, enrichment: Path, *, capture: str, experiment: str) -> Iterator[Iterator[pa.RecordBatch]]:
     """Join the packets of a capture with the answers.
 
     Args:
         documents: of the tshark room.
+        names: what each stream of these documents was called.
         enrichment: Parquet of the enrichment room, one row for every public endpoint of these documents.
         capture: the capture key.
         experiment: its experiment.
@@ -46,8 +47,8 @@ def rows(documents: Path, enrichment: Path, *, capture: str, experiment: str) ->
     answers = pyarrow.parquet.read_table(enrichment)
     table = _with_strangers(answers)
     given = {"capture": capture, "experiment": experiment}
-    with typed.packets(documents) as connection:
-        typed.rows(connection).create_view("typed")
+    with typed.connection(documents) as connection:
+        typed.rows(connection, documents, names).create_view("typed")
         places = answers.select(["kind", "endpoint"]).append_column("place", pa.array(range(answers.num_rows), pa.int32()))
         connection.register("places", places)
         joined = connection.sql(_JOINED, params={"other": answers.num_rows, "nobody": answers.num_rows + 1})

@@ -10,17 +10,17 @@ import codecs
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
+from mt_pipeline.atomic import whole
 from mt_pipeline.tshark.command import PREFERENCES, Tshark
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -28,6 +28,18 @@ SUFFIX = ".ndjson.zst"
 
 Progress = Callable[[int], None]
 """Told the number of packets so far, after every block of some thousand."""
+
+
+class Listener(Protocol):
+    """Who wants to see the documents while they are written."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fields it wants."""
+
+    def add(self, block: pa.Table) -> None:
+        """Take in the documents of a block, in frame order: a column per key, each a list of text, NULL where the packet lacks the field."""
+
 
 ALL_KEYS = tuple(field.key for field in FIELDS)
 """Names of the fields in a document."""
@@ -44,7 +56,15 @@ def inputs_hash(tshark: Tshark, *, sha256: str, display_filter: str) -> str:
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]
 
 
-def write(tshark: Tshark, capture: Path, output: Path, *, display_filter: str = "", progress: Progress = lambda _: None) -> int:
+def write(
+    tshark: Tshark,
+    capture: Path,
+    output: Path,
+    *,
+    display_filter: str = "",
+    listener: Listener | None = None,
+    progress: Progress = lambda _: None,
+) -> int:
     """Run tshark on a capture and write its documents; the file appears only when whole.
 
     Args:
@@ -52,6 +72,7 @@ def write(tshark: Tshark, capture: Path, output: Path, *, display_filter: str = 
         capture: any file tshark reads.
         output: the file of documents.
         display_filter: only packets that match; all if empty.
+        listener: given every block of documents as it comes.
         progress: see Progress.
 
     Returns:
@@ -61,20 +82,17 @@ def write(tshark: Tshark, capture: Path, output: Path, *, display_filter: str = 
         TsharkError: tshark failed.
         OSError: the documents cannot be written, for example on a full disk.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
     packets = 0
-    try:
-        with partial.open("wb") as file, pa.CompressedOutputStream(file, "zstd") as documents, tshark.lines(capture, display_filter) as stream:
-            try:
-                packets = _convert(stream.output, documents, progress)
-            except pa.ArrowInvalid as error:
-                stream.not_understood = str(error)
-        with partial.open("rb+") as whole:
-            os.fsync(whole.fileno())
-        partial.rename(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole(output) as partial,
+        partial.open("wb") as file,
+        pa.CompressedOutputStream(file, "zstd") as documents,
+        tshark.lines(capture, display_filter) as stream,
+    ):
+        try:
+            packets = _convert(stream.output, documents, listener, progress)
+        except pa.ArrowInvalid as error:
+            stream.not_understood = str(error)
     return packets
 
 
@@ -99,7 +117,7 @@ def count(documents: Path) -> int:
     return int(packets)
 
 
-def _convert(output: IO[bytes], documents: pa.NativeFile, progress: Progress) -> int:
+def _convert(output: IO[bytes], documents: pa.NativeFile, listener: Listener | None, progress: Progress) -> int:
     connection = duckdb.connect(config={"threads": 1})
     text = [pa.field(field.key, pa.string()) for field in FIELDS]
     try:
@@ -116,9 +134,12 @@ def _convert(output: IO[bytes], documents: pa.NativeFile, progress: Progress) ->
         raise
     packets = 0
     for batch in batches:
-        lines = connection.from_arrow(_unescaped(batch)).project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0)
+        block = connection.from_arrow(_unescaped(batch))
+        lines = block.project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0)
         for chunk in lines.chunks:
             documents.write(_text_of(chunk))
+        if listener:
+            listener.add(block.project(", ".join(_LISTS[key] for key in listener.keys)).to_arrow_table())
         packets += batch.num_rows
         progress(packets)
     return packets
@@ -159,6 +180,12 @@ def _document() -> str:
 
 
 _DOCUMENT = _document()
+_LISTS = {
+    field.key: f"CASE WHEN {field.key} <> '' THEN {{}} END AS {field.key}".format(
+        f"[{field.key}]" if field.first_only else f"string_split({field.key}, ',')"
+    )
+    for field in FIELDS
+}
 
 
 class _Utf8(io.RawIOBase):
