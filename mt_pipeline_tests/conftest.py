@@ -1,10 +1,15 @@
 """Fixtures of more than one room."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 
+import dagster as dg
 import pytest
 
+from mt_pipeline import setup
+from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server, start
+from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, environment, said, settings_of
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +17,31 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One embedded QuestDB for all tests, on free ports, user `admin`, password `quest`. Tests share its tables: use names of your own."""
     with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest") as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_others() -> Iterator[None]:
+    """Keep settings of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("MT_", "DAGSTER_"))]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One data folder with its Dagster instance on disk, for all tests; it loads into the QuestDB that they share."""
+    data = tmp_path_factory.mktemp("lab") / "data"
+    database = Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", PASSWORD)
+    home = setup.prepare(settings_of(data, database))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield Lab(data, instance, database)
+
+
+@pytest.fixture
+def terminal(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
+    for name, value in environment(lab.pipeline().settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DAGSTER_HOME", "set by the commands, taken back after the test")
+    return lambda *arguments: said(monkeypatch, capsys, arguments)

@@ -11,8 +11,8 @@ import pyarrow.parquet
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
 from mt_pipeline.packets import typed
 
-BATCH = 50_000
-"""Rows in a batch: some 50 MB on the way to QuestDB."""
+BATCH = 20_000
+"""Rows in a batch: some 20 MB on the way to QuestDB."""
 
 _FIELDS = {name: {column.source.partition(".")[2] for column in group if column.origin is Origin.ANSWER} - {"type"} for name, group in
            {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip

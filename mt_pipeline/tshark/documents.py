@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -118,31 +118,35 @@ def count(documents: Path) -> int:
 
 
 def _convert(output: IO[bytes], documents: pa.NativeFile, listener: Listener | None, progress: Progress) -> int:
-    connection = duckdb.connect(config={"threads": 1})
-    text = [pa.field(field.key, pa.string()) for field in FIELDS]
+    packets = 0
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for batch in _batches(output):
+            block = connection.from_arrow(_unescaped(batch))
+            for chunk in block.project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0).chunks:
+                documents.write(_text_of(chunk))
+            if listener:
+                listener.add(block.project(", ".join(_LISTS[key] for key in listener.keys)).to_arrow_table())
+            packets += batch.num_rows
+            progress(packets)
+    return packets
+
+
+def _batches(output: IO[bytes]) -> Iterable[pa.RecordBatch]:
+    """Parse tshark's lines as they come: a column of text per field, empty where the packet lacks it."""
+    text = pa.schema([pa.field(key, pa.string()) for key in ALL_KEYS])
     try:
-        batches = pyarrow.csv.open_csv(
+        batches: Iterable[pa.RecordBatch] = pyarrow.csv.open_csv(
             _Utf8(output),
             # A thread of pyarrow's reads ahead, so that tshark and we work at the same time.
-            read_options=pyarrow.csv.ReadOptions(column_names=[field.key for field in FIELDS], block_size=1 << 20, use_threads=False),
+            read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=1 << 20, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=pa.schema(text), strings_can_be_null=False),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
         if str(error) == "Empty CSV file":
-            return 0
+            return []
         raise
-    packets = 0
-    for batch in batches:
-        block = connection.from_arrow(_unescaped(batch))
-        lines = block.project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0)
-        for chunk in lines.chunks:
-            documents.write(_text_of(chunk))
-        if listener:
-            listener.add(block.project(", ".join(_LISTS[key] for key in listener.keys)).to_arrow_table())
-        packets += batch.num_rows
-        progress(packets)
-    return packets
+    return batches
 
 
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,5 +1,6 @@
 """Where a QuestDB is and one connection to it: what it can read, and how each way of not being there is told."""
 
+import os
 import socket
 import time
 import traceback
@@ -60,11 +61,12 @@ def test_a_wrong_password_is_told_with_questdbs_word_for_it(database: Database):
 
 
 def test_a_connection_that_breaks_inside_the_block_is_told(database: Database):
-    with pytest.raises(Unreachable, match=f"127.0.0.1:{database.pg_port}"), database.connect() as connection:
-        with socket.socket(fileno=connection.fileno()) as line:
+    def cut_off(connection: psycopg.Connection) -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
-            line.detach()
-        connection.execute("SELECT 1")
+
+    with pytest.raises(Unreachable, match=f"127.0.0.1:{database.pg_port}"), database.connect() as connection:
+        connection.execute(f"SELECT {cut_off(connection) or 1}")
 
 
 def test_a_statement_that_questdb_refuses_is_not_called_unreachable(database: Database):

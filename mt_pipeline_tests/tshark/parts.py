@@ -38,7 +38,7 @@ def read_all(path: Path) -> list[Document]:
 
 
 def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> Path:
-    """Write documents without tshark: one for each packet, its fields by their keys; frames are numbered, and have a time and a length if they say none."""
+    """Write documents without tshark, one for each packet: its fields by their keys; what each frame has is filled in, an empty value is left out."""
     lines = []
     for number, packet in enumerate(packets, start=1):
         fields = {"frame_number": str(number), "frame_time_epoch": "1700000000.000000000", "frame_len": "100", "frame_protocols": "eth", **packet}

@@ -30,9 +30,9 @@ from mt_pipeline_tests.tshark.parts import endless_capture, tshark
 SNI = "tls.handshake.extensions_server_name"
 
 
-def script(path: Path, text: str, *, shell: str = "/bin/sh") -> str:
+def script(path: Path, text: str, *, interpreter: str = "/bin/sh") -> str:
     """Make a program."""
-    path.write_text(f"#!{shell}\n{text}\n")
+    path.write_text(f"#!{interpreter}\n{text}\n")
     path.chmod(0o755)
     return str(path)
 
@@ -97,7 +97,7 @@ def test_a_missing_program_is_named_with_the_cure(program: str):
 
 def test_a_program_that_does_not_start_is_missing(tmp_path: Path):
     with pytest.raises(TsharkMissing, match=r"tshark does not start: No such file or directory; install it"):
-        Tshark.find(script(tmp_path / "tshark", "", shell="/no/such/shell"))
+        Tshark.find(script(tmp_path / "tshark", "", interpreter="/no/such/shell"))
     (tmp_path / "tshark").write_bytes(b"\x7fELF of another machine")
     with pytest.raises(TsharkMissing, match=r"tshark does not start: Exec format error; install it"):
         Tshark.find(str(tmp_path / "tshark"))
@@ -158,7 +158,7 @@ def test_a_capture_may_be_cut_inside_of_its_compression(tmp_path: Path):
     assert counted.packets == len(output_of(shorter)) > 10
 
 
-@pytest.mark.parametrize("content", [b"just a text\n" * 100, b"\x89PNG\r\n\x1a\n" + bytes(100), None], ids=["text", "picture", "vanished"])
+@pytest.mark.parametrize("content", [b"just a text\n" * 100, b"\x7fELF" + bytes(100), None], ids=["text", "program", "vanished"])
 def test_what_is_no_capture_says_so_with_the_words_of_tshark(tmp_path: Path, content: bytes | None):
     path = tmp_path / "x.pcap"
     if content is not None:
@@ -221,27 +221,40 @@ def test_a_killed_tshark_is_never_taken_for_a_whole_capture(tmp_path: Path, capt
 
 
 def test_a_tshark_killed_while_it_reads_is_named_by_its_signal(tmp_path: Path):
-    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):  # noqa: SIM117
+    def read_and_kill(path: Path) -> None:
         with tshark().lines(path) as stream:
             assert stream.output.readline().startswith(b"1\t")
             the_child().kill()
             stream.output.read()
 
+    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
+        read_and_kill(path)
+
 
 def test_what_a_reader_does_not_understand_is_a_failure_of_tshark(capture: Path):
-    with pytest.raises(TsharkFailed, match=r"tls\.pcap: tshark's output was not understood: Expected 23 columns"), tshark().lines(capture) as stream:
-        stream.output.read()
-        stream.not_understood = "Expected 23 columns, got 7"
+    def read_in_vain() -> None:
+        with tshark().lines(capture) as stream:
+            stream.output.read()
+            stream.not_understood = "Expected 23 columns, got 7"
+
+    with pytest.raises(TsharkFailed, match=r"tls\.pcap: tshark's output was not understood: Expected 23 columns"):
+        read_in_vain()
 
 
 @only_linux
 def test_tshark_ends_when_its_reader_fails(tmp_path: Path):
-    with endless_capture(tmp_path / "x.pcap") as path:
-        with pytest.raises(ZeroDivisionError), tshark().lines(path) as stream:
+    children = []
+
+    def fail(path: Path) -> None:
+        with tshark().lines(path) as stream:
             stream.output.readline()
-            child = the_child()
+            children.append(the_child().pid)
             raise ZeroDivisionError
-        assert is_gone(child.pid)
+
+    with endless_capture(tmp_path / "x.pcap") as path:
+        with pytest.raises(ZeroDivisionError):
+            fail(path)
+        assert is_gone(*children)
 
 
 @only_linux

@@ -1,0 +1,217 @@
+"""What tests of the whole pipeline share: a data folder with its Dagster instance, captures put into its inbox, runs of the job, rows read back."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from psycopg import sql
+
+from mt_pipeline import cli
+from mt_pipeline.captures.records import Record
+from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.questdb.database import Database
+from mt_pipeline.settings import Settings
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import dns
+
+STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
+PASSWORD = "quest"
+PACKETS = 2
+"""Packets of `capture`."""
+
+TSHARK = shutil.which("tshark") or "tshark"
+
+
+def capture(path: Path, name: str = "www.example.com") -> Path:
+    """Write a small capture: a DNS question and its answer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_pcap(path, timed(dns(name)))
+
+
+def settings_of(data: Path, database: Database, **changes: object) -> Settings:
+    """Make the settings of a data folder, deaf to a `.env` of whoever runs the tests; keywords change or add some."""
+    where = {"questdb_host": database.host, "questdb_http_port": database.http_port, "questdb_pg_port": database.pg_port}
+    return Settings(_env_file=None, **{"data_dir": data, "enrichment": "none", "questdb_password": PASSWORD, **where, **changes})
+
+
+def wrapper(path: Path, script: str) -> Path:
+    """Write a program that is taken for tshark: `script` runs when a capture is read, `"$TSHARK"` is the real one, which answers all else."""
+    reads = f'case "$*" in *"-T tabs"*) ;; *) exec {TSHARK} "$@" ;; esac'
+    path.write_text(f"#!/bin/sh\nTSHARK={TSHARK}\n{reads}\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def files_below(folder: Path) -> list[str]:
+    """List the files below a folder, hidden ones too."""
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run of the job ended."""
+
+    result: dg.ExecuteInProcessResult
+
+    @property
+    def success(self) -> bool:
+        """Whether it succeeded."""
+        return self.result.success
+
+    @property
+    def run_id(self) -> str:
+        """Which run it was."""
+        return self.result.run_id
+
+    @property
+    def failure(self) -> str:
+        """What the run page shows first."""
+        return self._failures()[0].description or ""
+
+    @property
+    def failure_metadata(self) -> Mapping[str, object]:
+        """What stands below it."""
+        return {name: value.value for name, value in self._failures()[0].metadata.items()}
+
+    def materialised(self, asset: str = "questdb_packets") -> list[str]:
+        """List the captures that an asset was materialised for, in their order."""
+        return [event.partition or "" for event in self._materialisations() if event.asset_key == dg.AssetKey(asset)]
+
+    def materialisation(self, asset: str, key: str) -> dg.AssetMaterialization:
+        """Return the materialisation of a capture."""
+        events = [event for event in self._materialisations() if event.asset_key == dg.AssetKey(asset) and event.partition == key]
+        assert len(events) == 1
+        return events[0].step_materialization_data.materialization
+
+    def metadata(self, asset: str, key: str) -> dict[str, object]:
+        """Return the metadata of a capture, as plain values."""
+        return {name: value.value for name, value in self.materialisation(asset, key).metadata.items()}
+
+    def checks(self, name: str) -> list[dg.AssetCheckEvaluation]:
+        """Return the evaluations of a check, in their order."""
+        return [evaluation for evaluation in self.result.get_asset_check_evaluations() if evaluation.check_name == name]
+
+    def _materialisations(self) -> list[dg.DagsterEvent]:
+        return [event for event in self.result.all_events if event.is_step_materialization]
+
+    def _failures(self) -> list[object]:
+        events = [event for event in self.result.all_events if event.is_step_failure]
+        assert len(events) == 1
+        assert events[0].step_failure_data.user_failure_data is not None, "not a failure that we raised"
+        return [events[0].step_failure_data.user_failure_data]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A data folder, its Dagster instance, and the QuestDB that is loaded into. Tests share all three: use experiments of your own."""
+
+    data: Path
+    instance: dg.DagsterInstance
+    database: Database
+
+    @property
+    def inbox(self) -> Path:
+        """The watched folder."""
+        return self.data / "inbox"
+
+    def pipeline(self, **changes: object) -> Pipeline:
+        """Open the rooms; keywords are settings."""
+        return Pipeline(settings_of(self.data, self.database, **changes))
+
+    def put(self, key: str, content: bytes | None = None) -> Path:
+        """Put a file into the inbox: a small capture, or these bytes."""
+        path = self.inbox / key
+        if content is None:
+            return capture(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def run(
+        self,
+        *keys: str,
+        stages: Iterable[str] = STAGES,
+        pipeline: Pipeline | None = None,
+        display_filter: str | None = None,
+    ) -> Ran:
+        """Run the job over captures, in this order, as one range if there are several; their keys must be new then."""
+        self.instance.add_dynamic_partitions(captures.name or "", list(keys))
+        several = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+        config = {} if display_filter is None else {"filter": display_filter}
+        return Ran(
+            build_defs(pipeline=pipeline or self.pipeline())
+            .resolve_job_def("ingest_captures")
+            .execute_in_process(
+                instance=self.instance,
+                partition_key=keys[0] if len(keys) == 1 else None,
+                tags=several if len(keys) > 1 else None,
+                asset_selection=[dg.AssetKey(stage) for stage in stages],
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
+            )
+        )
+
+    def record(self, key: str) -> Record:
+        """Return what the ledger knows of a capture."""
+        record = self.pipeline().ledger.get(key)
+        assert record is not None
+        return record
+
+    def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
+        """Read the view of an experiment, in the order of frames."""
+        return rows(self.database, experiment, columns, key=key)
+
+
+def rows(database: Database, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
+    """Read the view of an experiment, one capture of it or all, in the order of frames."""
+    query = sql.SQL("SELECT {} FROM {}{} ORDER BY capture, frame_number").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.Identifier(f"packets_{experiment}"),
+        sql.SQL("") if key is None else sql.SQL(" WHERE capture = %s"),
+    )
+    with database.connect() as connection:
+        return connection.execute(query, () if key is None else (key,)).fetchall()
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """Make the environment of a process that works with these settings, and no other of ours."""
+    ours = {
+        "MT_DATA_DIR": str(settings.data_dir),
+        "MT_ENRICHMENT": ",".join(settings.enrichment or ()) or "none",
+        "MT_QUESTDB_HTTP_PORT": str(settings.questdb_http_port),
+        "MT_QUESTDB_PG_PORT": str(settings.questdb_pg_port),
+        "MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value(),
+        **({"MT_QUESTDB_HOST": settings.questdb_host} if settings.questdb_host else {}),
+    }
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("MT_", "DAGSTER_"))}
+    return {**others, **ours, "DAGSTER_DISABLE_TELEMETRY": "1", **more}
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Sequence[str | Path]) -> Said:
+    """Run the command line in this process."""
+    monkeypatch.setattr(sys, "argv", ["mt-pipeline", *map(str, arguments)])
+    capsys.readouterr()
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    out, err = capsys.readouterr()
+    return Said(code, out, err)
