@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench clean lock
+.PHONY: setup run test check bench docs clean lock
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.setup
@@ -23,6 +23,10 @@ check: .venv/installed
 
 bench: setup
 	.venv/bin/python -m mt_pipeline_tests.bench
+
+# Writes the pages that are made from the code: settings and columns.
+docs: .venv/installed
+	.venv/bin/python -m mt_pipeline_tests.docs
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

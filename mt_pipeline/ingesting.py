@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from mt_pipeline import setup
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, CaptureError, OutsideInboxError, key_of, named_experiment, refusal_of_key
+from mt_pipeline.captures.identity import Capture, CaptureError, OutsideInboxError, key_of, named_experiment, refusal_of_key, shared_experiments
 from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.partitions import captures
@@ -55,6 +55,8 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
     wanted = [found for path in paths for found in _wanted(settings.inbox_dir, path, name)]
     if not wanted:
         raise WrongUsageError(f"no capture in {', '.join(map(str, paths))}")
+    for experiment, names in shared_experiments(want.capture.key for want in wanted).items():
+        click.echo(f"note: {' and '.join(names)} share the table packets_{experiment}", err=True)
     with _progress() as progress:
         pipeline = Pipeline(settings, progress=progress)
         try:

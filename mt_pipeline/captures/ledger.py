@@ -114,6 +114,17 @@ class Ledger:
         """
         self._end(key, {"state": State.FAILED, "error": error})
 
+    def give_back(self, key: str) -> None:
+        """Note that the run was stopped by no fault of the capture: the next look returns it.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        change = sa.update(TABLE).where(OF_KEY).values(state=State.WAITING, requested_at=None, changed_at=time.time())
+        with self._file.write() as db:
+            if not db.execute(change, {"of": key}).rowcount:
+                raise UnknownCaptureError(_unknown(key))
+
     def purge(self, key: str) -> None:
         """Note that rows and files of the capture were removed; it stays out until its file changes.
 

@@ -5,48 +5,34 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 
 import dagster as dg
 
-from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.defs import checks
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.walk import CODE_VERSIONS, Walk
+from mt_pipeline.defs.walk import CODE_VERSIONS, UPSTREAM, Walk
 
 log = logging.getLogger(__name__)
 
 CAPTURES_PER_RUN = 50
 
 
-def _spec(name: str, group: str, kinds: set[str], description: str, deps: list[str]) -> dg.AssetSpec:
-    return dg.AssetSpec(name, group_name=group, kinds=kinds, description=description, deps=deps, code_version=CODE_VERSIONS[name], skippable=True)
+def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name, group_name="captures", kinds=kinds, description=description, deps=UPSTREAM[name], code_version=CODE_VERSIONS[name], skippable=True
+    )
 
 
 SPECS = [
-    _spec("tshark_json", "capture", {"tshark", "json"}, "One document per packet, as tshark says it: `data/tshark_json/….ndjson.zst`.", []),
-    _spec(
-        "endpoints",
-        "capture",
-        {"duckdb", "parquet"},
-        "Distinct public addresses and TLS server names, with packets, bytes, first and last seen.",
-        ["tshark_json"],
-    ),
-    _spec(
-        "netify_enrichment",
-        "enrichment",
-        {"netify", "parquet"},
-        "What each endpoint is: application, category, place, and who said so.",
-        ["endpoints"],
-    ),
+    _spec("tshark_json", {"tshark", "json"}, "One document per packet, as tshark says it: `data/tshark_json/….ndjson.zst`."),
+    _spec("endpoints", {"duckdb", "parquet"}, "Distinct public addresses and TLS server names, with packets, bytes, first and last seen."),
+    _spec("netify_enrichment", {"netify", "parquet"}, "What each endpoint is: application, category, place, and who said so."),
     _spec(
         "questdb_packets",
-        "questdb",
         {"questdb", "table"},
         "Every packet as a row of `packets_<experiment>`, with the answers for both ends and its server name; counted after the load.",
-        ["tshark_json", "netify_enrichment"],
     ),
 ]
 
@@ -74,24 +60,19 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     stages = {key.to_user_string() for key in context.selected_asset_keys}
     display_filter = pipeline.settings.filter if config.filter is None else config.filter
     failures: list[Failed] = []
-    for key in context.partition_keys:
+    walks = [Walk(context, pipeline, key, stages, display_filter) for key in context.partition_keys]
+    for place, walk in enumerate(walks):
         try:
-            Walk(context, pipeline, key, stages, display_filter).go()
+            walk.go()
         except Exception as error:
             if not isinstance(error, EXPECTED):
-                log.exception("%s", key)
-            failures.append(failed(key, error))
+                log.exception("%s", walk.key)
+            failures.append(failed(walk.key, error))
             log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
-            _note(pipeline, failures[-1].key, failures[-1].reason)
         except BaseException:
-            _note(pipeline, key, f"{key}: its run was cancelled; launch it again")
+            for left in walks[place + 1 :]:
+                left.stopped()
             raise
     if failures:
         raise failure(failures, len(context.partition_keys)) from None
     yield from ()
-
-
-def _note(pipeline: Pipeline, key: str, reason: str) -> None:
-    """Let the ledger know; a key that the UI made up has no record."""
-    with suppress(UnknownCaptureError):
-        pipeline.ledger.fail(key, reason)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 import duckdb
 
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.identity import CaptureError, storable
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.java import ServerError
@@ -29,8 +29,8 @@ class Failed:
 def failed(key: str, error: BaseException) -> Failed:
     """Say in one sentence why a capture failed; it names the capture."""
     reason = sentence(error)
-    if key not in reason:
-        reason = f"{key}: {reason}"
+    if storable(key) not in reason:
+        reason = f"{storable(key)}: {reason}"
     if isinstance(error, TsharkError):
         return Failed(key, reason, error.said, error.status)
     return Failed(key, reason)
@@ -39,11 +39,10 @@ def failed(key: str, error: BaseException) -> Failed:
 def failure(failures: list[Failed], captures: int) -> dg.Failure:
     """Make the failure of a run from those of its captures: the first line that the run page shows."""
     first = failures[0]
-    description = (
-        first.reason
-        if captures == 1
-        else f"{len(failures)} of {captures} captures failed, the others are done. {' | '.join(f.reason for f in failures[:5])}"
+    how_many = (
+        f"{len(failures)} of {captures} captures failed, the others are done" if len(failures) < captures else f"all {captures} captures failed"
     )
+    description = first.reason if captures == 1 else f"{how_many}. {' | '.join(f.reason for f in failures[:5])}"
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_said:
         metadata["tshark_said"] = dg.MetadataValue.text(first.tshark_said)

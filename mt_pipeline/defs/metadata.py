@@ -88,7 +88,7 @@ def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, s
         "rows_gone": loaded.gone,
         "experiment": experiment,
         "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
-        "query": dg.MetadataValue.url(link),
+        "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),
         "rows_per_second": round(loaded.rows / seconds) if seconds else 0,
         "seconds": round(seconds, 3),
     }

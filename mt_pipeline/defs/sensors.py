@@ -8,7 +8,7 @@ import time
 import dagster as dg
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.identity import Capture, shared_experiments
 from mt_pipeline.captures.ledger import CaptureBusyError, Ledger
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.assets import CAPTURES_PER_RUN
@@ -47,6 +47,8 @@ def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam
             f"{len(walk.captures)} files in {pipeline.inbox}, none of them new and quiet"
             + (f"; refused: {'; '.join(refused[:10])}" if refused else "")
         )
+    for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
+        context.log.warning(f"{' and '.join(names)} share the table packets_{experiment}: rename a folder if they should not")
     known = set(instance.get_dynamic_partitions(captures.name or ""))
     new = [capture.key for capture in good if capture.key not in known]
     return dg.SensorResult(run_requests=_requests(good, new), dynamic_partitions_requests=[captures.build_add_request(new)])
@@ -85,15 +87,24 @@ def _requests(good: list[Capture], new: list[str]) -> list[dg.RunRequest]:
 def _make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     """Give captures whose run ended without a verdict back to the next look: killed, or never started."""
     unfinished = ledger.unfinished()
-    going = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING))} if unfinished else {}
+    going = [run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)) if not _ended(run, ledger, instance)] if unfinished else []
     for record in unfinished:
         if record.state is State.RUNNING:
             if _is_free(ledger, record):
                 ledger.again(record.key)
-                if record.run in going:  # a terminal's run that was killed: nobody else would ever end it
-                    instance.report_run_failed(going[record.run], "the process of this run is gone; its captures are requested once more")
         elif not going and time.time() - (record.requested_at or 0) > START_SECONDS:
             ledger.again(record.key)
+
+
+def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> bool:
+    """End the run of a terminal that was killed, which nobody else would ever do; Dagster looks after those that it started itself."""
+    key = run.tags.get("dagster/partition")
+    record = ledger.get(key) if run.remote_job_origin is None and key else None
+    started = instance.get_run_record_by_id(run.run_id)
+    if record is None or started is None or time.time() - (started.start_time or time.time()) < START_SECONDS or not _is_free(ledger, record):
+        return False
+    instance.report_run_failed(run, "the process of this run is gone; its capture is requested once more")
+    return True
 
 
 def _is_free(ledger: Ledger, record: Record) -> bool:

@@ -4,16 +4,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 
+from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
+from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.columns import COLUMNS
 from mt_pipeline.defs import checks, metadata
+from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.enrichment.enrich import Counts, enrich
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10
 
+_INTERRUPTED = "Query interrupted"
+
 
 def _version(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
@@ -42,9 +47,21 @@ CODE_VERSIONS = {
 }
 """A changed field list or column table shows in the UI as stale captures."""
 
+UPSTREAM: dict[str, list[str]] = {
+    "tshark_json": [],
+    "endpoints": ["tshark_json"],
+    "netify_enrichment": ["endpoints"],
+    "questdb_packets": ["tshark_json", "netify_enrichment"],
+}
+"""What each asset is made of."""
+
 
 class NothingToWorkOnError(CaptureError):
     """A stage was chosen whose input was never made."""
+
+
+class NotTakenError(CaptureError):
+    """The file does not begin like a capture."""
 
 
 @dataclass
@@ -81,18 +98,52 @@ class Walk:
         Raises:
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
+        # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
         with self.pipeline.ledger.lock(self.key), self._open:
-            capture = capture_at(self.pipeline.inbox, self.key)
-            before = self.pipeline.ledger.get(self.key)
-            if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
-                log.info("%s: run %s did it meanwhile", self.key, before.run)
-                return
-            # Without the last stage there is no verdict on the capture, so the ledger keeps what it knows.
-            if "questdb_packets" not in self.stages:
-                self._walk(capture, before)
-                return
+            try:
+                self._claimed()
+            except Exception as error:
+                if _INTERRUPTED in str(error):  # DuckDB's word for a signal that came while it worked
+                    self.stopped()
+                    raise KeyboardInterrupt from None
+                self._note(failed(self.key, error).reason)
+                raise
+            except BaseException:
+                self.stopped()
+                raise
+
+    def stopped(self) -> None:
+        """Note that the run ends before its time.
+
+        A person who cancelled it, in the UI or by Ctrl-C at a terminal, meant it; when the service stops, the next start takes the capture up again.
+        """
+        run = self.context.instance.get_run_by_id(self.context.run.run_id)
+        if run is None or run.remote_job_origin is None or run.status is dg.DagsterRunStatus.CANCELING:
+            self._note(f"{self.key}: its run was cancelled; launch it again")
+        elif self._judges:
+            with suppress(UnknownCaptureError):
+                self.pipeline.ledger.give_back(self.key)
+
+    @property
+    def _judges(self) -> bool:
+        """Without the last stage there is no verdict on the capture, so the ledger keeps what it knows."""
+        return "questdb_packets" in self.stages
+
+    def _note(self, reason: str) -> None:
+        """Let the ledger know; a key that the UI made up has no record."""
+        if self._judges:
+            with suppress(UnknownCaptureError):
+                self.pipeline.ledger.fail(self.key, reason)
+
+    def _claimed(self) -> None:
+        capture = capture_at(self.pipeline.inbox, self.key)
+        before = self.pipeline.ledger.get(self.key)
+        if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
+            log.info("%s: run %s did it meanwhile", self.key, before.run)
+            return
+        if self._judges:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
-            self._walk(capture, before)
+        self._walk(capture, before)
 
     def _walk(self, capture: Capture, before: Record | None) -> None:
         if "tshark_json" in self.stages:
@@ -110,6 +161,8 @@ class Walk:
 
     def _tshark_json(self, capture: Capture) -> None:
         started = time.monotonic()
+        if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
+            raise NotTakenError(reason)
         tshark = self.pipeline.tshark
         tshark.check_filter(self.display_filter)
         self._sha256 = sha256_of(capture)
@@ -127,12 +180,15 @@ class Walk:
                 listener=self._listener(),
                 progress=self._pace("reading", "packets"),
             )
-            check_unchanged(capture)
+            try:
+                check_unchanged(capture)
+            except CaptureError:
+                path.unlink()  # it is named after the content that the capture had before
+                raise
         counted = count_packets(capture.path)
         self._cut = counted.cut
         self._report(
             "tshark_json",
-            self._inputs,
             metadata.of_documents(
                 path=path,
                 packets=packets,
@@ -163,7 +219,7 @@ class Walk:
                 self._heard.read(source)
             self._heard.write_names(self._files.names(self._inputs))
             found = endpoints.write(self._heard, path)
-        self._report("endpoints", self._inputs, metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
 
     def _netify_enrichment(self) -> None:
         started = time.monotonic()
@@ -173,7 +229,6 @@ class Walk:
             counts = enrich(source, path, provider=provider, store=store, progress=lambda so_far, _total: pace(_dealt_with(so_far)))
         self._report(
             "netify_enrichment",
-            _version(path.read_bytes()),
             metadata.of_enrichment(
                 counts, provider=provider.name if provider else "none", endpoints=source, path=path, seconds=time.monotonic() - started
             ),
@@ -186,17 +241,21 @@ class Walk:
         source = self._needed(self._files.documents(self._inputs), "tshark_json")
         answers = self._needed(self._files.enrichment(self._inputs), "netify_enrichment")
         with rows(source, self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
-            loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
+            try:
+                loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
+            except loader.RowsMissing as missing:
+                self.context.log_event(checks.rows_stored(self.key, missing.loaded))
+                raise
+        # Before the ledger knows: a kill in between then only loads again.
+        self._report(
+            "questdb_packets",
+            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            checks.rows_stored(self.key, loaded),
+        )
         self.pipeline.ledger.finish(
             self.key, sha256=self._sha256, documents=self._inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self._cut
         )
         self._files.keep_only(self._inputs)
-        self._report(
-            "questdb_packets",
-            f"{self._inputs}-{_version(answers.read_bytes())}",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
-            checks.rows_stored(self.key, loaded),
-        )
         log.info(
             "%s: %s packets, %s rows in packets_%s, %.1f s",
             self.key,
@@ -206,12 +265,26 @@ class Walk:
             time.time() - self._asked_at,
         )
 
-    def _report(self, asset: str, data_version: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
-        # An event that is logged carries no versions by itself; with them the UI tells what is stale.
-        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": data_version}
+    def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
+        # An event that is logged carries no versions by itself; with its own and those of what it was made of, the UI tells what is stale.
+        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": self._data_version(asset)}
+        for upstream in UPSTREAM[asset]:
+            tags[f"dagster/input_data_version/{upstream}"] = self._data_version(upstream)
+            tags[f"dagster/input_event_pointer/{upstream}"] = self._last_event(upstream)
         self.context.log_event(dg.AssetMaterialization(asset, partition=self.key, metadata=described, tags=tags))
         if check:
             self.context.log_event(check)
+
+    def _last_event(self, asset: str) -> str:
+        which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[self.key])
+        records = self.context.instance.fetch_materializations(which, limit=1).records
+        return str(records[0].storage_id) if records else "NULL"
+
+    def _data_version(self, asset: str) -> str:
+        if asset in ("tshark_json", "endpoints"):
+            return self._inputs
+        answers = _version(self._files.enrichment(self._inputs).read_bytes())
+        return answers if asset == "netify_enrichment" else f"{self._inputs}-{answers}"
 
     def _needed(self, path: Path, asset: str) -> Path:
         if not path.exists():

@@ -43,6 +43,10 @@ FROM ends WHERE endpoint <> '' GROUP BY kind, endpoint ORDER BY kind, bytes DESC
 """
 
 
+# Names of networks at home and at work, which nobody outside can know and nobody outside should read.
+_PRIVATE = tuple(
+    f".{suffix}" for suffix in "local localhost localdomain lan home home.arpa internal intranet private corp test example invalid onion alt".split()
+)
 _TOTAL = "SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT, min(first_us), max(last_us) FROM conversations"
 _SKIPPED = "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
 _SUMMARY = b"mt_pipeline"  # key of the summary in the metadata of the file
@@ -83,8 +87,8 @@ def is_public(address: str) -> bool:
 
 
 def is_askable(name: str) -> bool:
-    """Say whether a server name, lower-cased and without its last dot, could be a name at all."""
-    return _NAME.match(name) is not None
+    """Say whether a server name, lower-cased and without its last dot, could be a name that the world knows."""
+    return _NAME.match(name) is not None and not name.endswith(_PRIVATE)
 
 
 def write(conversations: Conversations, output: Path) -> Endpoints:

@@ -13,7 +13,8 @@ class DatabaseError(Exception):
     DatabaseError
     ├── Unreachable     it does not answer, or stopped answering
     ├── NameTaken       a table or view of the user's own has the name that we need
-    └── LoadFailed      it refused rows, or does not hold what was sent
+    └── LoadFailed      it refused rows
+        └── RowsMissing     it does not hold what was sent
     """
 
 
@@ -26,7 +27,7 @@ class NameTaken(DatabaseError):
 
 
 class LoadFailed(DatabaseError):
-    """QuestDB refused rows, or does not hold what was sent."""
+    """QuestDB refused rows."""
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,14 @@ class Loaded:
     has_view: bool
 
 
+class RowsMissing(LoadFailed):
+    """QuestDB does not hold what was sent; `loaded` says what it holds."""
+
+    def __init__(self, message: str, loaded: Loaded) -> None:
+        super().__init__(message)
+        self.loaded = loaded
+
+
 def load(
     database: Database, batches: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None] = lambda _: None
 ) -> Loaded:
@@ -72,7 +80,8 @@ def load(
     Raises:
         Unreachable: QuestDB does not answer, also after PATIENCE_SECONDS.
         NameTaken: the table or the view would be in the way of one of the user's own.
-        LoadFailed: QuestDB refuses rows, or does not hold what was sent.
+        LoadFailed: QuestDB refuses rows.
+        RowsMissing: it does not hold what was sent.
     """
     with database.connect() as connection:
         ensure_table(connection)
@@ -92,9 +101,12 @@ def load(
         gone = _mark_gone(connection, sql.SQL("capture = %s AND load <> %s"), capture, number)
         stored = _count(connection, sql.SQL("capture = %s"), capture)
         of_this_load = _count(connection, sql.SQL("capture = %s AND load = %s"), capture, number)
+    loaded = Loaded(of_this_load, read, dict(skipped), gone, has_view)
     if not stored == of_this_load == sent:
-        raise LoadFailed(f"{capture}: sent {sent} rows, but QuestDB holds {stored}, {of_this_load} of them of this load; launch the capture again")
-    return Loaded(sent, read, dict(skipped), gone, has_view)
+        raise RowsMissing(
+            f"{capture}: sent {sent} rows, but QuestDB holds {stored}, {of_this_load} of them of this load; launch the capture again", loaded
+        )
+    return loaded
 
 
 def remove(database: Database, capture: str) -> int:

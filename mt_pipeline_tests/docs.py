@@ -1,0 +1,116 @@
+"""Writes docs/settings.md and docs/columns.md from the code: `python -m mt_pipeline_tests.docs`. That they are up to date is `test_docs.py`."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
+from mt_pipeline.questdb.schema import HIDDEN, TABLE
+from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline.tshark.fields import FIELDS
+
+PREFIX = str(Settings.model_config["env_prefix"])
+
+_SETTINGS = """# Settings
+
+<!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
+
+Environment variables, or lines in a file `.env` in the project's folder; the environment wins. Empty is the same as not set.
+A value that cannot be used ends the command with exit status 2 and a line that names the variable.
+
+{}
+"""
+
+_COLUMNS = """# Columns of `packets_<experiment>`
+
+<!-- Written by `make docs` from mt_pipeline/columns.py; do not edit. -->
+
+What one must know of them is in the [README](../README.md#columns): which layer a row speaks of, `Unknown` and NULL, names of streams.
+"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the whole capture.
+
+## Those of MT_ProcessPKTs
+
+In its order. Text is `Unknown` where nothing is known, numbers and addresses are NULL.
+
+{}
+
+## Ours
+
+NULL where nothing is known.
+
+{}
+
+The table `{}` behind the views has more: {}.
+`load` names the load that made the row, by its time; `gone` says that a later load or a purge took it out.
+"""
+
+# What typed.py computes of fields before a column takes it.
+_COMPUTED = {
+    "time_us": ["frame.time_epoch"],
+    "ip_proto_keyword": ["ip.proto", "ipv6.nxt", "frame.protocols"],
+    "stream": ["tcp.stream", "udp.stream"],
+    "protocol": ["frame.protocols"],
+    "tls_sni": ["tls.handshake.extensions_server_name"],
+    "tls_alpn": ["tls.handshake.extensions_alpn_str"],
+}
+
+
+def settings_page() -> str:
+    """Write the page of settings."""
+    rows = [(f"`{PREFIX}{name.upper()}`", _default(field), field.description or "") for name, field in Settings.model_fields.items()]
+    return _SETTINGS.format(_table(("variable", "default", "meaning"), rows))
+
+
+def columns_page() -> str:
+    """Write the page of columns."""
+    hidden = ", ".join(f"`{name}` ({kind})" for name, kind in HIDDEN.items())
+    return _COLUMNS.format(_columns(ORIGINAL_COLUMNS), _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]), TABLE, hidden)
+
+
+def made_of(column: Column) -> str:
+    """Say what a column is made of, in Markdown."""
+    if column.origin is Origin.CAPTURE:
+        return "the capture's key"
+    if column.origin is Origin.ANSWER:
+        end, _, fact = column.source.partition(".")
+        if fact == "type":
+            return "the address"
+        return f"`{fact}` of the answer for the {'server name' if end == 'sni' else 'address'}"
+    names = re.findall(r"\b(?:p|names)\.(\w+)", column.source)
+    by_key = {field.key: [field.name] for field in FIELDS}
+    fields = [field for name in names for field in _COMPUTED.get(name) or by_key.get(name, [])]
+    return ", ".join(f"`{field}`" for field in dict.fromkeys(fields))
+
+
+PAGES = {PROJECT / "docs" / "settings.md": settings_page, PROJECT / "docs" / "columns.md": columns_page}
+
+
+def main() -> None:
+    """Write all pages."""
+    for path, page in PAGES.items():
+        path.write_text(page(), encoding="utf-8")
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    return _table(("column", "type", "meaning", "made of"), [(f"`{c.name}`", c.type, c.meaning, made_of(c)) for c in columns])
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if value in (None, ""):
+        return ""
+    if isinstance(value, Path) and value.is_relative_to(PROJECT):
+        value = value.relative_to(PROJECT)
+    return f"`{value}`"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()

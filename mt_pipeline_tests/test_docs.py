@@ -1,0 +1,158 @@
+"""The documentation says what the code does: generated pages, commands, targets, links, paths, variables, and SQL that runs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from mt_pipeline.captures.records import State
+from mt_pipeline.cli import cli
+from mt_pipeline.columns import COLUMNS
+from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.java import HOST
+from mt_pipeline.questdb.schema import ensure_table, ensure_view
+from mt_pipeline.questdb.server import Server
+from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline_tests import docs
+
+README = (PROJECT / "README.md").read_text()
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")])
+GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # history names what is no more
+VARIABLES = {f"MT_{name.upper()}" for name in Settings.model_fields}
+TARGETS = {target for line in re.findall(r"^\.PHONY:(.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE) for target in line.split()}
+PRODUCT = sorted(PROJECT.glob("mt_pipeline/**/*.py"))
+
+_FENCE = re.compile(r"^(```+)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`\n]+)`")
+
+
+@pytest.mark.parametrize("path", docs.PAGES, ids=lambda path: path.name)
+def test_a_generated_page_is_up_to_date(path: Path):
+    assert path.read_text() == docs.PAGES[path](), f"{path} is not what the code says: `make docs`"
+
+
+def test_every_setting_and_every_column_says_what_it_means():
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [column.name for column in COLUMNS if not column.meaning or not docs.made_of(column)] == []
+    assert [column.name for column in COLUMNS if f"| `{column.name}` | {column.type} |" not in docs.columns_page()] == []
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_the_readme_has_every_command_with_its_arguments_and_options(name: str):
+    rows = _table_rows_of_command(name)
+    for parameter in cli.commands[name].params:
+        said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.metavar)
+        assert any(f" {said}" in row for row in rows), f"{name} {said}"
+
+
+def test_what_the_docs_type_after_mt_pipeline_exists():
+    typed = [(page.name, text) for page in GUIDES for text in _code(page) if "mt-pipeline " in text]
+    assert len(typed) > 10
+    for page, text in typed:
+        words = text.partition("mt-pipeline ")[2].split("#")[0].split()
+        if words[0].startswith("-"):
+            assert words[0] in {"--version", "--help", "-h"}, (page, text)
+            continue
+        assert words[0] in cli.commands, (page, text)
+        known = {option for parameter in cli.commands[words[0]].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, (page, text)
+
+
+def test_the_readme_has_every_target_and_the_docs_name_no_other():
+    named = {target for page in GUIDES for text in _code(page) for target in re.findall(r"\bmake (\w+)", text)}
+    assert named == TARGETS
+    assert [target for target in TARGETS - {"chromium"} if f"| `make {target}` |" not in README] == []  # chromium is a part of test
+
+
+def test_the_readme_has_every_state():
+    states = README.partition("States in `status`")[2].partition("## ")[0]
+    assert [state for state in State if f"`{state}`" not in states] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_no_relative_link_is_dead(page: Path):
+    for link in _links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def test_links_are_found_at_all():
+    assert "docs/settings.md" in _links(PROJECT / "README.md")
+    assert "first-questions" in _anchors(PROJECT / "README.md")
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_the_files_that_a_page_names_exist(page: Path):
+    named = [text for text in _code(page) if re.fullmatch(r"(mt_pipeline|mt_pipeline_tests|docs)/[\w./]*", text)]
+    assert [text for text in named if not (PROJECT / text).exists()] == []
+
+
+def test_the_tests_that_a_page_names_exist():
+    named = {text for page in GUIDES for text in _code(page) if re.fullmatch(r"test_\w+", text)}
+    assert named
+    assert named <= {
+        name for path in PROJECT.glob("mt_pipeline_tests/**/test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+
+
+@pytest.mark.parametrize("page", [*GUIDES, PROJECT / ".env.example", *PRODUCT], ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_no_page_and_no_message_names_a_variable_that_does_not_exist(page: Path):
+    assert set(re.findall(r"\bMT_[A-Z][A-Z_]*[A-Z]\b", page.read_text())) - VARIABLES == set()
+
+
+def test_the_readme_names_the_secret_and_the_folders():
+    assert set(re.findall(r"\bMT_[A-Z_]+\b", README)) >= {"MT_NETIFY_API_KEY", "MT_DATA_DIR", "MT_INBOX", "MT_ENRICHMENT"}
+
+
+def test_env_example_holds_nothing_but_settings_that_are_commented_out():
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith("# ")] == []
+    assert [line for line in lines if "=" in line and line.removeprefix("# ").partition("=")[0] not in VARIABLES] == []
+
+
+def test_the_sql_of_the_readme_runs(questdb: Server):
+    statements = [text.replace("packets_kitchen", "packets_of_the_readme") for language, text in _fenced(README) if language == "sql"]
+    assert len(statements) >= 3
+    with Database(HOST, questdb.http_port, questdb.pg_port, "admin", "quest").connect() as connection:
+        ensure_table(connection)
+        ensure_view(connection, "of_the_readme")
+        for statement in statements:
+            connection.execute(statement.strip().removesuffix(";").encode())
+
+
+def _table_rows_of_command(name: str) -> list[str]:
+    """Find the rows of the README's table that speak of a command: its own, and those below that begin with an ellipsis."""
+    rows = [line for line in README.splitlines() if line.startswith(("| `mt-pipeline ", "| `… "))]
+    first = next((place for place, row in enumerate(rows) if re.match(rf"\| `mt-pipeline {name}\b", row)), None)
+    assert first is not None, f"the README has no row for mt-pipeline {name}"
+    last = next((place for place, row in enumerate(rows) if place > first and not row.startswith("| `… ")), len(rows))
+    return rows[first:last]
+
+
+def _fenced(text: str) -> list[tuple[str, str]]:
+    return [(match[0].splitlines()[0].strip("`"), match[2]) for match in _FENCE.finditer(text)]
+
+
+def _code(page: Path) -> Iterator[str]:
+    """Yield what stands in code: spans, and lines of blocks that are typed."""
+    text = page.read_text()
+    for language, block in _fenced(text):
+        if language == "sh":
+            yield from block.splitlines()
+    yield from _SPAN.findall(_FENCE.sub("", text))
+
+
+def _links(page: Path) -> list[str]:
+    text = _SPAN.sub("", _FENCE.sub("", page.read_text()))
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Name the headings of a page as GitHub does."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
