@@ -98,9 +98,12 @@ def main() -> None:
     """Run the command line."""
     try:
         cli(standalone_mode=False)
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mt-pipeline"
+        _end(f"{error.format_message().rstrip('.')} (see `{command} --help`)", 2)
     except click.ClickException as error:
         _end(error.format_message(), FAILED)
     except click.Abort:

@@ -52,8 +52,11 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
     Raises:
         WrongUsageError: a name for a file of the inbox, a filter that tshark does not understand.
     """
-    wanted = [found for path in paths for found in _wanted(settings.inbox_dir, path, name)]
-    if not wanted:
+    problems: list[str] = []
+    wanted = [found for path in paths for found in _wanted(settings.inbox_dir, path, name, problems)]
+    for problem in problems:
+        click.echo(f"refused: {problem}", err=True)
+    if not wanted and not problems:
         raise WrongUsageError(f"no capture in {', '.join(map(str, paths))}")
     for experiment, names in shared_experiments(want.capture.key for want in wanted).items():
         click.echo(f"note: {' and '.join(names)} share the table packets_{experiment}", err=True)
@@ -65,15 +68,17 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
             raise WrongUsageError(str(error)) from None
         with _questdb(pipeline), _dagster(settings) as instance:
             outcomes = [_one(pipeline, instance, want, display_filter) for want in wanted]
-    return all(outcomes)
+    return all(outcomes) and not problems
 
 
-def _wanted(folder: Path, path: Path, name: str | None) -> Iterator[Wanted]:
-    """Find the captures of an argument; a folder gives all that the watched folder would take of it."""
+def _wanted(folder: Path, path: Path, name: str | None, problems: list[str]) -> Iterator[Wanted]:
+    """Find the captures of an argument; a folder gives all that the watched folder would take of it, and adds to the problems what it would not."""
     if not path.is_dir():
         yield _file(folder, path, name, named_experiment(path.name), path.name, found=False)
         return
-    for found in sorted(inbox.walk(path).captures, key=lambda capture: capture.key):
+    walk = inbox.walk(path)
+    problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
+    for found in sorted(walk.captures, key=lambda capture: capture.key):
         yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
 
 
@@ -95,6 +100,8 @@ def _one(pipeline: Pipeline, instance: dg.DagsterInstance, want: Wanted, display
         if reason := _no_capture(want):
             click.echo(f"refused: {reason}", err=True)
             return want.found  # a folder of captures may hold other things
+        if want.outside:
+            _check_free(want.capture.path, want.outside)
         # Noted first, so that the sensor, which sees the link a moment later, leaves it to us.
         pipeline.ledger.take(want.capture)
         if want.outside:
@@ -132,14 +139,18 @@ def _no_capture(want: Wanted) -> str | None:
     return refusal_of_key(want.capture.key) or inbox.sniff(file)
 
 
+def _check_free(link: Path, target: Path) -> None:
+    """Make sure that the name is not that of another capture, whose record must stay as it is."""
+    if os.path.lexists(link) and not (link.is_symlink() and link.resolve() == target):
+        raise CaptureError(f"{target}: the inbox has another {link}; choose another --name, or rename the file")
+
+
 def _link(link: Path, target: Path) -> None:
-    if link.is_symlink() and link.resolve() == target:
+    if link.is_symlink():
         return
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
-    except FileExistsError:
-        raise CaptureError(f"{target}: the inbox has another {link}; choose another --name, or rename the file") from None
     except OSError as error:
         raise CaptureError(f"{target}: no link to it can be made in the inbox ({error.strerror})") from None
 

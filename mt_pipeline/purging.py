@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from mt_pipeline import setup
+from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.partitions import captures
@@ -49,7 +50,8 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
         NothingToPurgeError: there are none.
     """
     pipeline = Pipeline(settings)
-    records = [record for record in pipeline.ledger.records() if key in (None, record.key) and experiment in (None, record.experiment)]
+    folded = None if experiment is None else experiment_of(f"{experiment}/x")  # a folder's name will do
+    records = [record for record in pipeline.ledger.records() if key in (None, record.key) and folded in (None, record.experiment)]
     if not records:
         raise NothingToPurgeError(f"no {'capture ' + key if key else f'experiment {experiment}'}; `mt-pipeline status` lists what there is")
     return Plan(pipeline, records)
