@@ -1,15 +1,15 @@
-"""Fixtures of more than one room."""
+"""Fixtures of more than one room. What needs Dagster imports it late: most rooms are tested without it."""
 
 import os
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import pytest
 
-from mt_pipeline import setup
-from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server, start
-from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, environment, said, settings_of
+
+if TYPE_CHECKING:
+    from mt_pipeline_tests.pipelines import Lab, Said
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +29,19 @@ def _no_settings_of_others() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Lab]":
     """One data folder with its Dagster instance on disk, for all tests; it loads into the QuestDB that they share."""
-    data = tmp_path_factory.mktemp("lab") / "data"
-    database = Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", PASSWORD)
-    home = setup.prepare(settings_of(data, database))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield Lab(data, instance, database)
+    from mt_pipeline_tests.pipelines import open_lab
+
+    with open_lab(tmp_path_factory.mktemp("lab") / "data", questdb) as opened:
+        yield opened
 
 
 @pytest.fixture
-def terminal(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def terminal(lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Callable[..., Said]":
     """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
+    from mt_pipeline_tests.pipelines import environment, said
+
     for name, value in environment(lab.pipeline().settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DAGSTER_HOME", "set by the commands, taken back after the test")

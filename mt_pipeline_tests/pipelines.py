@@ -3,21 +3,25 @@
 import os
 import shutil
 import stat
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from psycopg import sql
 
-from mt_pipeline import cli
+from mt_pipeline import cli, setup
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.server import Address
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
@@ -57,9 +61,10 @@ def files_below(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run of the job ended."""
+    """How a run of the job ended, as the event log has it: that is what the UI shows."""
 
     result: dg.ExecuteInProcessResult
+    instance: dg.DagsterInstance
 
     @property
     def success(self) -> bool:
@@ -97,13 +102,17 @@ class Ran:
 
     def checks(self, name: str) -> list[dg.AssetCheckEvaluation]:
         """Return the evaluations of a check, in their order."""
-        return [evaluation for evaluation in self.result.get_asset_check_evaluations() if evaluation.check_name == name]
+        evaluations = [event.asset_check_evaluation_data for event in self._events(dg.DagsterEventType.ASSET_CHECK_EVALUATION)]
+        return [evaluation for evaluation in evaluations if evaluation.check_name == name]
+
+    def _events(self, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+        return [entry.get_dagster_event() for entry in self.instance.all_logs(self.run_id, of_type=kind)]
 
     def _materialisations(self) -> list[dg.DagsterEvent]:
-        return [event for event in self.result.all_events if event.is_step_materialization]
+        return self._events(dg.DagsterEventType.ASSET_MATERIALIZATION)
 
     def _failures(self) -> list[object]:
-        events = [event for event in self.result.all_events if event.is_step_failure]
+        events = self._events(dg.DagsterEventType.STEP_FAILURE)
         assert len(events) == 1
         assert events[0].step_failure_data.user_failure_data is not None, "not a failure that we raised"
         return [events[0].step_failure_data.user_failure_data]
@@ -126,6 +135,10 @@ class Lab:
         """Open the rooms; keywords are settings."""
         return Pipeline(settings_of(self.data, self.database, **changes))
 
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return self.pipeline()
+
     def put(self, key: str, content: bytes | None = None) -> Path:
         """Put a file into the inbox: a small capture, or these bytes."""
         path = self.inbox / key
@@ -146,28 +159,35 @@ class Lab:
         self.instance.add_dynamic_partitions(captures.name or "", list(keys))
         several = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
         config = {} if display_filter is None else {"filter": display_filter}
-        return Ran(
-            build_defs(pipeline=pipeline or self.pipeline())
-            .resolve_job_def("ingest_captures")
-            .execute_in_process(
-                instance=self.instance,
-                partition_key=keys[0] if len(keys) == 1 else None,
-                tags=several if len(keys) > 1 else None,
-                asset_selection=[dg.AssetKey(stage) for stage in stages],
-                raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
-            )
+        job = build_defs(pipeline=pipeline or self._pipeline).resolve_job_def("ingest_captures")
+        result = job.execute_in_process(
+            instance=self.instance,
+            partition_key=keys[0] if len(keys) == 1 else None,
+            tags=several if len(keys) > 1 else None,
+            asset_selection=[dg.AssetKey(stage) for stage in stages],
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
         )
+        return Ran(result, self.instance)
 
     def record(self, key: str) -> Record:
         """Return what the ledger knows of a capture."""
-        record = self.pipeline().ledger.get(key)
+        record = self._pipeline.ledger.get(key)
         assert record is not None
         return record
 
     def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
         """Read the view of an experiment, in the order of frames."""
         return rows(self.database, experiment, columns, key=key)
+
+
+@contextmanager
+def open_lab(data: Path, server: Address) -> Iterator[Lab]:
+    """Set up a data folder as `make setup` does, and open its Dagster instance."""
+    database = Database("127.0.0.1", server.http_port, server.pg_port, "admin", PASSWORD)
+    home = setup.prepare(settings_of(data, database))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield Lab(data, instance, database)
 
 
 def rows(database: Database, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
@@ -215,3 +235,20 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ar
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     out, err = capsys.readouterr()
     return Said(code, out, err)
+
+
+def program(*arguments: str | Path, settings: Settings, **options: object) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own, with these settings; Ctrl-C reaches it as in a terminal. More options are Popen's."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mt_pipeline.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **{"env": environment(settings), "cwd": settings.data_dir.parent, **options},
+    )
+
+
+def ended(process: subprocess.Popen[str], *, timeout: float = 120) -> Said:
+    """Wait for a process to end."""
+    out, err = process.communicate(timeout=timeout)
+    return Said(process.returncode, out, err)

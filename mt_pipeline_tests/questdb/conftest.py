@@ -8,7 +8,8 @@ import pytest
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server, start
 
-LOGIN = {"user": "admin", "password": "quest"}
+LOGIN = {"user": "someone", "password": "s3cret'pass word"}
+"""Of the spare server; no message may have the password."""
 
 
 class Spare:
@@ -37,7 +38,7 @@ class Spare:
 @pytest.fixture
 def database(questdb: Server) -> Database:
     """Say where the shared server is."""
-    return Database("127.0.0.1", questdb.http_port, questdb.pg_port, **LOGIN)
+    return Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
 
 
 @pytest.fixture(scope="package")

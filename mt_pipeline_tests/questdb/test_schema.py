@@ -106,13 +106,13 @@ def test_several_that_begin_at_once_do_not_disturb_each_other(spare: Spare, olde
             assert ensure_view(connection, "shared")
             assert connection.execute("SELECT protocol, tls_sni_provider FROM packets_shared").fetchall() == []
 
-    for _ in range(3):
+    for _ in range(2):
         if older:
             with spare.database.connect() as connection:
                 make_older_table(connection)
-        together = threading.Barrier(4)
+        together = threading.Barrier(3)
         with Threads() as threads:
-            for _ in range(4):
+            for _ in range(3):
                 threads.start(ensure, together)
         with spare.database.connect() as connection:
             assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN

@@ -104,7 +104,7 @@ def test_values_that_do_not_hold_a_comma_are_all_there(whole: tuple[Path, Path])
             values = theirs["layers"].get(field.key)
             assert document["layers"].get(field.key) == (values if values is None or not field.first_only else values[:1])
             several += len(values or []) > 1 and not field.first_only
-    assert several > 300
+    assert several > 100
 
 
 def names_as(names: Iterable[str | bytes]) -> list[bytes]:
@@ -113,7 +113,7 @@ def names_as(names: Iterable[str | bytes]) -> list[bytes]:
 
 
 def test_odd_names_are_those_of_ek(tmp_path: Path):
-    """Regression: \\a, \\b, \\v and \\f in names stayed as tshark's escapes."""
+    """Regression: a bell, a backspace and a form feed in a name stayed as tshark writes them."""
     names = [
         *odd.ODD_NAMES,
         *(bytes([code]) + b"in.example" for code in range(1, 256)),
@@ -282,9 +282,13 @@ def test_what_is_no_capture_leaves_nothing(tmp_path: Path, output: Path):
     assert not output.exists()
 
 
-@pytest.mark.parametrize("after", [0, 5_000, 1_000_000], ids=["at once", "inside a line", "after the last line"])
-def test_a_killed_tshark_leaves_nothing_and_is_named(tmp_path: Path, whole: tuple[Path, Path], output: Path, after: int):
+@pytest.mark.parametrize("when", ["at once", "inside a line", "between two lines", "after the last line"])
+def test_a_killed_tshark_leaves_nothing_and_is_named(tmp_path: Path, whole: tuple[Path, Path], output: Path, when: str):
     """Regression: a half line was taken for tshark's mistake; the last whole lines for a whole capture."""
+    with tshark().lines(whole[0]) as stream:
+        said = stream.output.read()
+    half = said.index(b"\n", len(said) // 2) + 1
+    after = {"at once": 0, "inside a line": half + 30, "between two lines": half, "after the last line": len(said)}[when]
     program = tmp_path / "tshark"
     program.write_text(f'#!/bin/sh\n"{tshark().program}" "$@" 2>&- | head -c {after}\nkill -KILL $$\n')
     program.chmod(0o755)
@@ -326,7 +330,7 @@ def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(whole: tuple[P
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, before[1]))
     try:
-        with pytest.raises(OSError) as caught:  # noqa: PT011
+        with pytest.raises(OSError) as caught:
             documents.write(tshark(), whole[0], output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,0 +1,71 @@
+"""What each check says of a capture, and when it fails."""
+
+import dagster as dg
+import pytest
+
+from mt_pipeline.defs import checks
+from mt_pipeline.enrichment.enrich import Counts
+from mt_pipeline.questdb.loader import Loaded
+
+
+def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
+    return {name: value.value for name, value in evaluation.metadata.items()}
+
+
+@pytest.mark.parametrize(
+    ("packets", "counted", "display_filter", "passed", "said"),
+    [
+        (1234, 1234, "", True, "lab/a.pcap: 1,234 packets read, capinfos counts 1,234"),
+        (1233, 1234, "", False, "lab/a.pcap: 1,233 packets read, capinfos counts 1,234"),
+        (1235, 1234, "", False, "lab/a.pcap: 1,235 packets read, capinfos counts 1,234"),
+        (3, 1234, "tcp", True, "lab/a.pcap: 3 packets read with the filter 'tcp', capinfos counts 1,234"),
+        (1235, 1234, "tcp", False, "lab/a.pcap: 1,235 packets read with the filter 'tcp', capinfos counts 1,234"),
+        (7, None, "", True, "lab/a.pcap: 7 packets read, capinfos is not there or cannot say"),
+        (0, 0, "", True, "lab/a.pcap: 0 packets read, capinfos counts 0"),
+    ],
+)
+def test_packets_read(packets: int, counted: int | None, display_filter: str, passed: bool, said: str):
+    evaluation = checks.packets_read("lab/a.pcap", packets=packets, counted=counted, display_filter=display_filter)
+
+    assert (evaluation.passed, evaluation.description, evaluation.severity) == (passed, said, dg.AssetCheckSeverity.WARN)
+    assert numbers(evaluation)["packets"] == packets
+
+
+@pytest.mark.parametrize(
+    ("counts", "passed", "said"),
+    [
+        (Counts(endpoints=9, cached=4, asked=5, answered=6, not_found=3), True, "lab/a.pcap: 0 of 9 endpoints without an answer"),
+        (Counts(endpoints=9, asked=9, answered=7, failed=2), False, "lab/a.pcap: 2 of 9 endpoints without an answer"),
+        (
+            Counts(endpoints=9, asked=3, answered=2, not_asked=7, stopped="MT_NETIFY_API_KEY is refused"),
+            False,
+            "lab/a.pcap: 7 of 9 endpoints without an answer: MT_NETIFY_API_KEY is refused",
+        ),
+        (Counts(endpoints=9, not_asked=9), True, "lab/a.pcap: 0 of 9 endpoints without an answer"),
+    ],
+    ids=["all", "failed", "stopped", "nobody asked"],
+)
+def test_answers_complete(counts: Counts, passed: bool, said: str):
+    evaluation = checks.answers_complete("lab/a.pcap", counts)
+
+    assert (evaluation.passed, evaluation.description, evaluation.severity) == (passed, said, dg.AssetCheckSeverity.WARN)
+
+
+@pytest.mark.parametrize(
+    ("rows", "read", "skipped", "passed"), [(10, 10, {}, True), (7, 10, {"no time": 2, "far": 1}, True), (9, 10, {}, False), (11, 10, {}, False)]
+)
+def test_rows_stored(rows: int, read: int, skipped: dict[str, int], passed: bool):
+    evaluation = checks.rows_stored("lab/a.pcap", Loaded(rows=rows, read=read, skipped=skipped, gone=0, has_view=True))
+
+    assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.ERROR)
+    assert evaluation.description == f"lab/a.pcap: {rows} rows = {read} packets - {sum(skipped.values())} skipped"
+    assert numbers(evaluation) == {"rows": rows, "packets": read, "skipped": sum(skipped.values())}
+
+
+def test_every_check_belongs_to_an_asset_and_says_what_it_is():
+    assert {(spec.name, spec.asset_key.to_user_string()) for spec in checks.SPECS} == {
+        ("packets_read", "tshark_json"),
+        ("answers_complete", "netify_enrichment"),
+        ("rows_stored", "questdb_packets"),
+    }
+    assert all(spec.description for spec in checks.SPECS)

@@ -1,0 +1,99 @@
+"""What the UI shows of a capture: plain numbers, tables that fit on the page, links that survive any name."""
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from mt_pipeline.defs import metadata
+from mt_pipeline.packets.endpoints import Endpoints
+from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline_tests.pipelines import PACKETS, Lab
+
+INLINE = 1000
+"""Dagster draws Markdown below this length on the page itself."""
+
+ODD = "it's <b>|`x`*[y](z)\n#1"
+
+
+def of_names(*names: str) -> dict[str, object]:
+    top = [(name, 1234) for name in names]
+    times = {"first_us": 1_700_000_000_123_456, "last_us": 1_700_000_002_623_456}
+    found = Endpoints(addresses=1, names=len(names), packets=3, bytes=10, skipped={}, top_names=top, **times)
+    return metadata.of_endpoints(found, path=Path("x"), seconds=0.5)
+
+
+def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
+    loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
+    database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
+    return metadata.of_table(loaded, key=key, experiment="lab", database=database, seconds=2)
+
+
+def test_server_names_are_a_table():
+    assert of_names("www.example.com", "b.example.com")["top_server_names"].value == (
+        "| server name | bytes |\n|---|--:|\n| www.example.com | 1,234 |\n| b.example.com | 1,234 |\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "*" * 300, "|" * 300, ODD], ids=["long", "stars", "bars", "odd"])
+def test_a_table_of_any_names_is_drawn_on_the_page_and_stays_a_table(name: str):
+    text = of_names(*[name] * 10)["top_server_names"].value
+
+    assert len(text) < INLINE
+    header, rule, *rows = text.splitlines()
+    assert rows
+    assert all(row.replace("\\|", "").count("|") == 3 for row in [header, rule, *rows])
+    assert "<b>" not in text
+
+
+def test_the_time_of_a_capture_is_told_to_the_part_of_a_second():
+    told = of_names()
+
+    assert (told["first_packet"].value, told["last_packet"].value, told["capture_seconds"]) == (1_700_000_000, 1_700_000_002, 2.5)
+
+
+def test_a_capture_without_packets_has_no_time():
+    nothing = Endpoints(addresses=0, names=0, packets=0, bytes=0, first_us=None, last_us=None, skipped={}, top_names=[])
+
+    told = metadata.of_endpoints(nothing, path=Path("x"), seconds=0)
+
+    assert "first_packet" not in told
+    assert told["capture_seconds"] == 0
+
+
+def test_skipped_packets_are_told_by_reason():
+    told = of_table("lab/a.pcap")
+
+    assert {name: told[name] for name in ("rows", "packets", "skipped", "skipped_no_time", "rows_gone", "rows_per_second", "table")} == {
+        "rows": 8,
+        "packets": 10,
+        "skipped": 2,
+        "skipped_no_time": 2,
+        "rows_gone": 3,
+        "rows_per_second": 4,
+        "table": "packets_lab",
+    }
+
+
+def test_beyond_the_views_that_the_server_bears_the_user_is_told_where_the_rows_are():
+    assert of_table("lab/a.pcap", has_view=False)["table"].startswith("captured_packets (")
+
+
+@pytest.mark.parametrize("key", ["lab/a.pcap", 'lab/it\'s 100% & "so" ) ]#?.pcap', "lab/測定.pcap"])
+def test_the_link_shows_the_rows_of_the_capture(lab: Lab, key: str):
+    lab.put(key)
+    assert lab.run(key).success
+    text = of_table(key)["query"].value
+    assert text.startswith("[")
+    assert text.endswith(")")
+    link = text[text.index("](") + 2 : -1]
+    assert not set(link) & set(" ()[]<>'")
+    [query] = parse_qs(urlsplit(link).query)["query"]
+
+    with lab.database.connect() as connection:
+        assert len(connection.execute(query).fetchall()) == PACKETS
+
+
+def test_the_password_is_in_no_link():
+    assert "s3cret" not in str(of_table("lab/a.pcap"))

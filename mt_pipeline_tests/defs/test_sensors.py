@@ -1,0 +1,343 @@
+"""What the sensor asks for, look by look; each test has a data folder of its own, and its runs are never started."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from mt_pipeline.captures.identity import capture_at
+from mt_pipeline.captures.records import LedgerError, State
+from mt_pipeline.defs.sensors import START_SECONDS, new_captures
+from mt_pipeline_tests.pipelines import Lab, capture
+
+SETTLE = 0.2
+
+
+class Watch:
+    """The sensor on a folder of its own, and the instance that all tests share."""
+
+    def __init__(self, lab: Lab, data: Path) -> None:
+        self.instance = lab.instance
+        self.pipeline = lab.pipeline(data_dir=data, settle_seconds=SETTLE)
+        self.inbox, self.ledger = self.pipeline.inbox, self.pipeline.ledger
+
+    def put(self, key: str) -> Path:
+        return capture(self.inbox / key)
+
+    def look(self) -> dg.SensorResult | dg.SkipReason:
+        context = dg.build_sensor_context(instance=self.instance, resources={"pipeline": self.pipeline})
+        result = new_captures(context)
+        if isinstance(result, dg.SensorResult):
+            self.instance.add_dynamic_partitions("captures", self.added(result))
+        return result
+
+    def settled(self) -> dg.SensorResult | dg.SkipReason:
+        """Look twice, settle time apart."""
+        self.look()
+        time.sleep(SETTLE)
+        return self.look()
+
+    def keys(self) -> list[str]:
+        """Look twice, and return the captures of single runs."""
+        results = [self.look(), time.sleep(SETTLE), self.look()]
+        return [request.partition_key for result in results if isinstance(result, dg.SensorResult) for request in result.run_requests]
+
+    @staticmethod
+    def added(result: dg.SensorResult) -> list[str]:
+        return [key for request in result.dynamic_partitions_requests for key in request.partition_keys]
+
+    def claim(self, key: str, run: str = "a run") -> None:
+        self.ledger.claim(capture_at(self.inbox, key), run=run)
+
+    def finish(self, key: str) -> None:
+        self.claim(key)
+        self.ledger.finish(key, sha256="0", documents="0", packets=2, rows=2, skipped={})
+
+
+@pytest.fixture
+def watch(lab: Lab, tmp_path: Path) -> Watch:
+    return Watch(lab, tmp_path / "data")
+
+
+def test_an_inbox_that_is_not_there_yet_is_made(watch: Watch):
+    result = watch.look()
+
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == f"0 files in {watch.inbox}, none of them new and quiet"
+    assert watch.inbox.is_dir()
+
+
+def test_a_new_capture_is_requested_at_the_second_look_and_never_again(watch: Watch):
+    watch.put("kitchen/a.pcap")
+
+    assert isinstance(watch.look(), dg.SkipReason)
+    assert isinstance(watch.look(), dg.SkipReason), "two looks at once say nothing of quiet"
+    time.sleep(SETTLE)
+    result = watch.look()
+
+    assert isinstance(result, dg.SensorResult)
+    assert [request.partition_key for request in result.run_requests] == ["kitchen/a.pcap"]
+    assert watch.added(result) == ["kitchen/a.pcap"]
+    assert isinstance(watch.settled(), dg.SkipReason)
+
+
+def test_a_capture_that_still_grows_is_left_alone(watch: Watch):
+    path = watch.put("kitchen/grows.pcap")
+    for _ in range(3):
+        assert isinstance(watch.look(), dg.SkipReason)
+        time.sleep(SETTLE)
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    assert watch.keys() == ["kitchen/grows.pcap"]
+
+
+def test_a_folder_that_was_moved_in_with_times_of_1970_is_requested(watch: Watch, tmp_path: Path):
+    for name in "abc":
+        os.utime(capture(tmp_path / "archive" / f"{name}.pcap"), (0, 0))
+    watch.inbox.mkdir(parents=True)
+    (tmp_path / "archive").rename(watch.inbox / "archive")
+
+    assert watch.keys() == [f"archive/{name}.pcap" for name in "abc"]
+
+
+def test_a_capture_that_was_replaced_is_requested_again(watch: Watch):
+    watch.put("kitchen/replaced.pcap")
+    watch.keys()
+    watch.finish("kitchen/replaced.pcap")
+
+    assert watch.keys() == []
+    capture(watch.inbox / "kitchen" / "replaced.pcap", "another.example.com")
+    first = watch.keys()
+    watch.finish("kitchen/replaced.pcap")
+    capture(watch.inbox / "kitchen" / "replaced.pcap", "another.example.com")  # as long, but written later
+
+    assert first == watch.keys() == ["kitchen/replaced.pcap"]
+
+
+def test_two_requests_of_one_capture_have_keys_of_their_own(watch: Watch):
+    """Dagster starts no second run of a run key, even if the first one failed."""
+    watch.put("kitchen/keys.pcap")
+    first = watch.settled()
+    watch.ledger.fail("kitchen/keys.pcap", "reason")
+    watch.put("kitchen/keys.pcap")
+    second = watch.settled()
+
+    assert isinstance(first, dg.SensorResult)
+    assert isinstance(second, dg.SensorResult)
+    assert first.run_requests[0].run_key != second.run_requests[0].run_key
+
+
+def test_a_failed_capture_is_not_tried_again_until_it_changes(watch: Watch):
+    watch.put("kitchen/failed.pcap")
+    watch.keys()
+    watch.claim("kitchen/failed.pcap")
+    watch.ledger.fail("kitchen/failed.pcap", "it is broken")
+
+    assert watch.keys() == []
+    watch.put("kitchen/failed.pcap")
+    assert watch.keys() == ["kitchen/failed.pcap"]
+
+
+def test_a_purged_capture_stays_out_until_it_changes(watch: Watch):
+    watch.put("kitchen/purged.pcap")
+    watch.keys()
+    watch.finish("kitchen/purged.pcap")
+    watch.ledger.purge("kitchen/purged.pcap")
+
+    assert watch.keys() == []
+    watch.put("kitchen/purged.pcap")
+    assert watch.keys() == ["kitchen/purged.pcap"]
+
+
+def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
+    watch.put("kitchen/taken.pcap")
+    watch.ledger.take(capture_at(watch.inbox, "kitchen/taken.pcap"))
+
+    assert watch.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("notes.txt", b"Dear diary", "refused/notes.txt is not a capture: it does not begin like a capture"),
+        ("empty.pcap", b"", "refused/empty.pcap is empty: record it again, or remove it."),
+        ("dots...pcap", None, "refused/dots...pcap cannot be taken: its name contains '...'"),
+        ("new\nline.pcap", None, "./refused/new\\u000aline.pcap cannot be taken: its name has control characters"),
+    ],
+)
+def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(watch: Watch, name: str, content: bytes | None, said: str):
+    path = watch.put(f"refused/{name}")
+    if content is not None:
+        path.write_bytes(content)
+
+    result = watch.settled()
+
+    assert isinstance(result, dg.SkipReason)
+    if content is not None:  # a name that cannot be taken is for `status` to say: this would be said at each tick
+        assert said in result.skip_message
+    [status] = watch.ledger.status()
+    assert (status.state, status.error[: len(said)]) == (State.REFUSED, said)
+    assert not [key for key in watch.instance.get_dynamic_partitions("captures") if key.startswith("refused/")]
+    assert "refused" not in watch.settled().skip_message.removeprefix(f"1 files in {watch.inbox}"), "it is said once"
+
+
+def test_a_refused_file_that_becomes_a_capture_is_requested(watch: Watch):
+    watch.put("kitchen/late.pcap").write_bytes(b"")
+    watch.settled()
+    watch.put("kitchen/late.pcap")
+
+    assert watch.keys() == ["kitchen/late.pcap"]
+
+
+def test_refused_files_do_not_hold_up_the_good_ones(watch: Watch):
+    watch.put("kitchen/bad.pcap").write_bytes(b"hello")
+    watch.put("kitchen/good.pcap")
+
+    assert watch.keys() == ["kitchen/good.pcap"]
+
+
+@pytest.mark.parametrize(("files", "single", "ranges"), [(20, 20, []), (21, 0, [21]), (120, 0, [50, 50, 20])])
+def test_many_new_captures_share_runs_of_at_most_50(watch: Watch, files: int, single: int, ranges: list[int]):
+    keys = [f"archive {files}/{number:03}.pcap" for number in range(files)]
+    for key in keys:
+        watch.put(key)
+
+    result = watch.settled()
+
+    assert isinstance(result, dg.SensorResult)
+    ends = [
+        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
+        for request in result.run_requests
+        if request.partition_key is None
+    ]
+    order = list(watch.instance.get_dynamic_partitions("captures"))
+    of_ranges = [order[order.index(first) : order.index(last) + 1] for first, last in ends]
+    of_their_own = [request.partition_key for request in result.run_requests if request.partition_key]
+    assert (len(of_their_own), [len(range_) for range_ in of_ranges]) == (single, ranges)
+    assert sorted([*of_their_own, *(key for range_ in of_ranges for key in range_)]) == keys
+    assert len({request.run_key for request in result.run_requests}) == len(result.run_requests)
+    assert isinstance(watch.settled(), dg.SkipReason)
+
+
+def test_changed_captures_among_many_new_ones_get_runs_of_their_own(watch: Watch):
+    """A range over the order of partitions would reach from an old one over all that came between."""
+    watch.put("mixed/old.pcap")
+    watch.keys()
+    watch.finish("mixed/old.pcap")
+    for number in range(30):
+        watch.put(f"mixed/{number:02}.pcap")
+    capture(watch.inbox / "mixed" / "old.pcap", "changed.example.com")
+
+    result = watch.settled()
+
+    assert isinstance(result, dg.SensorResult)
+    assert [request.partition_key for request in result.run_requests] == ["mixed/old.pcap", None]
+    assert result.run_requests[1].tags["dagster/asset_partition_range_end"] == "mixed/29.pcap"
+
+
+def test_a_capture_whose_run_was_killed_is_requested_once_more_and_then_has_failed(watch: Watch):
+    watch.put("kitchen/killed.pcap")
+    watch.keys()
+    watch.claim("kitchen/killed.pcap", "first run")
+
+    assert watch.keys() == ["kitchen/killed.pcap"]
+    watch.claim("kitchen/killed.pcap", "second run")
+    assert watch.keys() == []
+
+    record = watch.ledger.get("kitchen/killed.pcap")
+    assert record is not None
+    assert record.state is State.FAILED
+    assert record.error.startswith("kitchen/killed.pcap: 2 runs ended without a result")
+    assert "second run" in record.error
+
+
+def test_a_capture_that_is_at_work_is_left_alone(watch: Watch):
+    watch.put("kitchen/at work.pcap")
+    watch.keys()
+    with watch.ledger.lock("kitchen/at work.pcap"):
+        watch.claim("kitchen/at work.pcap")
+        assert watch.keys() == []
+        assert watch.ledger.get("kitchen/at work.pcap").state is State.RUNNING
+
+
+@pytest.fixture
+def idle(lab: Lab) -> Iterator[None]:
+    """Make sure that no run of another test is left that Dagster takes for going on."""
+    going = lab.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]))
+    assert going == []
+    return
+
+
+def ago(watch: Watch, seconds: float) -> None:
+    """Let all requests have been made earlier."""
+    with closing(sqlite3.connect(watch.pipeline.settings.data_dir / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE captures SET requested_at = requested_at - ?", (seconds,))
+        ledger.commit()
+
+
+@pytest.mark.usefixtures("idle")
+def test_a_run_that_was_asked_for_and_never_came_is_requested_once_more(watch: Watch):
+    watch.put("kitchen/never came.pcap")
+    watch.keys()
+    ago(watch, START_SECONDS - 10)
+    assert watch.keys() == []
+    ago(watch, START_SECONDS)
+
+    assert watch.keys() == ["kitchen/never came.pcap"]
+    ago(watch, START_SECONDS + 1)
+    assert watch.keys() == []
+    assert watch.ledger.get("kitchen/never came.pcap").state is State.FAILED
+
+
+@pytest.fixture
+def started(lab: Lab) -> Iterator[Callable[..., str]]:
+    """Give a function that makes a run of a capture that began some seconds ago; it is deleted afterwards."""
+    made: list[str] = []
+
+    def make(key: str, *, seconds_ago: float) -> str:
+        run = lab.instance.add_run(dg.DagsterRun(job_name="ingest_captures", tags={"dagster/partition": key}))
+        start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_captures")
+        lab.instance.run_storage.handle_run_event(run.run_id, start, datetime.now(UTC) - timedelta(seconds=seconds_ago))
+        made.append(run.run_id)
+        return run.run_id
+
+    yield make
+    for run_id in made:
+        lab.instance.delete_run(run_id)
+
+
+def test_while_runs_go_on_nothing_is_requested_a_second_time(watch: Watch, started: Callable[..., str]):
+    """A queue that takes an hour would else double itself."""
+    started("kitchen/another.pcap", seconds_ago=1000)
+    watch.put("kitchen/queued.pcap")
+    watch.keys()
+    ago(watch, 3600)
+
+    assert watch.keys() == []
+
+
+def test_the_run_of_a_killed_terminal_is_shown_as_failed_after_a_while(watch: Watch, started: Callable[..., str]):
+    watch.put("kitchen/terminal.pcap")
+    watch.keys()
+    run_id = started("kitchen/terminal.pcap", seconds_ago=START_SECONDS + 10)
+    with watch.ledger.lock("kitchen/terminal.pcap"):
+        watch.claim("kitchen/terminal.pcap", run_id)
+        assert watch.keys() == []
+        assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.STARTED
+
+    assert watch.keys() == ["kitchen/terminal.pcap"]
+    assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_damaged_ledger_makes_a_tick_that_says_so(watch: Watch):
+    (watch.pipeline.settings.data_dir / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
+
+    with pytest.raises(LedgerError, match="it is damaged: stop the service and move it away"):
+        watch.look()

@@ -1,0 +1,51 @@
+"""What the tests of this room share: typed rows as Python objects, from frames, a capture or documents."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from mt_pipeline.packets import typed
+from mt_pipeline.packets.conversations import conversations
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.tshark.parts import documents_of
+
+Row = dict[str, object]
+
+
+def names_of(documents: Path) -> Path:
+    """Write beside documents what each stream was called."""
+    names = documents.with_suffix(".names")
+    with conversations(documents) as heard:
+        heard.read(documents)
+        heard.write_names(names)
+    return names
+
+
+@contextmanager
+def typed_rows(documents: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection with the typed rows as a view `typed`."""
+    with typed.connection(documents) as connection:
+        typed.rows(connection, documents, names_of(documents)).create_view("typed")
+        yield connection
+
+
+def rows_of(documents: Path) -> list[Row]:
+    """Type documents: rows in frame order, `ts` in microseconds since 1970."""
+    with typed_rows(documents) as connection:
+        table = connection.sql("FROM typed ORDER BY frame_number").to_arrow_table()
+    assert table.schema.field("ts").type == pa.timestamp("us")
+    # Python has no time beyond 9999.
+    return table.set_column(table.schema.get_field_index("ts"), "ts", table["ts"].cast(pa.int64())).to_pylist()
+
+
+def rows_of_frames(folder: Path, frames: Iterable[bytes]) -> list[Row]:
+    """Type Ethernet frames by way of a capture and tshark."""
+    return rows_of(documents_of(write_pcap(folder / "frames.pcap", timed(frames))))
+
+
+def picked(rows: Iterable[Row], *names: str) -> list[tuple[object, ...]]:
+    """Take some columns."""
+    return [tuple(row[name] for name in names) for row in rows]

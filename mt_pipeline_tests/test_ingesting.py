@@ -1,0 +1,394 @@
+"""`mt-pipeline ingest`: files from anywhere, two at once, killed at any moment."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from mt_pipeline.captures.records import State
+from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline_tests.building.bulk import write_bulk
+from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
+from mt_pipeline_tests.building.files import cut, timed, write_pcap
+from mt_pipeline_tests.building.traffic import arp, dns
+from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, files_below, program, wrapper
+
+Terminal = Callable[..., Said]
+
+
+def test_a_file_from_anywhere_is_linked_and_loaded_with_a_line(terminal: Terminal, lab: Lab, tmp_path: Path):
+    path = capture(tmp_path / "Outside One.pcap")
+
+    told = terminal("ingest", path)
+
+    assert told == Said(0, "Outside One/Outside One.pcap: 2 packets, 2 rows in packets_outside_one\n", "")
+    link = lab.inbox / "Outside One" / "Outside One.pcap"
+    assert link.is_symlink()
+    assert link.resolve() == path
+    assert len(lab.rows("outside_one")) == PACKETS
+    assert path.read_bytes() == link.read_bytes()
+
+
+def test_what_a_terminal_did_shows_in_dagster(terminal: Terminal, lab: Lab, tmp_path: Path):
+    terminal("ingest", capture(tmp_path / "shown.pcap"), "--name", "shown")
+
+    [run] = lab.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "shown/shown.pcap"}))
+    assert (run.job_name, run.status) == ("ingest_captures", dg.DagsterRunStatus.SUCCESS)
+    assert lab.record("shown/shown.pcap").run == run.run_id
+    assert lab.instance.has_dynamic_partition("captures", "shown/shown.pcap")
+
+
+def test_a_second_time_it_is_the_same_capture(terminal: Terminal, lab: Lab, tmp_path: Path):
+    path = capture(tmp_path / "same.pcap")
+    first = terminal("ingest", path, "--name", "same")
+    second = terminal("ingest", path, "--name", "same")
+
+    assert (first.code, first) == (0, second)
+    assert len(lab.rows("same")) == PACKETS
+    assert list((lab.inbox / "same").iterdir()) == [lab.inbox / "same" / "same.pcap"]
+
+
+def test_the_sensor_leaves_it_alone(terminal: Terminal, lab: Lab, tmp_path: Path):
+    terminal("ingest", capture(tmp_path / "left.pcap"), "--name", "left alone")
+
+    pipeline = lab.pipeline(settle_seconds=0)
+    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+
+    asked = [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+    assert "left alone/left.pcap" not in asked
+
+
+def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(terminal: Terminal, lab: Lab, tmp_path: Path):
+    for name in ("a.pcap", "deep/b.pcap", ".hidden.pcap", "c.pcap.part"):
+        capture(tmp_path / "archive" / name)
+    (tmp_path / "archive" / "README.txt").write_text("what this is")
+
+    told = terminal("ingest", tmp_path / "archive")
+
+    assert told.code == 0
+    assert told.out == ("archive/a.pcap: 2 packets, 2 rows in packets_archive\narchive/deep/b.pcap: 2 packets, 2 rows in packets_archive\n")
+    assert told.err.startswith("refused: ")
+    assert "README.txt is not a capture" in told.err
+    assert told.err.count("\n") == 1
+    assert not (lab.inbox / "archive" / "README.txt").exists()
+
+
+def test_a_folder_named_like_a_capture_is_a_folder(terminal: Terminal, tmp_path: Path):
+    capture(tmp_path / "folder.pcap" / "x.pcap")
+
+    assert terminal("ingest", tmp_path / "folder.pcap").out == "folder.pcap/x.pcap: 2 packets, 2 rows in packets_folder_pcap\n"
+
+
+def test_a_file_below_the_inbox_is_taken_where_it_lies(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    path = lab.put("lies here/deep/a.pcap")
+    monkeypatch.chdir(path.parent)
+
+    told = terminal("ingest", "../deep/a.pcap")
+
+    assert told == Said(0, "lies here/deep/a.pcap: 2 packets, 2 rows in packets_lies_here\n", "")
+    assert not path.is_symlink()
+
+
+def test_a_name_for_a_file_below_the_inbox_is_wrong_usage(terminal: Terminal, lab: Lab):
+    path = lab.put("has one/a.pcap")
+
+    told = terminal("ingest", path, "--name", "another")
+
+    assert (told.code, told.out) == (2, "")
+    assert "lies in the inbox, so its folder names its experiment" in told.err
+    assert told.err.count("\n") == 1
+    assert not (lab.inbox / "another").exists()
+
+
+def test_another_file_of_the_same_name_is_refused_with_both_names(terminal: Terminal, lab: Lab, tmp_path: Path):
+    """Its record was once made that of the other file, and the capture that was there was loaded anew."""
+    first, second = capture(tmp_path / "1" / "a.pcap"), capture(tmp_path / "2" / "a.pcap", "another.example.com")
+    terminal("ingest", first, "--name", "both")
+    before = lab.record("both/a.pcap")
+
+    told = terminal("ingest", second, "--name", "both")
+
+    assert (told.code, told.out) == (1, "")
+    assert told.err == f"failed: {second}: the inbox has another {lab.inbox / 'both' / 'a.pcap'}; choose another --name, or rename the file\n"
+    assert lab.record("both/a.pcap") == before
+
+
+@pytest.mark.parametrize("name", ["../up", "a/../../b", "dots...", "new\nline"])
+def test_a_name_that_cannot_be_a_folder_is_refused(terminal: Terminal, lab: Lab, tmp_path: Path, name: str):
+    told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)
+
+    assert (told.code, told.out) == (1, "")
+    assert "cannot be taken" in told.err
+    assert told.err.count("\n") == 1
+    assert not (lab.data / "up").exists()
+
+
+@pytest.mark.parametrize("name", ["-leading.pcap", 'it\'s "two" 100%.pcap', "Größe 測定.pcap"])
+def test_odd_names_are_loaded(terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    capture(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    told = terminal("ingest", "--name", "odd names", "--", name)
+
+    assert told == Said(0, f"odd names/{name}: 2 packets, 2 rows in packets_odd_names\n", "")
+    assert len(lab.rows("odd_names", key=f"odd names/{name}")) == PACKETS
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty: record it again, or remove it."), (b"Dear diary", "is not a capture: it does not begin like a capture")]
+)
+def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, said: str):
+    path = tmp_path / "no.pcap"
+    path.write_bytes(content)
+
+    told = terminal("ingest", path, "--name", "no captures")
+
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith(f"refused: {path} {said}")
+    assert told.err.count("\n") == 1
+    assert not (lab.inbox / "no captures").exists()
+    assert lab.pipeline().ledger.get("no captures/no.pcap") is None
+
+
+def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab, tmp_path: Path):
+    good = [capture(tmp_path / name) for name in ("a.pcap", "c.pcap")]
+    bad = tmp_path / "b.pcapng"
+    bad.write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+
+    told = terminal("ingest", good[0], bad, good[1], "--name", "mixed bag")
+
+    assert told.code == 1
+    assert told.out.splitlines() == [f"mixed bag/{name}.pcap: 2 packets, 2 rows in packets_mixed_bag" for name in "ac"]
+    assert told.err.startswith("failed: ")
+    assert "b.pcapng" in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(terminal: Terminal, tmp_path: Path):
+    """They were once passed over in silence."""
+    capture(tmp_path / "unnameable" / "a.pcap")
+    capture(tmp_path / "unnameable" / "new\nline.pcap")
+
+    told = terminal("ingest", tmp_path / "unnameable")
+
+    assert told.code == 1
+    assert told.out == "unnameable/a.pcap: 2 packets, 2 rows in packets_unnameable\n"
+    assert told.err == "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or bytes that are not UTF-8. Rename it.\n"
+
+
+def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab):
+    """Root may read all, so somebody else tries."""
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        base.chmod(0o755)
+        capture(base / "lab" / "open.pcap")
+        capture(base / "lab" / "secret.pcap").chmod(0)
+        (base / "data").mkdir()
+        if nobody:
+            os.chown(base / "data", 65534, 65534)
+        settings = lab.pipeline(data_dir=base / "data").settings
+
+        told = ended(program("ingest", base / "lab", settings=settings, env=environment(settings, HOME=folder), **nobody))
+
+    assert told == Said(
+        1,
+        "lab/open.pcap: 2 packets, 2 rows in packets_lab\n",
+        "refused: secret.pcap cannot be read (Permission denied): make it readable for this user.\n",
+    )
+
+
+def test_nothing_to_ingest_is_wrong_usage(terminal: Terminal, tmp_path: Path):
+    told = terminal("ingest", tmp_path)
+
+    assert told.code == 2
+    assert f"no capture in {tmp_path}" in told.err
+
+
+def test_a_filter_makes_rows_of_what_matches(terminal: Terminal, lab: Lab, tmp_path: Path):
+    path = write_pcap(tmp_path / "a.pcap", timed([*arp(), *dns()]))
+
+    told = terminal("ingest", path, "--name", "sifted", "--filter", "arp")
+
+    assert told == Said(0, "sifted/a.pcap: 2 packets, 2 rows in packets_sifted\n", "")
+    assert lab.rows("sifted", ("protocol",)) == [("arp",)] * 2
+
+
+def test_a_typo_in_a_filter_is_wrong_usage_before_anything_is_done(terminal: Terminal, lab: Lab, tmp_path: Path):
+    told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", "typo", "--filter", "ip.adr == 1")
+
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: ")
+    assert told.err.count("\n") == 1
+    assert not (lab.inbox / "typo").exists()
+
+
+def test_a_tshark_that_is_not_there_is_one_line(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("MT_TSHARK", "/nowhere/tshark")
+
+    told = terminal("ingest", capture(tmp_path / "a.pcap"))
+
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith("mt-pipeline: tshark not found as '/nowhere/tshark'; install it: ")
+    assert told.err.count("\n") == 1
+
+
+def test_experiments_that_fold_to_one_are_told(terminal: Terminal, lab: Lab):
+    lab.put("Fold Me/a.pcap")
+    lab.put("fold-me/a.pcap")
+
+    told = terminal("ingest", lab.inbox / "Fold Me", lab.inbox / "fold-me")
+
+    assert told.code == 0
+    assert told.err == "note: Fold Me and fold-me share the table packets_fold_me\n"
+    assert len(lab.rows("fold_me")) == 2 * PACKETS
+
+
+def test_skipped_packets_and_a_cut_are_in_the_line(terminal: Terminal, tmp_path: Path):
+    odd_times(tmp_path / "late.pcapng", ODD_TIMES["before 1970"])
+    torn = cut(write_pcap(tmp_path / "torn.pcap", timed(dns())), 20)
+
+    assert "late.pcapng: 2 packets, 1 rows in packets_worn, 1 skipped: " in terminal("ingest", tmp_path / "late.pcapng", "--name", "worn").out
+    assert terminal("ingest", torn, "--name", "worn").out == "worn/torn-cut.pcap: 1 packets, 1 rows in packets_worn, cut inside its last packet\n"
+
+
+def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
+    path = lab.put("at once/a.pcap")
+    settings = lab.pipeline().settings
+
+    both = [program("ingest", path, settings=settings) for _ in range(2)]
+    told = [ended(process) for process in both]
+
+    assert told == [Said(0, "at once/a.pcap: 2 packets, 2 rows in packets_at_once\n", "")] * 2
+    assert len(lab.rows("at_once")) == PACKETS
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bulk(tmp_path_factory.mktemp("large") / "large.pcap", 30_000)
+
+
+def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert process.poll() is None, ended(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("moment", ["tshark", "documents", "load"])
+def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: Path, tmp_path: Path, moment: str):
+    experiment = f"killed_at_{moment}"
+    key, temporary = f"{experiment}/large.pcap", tmp_path / "tmp"
+    temporary.mkdir()
+    (lab.inbox / experiment).mkdir()
+    shutil.copy(large, lab.inbox / key)
+    slow = wrapper(tmp_path / "tshark", f'touch {tmp_path}/reads\n"$TSHARK" "$@" | (head -c 2000000; sleep 60)')
+    settings = lab.pipeline().settings
+    its_own = {"MT_TSHARK": str(slow)} if moment == "tshark" else {}
+    process = program("ingest", lab.inbox / key, settings=settings, env=environment(settings, TMPDIR=str(temporary), **its_own))
+    try:
+        if moment == "tshark":
+            wait_until((tmp_path / "reads").exists, process)
+            wait_until(lambda: [file for file in files_below(lab.data / "tshark_json" / experiment) if file.endswith(".part")], process)
+        else:
+            stage = {"documents": "tshark_json", "load": "enrichment"}[moment]
+            wait_until(lambda: [file for file in files_below(lab.data / stage / experiment) if not file.endswith(".part")], process)
+        children = below(process)
+    finally:
+        process.kill()
+    told = ended(process)
+
+    assert told.code == -signal.SIGKILL
+    assert all_gone(children)
+    assert lab.record(key).state is State.RUNNING
+    again = ended(program("ingest", lab.inbox / key, settings=settings))
+    assert again == Said(0, f"{key}: 30,000 packets, 30,000 rows in packets_{experiment}\n", "")
+    assert [number for (number,) in lab.rows(experiment)] == list(range(1, 30_001))
+    assert [len(files_below(lab.data / stage / experiment)) for stage in ("tshark_json", "endpoints", "enrichment")] == [1, 2, 1]
+
+
+def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
+    path = lab.put("killed_and_seen/a.pcap")
+    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nsleep 60")
+    settings = lab.pipeline().settings
+    process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    try:
+        wait_until((tmp_path / "reads").exists, process)
+    finally:
+        process.kill()
+    ended(process)
+
+    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(settle_seconds=0)})
+    result = new_captures(context)
+
+    assert isinstance(result, dg.SensorResult)
+    assert "killed_and_seen/a.pcap" in [request.partition_key for request in result.run_requests]
+    assert lab.run("killed_and_seen/a.pcap").success
+    assert len(lab.rows("killed_and_seen")) == PACKETS
+
+
+def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp_path: Path):
+    path = lab.put("interrupted/a.pcap")
+    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nsleep 60")
+    settings = lab.pipeline().settings
+    process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    try:
+        wait_until((tmp_path / "reads").exists, process)
+        children = below(process)
+        process.send_signal(signal.SIGINT)
+        told = ended(process, timeout=20)
+    finally:
+        process.kill()
+
+    assert told.code in (1, 130)
+    assert "Traceback" not in told.err
+    assert told.err.strip().splitlines()[-1] == "mt-pipeline: cancelled"
+    assert all_gone(children)
+    assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
+        State.FAILED,
+        "interrupted/a.pcap: its run was cancelled; launch it again",
+    )
+    assert [run.is_finished for run in lab.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "interrupted/a.pcap"}))] == [True]
+    assert not [file for file in files_below(lab.data) if file.endswith(".part")]
+    assert ended(program("ingest", path, settings=settings)).code == 0
+
+
+@pytest.fixture
+def ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        for each in (one, two):
+            each.bind(("127.0.0.1", 0))
+        numbers = one.getsockname()[1], two.getsockname()[1]
+    return numbers
+
+
+def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path, ports: tuple[int, int]):
+    settings = lab.pipeline(data_dir=tmp_path / "data", questdb_host=None, questdb_http_port=ports[0], questdb_pg_port=ports[1]).settings
+
+    told = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))
+
+    assert told == Said(0, "alone/alone.pcap: 2 packets, 2 rows in packets_alone\n", "")
+    assert (tmp_path / "data" / "questdb" / "db").is_dir()
+    assert not (tmp_path / "data" / "questdb" / "server.json").exists()
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,123 @@
+"""Settings from the environment and from `.env`."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+
+SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD")
+
+
+def settings(**given: object) -> Settings:
+    return Settings(_env_file=None, **given)
+
+
+def test_every_setting_has_a_default_and_a_meaning():
+    found = settings()
+
+    assert found.data_dir == PROJECT / "data"
+    assert found.inbox_dir == PROJECT / "data" / "inbox"
+    assert (found.settle_seconds, found.filter, found.tshark, found.providers) == (5, "", "tshark", ())
+    assert (found.questdb_host, found.questdb_http_port, found.questdb_pg_port, found.dagster_port) == (None, 9000, 8812, 3000)
+    assert (found.answer_days, found.not_found_days) == (14, 1)
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("MT_FILTER=tcp\nMT_DAGSTER_PORT=3001\nNOT_OURS=1\nMT_OF_A_LATER_RELEASE=1\n")
+    monkeypatch.setenv("MT_FILTER", "udp")
+
+    found = Settings(_env_file=dotenv)
+
+    assert (found.filter, found.dagster_port) == ("udp", 3001)
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch):
+    for name in ("MT_INBOX", "MT_QUESTDB_HOST", "MT_NETIFY_API_KEY", "MT_DAGSTER_PORT"):
+        monkeypatch.setenv(name, "")
+
+    found = settings()
+
+    assert (found.inbox, found.questdb_host, found.netify_api_key, found.dagster_port) == (None, None, None, 3000)
+
+
+def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Dagster works in a folder of its own, so a relative one would be another there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("MT_DATA_DIR", "here/data")
+    monkeypatch.setenv("MT_INBOX", "~/captures")
+
+    found = settings()
+
+    assert (found.data_dir, found.inbox_dir) == (tmp_path / "here" / "data", Path("/home/ada/captures"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "key", "providers"),
+    [
+        (None, None, ()),
+        (None, "k", ("netify",)),
+        ("none", "k", ()),
+        ("netify", "k", ("netify",)),
+        (" netify , offline,", "k", ("netify", "offline")),
+        ("", "k", ()),
+    ],
+)
+def test_providers_are_a_list_and_netify_by_default_if_there_is_a_key(listed: str | None, key: str | None, providers: tuple[str, ...]):
+    assert settings(enrichment=listed, netify_api_key=key).providers == providers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MT_DAGSTER_PORT", "3000.5"),
+        ("MT_DAGSTER_PORT", "0"),
+        ("MT_QUESTDB_HTTP_PORT", "65536"),
+        ("MT_SETTLE_SECONDS", "soon"),
+        ("MT_NETIFY_RATE", "0"),
+        ("MT_ANSWER_DAYS", "-1"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{name}: Input should be "):
+        load()
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MT_DAGSTER_PORT", "x")
+    monkeypatch.setenv("MT_QUESTDB_PG_PORT", "y")
+
+    with pytest.raises(SettingsError, match=r"MT_QUESTDB_PG_PORT: .*; MT_DAGSTER_PORT: "):
+        load()
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        settings().filter = "tcp"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "s3cret")
+    found = settings()
+
+    assert isinstance(getattr(found, name.removeprefix("MT_").lower()), SecretStr)
+    assert "s3cret" not in f"{found} {found!r} {found.model_dump()} {found.model_dump_json()}"
+
+
+def test_a_wrong_value_is_never_repeated_in_the_message(monkeypatch: pytest.MonkeyPatch):
+    """A secret that slipped into the wrong line of `.env` would else end in a log."""
+    monkeypatch.setenv("MT_DAGSTER_PORT", "s3cret")
+
+    with pytest.raises(SettingsError) as raised:
+        load()
+
+    assert "s3cret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
