@@ -4,7 +4,8 @@ The typed rows, the table, the views and the documentation derive from COLUMNS; 
 entry here, one field in `tshark/fields.py` if tshark must say it, and a test. Where a value comes from:
 
 - `Origin.PACKET`: DuckDB's SQL over `p`, one document with its fields as lists of text (`p.tcp_stream[1]`, absent = NULL) and the
-  layer that was chosen for it (`packets/layers.py`), and over `names`, what the stream of the packet was called (`packets/typed.py`).
+  layer that was chosen for it (`packets/layers.py`).
+- `Origin.STREAM`: DuckDB's SQL over `p`, one typed packet, and `names`, what its stream was called (`packets/conversations.py`).
 - `Origin.ANSWER`: which endpoint of the packet, `src`, `dst` or `sni`, and which field of its answer (`questdb/rows.py`).
 - `Origin.CAPTURE`: the same for all rows of a capture, given by the caller.
 """
@@ -20,6 +21,7 @@ class Origin(Enum):
     """Which room computes a column."""
 
     PACKET = auto()
+    STREAM = auto()
     ANSWER = auto()
     CAPTURE = auto()
 
@@ -45,6 +47,10 @@ class Column:
 
 def _packet(name: str, kind: str, meaning: str, source: str) -> Column:
     return Column(name, kind, meaning, Origin.PACKET, source)
+
+
+def _stream(name: str, kind: str, meaning: str, source: str) -> Column:
+    return Column(name, kind, meaning, Origin.STREAM, source)
 
 
 def _answer(name: str, kind: str, meaning: str, source: str) -> Column:
@@ -91,12 +97,12 @@ def _type(end: str, whose: str) -> Column:
 
 COLUMNS: tuple[Column, ...] = (
     # The first 29 are the original's: its dashboard and its users' queries go on working.
-    _packet("ts", "TIMESTAMP", "capture time, microseconds, UTC", "make_timestamp(p.time_us)"),
+    _packet("ts", "TIMESTAMP", "capture time, microseconds, UTC", "CASE WHEN p.skipped IS NULL THEN make_timestamp(p.time_us) END"),
     _packet("ip_src", "IPV4", "source; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_src[p.ip_at]"),
-    _packet("ip_dst", "IPV4", "destination; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_dst[p.ip_at]"),
     _type("src", "source"),
-    _type("dst", "destination"),
     _packet("port_src", "INT", "source port of TCP or UDP", "TRY_CAST(coalesce(p.tcp_srcport[p.tcp_at], p.udp_srcport[p.udp_at]) AS INTEGER)"),
+    _packet("ip_dst", "IPV4", "destination; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_dst[p.ip_at]"),
+    _type("dst", "destination"),
     _packet("port_dst", "INT", "destination port of TCP or UDP", "TRY_CAST(coalesce(p.tcp_dstport[p.tcp_at], p.udp_dstport[p.udp_at]) AS INTEGER)"),
     _packet("frame_len", "INT", "bytes on the wire", "TRY_CAST(p.frame_len[1] AS INTEGER)"),
     _packet(
@@ -105,8 +111,8 @@ COLUMNS: tuple[Column, ...] = (
         "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …; Unknown without IP",
         _known("coalesce(p.above_extensions, keyword(TRY_CAST(coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"),
     ),
-    _packet("tls_sni", "SYMBOL", "server name of the stream, on all its packets", _known("coalesce(names.tls_sni, p.said_sni)")),
-    _packet("tls_alpn", "SYMBOL", "application protocol of the stream, on all its packets", _known("coalesce(names.tls_alpn, p.said_alpn)")),
+    _stream("tls_sni", "SYMBOL", "server name of the stream, on all its packets", _known("coalesce(names.tls_sni, p.said_sni)")),
+    _stream("tls_alpn", "SYMBOL", "application protocol of the stream, on all its packets", _known("coalesce(names.tls_alpn, p.said_alpn)")),
     _packet("stream_index", "INT", "tshark's tcp.stream or udp.stream, within the capture", "p.stream"),
     *_address("src", "source"),
     *_address("dst", "destination"),

@@ -122,6 +122,8 @@ def _one(pipeline: Pipeline, instance: dg.DagsterInstance, want: Wanted, display
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
         )
     )
+    if _interrupted(result):
+        raise click.Abort
     record = pipeline.ledger.get(key)
     if not result.success or record is None or record.state is not State.DONE:
         why = record.error if record and record.error else f"{key}: see run {result.run_id} in the Dagster UI"
@@ -131,6 +133,12 @@ def _one(pipeline: Pipeline, instance: dg.DagsterInstance, want: Wanted, display
     cut = ", cut inside its last packet" if record.cut else ""
     click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in packets_{record.experiment}{skipped}{cut}")
     return True
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Say whether Ctrl-C ended the run: Dagster takes it for the run alone, but the next capture must not begin."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError") for error in errors if error)
 
 
 def _no_capture(want: Wanted) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -237,14 +238,15 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ar
     return Said(code, out, err)
 
 
-def program(*arguments: str | Path, settings: Settings, **options: object) -> subprocess.Popen[str]:
+def program(*arguments: str | Path, settings: Settings, prefix: Sequence[str] = (), **options: object) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, with these settings; Ctrl-C reaches it as in a terminal. More options are Popen's."""
+    defaults = {"env": environment(settings), "cwd": settings.data_dir.parent, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
-        [sys.executable, "-m", "mt_pipeline.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [*prefix, sys.executable, "-m", "mt_pipeline.cli", *map(str, arguments)],
         text=True,
-        **{"env": environment(settings), "cwd": settings.data_dir.parent, **options},
+        # Whoever is started in the background of a shell ignores Ctrl-C, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **{**defaults, **options},
     )
 
 

@@ -101,11 +101,12 @@ def test_the_caller_gives_the_capture_and_the_experiment():
 @pytest.fixture(scope="module")
 def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     documents: Path = tmp_path_factory.mktemp("columns") / "one.ndjson.zst"
-    names = documents.with_name("names.parquet")
+    packets, names = documents.with_name("packets.parquet"), documents.with_name("names.parquet")
     document = {"timestamp": "1700000000000", "layers": {"frame_number": ["1"], "frame_time_epoch": ["1700000000.000000000"]}}
     documents.write_bytes(pa.compress(f"{json.dumps(document)}\n".encode(), codec="zstd", asbytes=True))
     with conversations(documents) as heard:
         heard.read(documents)
+        heard.write_packets(packets)
         heard.write_names(names)
     with typed.connection(documents) as connection:
-        return typed.rows(connection, documents, names).to_arrow_table().schema
+        return typed.rows(connection, packets, names).to_arrow_table().schema

@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -185,25 +184,19 @@ def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(termina
     assert told.err == "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or bytes that are not UTF-8. Rename it.\n"
 
 
-def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab):
-    """Root may read all, so somebody else tries."""
-    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        base.chmod(0o755)
-        capture(base / "lab" / "open.pcap")
-        capture(base / "lab" / "secret.pcap").chmod(0)
-        (base / "data").mkdir()
-        if nobody:
-            os.chown(base / "data", 65534, 65534)
-        settings = lab.pipeline(data_dir=base / "data").settings
+def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tmp_path: Path):
+    """Root may read all, so it gives that up first."""
+    rights = "-dac_override,-dac_read_search"
+    as_everybody = [shutil.which("setpriv"), "--inh-caps", rights, "--bounding-set", rights, "--"] if os.geteuid() == 0 else []
+    capture(tmp_path / "locked" / "open.pcap")
+    capture(tmp_path / "locked" / "secret.pcap").chmod(0)
 
-        told = ended(program("ingest", base / "lab", settings=settings, env=environment(settings, HOME=folder), **nobody))
+    told = ended(program("ingest", tmp_path / "locked", settings=lab.pipeline().settings, prefix=as_everybody))
 
     assert told == Said(
         1,
-        "lab/open.pcap: 2 packets, 2 rows in packets_lab\n",
-        "refused: secret.pcap cannot be read (Permission denied): make it readable for this user.\n",
+        "locked/open.pcap: 2 packets, 2 rows in packets_locked\n",
+        "refused: secret.pcap cannot be read: make it readable for this user.\n",
     )
 
 
@@ -301,13 +294,10 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: P
     temporary.mkdir()
     (lab.inbox / experiment).mkdir()
     shutil.copy(large, lab.inbox / key)
-    slow = wrapper(tmp_path / "tshark", f'touch {tmp_path}/reads\n"$TSHARK" "$@" | (head -c 2000000; sleep 60)')
     settings = lab.pipeline().settings
-    its_own = {"MT_TSHARK": str(slow)} if moment == "tshark" else {}
-    process = program("ingest", lab.inbox / key, settings=settings, env=environment(settings, TMPDIR=str(temporary), **its_own))
+    process = program("ingest", lab.inbox / key, settings=settings, env=environment(settings, TMPDIR=str(temporary)))
     try:
         if moment == "tshark":
-            wait_until((tmp_path / "reads").exists, process)
             wait_until(lambda: [file for file in files_below(lab.data / "tshark_json" / experiment) if file.endswith(".part")], process)
         else:
             stage = {"documents": "tshark_json", "load": "enrichment"}[moment]
@@ -328,7 +318,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: P
 
 def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
     path = lab.put("killed_and_seen/a.pcap")
-    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nsleep 60")
+    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.pipeline().settings
     process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
     try:
@@ -347,10 +337,12 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
 
 
 def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp_path: Path):
+    """Dagster took Ctrl-C for its run alone, and the next capture began."""
     path = lab.put("interrupted/a.pcap")
-    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nsleep 60")
+    slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.pipeline().settings
-    process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    next_one = lab.put("interrupted/b.pcap")
+    process = program("ingest", path, next_one, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
     try:
         wait_until((tmp_path / "reads").exists, process)
         children = below(process)
@@ -359,10 +351,9 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     finally:
         process.kill()
 
-    assert told.code in (1, 130)
-    assert "Traceback" not in told.err
-    assert told.err.strip().splitlines()[-1] == "mt-pipeline: cancelled"
+    assert told == Said(130, "", "mt-pipeline: cancelled\n")
     assert all_gone(children)
+    assert lab.pipeline().ledger.get("interrupted/b.pcap") is None
     assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
         State.FAILED,
         "interrupted/a.pcap: its run was cancelled; launch it again",
@@ -377,8 +368,7 @@ def ports() -> tuple[int, int]:
     with socket.socket() as one, socket.socket() as two:
         for each in (one, two):
             each.bind(("127.0.0.1", 0))
-        numbers = one.getsockname()[1], two.getsockname()[1]
-    return numbers
+        return one.getsockname()[1], two.getsockname()[1]
 
 
 def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path, ports: tuple[int, int]):

@@ -89,8 +89,10 @@ class Walked:
 def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
     written, found, names, answered = (folder / name for name in ("documents.zst", "endpoints.parquet", "names.parquet", "answers.parquet"))
+    packets = folder / "packets.parquet"
     with conversations(found) as heard:
         documents.write(tshark(), capture, written, listener=heard)
+        heard.write_packets(packets)
         heard.write_names(names)
         endpoints.write(heard, found)
     with FakeNetify() as fake:
@@ -101,7 +103,7 @@ def walk(folder: Path, capture: Path) -> Walked:
         ):
             counts = enrich(found, answered, provider=provider, store=store)
         seen = fake.requests()
-    with rows(written, names, answered, capture="lab/x.pcap", experiment="lab") as batches:
+    with rows(packets, names, answered, capture="lab/x.pcap", experiment="lab") as batches:
         table = pa.Table.from_batches(list(batches)).sort_by("frame_number")
     assert set(table["skipped"].to_pylist()) == {None}
     ours = table.select([column.name for column in ORIGINAL_COLUMNS])

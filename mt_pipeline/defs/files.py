@@ -34,6 +34,10 @@ class CaptureFiles:
         """Name the endpoints of these documents."""
         return self._folder(ENDPOINTS) / f"{inputs}.parquet"
 
+    def packets(self, inputs: str) -> Path:
+        """Name the typed packets of these documents; written before the endpoints."""
+        return self._folder(ENDPOINTS) / f"{inputs}.packets.parquet"
+
     def names(self, inputs: str) -> Path:
         """Name what the streams of these documents were called; written before the endpoints."""
         return self._folder(ENDPOINTS) / f"{inputs}.names.parquet"

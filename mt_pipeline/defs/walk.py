@@ -217,6 +217,7 @@ class Walk:
             if self._heard is None:
                 self._heard = self._open.enter_context(conversations(path))
                 self._heard.read(source)
+            self._heard.write_packets(self._files.packets(self._inputs))
             self._heard.write_names(self._files.names(self._inputs))
             found = endpoints.write(self._heard, path)
         self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
@@ -238,9 +239,9 @@ class Walk:
     def _questdb_packets(self) -> None:
         started = time.monotonic()
         experiment, database = experiment_of(self.key), self.pipeline.database()
-        source = self._needed(self._files.documents(self._inputs), "tshark_json")
+        packets = self._needed(self._files.packets(self._inputs), "endpoints")
         answers = self._needed(self._files.enrichment(self._inputs), "netify_enrichment")
-        with rows(source, self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
+        with rows(packets, self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
             try:
                 loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
             except loader.RowsMissing as missing:

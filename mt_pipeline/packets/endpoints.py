@@ -30,9 +30,8 @@ _NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)
 # A name counts all packets of its streams. An address counts each packet once, also one from itself to itself.
 _ENDPOINTS = """
 WITH streams AS (
-    SELECT is_tcp, stream, arg_max(sni, sni_number) AS endpoint,
-        sum(packets) AS packets, sum(bytes) AS bytes, min(first_us) AS first_us, max(last_us) AS last_us
-    FROM conversations WHERE stream IS NOT NULL GROUP BY ALL),
+    SELECT arg_max(sni, sni_number) AS endpoint, sum(packets) AS packets, sum(bytes) AS bytes, min(first_us) AS first_us, max(last_us) AS last_us
+    FROM conversations WHERE stream_index IS NOT NULL GROUP BY is_tcp, stream_index),
 ends AS (
     SELECT 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint, packets, bytes, first_us, last_us FROM conversations
     UNION ALL

@@ -1,7 +1,7 @@
-"""Documents to typed rows: the layer of each packet, the names of its stream, and the packet columns of `columns.py`.
+"""Documents to typed packets: the layer of each, and the packet columns of `columns.py`; then rows, with the names of the streams.
 
-Everything is a DuckDB relation that streams; only the names of the streams are held, one row a stream (`conversations.py`). What
-answers add to a row is the business of `questdb/rows.py`.
+Nothing here holds more than a block. What streams are called is found by `conversations.py`; what answers add to a row is the business of
+`questdb/rows.py`.
 """
 
 import tempfile
@@ -18,7 +18,6 @@ from duckdb.func import ARROW
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.layers import Layers, choose
-from mt_pipeline.tshark import documents
 
 MEMORY = "256MB"
 """What DuckDB may hold before it moves to disk."""
@@ -78,25 +77,41 @@ def packets(source: str) -> str:
     """
 
 
-def rows(opened: duckdb.DuckDBPyConnection, source: Path, names: Path) -> duckdb.DuckDBPyRelation:
-    """Type the packets of a capture.
+def typed(source: str) -> str:
+    """Build the SQL of typed packets, as they are stored in Parquet beside the endpoints.
+
+    The packet columns of `columns.py`, and what others need of a packet: `is_tcp` tells which count its `stream_index` is of, `address_src` and
+    `address_dst` are text, IPv4 or IPv6, `said_sni` and `said_alpn` are what this packet itself says, `skipped` is why it cannot be stored,
+    NULL if it can.
+
+    Args:
+        source: a relation of documents.
+    """
+    columns = ", ".join(f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET)
+    others = "p.tcp_at IS NOT NULL AS is_tcp, p.address_src, p.address_dst, p.said_sni, p.said_alpn, p.skipped"
+    return f"SELECT {columns}, {others} FROM ({packets(source)}) p"
+
+
+def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckdb.DuckDBPyRelation:
+    """Put the names of their streams on the typed packets of a capture.
 
     Args:
         opened: a `connection`.
-        source: the documents.
-        names: what each stream was called, of `conversations.py`.
+        packets: Parquet of typed packets.
+        names: Parquet of what each stream was called.
 
     Returns:
-        The packet columns of `columns.py`, `address_src` and `address_dst` as text for the answers, and `skipped`: why this packet
-        cannot be stored, NULL if it can.
+        The packet and stream columns of `columns.py`, `address_src`, `address_dst` and `skipped`.
     """
-    documents.read(opened, source).create_view("documents")
-    opened.execute("CREATE TEMP TABLE names AS SELECT * FROM read_parquet(?)", [str(names)])
-    columns = ", ".join(f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET)
-    return opened.sql(f"""
-        SELECT {columns}, p.address_src, p.address_dst, p.skipped
-        FROM ({packets("documents")}) p LEFT JOIN names ON names.stream = p.stream AND names.is_tcp = (p.tcp_at IS NOT NULL)
-    """)
+    columns = {column.name: {Origin.PACKET: f"p.{column.name}", Origin.STREAM: column.source}.get(column.origin) for column in COLUMNS}
+    chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items() if sql)
+    return opened.sql(
+        f"""
+        SELECT {chosen}, p.address_src, p.address_dst, p.skipped
+        FROM read_parquet($packets) p LEFT JOIN read_parquet($names) names ON names.stream_index = p.stream_index AND names.is_tcp = p.is_tcp
+        """,
+        params={"packets": str(packets), "names": str(names)},
+    )
 
 
 _choose = lru_cache(maxsize=100_000)(choose)

@@ -18,7 +18,7 @@ from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
 
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.questdb.database import Database, LoadFailed, Unreachable
-from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view
+from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 30
 """How long a QuestDB that refuses or went away is asked again."""
 
 _SYMBOLS = [column.name for column in COLUMNS if column.type == "SYMBOL"]
-_SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin is Origin.PACKET]  # text from the network
+_SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)]  # text from the network
 _TABLE = sql.Identifier(TABLE)
 _WENT_AWAY = (
     QuestDBErrorCode.SocketError,
@@ -97,7 +97,7 @@ def load(
                 sent += storable.num_rows
             progress(sent)
     with database.connect() as connection:
-        _wait_until_readable(connection)
+        wait_until_readable(connection)
         gone = _mark_gone(connection, sql.SQL("capture = %s AND load <> %s"), capture, number)
         stored = _count(connection, sql.SQL("capture = %s"), capture)
         of_this_load = _count(connection, sql.SQL("capture = %s AND load = %s"), capture, number)
@@ -217,29 +217,6 @@ class _Line:
             self._sender = None
 
 
-def _wait_until_readable(connection: psycopg.Connection) -> None:
-    """Wait until the table holds all that was acknowledged; only the physical table can be waited for.
-
-    Raises:
-        LoadFailed: the server has suspended the table, for example on a full disk.
-    """
-    while True:
-        try:
-            connection.execute(f"SELECT wait_wal_table('{TABLE}')")
-        except psycopg.DatabaseError as error:
-            if "timeout" in str(error).lower():  # of the query, not of the table: it goes on
-                continue
-            why = connection.execute("SELECT errorTag, errorMessage FROM wal_tables() WHERE name = %s AND suspended", (TABLE,)).fetchone()
-            if why is None:
-                raise
-            reason = " ".join(filter(None, why)) or "no reason given"
-            raise LoadFailed(
-                f"QuestDB has suspended {TABLE} ({reason}): free some disk, say `ALTER TABLE {TABLE} RESUME WAL` to it, then launch again"
-            ) from None
-        else:
-            return
-
-
 def _mark_gone(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:
     """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
     rows = _count(connection, which, *values)
@@ -252,7 +229,7 @@ def _mark_gone(connection: psycopg.Connection, which: sql.SQL, *values: str | in
             + which,
             values,
         )
-        _wait_until_readable(connection)
+        wait_until_readable(connection)
     return rows
 
 

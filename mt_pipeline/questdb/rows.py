@@ -31,13 +31,13 @@ LEFT JOIN places sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(t.tls_s
 
 
 @contextmanager
-def rows(documents: Path, names: Path, enrichment: Path, *, capture: str, experiment: str) -> Iterator[Iterator[pa.RecordBatch]]:
+def rows(packets: Path, names: Path, enrichment: Path, *, capture: str, experiment: str) -> Iterator[Iterator[pa.RecordBatch]]:
     """Join the packets of a capture with the answers.
 
     Args:
-        documents: of the tshark room.
-        names: what each stream of these documents was called.
-        enrichment: Parquet of the enrichment room, one row for every public endpoint of these documents.
+        packets: typed packets of the packets room.
+        names: what each stream of them was called.
+        enrichment: Parquet of the enrichment room, one row for every public endpoint of these packets.
         capture: the capture key.
         experiment: its experiment.
 
@@ -47,8 +47,8 @@ def rows(documents: Path, names: Path, enrichment: Path, *, capture: str, experi
     answers = pyarrow.parquet.read_table(enrichment)
     table = _with_strangers(answers)
     given = {"capture": capture, "experiment": experiment}
-    with typed.connection(documents) as connection:
-        typed.rows(connection, documents, names).create_view("typed")
+    with typed.connection(packets) as connection:
+        typed.rows(connection, packets, names).create_view("typed")
         places = answers.select(["kind", "endpoint"]).append_column("place", pa.array(range(answers.num_rows), pa.int32()))
         connection.register("places", places)
         joined = connection.sql(_JOINED, params={"other": answers.num_rows, "nobody": answers.num_rows + 1})
@@ -72,7 +72,7 @@ def _with_strangers(answers: pa.Table) -> dict[str, pa.Array]:
 def _complete(batch: pa.RecordBatch, answers: dict[str, pa.Array], given: dict[str, str]) -> pa.RecordBatch:
     columns = {}
     for column in COLUMNS:
-        if column.origin is Origin.PACKET:
+        if column.origin in (Origin.PACKET, Origin.STREAM):
             columns[column.name] = batch[column.name]
         elif column.origin is Origin.ANSWER:
             end, _, field = column.source.partition(".")

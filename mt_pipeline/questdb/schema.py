@@ -1,9 +1,14 @@
 """The table `captured_packets` and its views `packets_<experiment>`, made and kept up to date from the column table."""
 
-from psycopg import Connection, errors, sql
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from psycopg import Connection, DatabaseError, OperationalError, sql
 
 from mt_pipeline.columns import COLUMNS
-from mt_pipeline.questdb.database import NameTaken
+from mt_pipeline.questdb.database import LoadFailed, NameTaken
 
 TABLE = "captured_packets"
 """ONE table for all experiments: a wide table holds 145 files open, so a table per experiment ends at the 68th."""
@@ -15,6 +20,8 @@ MOST_VIEWS = 1000
 """Some 1,600 views fill the server's default memory."""
 
 _TYPES = {**{column.name: column.type for column in COLUMNS}, **HIDDEN}
+_TRIES, _PAUSE = 40, 0.05  # two seconds of others at the same work
+T = TypeVar("T")
 _INDEXED = "tls_sni"  # as the original has it
 
 
@@ -29,24 +36,7 @@ def ensure_table(connection: Connection) -> None:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}{}").format(sql.Identifier(name), sql.SQL(kind), sql.SQL(" INDEX" if name == _INDEXED else "")) for name, kind in _TYPES.items()
-    )
-    connection.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)").format(
-            sql.Identifier(TABLE), columns
-        )
-    )
-    present = _columns(connection, TABLE)
-    if wrong := [name for name in ("ts", "capture", "frame_number", *HIDDEN) if present.get(name) != _TYPES[name]]:
-        raise NameTaken(
-            f"QuestDB has a {TABLE} that is not ours (no {wrong[0]} of type {_TYPES[wrong[0]]}): rename it, or use another QuestDB, then launch again"
-        )
-    for name, kind in _TYPES.items():
-        if name not in present:
-            connection.execute(
-                sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(TABLE), sql.Identifier(name), sql.SQL(kind))
-            )
+    _patiently(lambda: _ensure_table(connection))
 
 
 def ensure_view(connection: Connection, experiment: str) -> bool:
@@ -58,32 +48,92 @@ def ensure_view(connection: Connection, experiment: str) -> bool:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    name = view_name(experiment)
-    definition = _definition(experiment)
-    views = _views(connection)
-    if views.get(name) == definition.as_string(connection):
-        return True
-    if name in views and f"FROM {TABLE}" not in views[name].replace('"', ""):
-        raise NameTaken(f"QuestDB has a view {name} that is not ours: rename or drop it, or rename the experiment's folder, then launch again")
-    if name not in views and sum(view.startswith("packets_") for view in views) >= MOST_VIEWS:
-        return False
-    try:
-        connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), definition))
-    except errors.DatabaseError as error:
-        if name in _tables(connection):
-            raise NameTaken(
-                f"QuestDB has a table {name} of your own: `RENAME TABLE {name} TO {name}_old`, or rename the experiment's folder, then launch again"
-            ) from None
-        raise error from None
-    return True
+    return _patiently(lambda: _ensure_view(connection, experiment))
 
 
 def drop_view(connection: Connection, experiment: str) -> None:
     """Remove the view of an experiment that has no captures any more, if it is ours."""
     name = view_name(experiment)
-    views = _views(connection)
-    if f"FROM {TABLE}" in views.get(name, "").replace('"', ""):
+    if _is_ours(_views(connection).get(name, ""), experiment):
         connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def wait_until_readable(connection: Connection) -> None:
+    """Wait until the table holds all that was acknowledged; only the physical table can be waited for.
+
+    Raises:
+        LoadFailed: the server has suspended the table, for example on a full disk.
+    """
+    while True:
+        try:
+            connection.execute(f"SELECT wait_wal_table('{TABLE}')")  # it takes a literal only
+        except DatabaseError as error:
+            if "timeout" in str(error).lower():  # of the query, not of the table: it goes on
+                continue
+            why = connection.execute("SELECT errorTag, errorMessage FROM wal_tables() WHERE name = %s AND suspended", (TABLE,)).fetchone()
+            if why is None:
+                raise
+            reason = " ".join(filter(None, why)) or "no reason given"
+            raise LoadFailed(
+                f"QuestDB has suspended {TABLE} ({reason}): free some disk, say `ALTER TABLE {TABLE} RESUME WAL` to it, then launch again"
+            ) from None
+        else:
+            return
+
+
+def _patiently(ensure: Callable[[], T]) -> T:
+    """Try again what others do at the same moment: QuestDB answers then that a name is busy, exists already, or has nothing to change."""
+    for _ in range(_TRIES):
+        try:
+            return ensure()
+        except OperationalError:
+            raise
+        except DatabaseError:
+            time.sleep(_PAUSE)
+    return ensure()
+
+
+def _ensure_table(connection: Connection) -> None:
+    if TABLE in _views(connection):
+        raise NameTaken(f"QuestDB has a view {TABLE} that is not ours: drop it, or use another QuestDB, then launch again")
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}{}").format(sql.Identifier(name), sql.SQL(kind), sql.SQL(" INDEX" if name == _INDEXED else "")) for name, kind in _TYPES.items()
+    )
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)").format(
+            sql.Identifier(TABLE), columns
+        )
+    )
+    present = _columns(connection)
+    if wrong := [name for name in ("ts", "capture", "frame_number", *HIDDEN) if present.get(name) != _TYPES[name]]:
+        raise NameTaken(
+            f"QuestDB has a {TABLE} that is not ours (no {wrong[0]} of type {_TYPES[wrong[0]]}): rename it, or use another QuestDB, then launch again"
+        )
+    missing = {name: kind for name, kind in _TYPES.items() if name not in present}
+    for name, kind in missing.items():
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(TABLE), sql.Identifier(name), sql.SQL(kind))
+        )
+    if missing:
+        wait_until_readable(connection)  # a column is there when the table has applied it
+
+
+def _ensure_view(connection: Connection, experiment: str) -> bool:
+    name, definition = view_name(experiment), _definition(experiment)
+    views = _views(connection)
+    if views.get(name) == definition.as_string(connection):
+        return True
+    if name in views and not _is_ours(views[name], experiment):
+        raise NameTaken(f"QuestDB has a view {name} that is not ours: rename or drop it, or rename the experiment's folder, then launch again")
+    if name not in views:
+        if name in _tables(connection):
+            raise NameTaken(
+                f"QuestDB has a table {name} of your own: `RENAME TABLE {name} TO {name}_old`, or rename the experiment's folder, then launch again"
+            )
+        if sum(view.startswith("packets_") for view in views) >= MOST_VIEWS:
+            return False
+    connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), definition))
+    return True
 
 
 def _definition(experiment: str) -> sql.Composed:
@@ -92,13 +142,20 @@ def _definition(experiment: str) -> sql.Composed:
     return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(TABLE), sql.Literal(experiment))
 
 
-def _columns(connection: Connection, table: str) -> dict[str, str]:
-    return dict(connection.execute(sql.SQL('SELECT "column", type FROM (SHOW COLUMNS FROM {})').format(sql.Identifier(table))).fetchall())
+def _is_ours(definition: str, experiment: str) -> bool:
+    """Say whether a view is one of ours, of whatever release: the shape of `_definition` and no other."""
+    return re.fullmatch(rf"""SELECT "\w+"(, "\w+")* FROM "{TABLE}" WHERE experiment = '{experiment}' AND NOT gone""", definition) is not None
+
+
+def _columns(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(sql.SQL('SELECT "column", type FROM (SHOW COLUMNS FROM {})').format(sql.Identifier(TABLE))).fetchall()
+    return {name: kind.upper() for name, kind in rows}
 
 
 def _views(connection: Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT view_name, view_sql FROM views()").fetchall())
+    """List the views by name; QuestDB's names know no case."""
+    return {name.lower(): definition for name, definition in connection.execute("SELECT view_name, view_sql FROM views()").fetchall()}
 
 
 def _tables(connection: Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT table_name FROM tables()").fetchall()}
+    return {name.lower() for (name,) in connection.execute("SELECT table_name FROM tables() WHERE table_type <> 'V'").fetchall()}

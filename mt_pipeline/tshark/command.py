@@ -117,6 +117,8 @@ class Tshark:
         """
         if not display_filter:
             return
+        if "\0" in display_filter:
+            raise FilterError(f"display filter not understood: {display_filter!r} holds a NUL")
         done = _run([self.program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
         if done.returncode:
             raise FilterError(

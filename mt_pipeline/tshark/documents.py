@@ -2,7 +2,7 @@
 
 Writing streams what tshark says; reading gives a DuckDB relation with the field list as its schema. Who reads knows nothing of tshark's text.
 Four differences from `-T ek` are inherent in column output: values are cut at 2,047 bytes, a comma inside one of several values cannot be
-told from the separator, an empty value is absent, and a backslash before t, n, r or three octal digits is taken for tshark's escape of a
+told from the separator, an empty value is absent, and a backslash before a, b, f, n, r, t, v or three octal digits is taken for tshark's escape of a
 control character, which it does not tell from the same text in a name. A field that is asked for once (`Field.first_only`) has one value.
 """
 
@@ -44,7 +44,7 @@ class Listener(Protocol):
 ALL_KEYS = tuple(field.key for field in FIELDS)
 """Names of the fields in a document."""
 
-_ESCAPE = re.compile(r"\\([tnr]|0(?!00)[0-3][0-7]|177)")
+_ESCAPE = re.compile(r"\\([abfnrtv]|0(?!00)[0-3][0-7]|177)")
 
 _FORMAT = 1  # raise it when the same fields are written in another form
 
@@ -138,7 +138,7 @@ def _batches(output: IO[bytes]) -> Iterable[pa.RecordBatch]:
         batches: Iterable[pa.RecordBatch] = pyarrow.csv.open_csv(
             _Utf8(output),
             # A thread of pyarrow's reads ahead, so that tshark and we work at the same time.
-            read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=1 << 20, use_threads=False),
+            read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=4 << 20, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=False),
         )
@@ -161,7 +161,7 @@ def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _control(escape: re.Match[str]) -> str:
     letter = escape[1]
-    return {"t": "\t", "n": "\n", "r": "\r"}.get(letter) or chr(int(letter, 8))
+    return {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}.get(letter) or chr(int(letter, 8))
 
 
 def _text_of(chunk: pa.Array) -> pa.Buffer:

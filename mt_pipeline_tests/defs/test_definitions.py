@@ -97,9 +97,7 @@ def test_they_load_as_a_code_location(lab: Lab):
     assert "mt_pipeline" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("MT_DAGSTER_PORT", "abc"), ("MT_ENRICHMENT", "netfly"), ("MT_SETTLE_SECONDS", "-1")]
-)
+@pytest.mark.parametrize(("name", "value"), [("MT_DAGSTER_PORT", "abc"), ("MT_ENRICHMENT", "netfly"), ("MT_SETTLE_SECONDS", "-1")])
 def test_a_setting_that_cannot_be_used_stops_the_loading_and_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str):
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv(name, value)

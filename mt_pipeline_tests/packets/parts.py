@@ -15,20 +15,21 @@ from mt_pipeline_tests.tshark.parts import documents_of
 Row = dict[str, object]
 
 
-def names_of(documents: Path) -> Path:
-    """Write beside documents what each stream was called."""
-    names = documents.with_suffix(".names")
+def typed_of(documents: Path) -> tuple[Path, Path]:
+    """Write the typed packets beside their documents, and what each stream was called."""
+    packets, names = documents.with_suffix(".packets"), documents.with_suffix(".names")
     with conversations(documents) as heard:
         heard.read(documents)
+        heard.write_packets(packets)
         heard.write_names(names)
-    return names
+    return packets, names
 
 
 @contextmanager
 def typed_rows(documents: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection with the typed rows as a view `typed`."""
     with typed.connection(documents) as connection:
-        typed.rows(connection, documents, names_of(documents)).create_view("typed")
+        typed.rows(connection, *typed_of(documents)).create_view("typed")
         yield connection
 
 

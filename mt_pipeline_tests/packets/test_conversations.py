@@ -11,7 +11,7 @@ from mt_pipeline.tshark import documents
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import timed, write_pcap, write_pcapng
-from mt_pipeline_tests.packets.parts import names_of, rows_of
+from mt_pipeline_tests.packets.parts import rows_of, typed_of
 from mt_pipeline_tests.tshark.parts import documents_of, tshark, write_by_hand
 
 Name = tuple[bool, int, str | None, str | None]
@@ -19,7 +19,7 @@ Name = tuple[bool, int, str | None, str | None]
 
 def names_in(path: Path) -> set[Name]:
     table = pq.read_table(path)
-    assert table.column_names == ["is_tcp", "stream", "tls_sni", "tls_alpn"]
+    assert table.column_names == ["is_tcp", "stream_index", "tls_sni", "tls_alpn"]
     names = [tuple(row.values()) for row in table.to_pylist()]
     assert len(names) == len({name[:2] for name in names}), "one row a stream"
     return set(names)
@@ -80,7 +80,7 @@ def test_streams_are_told_apart_by_protocol_and_those_without_names_left_out(tmp
         *traffic.tls_session(None, client_port=50_002),
         *traffic.dns(),
     ]
-    names = names_in(names_of(documents_of(write_pcap(tmp_path / "x.pcap", timed(frames)))))
+    names = names_in(typed_of(documents_of(write_pcap(tmp_path / "x.pcap", timed(frames))))[1])
     assert names == {(True, 0, "tcp.example.com", "h2"), (False, 0, "udp.example.com", "h3"), (True, 2, None, "h2")}
 
 

@@ -14,7 +14,7 @@ from mt_pipeline_tests.building.everything import ODD_TIMES, everything
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.hellos import client_hello
 from mt_pipeline_tests.building.traffic import CLIENT, CLIENT6, OTHER_SERVER, RESOLVER, ROUTER, SERVER, SERVER6
-from mt_pipeline_tests.packets.parts import Row, names_of, picked, rows_of, rows_of_frames, typed_rows
+from mt_pipeline_tests.packets.parts import Row, picked, rows_of, rows_of_frames, typed_of, typed_rows
 from mt_pipeline_tests.tshark.parts import documents_of, read_all, write_by_hand
 
 LAYER = ("address_src", "address_dst", "ip_proto", "port_src", "port_dst", "protocol")
@@ -194,7 +194,11 @@ def test_every_packet_is_one_row_with_the_packet_columns(tmp_path: Path):
     documents = documents_of(everything(tmp_path / "x.pcapng"))
     rows = rows_of(documents)
     assert [row["frame_number"] for row in rows] == list(range(1, len(read_all(documents)) + 1))
-    assert list(rows[0]) == [column.name for column in COLUMNS if column.origin is Origin.PACKET] + ["address_src", "address_dst", "skipped"]
+    assert list(rows[0]) == [column.name for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)] + [
+        "address_src",
+        "address_dst",
+        "skipped",
+    ]
     assert {row["ip_proto"] for row in rows} >= {"TCP", "UDP", "ICMP", "IPv6-ICMP", "IGMP", "SCTP", "IPv6-Frag", "Unknown"}
 
 
@@ -388,7 +392,7 @@ def test_a_packet_that_no_rule_fits_is_a_row_all_the_same(tmp_path: Path, name: 
 def test_nothing_is_left_beside_the_documents_also_if_they_are_damaged(tmp_path: Path):
     path = write_by_hand(tmp_path / "x.ndjson.zst", [{}] * 3)
     assert len(rows_of(path)) == 3
-    left = sorted([path, names_of(path)])
+    left = sorted([path, *typed_of(path)])
     assert sorted(tmp_path.iterdir()) == left
     path.write_bytes(path.read_bytes()[10:])
     with pytest.raises(duckdb.Error):

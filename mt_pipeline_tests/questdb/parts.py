@@ -63,12 +63,15 @@ def time_of(number: int) -> datetime:
 def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
     with tempfile.TemporaryDirectory() as folder:
-        documents, names, found, answered = (Path(folder) / name for name in ("documents.ndjson.zst", "names", "endpoints", "answers"))
+        documents, packets, names, found, answered = (
+            Path(folder) / name for name in ("documents.ndjson.zst", "packets", "names", "endpoints", "answers")
+        )
         lines = [json.dumps({"timestamp": "0", "layers": {key: [value] for key, value in fields.items()}}) + "\n" for fields in wanted]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
         with conversations(found) as heard:
             heard.read(documents)
+            heard.write_packets(packets)
             heard.write_names(names)
             endpoints.write(heard, found)
         if answers is None:
@@ -76,7 +79,7 @@ def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answe
         else:
             records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
             pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)
-        with rows(documents, names, answered, capture=capture, experiment=experiment) as batches:
+        with rows(packets, names, answered, capture=capture, experiment=experiment) as batches:
             yield batches
 
 

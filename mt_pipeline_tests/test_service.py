@@ -1,0 +1,321 @@
+"""`mt-pipeline run`: the whole service as its user sees it, from a dropped file to rows, pages in a browser, and its end."""
+
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from urllib.parse import quote
+
+import psutil
+import psycopg
+import pytest
+import requests
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline.settings import Settings
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import tls_session
+from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of, wrapper
+
+KEY = "kitchen/it's a test #1.pcap"
+SECONDS = 60
+
+
+def eventually(holds: Callable[[], object], *, seconds: float = SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def processes_of(data: Path) -> list[psutil.Process]:
+    """Find every living process that was started for a data folder, whoever its parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MT_DATA_DIR") == str(data) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@dataclass
+class Running:
+    """A service: its process, where it is, and all that it said."""
+
+    process: "Popen[str]"
+    settings: Settings
+    said: Path
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data_dir
+
+    @property
+    def ui(self) -> str:
+        return f"http://127.0.0.1:{self.settings.dagster_port}"
+
+    @property
+    def database(self) -> Database:
+        return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, "admin", PASSWORD)
+
+    def rows(self, experiment: str) -> list[tuple[object, ...]]:
+        try:
+            return rows(self.database, experiment)
+        except (DatabaseError, psycopg.DatabaseError):  # no such view yet
+            return []
+
+    def record(self, key: str) -> Record | None:
+        return Ledger(self.data / "ledger.sqlite").get(key)
+
+    def query(self, graphql: str) -> dict[str, object]:
+        return requests.post(f"{self.ui}/graphql", json={"query": graphql}, timeout=30).json()["data"]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    """Start the service on free ports and a data folder of its own, with a tshark that sleeps over slow captures, and wait until it is ready."""
+    http, pg, ui = free_ports(3)
+    nowhere = Database("", http, pg, "admin", PASSWORD)
+    settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
+    slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
+    with (folder / "said").open("w") as said:
+        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow)}
+        process = program("run", settings=settings, env=environment(settings, **more), stdout=said, stderr=said)
+    service = Running(process, settings, folder / "said")
+    try:
+        assert eventually(lambda: process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()), service.said.read_text()
+        assert process.poll() is None, service.said.read_text()
+        yield service
+    finally:
+        process.kill()
+        process.wait()
+        for left in processes_of(service.data):
+            left.kill()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("service")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def dropped(service: Running) -> Running:
+    """Drop a capture, and one that is damaged, and wait for both."""
+    folder = service.data / "inbox" / "kitchen"
+    folder.mkdir()
+    write_pcap(service.data / "inbox" / KEY, timed(tls_session()))
+    (folder / "damaged.pcapng").write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    ends = State.DONE, State.FAILED
+    assert eventually(lambda: all((one := service.record(key)) and one.state in ends for key in (KEY, "kitchen/damaged.pcapng")))
+    return service
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
+    if not driver or not chromium:
+        pytest.skip("Chromium is not there: `make test` installs it")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    for switch in [*switches.split(), "disable-dev-shm-usage", "window-size=1600,1200", f"user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(f"--{switch}")
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
+    """Open a page and wait until it shows some texts; returns all it shows."""
+    browser.get(url)
+
+    def shown() -> str:
+        return browser.find_element(By.TAG_NAME, "body").text
+
+    assert eventually(lambda: all(text in shown() for text in expected), seconds=30), shown()
+    return shown()
+
+
+def test_it_says_where_everything_is(service: Running):
+    assert service.said.read_text() == (
+        "starting QuestDB\nstarting Dagster\n\n"
+        f"  Dagster UI       {service.ui}\n"
+        f"  watched folder   {service.data}/inbox/<experiment>/\n"
+        f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n\n"
+        "Copy a capture into the watched folder. Ctrl-C stops everything.\n\n"
+    )
+
+
+def test_it_listens_on_this_machine_only(service: Running):
+    listening = [
+        (connection.laddr.ip, connection.laddr.port)
+        for process in processes_of(service.data)
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    wanted = {service.settings.dagster_port, service.settings.questdb_http_port, service.settings.questdb_pg_port}
+    assert {port for _, port in listening} == wanted
+    assert {address.removeprefix("::ffff:") for address, _ in listening} == {"127.0.0.1"}
+
+
+def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
+    found = service.query(
+        "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename"
+        " ...on RepositoryLocation{repositories{sensors{name sensorState{status}}}}}}}}}"
+    )
+
+    assert found["workspaceOrError"]["locationEntries"] == [
+        {
+            "name": "mt_pipeline",
+            "loadStatus": "LOADED",
+            "locationOrLoadError": {
+                "__typename": "RepositoryLocation",
+                "repositories": [{"sensors": [{"name": "new_captures", "sensorState": {"status": "RUNNING"}}]}],
+            },
+        }
+    ]
+
+
+def test_a_dropped_capture_becomes_rows(dropped: Running):
+    assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
+
+
+def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):
+    shown = page(browser, f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}", KEY, "rows_per_second")
+
+    lines = shown.splitlines()
+    assert any(line.split() == ["rows", str(len(tls_session()))] for line in lines) or lines[lines.index("rows") + 1] == str(len(tls_session()))
+    assert "packets_kitchen" in shown
+    assert "open these rows in the QuestDB console" in shown
+
+
+def test_the_page_of_server_names_draws_its_table(dropped: Running, browser: webdriver.Chrome):
+    page(browser, f"{dropped.ui}/assets/endpoints?view=partitions&partition={quote(KEY, safe='')}", "www.example.com", "server name")
+
+    assert "www.example.com" in [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "table table td, td")]
+
+
+def test_the_page_of_a_failed_run_says_which_capture_and_why(dropped: Running, browser: webdriver.Chrome):
+    record = dropped.record("kitchen/damaged.pcapng")
+    assert record is not None
+    assert record.error is not None
+
+    shown = page(browser, f"{dropped.ui}/runs/{record.run}", "RUN_FAILURE", "damaged.pcapng")
+
+    assert record.error in " ".join(shown.split())
+
+
+def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: Path):
+    settings = settings_of(tmp_path / "data", service.database)
+
+    told = ended(program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(service.settings.dagster_port))))
+
+    assert told == Said(
+        1,
+        "",
+        f"mt-pipeline: port {service.settings.dagster_port} for the Dagster UI cannot be used (Address already in use): "
+        "stop what listens there, or set MT_DAGSTER_PORT\n",
+    )
+
+
+def test_a_port_of_questdb_being_taken_is_one_line(service: Running, tmp_path: Path):
+    pg, ui = free_ports(2)
+    taken = Database("", service.settings.questdb_http_port, pg, "admin", PASSWORD)
+    settings = settings_of(tmp_path / "data", taken, questdb_host=None)
+
+    told = ended(program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(ui))))
+
+    assert (told.code, told.out) == (1, "starting QuestDB\n")
+    assert told.err.startswith(f"mt-pipeline: QuestDB cannot listen on 127.0.0.1:{taken.http_port}: ")
+    assert told.err.endswith("set MT_QUESTDB_HTTP_PORT to another port\n")
+    assert told.err.count("\n") == 1
+
+
+def test_a_second_service_on_the_same_data_is_one_line(service: Running):
+    told = ended(program("run", settings=service.settings, env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))))
+
+    assert told.code == 1
+    assert told.err.startswith(f"mt-pipeline: QuestDB already runs on {service.data / 'questdb'}, as process ")
+    assert told.err.count("\n") == 1
+
+
+def test_a_terminal_uses_the_server_of_the_service(dropped: Running, tmp_path: Path):
+    told = ended(program("ingest", capture(tmp_path / "beside.pcap"), settings=dropped.settings))
+
+    assert told == Said(0, "beside/beside.pcap: 2 packets, 2 rows in packets_beside\n", "")
+    assert len(dropped.rows("beside")) == 2
+
+
+def at_work(service: Running, key: str) -> Record:
+    """Drop a slow capture and wait until tshark sleeps over it."""
+    capture(service.data / "inbox" / key)
+    assert eventually(lambda: (record := service.record(key)) and record.state is State.RUNNING and sleepers(service))
+    record = service.record(key)
+    assert record is not None
+    return record
+
+
+def sleepers(service: Running) -> list[psutil.Process]:
+    return [process for process in processes_of(service.data) if process.name() == "sleep"]
+
+
+def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: Running):
+    record = at_work(service, "cancelled/slow.pcap")
+
+    answer = service.query(f'mutation {{terminateRun(runId: "{record.run}") {{__typename}}}}')
+
+    assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    assert eventually(lambda: service.record("cancelled/slow.pcap").state is State.FAILED, seconds=20)
+    assert service.record("cancelled/slow.pcap").error == "cancelled/slow.pcap: its run was cancelled; launch it again"
+    assert sleepers(service) == []
+
+
+def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(dropped: Running):
+    """The last test of this service."""
+    at_work(dropped, "given back/slow.pcap")
+    assert len(processes_of(dropped.data)) > 3
+    dropped.process.send_signal(signal.SIGINT)
+
+    assert dropped.process.wait(30) == 0
+    assert processes_of(dropped.data) == []
+    record = dropped.record("given back/slow.pcap")
+    assert record is not None
+    assert (record.state, record.requested_at, record.error) == (State.WAITING, None, None)
+    assert dropped.said.read_text().endswith("\nstopping\n")
+    assert "Traceback" not in dropped.said.read_text()
+    assert not [file for file in files_below(dropped.data) if file.endswith(".part")]
+
+
+def test_a_killed_service_leaves_no_process(tmp_path: Path):
+    with running(tmp_path) as service:
+        started = processes_of(service.data)
+        service.process.kill()
+        service.process.wait()
+
+        assert len(started) > 3
+        assert eventually(lambda: processes_of(service.data) == [], seconds=20), processes_of(service.data)
