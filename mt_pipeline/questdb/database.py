@@ -61,7 +61,9 @@ class Database:
             ) as connection:
                 yield connection
         except psycopg.OperationalError as error:
-            why = str(error).splitlines()[0]
+            why = str(error).partition("\n")[0]
+            if "password" in why:
+                raise Unreachable(f"QuestDB at {self.host}:{self.pg_port} refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD") from None
             raise Unreachable(
                 f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
             ) from None

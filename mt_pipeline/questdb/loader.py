@@ -1,39 +1,24 @@
 """Loads the rows of a capture into `captured_packets`, and makes sure by counting that they can be read; removes them again."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.compute
 from psycopg import sql
-from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
 
 from mt_pipeline.columns import COLUMNS, Origin
-from mt_pipeline.questdb.database import Database, LoadFailed, Unreachable
+from mt_pipeline.questdb.database import Database, LoadFailed
+from mt_pipeline.questdb.line import Line
 from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
 
-log = logging.getLogger(__name__)
-
-PATIENCE_SECONDS = 30
-"""How long a QuestDB that refuses or went away is asked again."""
-
-_SYMBOLS = [column.name for column in COLUMNS if column.type == "SYMBOL"]
 _SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)]  # text from the network
 _TABLE = sql.Identifier(TABLE)
-_WENT_AWAY = (
-    QuestDBErrorCode.SocketError,
-    QuestDBErrorCode.ProtocolVersionError,
-    QuestDBErrorCode.CouldNotResolveAddr,
-    QuestDBErrorCode.ConnectTimeout,
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +63,7 @@ def load(
         progress: told the number of rows sent so far.
 
     Raises:
-        Unreachable: QuestDB does not answer, also after PATIENCE_SECONDS.
+        Unreachable: QuestDB does not answer, also after the patience of its `Line`.
         NameTaken: the table or the view would be in the way of one of the user's own.
         LoadFailed: QuestDB refuses rows.
         RowsMissing: it does not hold what was sent.
@@ -88,7 +73,7 @@ def load(
         has_view = ensure_view(connection, experiment)
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
     read, sent, skipped = 0, 0, Counter[str]()
-    with _Line(database) as line:
+    with Line(database) as line:
         for batch in _ahead(batches):
             storable = _storable(batch, skipped)
             read += batch.num_rows
@@ -152,69 +137,6 @@ def _frame(batch: pa.RecordBatch, number: int) -> pd.DataFrame:
     texts = [name for name in batch.schema.names if pa.types.is_string(batch.schema.field(name).type)]
     frame = frame.astype(dict.fromkeys(texts, "str"))
     return frame.assign(load=number, gone=False)
-
-
-class _Line:
-    """One line to the server, opened anew when it breaks.
-
-    Every frame is one atomic request; as the table knows its keys, repeating one is harmless.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._sender: Sender | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close()
-
-    def send(self, frame: pd.DataFrame) -> None:
-        """Send a frame, with patience for a server that went away.
-
-        Raises:
-            Unreachable: it does not come back.
-            LoadFailed: it refuses the rows.
-        """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                self._sender = self._sender or self._open()
-                self._sender.dataframe(frame, table_name=TABLE, symbols=_SYMBOLS, at="ts")
-                self._sender.flush()
-            except QuestDBError as error:
-                self._close()
-                if error.code not in _WENT_AWAY:
-                    raise LoadFailed(f"QuestDB refuses rows: {error}; is its disk full? Its log says more") from None
-                if time.monotonic() > deadline:
-                    raise Unreachable(
-                        f"QuestDB at {self._database.host}:{self._database.http_port} went away: {error}; start it, then launch the capture again"
-                    ) from None
-                log.warning("QuestDB at %s:%s: %s; asking again", self._database.host, self._database.http_port, error)
-                time.sleep(1)
-            else:
-                return
-
-    def _open(self) -> Sender:
-        sender = Sender(
-            Protocol.Http,
-            self._database.host,
-            self._database.http_port,
-            username=self._database.user,
-            password=self._database.password,
-            auto_flush=False,
-            max_buf_size=1_000_000_000,
-            request_timeout=60_000,
-            request_min_throughput=5_000_000,
-        )
-        sender.establish()  # type: ignore[no-untyped-call]
-        return sender
-
-    def _close(self) -> None:
-        if self._sender:
-            self._sender.close(flush=False)
-            self._sender = None
 
 
 def _mark_gone(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:

@@ -1,10 +1,14 @@
 """The table `captured_packets` and its views `packets_<experiment>`, made and kept up to date from the column table."""
 
+import os
 import re
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock
 from psycopg import Connection, DatabaseError, OperationalError, sql
 
 from mt_pipeline.columns import COLUMNS
@@ -36,7 +40,7 @@ def ensure_table(connection: Connection) -> None:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    _patiently(lambda: _ensure_table(connection))
+    _patiently(connection, lambda: _ensure_table(connection))
 
 
 def ensure_view(connection: Connection, experiment: str) -> bool:
@@ -48,7 +52,7 @@ def ensure_view(connection: Connection, experiment: str) -> bool:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    return _patiently(lambda: _ensure_view(connection, experiment))
+    return _patiently(connection, lambda: _ensure_view(connection, experiment))
 
 
 def drop_view(connection: Connection, experiment: str) -> None:
@@ -81,11 +85,16 @@ def wait_until_readable(connection: Connection) -> None:
             return
 
 
-def _patiently(ensure: Callable[[], T]) -> T:
-    """Try again what others do at the same moment: QuestDB answers then that a name is busy, exists already, or has nothing to change."""
+def _patiently(connection: Connection, ensure: Callable[[], T]) -> T:
+    """Do what others may do at the same moment: QuestDB answers then that a name is busy, exists already, or has nothing to change.
+
+    One after the other where they share a machine, as each such collision costs the server some memory for good.
+    """
+    lock = FileLock(Path(tempfile.gettempdir()) / f"mt_pipeline-{os.getuid()}-questdb-{connection.info.host}-{connection.info.port}.lock")
     for _ in range(_TRIES):
         try:
-            return ensure()
+            with lock:
+                return ensure()
         except OperationalError:
             raise
         except DatabaseError:

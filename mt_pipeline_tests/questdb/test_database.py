@@ -55,8 +55,8 @@ def test_nobody_there_is_told_at_once_with_where_and_what_to_do(nobody: Database
     assert time.monotonic() - started < 2
 
 
-def test_a_wrong_password_is_told_with_questdbs_word_for_it(database: Database):
-    with pytest.raises(Unreachable, match="invalid username/password"), replace(database, password=SECRET).connect():
+def test_a_wrong_password_is_told_with_the_settings_to_correct(database: Database):
+    with pytest.raises(Unreachable, match="refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD"), replace(database, password=SECRET).connect():
         pass
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from mt_pipeline.questdb import loader, schema
+from mt_pipeline.questdb import line, loader, schema
 from mt_pipeline.questdb.database import Database, LoadFailed, NameTaken, Unreachable
 from mt_pipeline.questdb.loader import Loaded, RowsMissing, count, remove
 from mt_pipeline_tests.questdb.conftest import Spare
@@ -23,7 +23,7 @@ def numbers(database: Database, experiment: str) -> list[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(line, "PATIENCE_SECONDS", 1)
 
 
 def test_all_packets_are_rows_that_can_be_read(database: Database):
