@@ -337,7 +337,7 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
 
 
 def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp_path: Path):
-    """Dagster took Ctrl-C for its run alone, and the next capture began."""
+    """It once was heard only when tshark said something, and Dagster took it for its run alone, so that the next capture began."""
     path = lab.put("interrupted/a.pcap")
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.pipeline().settings
@@ -345,6 +345,7 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     process = program("ingest", path, next_one, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
     try:
         wait_until((tmp_path / "reads").exists, process)
+        time.sleep(1)  # until all wait for tshark
         children = below(process)
         process.send_signal(signal.SIGINT)
         told = ended(process, timeout=20)

@@ -12,7 +12,8 @@ from mt_pipeline.defs import checks
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.walk import CODE_VERSIONS, UPSTREAM, Walk
+from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
+from mt_pipeline.defs.walk import Walk
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_pipeline.captures.identity import experiment_of, file_name_of
+from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline.tshark import documents
 
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
@@ -30,30 +31,31 @@ class CaptureFiles:
         """Name the documents that these inputs make."""
         return self._folder(TSHARK_JSON) / f"{inputs}{documents.SUFFIX}"
 
-    def endpoints(self, inputs: str) -> Path:
-        """Name the endpoints of these documents."""
-        return self._folder(ENDPOINTS) / f"{inputs}.parquet"
-
     def packets(self, inputs: str) -> Path:
         """Name the typed packets of these documents; written before the endpoints."""
-        return self._folder(ENDPOINTS) / f"{inputs}.packets.parquet"
+        return self._of_endpoints(inputs, "packets")
 
     def names(self, inputs: str) -> Path:
         """Name what the streams of these documents were called; written before the endpoints."""
-        return self._folder(ENDPOINTS) / f"{inputs}.names.parquet"
+        return self._of_endpoints(inputs, "names")
+
+    def endpoints(self, inputs: str) -> Path:
+        """Name the endpoints of these documents."""
+        return self._of_endpoints(inputs, "endpoints")
 
     def enrichment(self, inputs: str) -> Path:
         """Name the answers for these endpoints, written anew by each run."""
         return self._folder(ENRICHMENT) / f"{inputs}.parquet"
 
     def keep_only(self, inputs: str) -> None:
-        """Delete what other inputs made, and what a killed run left half written."""
+        """Delete what other inputs or another column table made, and what a killed run left half written."""
+        kept = {self.documents(inputs), self.packets(inputs), self.names(inputs), self.endpoints(inputs), self.enrichment(inputs)}
         for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
-            for file in self._listed(asset):
-                if file.is_dir():
-                    shutil.rmtree(file, ignore_errors=True)
-                elif not file.name.startswith(inputs):
-                    file.unlink(missing_ok=True)
+            for path in self._listed(asset):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path not in kept:
+                    path.unlink(missing_ok=True)
 
     def delete(self) -> int:
         """Delete all files of the capture. Returns how many bytes they had."""
@@ -67,6 +69,10 @@ class CaptureFiles:
     def size(self) -> int:
         """Sum the bytes of all files of the capture."""
         return sum(file.stat().st_size for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT) for file in self._listed(asset) if file.is_file())
+
+    def _of_endpoints(self, inputs: str, what: str) -> Path:
+        # These hold columns, so the column table made them too.
+        return self._folder(ENDPOINTS) / f"{inputs}-{CODE_VERSIONS['endpoints']}.{what}.parquet"
 
     def _folder(self, asset: str) -> Path:
         return self.data / asset / experiment_of(self.key) / file_name_of(self.key)

@@ -1,5 +1,7 @@
 """What the assets, the sensor and the terminal work with: the rooms, opened as the settings say. No work is done here."""
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,10 @@ from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.database import Database, Unreachable
 from mt_pipeline.settings import Settings, SettingsError
 from mt_pipeline.tshark.command import Tshark
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 10
 
 Progress = Callable[[str, str, int], None]
 """Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done."""
@@ -94,3 +100,17 @@ class Pipeline:
                 rate_file=cache / "rate.sqlite",
             )
             yield stack.enter_context(provider), store
+
+
+def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:
+    """Make a progress of one capture that tells the pipeline at once, and the log about every 10 seconds with the rate."""
+    started = last = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal last
+        pipeline.progress(key, doing, done)
+        if (now := time.monotonic()) - last >= LOG_SECONDS:
+            last = now
+            log.info("%s: %s, %s %s so far, %s/s", key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")
+
+    return tell

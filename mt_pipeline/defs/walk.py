@@ -1,12 +1,10 @@
 """One capture through the chosen stages: open, call the room, report what was counted. The rooms do the work."""
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dagster as dg
 
@@ -14,46 +12,22 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.columns import COLUMNS
 from mt_pipeline.defs import checks, metadata
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.resources import Pipeline, pace
+from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM, version
 from mt_pipeline.enrichment.enrich import Counts, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import PREFERENCES, count_packets
-from mt_pipeline.tshark.fields import FIELDS
+from mt_pipeline.tshark.command import count_packets
 
 log = logging.getLogger(__name__)
 
-LOG_SECONDS = 10
-
 _INTERRUPTED = "Query interrupted"
-
-
-def _version(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-
-
-CODE_VERSIONS = {
-    "tshark_json": _version(FIELDS, PREFERENCES),
-    "endpoints": _version(endpoints.SCHEMA.to_string(), 1),
-    "netify_enrichment": "1",
-    "questdb_packets": _version(COLUMNS),
-}
-"""A changed field list or column table shows in the UI as stale captures."""
-
-UPSTREAM: dict[str, list[str]] = {
-    "tshark_json": [],
-    "endpoints": ["tshark_json"],
-    "netify_enrichment": ["endpoints"],
-    "questdb_packets": ["tshark_json", "netify_enrichment"],
-}
-"""What each asset is made of."""
 
 
 class NothingToWorkOnError(CaptureError):
@@ -178,7 +152,7 @@ class Walk:
                 path,
                 display_filter=self.display_filter,
                 listener=self._listener(),
-                progress=self._pace("reading", "packets"),
+                progress=pace(self.pipeline, self.key, "reading", "packets"),
             )
             try:
                 check_unchanged(capture)
@@ -209,25 +183,32 @@ class Walk:
 
     def _endpoints(self) -> None:
         started = time.monotonic()
+        found = self._distilled()
+        path = self._files.endpoints(self._inputs)
+        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+
+    def _distilled(self) -> endpoints.Endpoints:
+        """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""
         path = self._files.endpoints(self._inputs)
         if path.exists():
-            found = endpoints.summary(path)
-        else:
-            source = self._needed(self._files.documents(self._inputs), "tshark_json")
-            if self._heard is None:
-                self._heard = self._open.enter_context(conversations(path))
-                self._heard.read(source)
-            self._heard.write_packets(self._files.packets(self._inputs))
-            self._heard.write_names(self._files.names(self._inputs))
-            found = endpoints.write(self._heard, path)
-        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+            return endpoints.summary(path)
+        source = self._files.documents(self._inputs)
+        if not source.exists():
+            raise NothingToWorkOnError(f"{self.key}: {source} is not there; launch it with tshark_json too")
+        if self._heard is None:
+            self._heard = self._open.enter_context(conversations(path))
+            self._heard.read(source)
+        self._heard.write_packets(self._files.packets(self._inputs))
+        self._heard.write_names(self._files.names(self._inputs))
+        return endpoints.write(self._heard, path)
 
     def _netify_enrichment(self) -> None:
         started = time.monotonic()
-        source, path = self._needed(self._files.endpoints(self._inputs), "endpoints"), self._files.enrichment(self._inputs)
-        pace = self._pace("asking", "endpoints")
+        self._distilled()
+        source, path = self._files.endpoints(self._inputs), self._files.enrichment(self._inputs)
+        tell = pace(self.pipeline, self.key, "asking", "endpoints")
         with self.pipeline.enrichment() as (provider, store):
-            counts = enrich(source, path, provider=provider, store=store, progress=lambda so_far, _total: pace(_dealt_with(so_far)))
+            counts = enrich(source, path, provider=provider, store=store, progress=lambda so_far, _total: tell(_dealt_with(so_far)))
         self._report(
             "netify_enrichment",
             metadata.of_enrichment(
@@ -238,12 +219,16 @@ class Walk:
 
     def _questdb_packets(self) -> None:
         started = time.monotonic()
+        self._distilled()
         experiment, database = experiment_of(self.key), self.pipeline.database()
-        packets = self._needed(self._files.packets(self._inputs), "endpoints")
-        answers = self._needed(self._files.enrichment(self._inputs), "netify_enrichment")
-        with rows(packets, self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
+        answers = self._files.enrichment(self._inputs)
+        if not answers.exists():
+            raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
+        with rows(self._files.packets(self._inputs), self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
             try:
-                loaded = loader.load(database, batches, capture=self.key, experiment=experiment, progress=self._pace("loading", "packets"))
+                loaded = loader.load(
+                    database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
+                )
             except loader.RowsMissing as missing:
                 self.context.log_event(checks.rows_stored(self.key, missing.loaded))
                 raise
@@ -268,9 +253,9 @@ class Walk:
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
         # An event that is logged carries no versions by itself; with its own and those of what it was made of, the UI tells what is stale.
-        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": self._data_version(asset)}
+        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": self._dataversion(asset)}
         for upstream in UPSTREAM[asset]:
-            tags[f"dagster/input_data_version/{upstream}"] = self._data_version(upstream)
+            tags[f"dagster/input_data_version/{upstream}"] = self._dataversion(upstream)
             tags[f"dagster/input_event_pointer/{upstream}"] = self._last_event(upstream)
         self.context.log_event(dg.AssetMaterialization(asset, partition=self.key, metadata=described, tags=tags))
         if check:
@@ -281,29 +266,13 @@ class Walk:
         records = self.context.instance.fetch_materializations(which, limit=1).records
         return str(records[0].storage_id) if records else "NULL"
 
-    def _data_version(self, asset: str) -> str:
-        if asset in ("tshark_json", "endpoints"):
+    def _dataversion(self, asset: str) -> str:
+        if asset == "tshark_json":
             return self._inputs
-        answers = _version(self._files.enrichment(self._inputs).read_bytes())
+        if asset == "endpoints":
+            return f"{self._inputs}-{CODE_VERSIONS[asset]}"
+        answers = version(self._files.enrichment(self._inputs).read_bytes())
         return answers if asset == "netify_enrichment" else f"{self._inputs}-{answers}"
-
-    def _needed(self, path: Path, asset: str) -> Path:
-        if not path.exists():
-            raise NothingToWorkOnError(f"{self.key}: {path} is not there; launch it with {asset} too")
-        return path
-
-    def _pace(self, doing: str, what: str) -> Callable[[int], None]:
-        """Make a progress that tells the pipeline at once and the log about every 10 seconds."""
-        started = last = time.monotonic()
-
-        def tell(done: int) -> None:
-            nonlocal last
-            self.pipeline.progress(self.key, doing, done)
-            if (now := time.monotonic()) - last >= LOG_SECONDS:
-                last = now
-                log.info("%s: %s, %s %s so far, %s/s", self.key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")
-
-        return tell
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.sensors import new_captures
-from mt_pipeline.defs.walk import CODE_VERSIONS
+from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
@@ -339,6 +339,8 @@ def test_documents_that_were_deleted_by_hand_are_named(lab: Lab):
     lab.run("deleted/a.pcap")
     [documents] = (lab.data / "tshark_json" / "deleted").rglob("*.zst")
     documents.unlink()
+    for made_of_them in (lab.data / "endpoints" / "deleted").rglob("*.parquet"):
+        made_of_them.unlink()
 
     ran = lab.run("deleted/a.pcap", stages=["questdb_packets"])
 
@@ -398,7 +400,7 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
 
     assert lab.rows("replaced", ("protocol",)) == [("arp",)] * len(arp())
     assert ran.metadata("questdb_packets", "replaced/a.pcap")["rows_gone"] == 10
-    assert [len(files_below(lab.data / stage / "replaced")) for stage in ("tshark_json", "endpoints", "enrichment")] == [1, 2, 1]
+    assert [len(files_below(lab.data / stage / "replaced")) for stage in ("tshark_json", "endpoints", "enrichment")] == [1, 3, 1]
 
 
 @pytest.mark.parametrize(

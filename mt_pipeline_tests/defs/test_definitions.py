@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.walk import CODE_VERSIONS
+from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline.settings import PROJECT, SettingsError
 from mt_pipeline_tests.pipelines import Lab, environment
 
@@ -29,7 +29,7 @@ def test_the_four_assets_follow_a_packet(specs: dict[str, dg.AssetSpec]):
         "tshark_json": set(),
         "endpoints": {"tshark_json"},
         "netify_enrichment": {"endpoints"},
-        "questdb_packets": {"tshark_json", "netify_enrichment"},
+        "questdb_packets": {"endpoints", "netify_enrichment"},
     }
 
 
@@ -50,7 +50,7 @@ def test_each_asset_says_what_it_is_and_is_partitioned_by_capture(specs: dict[st
 
 def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(specs: dict[str, dg.AssetSpec]):
     """A version that held an address in memory would show every capture as stale after each start."""
-    script = "import json; from mt_pipeline.defs.walk import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    script = "import json; from mt_pipeline.defs.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
     elsewhere = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "4711"}
     ).stdout

@@ -6,6 +6,7 @@ import pytest
 
 from mt_pipeline.captures.identity import file_name_of
 from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline_tests.pipelines import files_below
 
 KEY = "Living Room/deep/a b.pcap"
@@ -13,7 +14,7 @@ KEY = "Living Room/deep/a b.pcap"
 
 def made(files: CaptureFiles, inputs: str) -> list[Path]:
     """Make all files of some inputs, ten bytes each."""
-    paths = [files.documents(inputs), files.endpoints(inputs), files.enrichment(inputs)]
+    paths = [files.documents(inputs), files.endpoints(inputs), files.packets(inputs), files.names(inputs), files.enrichment(inputs)]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"0123456789")
@@ -25,7 +26,9 @@ def test_files_lie_by_stage_experiment_and_capture(tmp_path: Path):
 
     assert [str(path.relative_to(tmp_path)) for path in made(files, "1f")] == [
         f"tshark_json/living_room/{own}/1f.ndjson.zst",
-        f"endpoints/living_room/{own}/1f.parquet",
+        f"endpoints/living_room/{own}/1f-{CODE_VERSIONS['endpoints']}.endpoints.parquet",
+        f"endpoints/living_room/{own}/1f-{CODE_VERSIONS['endpoints']}.packets.parquet",
+        f"endpoints/living_room/{own}/1f-{CODE_VERSIONS['endpoints']}.names.parquet",
         f"enrichment/living_room/{own}/1f.parquet",
     ]
 
@@ -48,6 +51,7 @@ def test_after_a_load_only_its_own_files_are_kept(tmp_path: Path):
     made(files, "0ld")
     kept = made(files, "new")
     of_others = made(other, "0ld")
+    (kept[1].parent / "new-000000000000.packets.parquet").write_bytes(b"of another column table")
     (kept[0].parent / ".new.ndjson.zst.4711.part").write_bytes(b"half")
     (kept[1].parent / "left over").mkdir()
 
@@ -62,8 +66,8 @@ def test_size_and_deletion_are_of_one_capture_alone(tmp_path: Path):
     made(files, "1f")
     of_others = made(other, "1f")
 
-    assert files.size() == 30
-    assert files.delete() == 30
+    assert files.size() == 50
+    assert files.delete() == 50
     assert files.size() == files.delete() == 0
     assert files_below(tmp_path) == sorted(str(path.relative_to(tmp_path)) for path in of_others)
 
