@@ -177,6 +177,11 @@ class Lab:
         assert record is not None
         return record
 
+    def inputs(self, experiment: str) -> set[str]:
+        """List the hashes that name the files of an experiment in all stages; a file that is left over has another one, or none."""
+        stages = ("tshark_json", "endpoints", "enrichment")
+        return {Path(file).name.partition(".")[0] for stage in stages for file in files_below(self.data / stage / experiment)}
+
     def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
         """Read the view of an experiment, in the order of frames."""
         return rows(self.database, experiment, columns, key=key)

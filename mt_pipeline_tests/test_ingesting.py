@@ -313,7 +313,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: P
     again = ended(program("ingest", lab.inbox / key, settings=settings))
     assert again == Said(0, f"{key}: 30,000 packets, 30,000 rows in packets_{experiment}\n", "")
     assert [number for (number,) in lab.rows(experiment)] == list(range(1, 30_001))
-    assert [len(files_below(lab.data / stage / experiment)) for stage in ("tshark_json", "endpoints", "enrichment")] == [1, 2, 1]
+    assert lab.inputs(experiment) == {lab.record(key).documents}
 
 
 def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):

@@ -72,7 +72,7 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
             log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
         except BaseException:
             for left in walks[place + 1 :]:
-                left.stopped()
+                left.never_begun()
             raise
     if failures:
         raise failure(failures, len(context.partition_keys)) from None

@@ -86,6 +86,12 @@ class Walk:
                 self.stopped()
                 raise
 
+    def never_begun(self) -> None:
+        """Note that the run ends before it came to this capture, unless another one took it up or there is a verdict already."""
+        record = self.pipeline.ledger.get(self.key)
+        if record and record.state is State.WAITING and record.requested_at is not None:
+            self.stopped()
+
     def stopped(self) -> None:
         """Note that the run ends before its time.
 

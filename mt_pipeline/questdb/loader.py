@@ -1,10 +1,14 @@
 """Loads the rows of a capture into `captured_packets`, and makes sure by counting that they can be read; removes them again."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
 
 import pandas as pd
 import psycopg
@@ -19,6 +23,7 @@ from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_un
 
 _SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)]  # text from the network
 _TABLE = sql.Identifier(TABLE)
+_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,12 @@ def load(
         has_view = ensure_view(connection, experiment)
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
     read, sent, skipped = 0, 0, Counter[str]()
-    with Line(database) as line:
-        for batch in _ahead(batches):
+    with _Lines(database) as lines:
+        for batch in batches:
             storable = _storable(batch, skipped)
             read += batch.num_rows
-            if storable.num_rows:
-                line.send(_frame(storable, number))
-                sent += storable.num_rows
+            sent += storable.num_rows
+            lines.send(storable, number)
             progress(sent)
     with database.connect() as connection:
         wait_until_readable(connection)
@@ -108,13 +112,38 @@ def count(database: Database, *, experiment: str) -> int:
         return _count(connection, sql.SQL("experiment = %s"), experiment)
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Compute the next batch while the last one is being sent."""
-    with ThreadPoolExecutor(max_workers=1) as worker:
-        following = worker.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = worker.submit(next, batches, None)
-            yield batch
+class _Lines:
+    """Two lines to the server: while it works on what came over one, the next batch is computed and encoded for the other."""
+
+    def __init__(self, database: Database) -> None:
+        self._lines = SimpleQueue[Line]()
+        self._open = ExitStack()
+        for _ in range(_LINES):
+            self._lines.put(self._open.enter_context(Line(database)))
+        self._workers = self._open.enter_context(ThreadPoolExecutor(_LINES))
+        self._under_way = deque[Future[None]]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._open:
+            while self._under_way and error is None:
+                self._under_way.popleft().result()
+
+    def send(self, batch: pa.RecordBatch, number: int) -> None:
+        """Send a batch as soon as a line is free; what goes wrong with it is raised then or later."""
+        if len(self._under_way) == _LINES:
+            self._under_way.popleft().result()
+        if batch.num_rows:
+            self._under_way.append(self._workers.submit(self._send, batch, number))
+
+    def _send(self, batch: pa.RecordBatch, number: int) -> None:
+        line = self._lines.get()
+        try:
+            line.send(_frame(batch, number))
+        finally:
+            self._lines.put(line)
 
 
 def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:

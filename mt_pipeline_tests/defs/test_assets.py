@@ -400,7 +400,7 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
 
     assert lab.rows("replaced", ("protocol",)) == [("arp",)] * len(arp())
     assert ran.metadata("questdb_packets", "replaced/a.pcap")["rows_gone"] == 10
-    assert [len(files_below(lab.data / stage / "replaced")) for stage in ("tshark_json", "endpoints", "enrichment")] == [1, 3, 1]
+    assert lab.inputs("replaced") == {lab.record("replaced/a.pcap").documents}
 
 
 @pytest.mark.parametrize(
@@ -536,3 +536,24 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
     assert lab.record("looked at/a.pcap").state is State.FAILED
     assert not ran.success
     assert lab.instance.get_run_by_id(ran.run_id).is_failure
+
+
+def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(lab: Lab, tmp_path: Path):
+    """Captures of the run that were done before once became failed ones."""
+    keys = [f"cancelled run/{name}.pcap" for name in ("at work", "done before", "not begun", "never asked for")]
+    for key in keys:
+        lab.put(key)
+    lab.instance.add_dynamic_partitions("captures", keys)
+    lab.run(keys[1])
+    pipeline = lab.pipeline(tshark=str(wrapper(tmp_path / "tshark", "kill -INT $PPID\nexec sleep 2")))
+    pipeline.ledger.take(capture_at(lab.inbox, keys[2]))
+
+    ran = lab.run(*keys, pipeline=pipeline)
+
+    assert not ran.success
+    assert ran.materialised("tshark_json") == []
+    at_work, done, not_begun = (lab.record(key) for key in keys[:3])
+    assert (at_work.state, at_work.error) == (State.FAILED, f"{keys[0]}: its run was cancelled; launch it again")
+    assert (done.state, done.error) == (State.DONE, None)
+    assert (not_begun.state, not_begun.error) == (State.FAILED, f"{keys[2]}: its run was cancelled; launch it again")
+    assert pipeline.ledger.get(keys[3]) is None
