@@ -97,7 +97,7 @@ def purge(key: str | None, name: str | None, *, yes: bool) -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="mt-pipeline")
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)

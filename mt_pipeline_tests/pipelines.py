@@ -1,6 +1,7 @@
 """What tests of the whole pipeline share: a data folder with its Dagster instance, captures put into its inbox, runs of the job, rows read back."""
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -180,7 +181,7 @@ class Lab:
     def inputs(self, experiment: str) -> set[str]:
         """List the hashes that name the files of an experiment in all stages; a file that is left over has another one, or none."""
         stages = ("tshark_json", "endpoints", "enrichment")
-        return {Path(file).name.partition(".")[0] for stage in stages for file in files_below(self.data / stage / experiment)}
+        return {re.split("[.-]", Path(file).name)[0] for stage in stages for file in files_below(self.data / stage / experiment)}
 
     def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
         """Read the view of an experiment, in the order of frames."""

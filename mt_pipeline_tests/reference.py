@@ -98,10 +98,10 @@ def _row(packet: dict, names: dict[str, str], answers: Answers) -> dict[str, obj
     return {
         "ts": packet["ts"],
         "ip_src": None if packet["src"] == "0.0.0.0" else packet["src"],  # noqa: S104
-        "ip_dst": None if packet["dst"] == "0.0.0.0" else packet["dst"],  # noqa: S104
         "ip_src_type": "PUBLIC" if _is_public(packet["src"]) else "LOCAL",
-        "ip_dst_type": "PUBLIC" if _is_public(packet["dst"]) else "LOCAL",
         "port_src": packet["ports"][0],
+        "ip_dst": None if packet["dst"] == "0.0.0.0" else packet["dst"],  # noqa: S104
+        "ip_dst_type": "PUBLIC" if _is_public(packet["dst"]) else "LOCAL",
         "port_dst": packet["ports"][1],
         "frame_len": packet["length"],
         "ip_proto": packet["protocol"],

@@ -26,7 +26,7 @@ def test_rows_have_the_originals_columns_in_its_order_and_the_names_of_the_whole
     assert {row["tls_sni_netify_domain_tag"] for row in rows} == {"technology"}
     assert rows[0] == {column.name: value for column, value in zip(ORIGINAL_COLUMNS, rows[0].values(), strict=True)}
     assert list(rows[0].values()) == (
-        [START_NS // 1_000, "192.168.1.20", "93.184.216.34", "LOCAL", "PUBLIC", 50_000, 443, 54, "TCP", "Second.example.com.", "http/1.1", 0]
+        [START_NS // 1_000, "192.168.1.20", "LOCAL", 50_000, "93.184.216.34", "PUBLIC", 443, 54, "TCP", "Second.example.com.", "http/1.1", 0]
         + ["Unknown"] * 5
         + [None, None, "app.example", "Unknown", "Unknown", "United States", "Unknown", -71.0, 42.0]
         + ["Unknown", "business", "technology"]

@@ -101,7 +101,13 @@ def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> 
     key = run.tags.get("dagster/partition")
     record = ledger.get(key) if run.remote_job_origin is None and key else None
     started = instance.get_run_record_by_id(run.run_id)
-    if record is None or started is None or time.time() - (started.start_time or time.time()) < START_SECONDS or not _is_free(ledger, record):
+    if (
+        record is None
+        or record.state is not State.RUNNING
+        or started is None
+        or time.time() - (started.start_time or time.time()) < START_SECONDS
+        or not _is_free(ledger, record)
+    ):
         return False
     instance.report_run_failed(run, "the process of this run is gone; its capture is requested once more")
     return True

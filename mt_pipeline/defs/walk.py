@@ -58,7 +58,7 @@ class Walk:
     _inputs: str = ""  # hash of all that made the documents
     _sha256: str = ""
     _cut: bool = False
-    _asked_at: float = field(default_factory=time.time)
+    _asked_at: float = 0
     _files: CaptureFiles = field(init=False)
     _heard: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
@@ -72,6 +72,7 @@ class Walk:
         Raises:
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
+        self._asked_at = time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
         with self.pipeline.ledger.lock(self.key), self._open:
             try:

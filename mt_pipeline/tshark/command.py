@@ -150,11 +150,12 @@ class Tshark:
             )
             stream = Stream(_stdout(child))
             try:
-                with stream.output:
-                    yield stream
+                yield stream
+                stream.output.close()
                 child.wait()
             finally:
                 stop(child, grace=0)
+                stream.output.close()  # after its end: a thread may still be reading, and closing would wait for it
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace")
         # What is not understood is mostly the half line of a tshark that was killed: then its end is the reason to name.

@@ -12,6 +12,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -87,10 +88,11 @@ def write(
         whole(output) as partial,
         partial.open("wb") as file,
         pa.CompressedOutputStream(file, "zstd") as documents,
+        ThreadPoolExecutor(max_workers=1) as reader,  # ends after tshark, whose end it may be waiting for
         tshark.lines(capture, display_filter) as stream,
     ):
         try:
-            packets = _convert(stream.output, documents, listener, progress)
+            packets = _convert(stream.output, documents, listener, progress, reader)
         except pa.ArrowInvalid as error:
             stream.not_understood = str(error)
     return packets
@@ -117,10 +119,14 @@ def count(documents: Path) -> int:
     return int(packets)
 
 
-def _convert(output: IO[bytes], documents: pa.NativeFile, listener: Listener | None, progress: Progress) -> int:
+def _convert(output: IO[bytes], documents: pa.NativeFile, listener: Listener | None, progress: Progress, reader: ThreadPoolExecutor) -> int:
     packets = 0
     with duckdb.connect(config={"threads": 1}) as connection:
-        for batch in _batches(output):
+        # pyarrow waits for tshark in C, where no signal is heard: a thread waits there, and we where Ctrl-C and a cancelled run reach us.
+        batches = iter(reader.submit(_batches, output).result())
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
             block = connection.from_arrow(_unescaped(batch))
             for chunk in block.project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0).chunks:
                 documents.write(_text_of(chunk))

@@ -33,6 +33,7 @@ ODD_NAMES = [
     "deeper/and/$(reboot) `reboot` <b>|*no ending",
 ]
 GOOD = MappingProxyType({"first.pcap": PACKETS, "last.pcap": PACKETS, "middle.pcap.gz": PACKETS, **dict.fromkeys(ODD_NAMES, PACKETS)})
+TIMES = ("1970", "before 1970", "beyond 9999", "none")
 ZOO = "zoo"
 
 
@@ -72,11 +73,11 @@ def zoo(lab: Lab, meddler: Path) -> Ran:
     write_pcap(lab.inbox / ZOO / "header only.pcap", [])
     write_pcap(lab.inbox / ZOO / "giant.pcap", timed([giant(200_000), *arp()]))
     cut(write_pcap(lab.inbox / ZOO / "torn.pcap", timed(dns())), 20)
-    for name, time_ns in ODD_TIMES.items():
-        odd_times(lab.inbox / ZOO / f"time {name}.pcapng", time_ns)
+    for name in TIMES:
+        odd_times(lab.inbox / ZOO / f"time {name}.pcapng", ODD_TIMES[name])
     lab.put(f"{ZOO}/last.pcap")
     names = ["first.pcap", *bad, "folder.pcap", "vanishes.pcap", "grows.pcap", "killed.pcap", "never there.pcap", "new\nline.pcap", "a...b.pcap"]
-    names += ["middle.pcap.gz", *ODD_NAMES, "header only.pcap", "giant.pcap", "torn-cut.pcap", *(f"time {name}.pcapng" for name in ODD_TIMES)]
+    names += ["middle.pcap.gz", *ODD_NAMES, "header only.pcap", "giant.pcap", "torn-cut.pcap", *(f"time {name}.pcapng" for name in TIMES)]
     keys = [f"{ZOO}/{name}" for name in [*names, "last.pcap"]]
     return lab.run(*keys, pipeline=lab.pipeline(tshark=str(meddler)))
 
@@ -98,8 +99,8 @@ def test_a_good_capture_beside_bad_ones_is_loaded_whole(zoo: Ran, lab: Lab, name
 def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
     assert not zoo.success
     assert set(zoo.failure_metadata["failed"]).isdisjoint(zoo.materialised())
-    assert len(zoo.failure_metadata["failed"]) + len(zoo.materialised()) == 29
-    assert zoo.failure.startswith("11 of 29 captures failed, the others are done. zoo/text.pcap is not a capture: ")
+    assert len(zoo.failure_metadata["failed"]) + len(zoo.materialised()) == 26
+    assert zoo.failure.startswith("11 of 26 captures failed, the others are done. zoo/text.pcap is not a capture: ")
     assert zoo.failure_metadata["captures_failed"] == 11
 
 
@@ -166,17 +167,15 @@ def test_a_frame_of_200_000_bytes_is_a_row(zoo: Ran, lab: Lab):
     assert f"{ZOO}/giant.pcap" in zoo.materialised()
 
 
-@pytest.mark.parametrize(
-    ("time", "stored"), [("1970", 2), ("before 1970", None), ("2261", 2), ("beyond 2262", None), ("9999", None), ("beyond 9999", 1), ("none", None)]
-)
-def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(zoo: Ran, lab: Lab, time: str, stored: int | None):
+@pytest.mark.parametrize(("time", "stored"), [("1970", 2), ("before 1970", 1), ("beyond 9999", 1), ("none", 1)])
+def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(zoo: Ran, lab: Lab, time: str, stored: int):
     key = f"{ZOO}/time {time}.pcapng"
     record = lab.record(key)
 
     assert (record.state, record.packets) == (State.DONE, 2)
     assert record.rows + sum(record.skipped.values()) == 2
     assert len(lab.rows(ZOO, key=key)) == record.rows
-    assert stored in (None, record.rows)
+    assert record.rows == stored
     assert (2,) in lab.rows(ZOO, key=key)
 
 
@@ -258,7 +257,7 @@ def test_materialisations_carry_versions_and_what_a_person_wants_to_know(lab: La
     assert (table["rows"], table["packets"], table["skipped"], table["table"]) == (packets, packets, 0, "packets_told")
 
 
-def test_the_ui_knows_a_capture_as_materialised_with_these_versions(lab: Lab):
+def test_the_ui_knows_a_capture_as_materialised(lab: Lab):
     lab.put("versions/a.pcap")
     lab.run("versions/a.pcap")
 

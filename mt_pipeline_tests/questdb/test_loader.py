@@ -119,10 +119,10 @@ def test_packets_of_one_moment_are_rows_of_their_own(database: Database):
 
 def test_loading_the_same_again_leaves_exactly_the_same_rows(database: Database):
     answers = {("address", SERVER): {"provider": "netify", "app_tag": "netflix"}}
-    first = load(database, packets(30), capture="again/a.pcap", experiment="again", answers=answers)
-    before = view(database, "again")
-    assert load(database, packets(30), capture="again/a.pcap", experiment="again", answers=answers) == first
-    assert view(database, "again") == before
+    first = load(database, packets(30), capture="twice_the_same/a.pcap", experiment="twice_the_same", answers=answers)
+    before = view(database, "twice_the_same")
+    assert load(database, packets(30), capture="twice_the_same/a.pcap", experiment="twice_the_same", answers=answers) == first
+    assert view(database, "twice_the_same") == before
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,13 @@ def test_a_reader_never_sees_a_hole_while_a_capture_is_loaded_again(database: Da
 def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_other(database: Database):
     def work(capture: str, rows: int) -> None:
         for wanted in (packets(rows + 200), packets(rows)):
-            assert load(database, wanted, capture=capture, experiment="at_once", between=lambda _: None).rows == len(wanted)
+            assert load(database, wanted, capture=capture, experiment="loaded_at_once", between=lambda _: None).rows == len(wanted)
 
     with Threads() as threads:
         for number in range(3):
-            threads.start(work, f"at_once/{number}.pcap", 300 + number)
-    assert frames(database, "at_once") == [
-        (f"at_once/{number}.pcap", frame, time_of(frame)) for number in range(3) for frame in range(1, 301 + number)
+            threads.start(work, f"loaded_at_once/{number}.pcap", 300 + number)
+    assert frames(database, "loaded_at_once") == [
+        (f"loaded_at_once/{number}.pcap", frame, time_of(frame)) for number in range(3) for frame in range(1, 301 + number)
     ]
 
 
