@@ -15,8 +15,8 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import checks, metadata
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.reporting import report
 from mt_pipeline.defs.resources import Pipeline, pace
-from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM, version
 from mt_pipeline.enrichment.enrich import Counts, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
@@ -259,27 +259,7 @@ class Walk:
         )
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
-        # An event that is logged carries no versions by itself; with its own and those of what it was made of, the UI tells what is stale.
-        tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": self._dataversion(asset)}
-        for upstream in UPSTREAM[asset]:
-            tags[f"dagster/input_data_version/{upstream}"] = self._dataversion(upstream)
-            tags[f"dagster/input_event_pointer/{upstream}"] = self._last_event(upstream)
-        self.context.log_event(dg.AssetMaterialization(asset, partition=self.key, metadata=described, tags=tags))
-        if check:
-            self.context.log_event(check)
-
-    def _last_event(self, asset: str) -> str:
-        which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[self.key])
-        records = self.context.instance.fetch_materializations(which, limit=1).records
-        return str(records[0].storage_id) if records else "NULL"
-
-    def _dataversion(self, asset: str) -> str:
-        if asset == "tshark_json":
-            return self._inputs
-        if asset == "endpoints":
-            return f"{self._inputs}-{CODE_VERSIONS[asset]}"
-        answers = version(self._files.enrichment(self._inputs).read_bytes())
-        return answers if asset == "netify_enrichment" else f"{self._inputs}-{answers}"
+        report(self.context, self._files, self._inputs, asset, described, check)
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:
