@@ -134,6 +134,12 @@ COLUMNS: tuple[Column, ...] = (
     _answer("ip_src_provider", "SYMBOL", "who answered for the source address; NULL if nobody was asked", "src.provider"),
     _answer("ip_dst_provider", "SYMBOL", "who answered for the destination address; NULL if nobody was asked", "dst.provider"),
     _answer("tls_sni_provider", "SYMBOL", "who answered for the server name; NULL if nobody was asked", "sni.provider"),
+    _stream(
+        "tls_sni_domain",
+        "SYMBOL",
+        "registrable domain of the server name, on all packets of its stream; the name itself where none can be told",
+        "registrable_domain(coalesce(names.tls_sni, p.said_sni))",
+    ),
 )
 
 ORIGINAL_COLUMNS = COLUMNS[:29]

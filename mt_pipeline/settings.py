@@ -3,9 +3,11 @@
 The environment wins over a file `.env` in the project's folder. `docs/settings.md` is generated from here.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -28,8 +30,14 @@ class Settings(BaseSettings):
     filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        None, description="providers of answers, comma-separated: `netify` or `none`; by default `netify` if there is a key, else `none`"
+        None,
+        description="providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of other packages; "
+        "`none` for nobody; by default `netify` if there is a key, then `offline`",
     )
+    offline_city_mmdb: Path | None = Field(
+        None, description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone"
+    )
+    offline_apps: Path | None = Field(None, description="applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`")
     netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
     netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")
     netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
@@ -42,7 +50,7 @@ class Settings(BaseSettings):
     questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
-    @field_validator("data_dir", "inbox")
+    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
@@ -63,8 +71,14 @@ class Settings(BaseSettings):
     def providers(self) -> tuple[str, ...]:
         """Names of the providers to ask, in order; empty if nobody is asked."""
         if self.enrichment is None:
-            return ("netify",) if self.netify_api_key else ()
+            return ("netify", "offline") if self.netify_api_key else ("offline",)
         return tuple(name for name in self.enrichment if name != "none")
+
+
+def environment() -> dict[str, str]:
+    """Return what `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
+    said = {**dotenv_values(PROJECT / ".env"), **os.environ}
+    return {name: value for name, value in said.items() if value is not None and not name.upper().startswith("MT_")}
 
 
 def load() -> Settings:

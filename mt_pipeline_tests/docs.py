@@ -51,6 +51,7 @@ The table `{}` behind the views has more: {}.
 _COMPUTED = {
     "time_us": ["frame.time_epoch"],
     "ip_proto_keyword": ["ip.proto", "ipv6.nxt", "frame.protocols"],
+    "said_sni": ["tls.handshake.extensions_server_name"],
     "stream": ["tcp.stream", "udp.stream"],
     "protocol": ["frame.protocols"],
     "tls_sni": ["tls.handshake.extensions_server_name"],

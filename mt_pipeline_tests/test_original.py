@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mt_pipeline.columns import ORIGINAL_COLUMNS
-from mt_pipeline.enrichment.enrich import Counts, enrich
+from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.netify import Netify
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.packets import endpoints
@@ -101,7 +102,7 @@ def walk(folder: Path, capture: Path) -> Walked:
             Netify(url=fake.url, key=KEY, calls_per_second=1_000, rate_file=folder / "rate.sqlite") as provider,
             AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
         ):
-            counts = enrich(found, answered, provider=provider, store=store)
+            counts = enrich(found, answered, providers=[provider], store=store)
         seen = fake.requests()
     with rows(packets, names, answered, capture="lab/x.pcap", experiment="lab") as batches:
         table = pa.Table.from_batches(list(batches)).sort_by("frame_number")

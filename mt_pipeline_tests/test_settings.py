@@ -19,7 +19,7 @@ def test_every_setting_has_a_default_and_a_meaning():
 
     assert found.data_dir == PROJECT / "data"
     assert found.inbox_dir == PROJECT / "data" / "inbox"
-    assert (found.settle_seconds, found.filter, found.tshark, found.providers) == (5, "", "tshark", ())
+    assert (found.settle_seconds, found.filter, found.tshark, found.providers) == (5, "", "tshark", ("offline",))
     assert (found.questdb_host, found.questdb_http_port, found.questdb_pg_port, found.dagster_port) == (None, 9000, 8812, 3000)
     assert (found.answer_days, found.not_found_days) == (14, 1)
     assert all(field.description for field in Settings.model_fields.values())
@@ -59,15 +59,15 @@ def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("listed", "key", "providers"),
     [
-        (None, None, ()),
-        (None, "k", ("netify",)),
+        (None, None, ("offline",)),
+        (None, "k", ("netify", "offline")),
         ("none", "k", ()),
         ("netify", "k", ("netify",)),
         (" netify , offline,", "k", ("netify", "offline")),
         ("", "k", ()),
     ],
 )
-def test_providers_are_a_list_and_netify_by_default_if_there_is_a_key(listed: str | None, key: str | None, providers: tuple[str, ...]):
+def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offline(listed: str | None, key: str | None, providers: tuple[str, ...]):
     assert settings(enrichment=listed, netify_api_key=key).providers == providers
 
 

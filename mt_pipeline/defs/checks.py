@@ -5,12 +5,16 @@ For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 
 import dagster as dg
 
-from mt_pipeline.enrichment.enrich import Counts
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.questdb.loader import Loaded
 
 SPECS = [
     dg.AssetCheckSpec("packets_read", asset="tshark_json", description="tshark gave as many packets as capinfos counts"),
-    dg.AssetCheckSpec("answers_complete", asset="netify_enrichment", description="every public endpoint has an answer, be it 'not found'"),
+    dg.AssetCheckSpec(
+        "answers_complete",
+        asset="netify_enrichment",
+        description="every provider has answered whatever it was to be asked, be it 'not found'",
+    ),
     dg.AssetCheckSpec(
         "rows_stored", asset="questdb_packets", description="rows that can be read = packets read - packets skipped; else the capture fails"
     ),
@@ -28,11 +32,11 @@ def packets_read(key: str, *, packets: int, counted: int | None, display_filter:
 
 
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
-    """Say how many endpoints nobody could answer for; with no provider, nobody is asked and nothing is missing."""
-    missing = counts.failed + (counts.not_asked if counts.stopped else 0)
+    """Say how many answers each provider still owes; with no provider, nobody is asked and nothing is missing."""
     why = f": {counts.stopped}" if counts.stopped else ""
-    said = f"{missing:,} of {counts.endpoints:,} endpoints without an answer{why}"
-    return _evaluation("netify_enrichment", "answers_complete", key, not missing, said, missing=missing)
+    each = [f"{of_one.missing:,} from {name}" for name, of_one in counts.by_provider.items() if of_one.missing]
+    said = f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{why}"
+    return _evaluation("netify_enrichment", "answers_complete", key, not each, said, missing=sum(c.missing for c in counts.by_provider.values()))
 
 
 def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import dagster as dg
 import duckdb
 
-from mt_pipeline.enrichment.enrich import Counts
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.loader import Loaded
@@ -56,11 +56,11 @@ def of_endpoints(found: Endpoints, *, path: Path, seconds: float) -> Metadata:
     }
 
 
-def of_enrichment(counts: Counts, *, provider: str, endpoints: Path, path: Path, seconds: float) -> Metadata:
+def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float) -> Metadata:
     """Describe the answers for the endpoints of a capture."""
     return {
         "dagster/row_count": counts.endpoints,
-        "provider": provider,
+        "providers": ", ".join(counts.by_provider) or "none",
         "cache_hits": counts.cached,
         "calls": counts.asked,
         "answered": counts.answered,
@@ -68,6 +68,7 @@ def of_enrichment(counts: Counts, *, provider: str, endpoints: Path, path: Path,
         "failed": counts.failed,
         "not_asked": counts.not_asked,
         **({"stopped": counts.stopped} if counts.stopped else {}),
+        "by_provider": _by_provider(counts),
         "top_applications": _table(("application", "bytes"), _top_applications(endpoints, path)),
         "seconds": round(seconds, 3),
         "enrichment": dg.MetadataValue.path(path),
@@ -103,6 +104,19 @@ def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
             ORDER BY bytes DESC LIMIT 10""",
             [str(endpoints), str(answers)],
         ).fetchall()
+
+
+def _by_provider(counts: Counts) -> dg.MetadataValue:
+    """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
+    header = ("provider", "endpoints", "answered", "not found", "failed", "not asked", "from the cache", "calls")
+    lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
+    for name, of_one in counts.by_provider.items():
+        numbers = (
+            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.not_asked),
+            *(of_one.cached, of_one.asked),
+        )
+        lines.append(" | ".join([_escaped(name), *(f"{number:,}" for number in numbers)]))
+    return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))
 
 
 def _time(microseconds: int) -> dg.MetadataValue:

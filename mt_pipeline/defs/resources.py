@@ -2,19 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.enrichment.netify import Netify
-from mt_pipeline.enrichment.provider import Provider
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.defs import providers
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.database import Database, Unreachable
-from mt_pipeline.settings import Settings, SettingsError
+from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.command import Tshark
 
 log = logging.getLogger(__name__)
@@ -43,10 +40,7 @@ class Pipeline:
         Raises:
             SettingsError: naming the variable.
         """
-        if unknown := [name for name in self.settings.providers if name != "netify"]:
-            raise SettingsError(f"MT_ENRICHMENT: there is no provider {unknown[0]!r}; say `netify` or `none`")
-        if self.settings.providers and not self.settings.netify_api_key:
-            raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
+        providers.check(self.settings)
 
     @property
     def inbox(self) -> Path:
@@ -82,24 +76,6 @@ class Pipeline:
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
         return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password)
-
-    @contextmanager
-    def enrichment(self) -> Iterator[tuple[Provider | None, AnswerStore | None]]:
-        """Open the provider and the answers so far; None and None if nobody is to be asked."""
-        settings = self.settings
-        if not settings.providers or settings.netify_api_key is None:
-            yield None, None
-            return
-        cache = settings.data_dir / "cache"
-        with ExitStack() as stack:
-            store = stack.enter_context(AnswerStore(cache / "answers", answer_days=settings.answer_days, not_found_days=settings.not_found_days))
-            provider = Netify(
-                url=settings.netify_url,
-                key=settings.netify_api_key.get_secret_value(),
-                calls_per_second=settings.netify_rate,
-                rate_file=cache / "rate.sqlite",
-            )
-            yield stack.enter_context(provider), store
 
 
 def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:

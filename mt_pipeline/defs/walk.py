@@ -12,12 +12,12 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import checks, metadata
+from mt_pipeline.defs import checks, metadata, providers
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import report
 from mt_pipeline.defs.resources import Pipeline, pace
-from mt_pipeline.enrichment.enrich import Counts, enrich
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.questdb import loader
@@ -214,13 +214,11 @@ class Walk:
         self._distilled()
         source, path = self._files.endpoints(self._inputs), self._files.enrichment(self._inputs)
         tell = pace(self.pipeline, self.key, "asking", "endpoints")
-        with self.pipeline.enrichment() as (provider, store):
-            counts = enrich(source, path, provider=provider, store=store, progress=lambda so_far, _total: tell(_dealt_with(so_far)))
+        with providers.opened(self.pipeline.settings) as (chain, store):
+            counts = enrich(source, path, providers=chain, store=store, progress=lambda so_far, _total: tell(so_far.endpoints))
         self._report(
             "netify_enrichment",
-            metadata.of_enrichment(
-                counts, provider=provider.name if provider else "none", endpoints=source, path=path, seconds=time.monotonic() - started
-            ),
+            metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
             checks.answers_complete(self.key, counts),
         )
 
@@ -265,7 +263,3 @@ class Walk:
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:
     same = (record.size, record.mtime_ns, record.filter or "") == (capture.size, capture.mtime_ns, display_filter)
     return record.state is State.DONE and same and record.changed_at > asked_at
-
-
-def _dealt_with(counts: Counts) -> int:
-    return counts.answered + counts.not_found + counts.failed + counts.not_asked

@@ -1,21 +1,24 @@
 """The stage: a file of endpoints in, a file with what is known of each out, and the counts.
 
-How to ask is not said here (`provider.py`), nor what is kept (`store.py`).
+How to ask is not said here (`provider.py`, `asking.py`), nor what is kept (`store.py`), nor whose word counts (`known.py`).
 """
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mt_pipeline.atomic import whole
-from mt_pipeline.enrichment.answers import FACTS, NUMBERS, Answer, Endpoint
-from mt_pipeline.enrichment.provider import EndpointFailed, Provider, ProviderStopped
+from mt_pipeline.enrichment.asking import ANSWERED, NOT_FOUND, STATES, Asking, AskingFree, AskingPaid
+from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.enrichment.known import TYPES, Known, columns_of
+from mt_pipeline.enrichment.provider import FreeProvider, PaidProvider, Provider
 from mt_pipeline.enrichment.store import AnswerStore
 
 logger = logging.getLogger(__name__)
@@ -27,158 +30,118 @@ SCHEMA = pa.schema(
         ("state", pa.string()),
         ("provider", pa.string()),
         ("asked_at", pa.timestamp("us", tz="UTC")),
-        *((name, pa.float64() if name in NUMBERS else pa.string()) for name in FACTS),
+        *TYPES.items(),
     ]
 )
-"""Columns of the file of answers, a row per endpoint: state is answered, not_found, failed or not_asked; facts are NULL where nothing is known."""
+"""Columns of the file of answers, a row per endpoint: state is answered, not_found, failed or not_asked; provider is who filled a field, in order,
+separated by commas, or who said that it knows nothing; asked_at is when a paid provider said so; facts are NULL where nothing is known."""
 
 BATCH = 10_000
-FAILURES_IN_A_ROW = 10
-"""So many endpoints without an answer, one after the other, are the server's fault: asking on would only cost hours."""
 SECONDS_BETWEEN_LOGS = 10
 SECONDS_BETWEEN_PROGRESS = 0.5
 
+_SAID_SOMETHING = pa.array([STATES.index(NOT_FOUND), STATES.index(ANSWERED)], pa.int8())
 
-@dataclass(frozen=True)
-class Counts:
-    """What became of the endpoints: endpoints = answered + not_found + failed + not_asked.
-
-    Attributes:
-        endpoints: rows.
-        cached: answers that were there already.
-        asked: endpoints that the provider was asked about now, the one at which it stopped included.
-        answered: endpoints that the provider knows.
-        not_found: endpoints that the provider does not know.
-        failed: endpoints without an answer this time.
-        not_asked: endpoints that nobody was asked about, for lack of a provider or because it stopped.
-        stopped: why the provider stopped, if it did.
-    """
-
-    endpoints: int = 0
-    cached: int = 0
-    asked: int = 0
-    answered: int = 0
-    not_found: int = 0
-    failed: int = 0
-    not_asked: int = 0
-    stopped: str | None = None
+Progress = Callable[[Counts, int], None]
 
 
 def enrich(
-    endpoints: Path,
-    output: Path,
-    *,
-    provider: Provider | None,
-    store: AnswerStore | None,
-    progress: Callable[[Counts, int], None] | None = None,
+    endpoints: Path, output: Path, *, providers: Sequence[Provider] = (), store: AnswerStore | None = None, progress: Progress | None = None
 ) -> Counts:
     """Write what is known of each endpoint, the most useful ones first: those with most bytes, then packets.
 
-    Neither an unknown endpoint nor a provider that stops makes this fail: the file is complete, with NULLs, and the counts say so. Each answer is
-    in the store before the next is asked for, so an interruption loses nothing that was paid.
+    The providers are asked in their order, each about the endpoints of which something is still unknown. Neither an unknown endpoint nor a provider
+    that stops makes this fail: the file is complete, with NULLs, and the counts say so. Each answer of a paid provider is in the store before the
+    next is asked for, so an interruption loses nothing that was paid.
 
     Args:
         endpoints: Parquet with columns kind, endpoint, packets, bytes.
         output: Parquet as SCHEMA says; it appears when it is whole.
-        provider: whom to ask; None for nobody.
-        store: the answers so far; needed with a provider.
+        providers: whom to ask, in order; none for nobody.
+        store: the answers so far; needed with a paid provider.
         progress: called now and then with the counts so far and the number of all endpoints.
 
     Raises:
         StoreError: the store cannot be used.
     """
     table = _most_useful_first(endpoints)
-    asking = None if provider is None or store is None else _Asking(provider, store, table.num_rows, progress)
-    if provider is not None and store is None:
-        raise ValueError("a provider needs a store for its answers")
+    chain = _Chain([_asking(provider, store) for provider in providers], table.num_rows, progress)
     with whole(output) as beside, pq.ParquetWriter(beside, SCHEMA, compression="zstd") as writer:
         for batch in table.to_batches(max_chunksize=BATCH):
-            writer.write_batch(_not_asked(batch) if asking is None else asking.answers(batch))
-    return Counts(endpoints=table.num_rows, not_asked=table.num_rows) if asking is None else asking.counts()
+            writer.write_batch(chain.answers(batch))
+    return chain.counts()
 
 
 def _most_useful_first(endpoints: Path) -> pa.Table:
     table = pq.read_table(endpoints, columns=["kind", "endpoint", "bytes", "packets"])
     # The endpoint itself last, so that two runs ask in the same order.
     order = pc.sort_indices(table, sort_keys=[("bytes", "descending"), ("packets", "descending"), ("endpoint", "ascending")])
-    return table.select(["kind", "endpoint"]).take(order).cast(pa.schema([SCHEMA.field("kind"), SCHEMA.field("endpoint")]))
+    return table.select(["kind", "endpoint"]).take(order).cast(pa.schema([SCHEMA.field("kind"), SCHEMA.field("endpoint")])).combine_chunks()
 
 
-def _not_asked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    rows = batch.num_rows
-    nulls = [pa.nulls(rows, field.type) for field in list(SCHEMA)[3:]]
-    return pa.RecordBatch.from_arrays([batch["kind"], batch["endpoint"], pa.repeat("not_asked", rows).cast(pa.string()), *nulls], schema=SCHEMA)
+def _asking(provider: Provider, store: AnswerStore | None) -> Asking:
+    if isinstance(provider, FreeProvider):
+        return AskingFree(provider)
+    if not isinstance(provider, PaidProvider):
+        raise TypeError(f"{provider.name!r} can neither look up nor ask")
+    if store is None:
+        raise ValueError(f"{provider.name!r} needs a store for its answers")
+    return AskingPaid(provider, store)
 
 
-class _Asking:
-    """One walk over the endpoints with a provider: rows out, counts kept."""
+class _Chain:
+    """One walk over the endpoints with all providers: rows out, counts kept."""
 
-    def __init__(self, provider: Provider, store: AnswerStore, total: int, progress: Callable[[Counts, int], None] | None) -> None:
-        self._provider = provider
-        self._store = store
+    def __init__(self, askings: Sequence[Asking], total: int, progress: Progress | None) -> None:
+        self._askings = askings
         self._total = total
         self._progress = progress
-        self._n = dict.fromkeys(("cached", "asked", "answered", "not_found", "failed", "not_asked"), 0)
-        self._stopped: str | None = None
-        self._failures_in_a_row = 0
+        self._n = dict.fromkeys(STATES, 0)
         self._logged = self._shown = time.monotonic()
 
     def counts(self) -> Counts:
-        done = sum(self._n[state] for state in ("answered", "not_found", "failed", "not_asked"))
-        return Counts(endpoints=done, stopped=self._stopped, **self._n)
+        each = {asking.name: asking.counts() for asking in self._askings}
+        return Counts(
+            endpoints=sum(self._n.values()),
+            cached=sum(counts.cached for counts in each.values()),
+            asked=sum(counts.asked for counts in each.values()),
+            stopped="; ".join(counts.stopped for counts in each.values() if counts.stopped) or None,
+            by_provider=each,
+            **self._n,
+        )
 
     def answers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
-        for kind, value in zip(batch["kind"].to_pylist(), batch["endpoint"].to_pylist(), strict=True):
-            state, answer = self._one(Endpoint(kind, value))
-            self._n[state] += 1
-            columns["kind"].append(kind)
-            columns["endpoint"].append(value)
-            columns["state"].append(state)
-            columns["provider"].append(answer and answer.provider)
-            columns["asked_at"].append(answer and answer.asked_at)
-            for fact in FACTS:
-                columns[fact].append(answer and getattr(answer.facts, fact))
-            self._report()
-        return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+        known, state = Known(batch.num_rows), np.zeros(batch.num_rows, np.int8)
+        for asking in self._askings:
+            of_its_kind = pc.is_in(batch["kind"], pa.array(sorted(asking.kinds), pa.string()))
+            rows = np.flatnonzero(pc.and_(of_its_kind, known.lacking(batch["kind"])).to_numpy(zero_copy_only=False))
+            said = asking.said(batch.take(pa.array(rows)), self._report)
+            # Where in what was said each row of the batch is; rows that were not chosen take a NULL.
+            places = np.full(batch.num_rows, -1)
+            places[rows] = np.arange(len(rows))
+            at = pa.array(places, mask=places < 0)
+            facts = {name: column.take(at) for name, column in columns_of(said.facts).items()}
+            when = None if said.when is None else pa.array(said.when, pa.timestamp("us", tz="UTC")).take(at)
+            known.add(asking.name, facts, pc.is_in(pa.array(said.states).take(at), _SAID_SOMETHING), when)
+            state[rows] = np.maximum(state[rows], said.states)
+        for rank, one in enumerate(STATES):
+            self._n[one] += int((state == rank).sum())
+        self._report(0)
+        columns = {**known.columns(), "state": pa.array(STATES).take(pa.array(state)), "kind": batch["kind"], "endpoint": batch["endpoint"]}
+        return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
-    def _one(self, endpoint: Endpoint) -> tuple[str, Answer | None]:
-        """Return the state of an endpoint and its answer, if there is one."""
-        try:
-            answer, asked = self._store.answer(endpoint, self._provider) if self._stopped is None else self._kept(endpoint)
-        except EndpointFailed as error:
-            self._n["asked"] += 1
-            self._failures_in_a_row += 1
-            logger.warning("%s", error)
-            if self._failures_in_a_row == FAILURES_IN_A_ROW:
-                self._stop(f"{FAILURES_IN_A_ROW} endpoints in a row got no answer, so the rest is left for the next run; the last: {error}")
-            return "failed", None
-        except ProviderStopped as error:
-            self._n["asked"] += 1
-            self._stop(str(error))
-            return "not_asked", None
-        if answer is None:
-            return "not_asked", None
-        if asked:
-            self._failures_in_a_row = 0
-        self._n["asked" if asked else "cached"] += 1
-        return ("answered" if answer.found else "not_found"), answer
-
-    def _kept(self, endpoint: Endpoint) -> tuple[Answer | None, bool]:
-        return self._store.get(self._provider.name, endpoint), False
-
-    def _stop(self, reason: str) -> None:
-        self._stopped = reason
-        logger.error("%s stopped: %s", self._provider.name, reason)
-
-    def _report(self) -> None:
+    def _report(self, of_this_batch: int) -> None:
         now = time.monotonic()
-        if self._progress is not None and now - self._shown >= SECONDS_BETWEEN_PROGRESS:
+        shows = self._progress is not None and now - self._shown >= SECONDS_BETWEEN_PROGRESS
+        if not shows and now - self._logged < SECONDS_BETWEEN_LOGS:
+            return
+        counts = self.counts()
+        counts = replace(counts, endpoints=counts.endpoints + of_this_batch)
+        if shows and self._progress is not None:
             self._shown = now
-            self._progress(self.counts(), self._total)
+            self._progress(counts, self._total)
         if now - self._logged >= SECONDS_BETWEEN_LOGS:
             self._logged = now
-            counts = self.counts()
             logger.info(
                 "%s of %s endpoints: %s from the cache, %s asked, %s failed",
                 *(f"{number:,}" for number in (counts.endpoints, self._total, counts.cached, counts.asked, counts.failed)),

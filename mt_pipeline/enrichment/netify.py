@@ -21,7 +21,7 @@ import urllib3
 from requests.auth import AuthBase
 
 from mt_pipeline import __version__
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
 from mt_pipeline.enrichment.netify_body import BrokenBody, facts_of
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
 from mt_pipeline.enrichment.rate import SharedRate
@@ -59,6 +59,7 @@ class Netify:
     """Asks the Netify Data Feeds API; see `provider.py` for what it promises."""
 
     name = "netify"
+    kinds: frozenset[Kind] = frozenset({"address", "name"})
 
     def __init__(self, *, url: str, key: str, calls_per_second: float, rate_file: Path, patience: Patience | None = None) -> None:
         """Prepare; no request is sent.

@@ -3,36 +3,47 @@
     EnrichmentError
     ├── EndpointFailed       this endpoint got no answer; go on with the next
     ├── ProviderStopped      nobody will get an answer now; ask no more
+    ├── ProviderUnusable     it cannot even start: a setting or a file is wrong
     └── StoreError           the store of answers cannot be used (store.py)
 
-A provider is any object with `name` and `ask`:
+A provider is any object with `name`, `kinds` and ONE of two methods. Providers are asked in the order of MT_ENRICHMENT, each about those endpoints
+of which something is still unknown; what one said, no later one changes (`known.py`).
 
 - `name` is short, lower case, without `/` or `,`. It is kept with every answer and stands in the tables, so it never changes.
-- `ask` answers about ONE endpoint. An endpoint is a public address or a name that someone may be asked about: private addresses and nonsense
-  were taken out before. If it is of a kind that the provider knows nothing about, the answer is "not found".
+- `kinds` is what it knows: addresses, names or both. About others it is never asked.
+- `close()`, if it has one, is called at the end of the run.
+
+`look_up(kind, endpoints)`, if asking costs nothing (`FreeProvider`): a file, a table, a list.
+- It takes any number of endpoints at once, tens of thousands mostly, and returns as many facts in their order; None where it does not know the
+  endpoint. One Facts object may stand for many endpoints: a million should take seconds.
+- Nothing is kept and nothing waits for a turn: as many look up at once as there are runs, each run with an object of its own, in one thread.
+- If it raises something, the run goes on without it, and says so.
+
+`ask(endpoint)`, if asking costs something: money, a quota, a server's patience (`PaidProvider`).
+- It answers about ONE endpoint, a call each: the most useful are asked first. Its answers are kept, and over all captures and processes ONE is
+  asked at a time, and each endpoint once in the lifetime of its answer: `store.py` sees to that. It keeps nothing itself.
 - "I do not know this endpoint" is an answer, `found=False`: it is kept, and not asked again before its lifetime is over.
-- Facts that the provider does not know are None, never '' or 0. Values of the wrong type are passed over, not passed on.
 - It tries again by itself, bounded in number and time, where that can help. Then, for this endpoint alone: `EndpointFailed`. Nothing is kept, the
   endpoint stays unknown in this run and is asked in the next.
 - What would fail for every other endpoint too (no permission, quota used up, server not there) is `ProviderStopped`, at once. Its message names
-  the setting that cures it. The run goes on without answers.
-- It waits for its own rate limit inside `ask`, shared by all processes. The caller makes sure that one `ask` at a time is under way.
-- It keeps nothing: the store does. It takes its settings as arguments, and no secret of them is ever part of a message, a log line or a repr.
+  the setting that cures it. The run goes on without.
+- It waits for its own rate limit inside `ask`, shared by all processes.
 - Whatever a server sends, `ask` raises nothing but these errors (and what interrupts the program).
 
-A complete one:
+Both:
+- An endpoint is a public address or a name that someone may be asked about: private addresses and nonsense were taken out before.
+- Facts that the provider does not know are None, never '' or 0. Values of the wrong type are passed over, not passed on.
+- It takes its settings as arguments, and no secret of them is ever part of a message, a log line or a repr.
+- What can never work, a file that is not there or damaged, is `ProviderUnusable` when the object is made, which must be quick and ask nobody:
+  every command does it, so that no run fails in its middle.
 
-    class LabList:
-        name = "lab"
-
-        def ask(self, endpoint: Endpoint) -> Answer:
-            tag = {"192.0.2.7": "kettle"}.get(endpoint.value)
-            return Answer(endpoint, self.name, found=tag is not None, asked_at=datetime.now(UTC), facts=Facts(app_tag=tag))
+Providers of other packages are found by an entry point (`registry.py`); the README walks through a complete one.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from mt_pipeline.enrichment.answers import Answer, Endpoint
+from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
 
 
 class EnrichmentError(Exception):
@@ -47,13 +58,36 @@ class ProviderStopped(EnrichmentError):
     """The provider will answer nobody now: ask no more. The message names the setting that cures it."""
 
 
+class ProviderUnusable(EnrichmentError):
+    """The provider cannot start. The message names the file or the setting, the reason and the cure."""
+
+
 class Provider(Protocol):
-    """A source of answers; the module's docstring says what it must do."""
+    """A source of answers, free or paid; the module's docstring says what it must do."""
 
     @property
     def name(self) -> str:
         """Name that is kept with every answer."""
         ...
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What it can be asked about."""
+        ...
+
+
+@runtime_checkable
+class FreeProvider(Provider, Protocol):
+    """Answers about many endpoints at once, at no cost."""
+
+    def look_up(self, kind: Kind, endpoints: Sequence[str]) -> Sequence[Facts | None]:
+        """Return what is known of each endpoint, in their order; None for those that are not known."""
+        ...
+
+
+@runtime_checkable
+class PaidProvider(Provider, Protocol):
+    """Answers about one endpoint a call."""
 
     def ask(self, endpoint: Endpoint) -> Answer:
         """Ask about one endpoint.

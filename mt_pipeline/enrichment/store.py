@@ -20,7 +20,7 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from mt_pipeline.enrichment.answers import Answer, Endpoint
-from mt_pipeline.enrichment.provider import EnrichmentError, Provider, ProviderStopped
+from mt_pipeline.enrichment.provider import EnrichmentError, PaidProvider, ProviderStopped
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class AnswerStore:
         with self._errors():
             self._cache.set(_key(answer.provider, answer.endpoint), answer.to_json())
 
-    def answer(self, endpoint: Endpoint, provider: Provider) -> tuple[Answer, bool]:
+    def answer(self, endpoint: Endpoint, provider: PaidProvider) -> tuple[Answer, bool]:
         """Return the answer for an endpoint, asking the provider only if nobody did before.
 
         Returns:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from duckdb.func import ARROW
 
 from mt_pipeline.columns import COLUMNS, Origin
+from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.layers import Layers, choose
 
@@ -55,6 +56,7 @@ def connection(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     ):
         opened.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
         opened.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
+        opened.create_function("registrable_domain", _domains, ["VARCHAR"], "VARCHAR", type=ARROW)
         opened.execute(_MACROS)
         yield opened
 
@@ -126,6 +128,11 @@ def _layers(frame_protocols: pa.ChunkedArray) -> pa.Array:
 def _keywords(numbers: pa.ChunkedArray) -> pa.Array:
     encoded = _encoded(numbers)
     return pa.array([keyword(number) for number in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+
+
+def _domains(names: pa.ChunkedArray) -> pa.Array:
+    encoded = _encoded(names)
+    return pa.array([registrable_domain(name) for name in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
 
 
 def _encoded(values: pa.ChunkedArray) -> pa.DictionaryArray:

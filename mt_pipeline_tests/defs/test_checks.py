@@ -1,10 +1,12 @@
 """What each check says of a capture, and when it fails."""
 
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 
 from mt_pipeline.defs import checks
-from mt_pipeline.enrichment.enrich import Counts
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.questdb.loader import Loaded
 
 
@@ -34,19 +36,20 @@ def test_packets_read(packets: int, counted: int | None, display_filter: str, pa
 @pytest.mark.parametrize(
     ("counts", "passed", "said"),
     [
-        (Counts(endpoints=9, cached=4, asked=5, answered=6, not_found=3), True, "lab/a.pcap: 0 of 9 endpoints without an answer"),
-        (Counts(endpoints=9, asked=9, answered=7, failed=2), False, "lab/a.pcap: 2 of 9 endpoints without an answer"),
+        (Counts(endpoints=9, cached=4, asked=5, answered=6, not_found=3), True, "lab/a.pcap: 0 of 9 answers missing"),
+        (Counts(endpoints=9, asked=9, answered=7, failed=2), False, "lab/a.pcap: 2 from netify of 9 answers missing"),
         (
             Counts(endpoints=9, asked=3, answered=2, not_asked=7, stopped="MT_NETIFY_API_KEY is refused"),
             False,
-            "lab/a.pcap: 7 of 9 endpoints without an answer: MT_NETIFY_API_KEY is refused",
+            "lab/a.pcap: 7 from netify of 9 answers missing: MT_NETIFY_API_KEY is refused",
         ),
-        (Counts(endpoints=9, not_asked=9), True, "lab/a.pcap: 0 of 9 endpoints without an answer"),
+        (Counts(endpoints=9, not_asked=9), True, "lab/a.pcap: 0 of 9 answers missing"),
     ],
     ids=["all", "failed", "stopped", "nobody asked"],
 )
 def test_answers_complete(counts: Counts, passed: bool, said: str):
-    evaluation = checks.answers_complete("lab/a.pcap", counts)
+    offline = Counts(endpoints=9, answered=9)
+    evaluation = checks.answers_complete("lab/a.pcap", replace(counts, by_provider={"netify": counts, "offline": offline}))
 
     assert (evaluation.passed, evaluation.description, evaluation.severity) == (passed, said, dg.AssetCheckSeverity.WARN)
 

@@ -78,7 +78,7 @@ def main() -> None:
         Netify(url=given["url"], key=KEY, calls_per_second=given["rate"], rate_file=folder / "rate.sqlite", patience=QUICK) as provider,
         AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
     ):
-        counts = enrich(Path(given["endpoints"]), Path(given["output"]), provider=provider, store=store)
+        counts = enrich(Path(given["endpoints"]), Path(given["output"]), providers=[provider], store=store)
     sys.stdout.write(json.dumps(asdict(counts)))
 
 

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
-from mt_pipeline.enrichment.enrich import FAILURES_IN_A_ROW, SCHEMA, Counts, enrich
+from mt_pipeline.enrichment.asking import FAILURES_IN_A_ROW
+from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, QUICK, addresses, counts_of, endpoints_file, rows_of, start
 
@@ -28,7 +30,7 @@ def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netif
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9, NETFLIX])
     fake_netify.say("9.9.9.9", status=404)
     began = datetime.now(UTC)
-    counts = enrich(wanted, output, provider=netify(fake_netify), store=store)
+    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert counts == Counts(endpoints=3, asked=3, answered=2, not_found=1)
     assert pq.read_schema(output) == SCHEMA
     rows = rows_of(output)
@@ -53,7 +55,7 @@ def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netif
 
 def test_without_a_provider_nobody_is_asked(tmp_path, output):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, NETFLIX])
-    assert enrich(wanted, output, provider=None, store=None) == Counts(endpoints=2, not_asked=2)
+    assert enrich(wanted, output, providers=()) == Counts(endpoints=2, not_asked=2)
     assert pq.read_schema(output) == SCHEMA
     nothing = dict.fromkeys(SCHEMA.names[3:])
     assert rows_of(output) == {
@@ -65,8 +67,7 @@ def test_without_a_provider_nobody_is_asked(tmp_path, output):
 @pytest.mark.parametrize("asks", [True, False])
 def test_no_endpoints_are_a_file_without_rows(tmp_path, output, fake_netify, netify, store, asks):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [])
-    provider = netify(fake_netify) if asks else None
-    assert enrich(wanted, output, provider=provider, store=store) == Counts()
+    assert enrich(wanted, output, providers=[netify(fake_netify)] if asks else [], store=store) == Counts()
     assert pq.read_table(output).schema == SCHEMA
 
 
@@ -75,7 +76,7 @@ def test_the_most_useful_are_asked_first(tmp_path, output, fake_netify, netify, 
     values = ["few", "many-bytes", "same-b", "same-a", "more-packets"]
     table = {"kind": ["name"] * 5, "endpoint": values, "packets": [9, 1, 2, 2, 3], "bytes": [10, 5000, 700, 700, 700]}
     pq.write_table(pa.table(table), wanted)
-    enrich(wanted, output, provider=netify(fake_netify), store=store)
+    enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert fake_netify.asked() == ["many-bytes", "more-packets", "same-a", "same-b", "few"]
 
 
@@ -83,9 +84,9 @@ def test_what_is_known_is_not_asked_again(tmp_path, output, fake_netify, netify,
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
     fake_netify.say("9.9.9.9", status=404)
     provider = netify(fake_netify)
-    enrich(wanted, output, provider=provider, store=store)
+    enrich(wanted, output, providers=[provider], store=store)
     first = rows_of(output)
-    assert enrich(wanted, output, provider=provider, store=store) == Counts(endpoints=2, cached=2, answered=1, not_found=1)
+    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, cached=2, answered=1, not_found=1)
     assert rows_of(output) == first
     assert len(fake_netify.asked()) == 2
 
@@ -94,9 +95,9 @@ def test_a_failed_endpoint_stays_unknown_and_is_asked_in_the_next_run(tmp_path, 
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
     fake_netify.say("8.8.8.8", status=500, times=QUICK.tries)
     provider = netify(fake_netify)
-    assert enrich(wanted, output, provider=provider, store=store) == Counts(endpoints=2, asked=2, answered=1, failed=1)
+    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, asked=2, answered=1, failed=1)
     assert rows_of(output)["8.8.8.8"] == {"kind": "address", "endpoint": "8.8.8.8", "state": "failed", **dict.fromkeys(SCHEMA.names[3:])}
-    assert enrich(wanted, output, provider=provider, store=store) == Counts(endpoints=2, cached=1, asked=1, answered=2)
+    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, cached=1, asked=1, answered=2)
     assert rows_of(output)["8.8.8.8"]["state"] == "answered"
 
 
@@ -105,7 +106,7 @@ def test_a_refused_key_stops_the_asking_with_one_request_and_the_file_is_complet
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [*addresses(50), QUAD9])
     store.put(Answer(QUAD9, "netify", True, datetime.now(UTC), Facts(app_tag="quad9")))
     fake_netify.say(status=status)
-    counts = enrich(wanted, output, provider=netify(fake_netify), store=store)
+    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert "MT_NETIFY_API_KEY" in counts.stopped
     assert counts == Counts(endpoints=51, cached=1, asked=1, answered=1, not_asked=50, stopped=counts.stopped)
     assert len(fake_netify.asked()) == 1
@@ -118,17 +119,17 @@ def test_too_many_requests_in_the_middle_keeps_what_was_answered(tmp_path, outpu
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(5))
     fake_netify.say(status=429, headers={"Retry-After": "3600"})
     fake_netify.say(times=2)
-    counts = enrich(wanted, output, provider=netify(fake_netify), store=store)
+    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert (counts.answered, counts.not_asked) == (2, 3)
     assert len(fake_netify.asked()) == 3
     fake_netify.reset()
-    assert enrich(wanted, output, provider=netify(fake_netify), store=store) == Counts(endpoints=5, cached=2, asked=3, answered=5)
+    assert enrich(wanted, output, providers=[netify(fake_netify)], store=store) == Counts(endpoints=5, cached=2, asked=3, answered=5)
 
 
 def test_a_server_that_fails_every_time_is_left_alone_soon(tmp_path, output, fake_netify, netify, store):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(40))
     fake_netify.say(status=500)
-    counts = enrich(wanted, output, provider=netify(fake_netify), store=store)
+    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert counts == Counts(endpoints=40, asked=FAILURES_IN_A_ROW, failed=FAILURES_IN_A_ROW, not_asked=40 - FAILURES_IN_A_ROW, stopped=counts.stopped)
     assert "HTTP 500" in counts.stopped
     assert len(fake_netify.asked()) == FAILURES_IN_A_ROW * QUICK.tries
@@ -137,7 +138,7 @@ def test_a_server_that_fails_every_time_is_left_alone_soon(tmp_path, output, fak
 def test_a_provider_needs_a_store(tmp_path, output, fake_netify, netify):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
     with pytest.raises(ValueError, match="needs a store"):
-        enrich(wanted, output, provider=netify(fake_netify), store=None)
+        enrich(wanted, output, providers=[netify(fake_netify)])
     assert not output.exists()
 
 
@@ -145,7 +146,7 @@ def test_progress_is_told_while_it_asks(tmp_path, output, fake_netify, netify, s
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(4))
     fake_netify.say(delay=0.4)
     told: list[tuple[Counts, int]] = []
-    enrich(wanted, output, provider=netify(fake_netify), store=store, progress=lambda counts, total: told.append((counts, total)))
+    enrich(wanted, output, providers=[netify(fake_netify)], store=store, progress=lambda counts, total: told.append((counts, total)))
     assert told
     assert {total for _, total in told} == {4}
     assert [counts.endpoints for counts, _ in told] == sorted({counts.endpoints for counts, _ in told})
@@ -161,11 +162,11 @@ def test_an_interruption_keeps_what_was_paid_and_leaves_no_file(tmp_path, output
 
     provider = netify(fake_netify)
     with pytest.raises(KeyboardInterrupt):
-        enrich(wanted, output, provider=provider, store=store, progress=interrupt)
+        enrich(wanted, output, providers=[provider], store=store, progress=interrupt)
     paid = len(fake_netify.asked())
     assert 0 < paid < 6
     assert list(output.parent.iterdir()) == []
-    assert enrich(wanted, output, provider=provider, store=store) == Counts(endpoints=6, cached=paid, asked=6 - paid, answered=6)
+    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=6, cached=paid, asked=6 - paid, answered=6)
 
 
 def test_a_killed_run_keeps_what_was_paid(tmp_path, output, fake_netify):
@@ -226,13 +227,13 @@ def test_two_processes_keep_one_rate_limit(tmp_path, fake_netify):
 def test_many_endpoints_without_a_provider_are_fast(tmp_path, output):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(300_000))
     began = time.monotonic()
-    assert enrich(wanted, output, provider=None, store=None).not_asked == 300_000
+    assert enrich(wanted, output, providers=()).not_asked == 300_000
     assert time.monotonic() - began < 5
     assert pq.read_metadata(output).num_rows == 300_000
 
 
 def test_the_store_of_one_provider_is_shared_with_a_store_opened_elsewhere(tmp_path, output, fake_netify, netify, store):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
-    enrich(wanted, output, provider=netify(fake_netify), store=store)
+    enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     with AnswerStore(tmp_path / "cache" / "answers", answer_days=14, not_found_days=1) as other:
         assert other.get("netify", GOOGLE).facts.app_tag == "example-app"

@@ -75,7 +75,7 @@ def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answe
             heard.write_names(names)
             endpoints.write(heard, found)
         if answers is None:
-            enrich(found, answered, provider=None, store=None)
+            enrich(found, answered, providers=())
         else:
             records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
             pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)

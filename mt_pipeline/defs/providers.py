@@ -1,0 +1,72 @@
+"""The chain of providers, made as the settings say. What they do is the enrichment room's business."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from mt_pipeline.enrichment import registry
+from mt_pipeline.enrichment.netify import Netify
+from mt_pipeline.enrichment.offline import Offline
+from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderUnusable
+from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.settings import Settings, SettingsError, environment
+
+NETIFY, OFFLINE = "netify", "offline"
+
+
+def check(settings: Settings) -> None:
+    """Refuse what can never work, before any capture is touched.
+
+    Raises:
+        SettingsError: naming the variable, and the file if it is one.
+    """
+    if NETIFY in settings.providers and not settings.netify_api_key:
+        raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
+    if twice := [name for name in settings.providers if settings.providers.count(name) > 1]:
+        raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
+    known = [NETIFY, OFFLINE, *registry.names()]
+    if unknown := [name for name in settings.providers if name not in known]:
+        raise SettingsError(f"MT_ENRICHMENT: there is no provider {unknown[0]!r}; say `none`, or some of {', '.join(known)}")
+    with ExitStack() as stack:
+        for name in settings.providers:
+            if name != NETIFY:  # it is made when it is asked: its rate limit is a file in the data folder
+                _made(name, settings, stack)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
+    """Open the providers in their order, and the answers so far if one of them is paid.
+
+    Raises:
+        SettingsError: one cannot be made.
+    """
+    with ExitStack() as stack:
+        providers = [_made(name, settings, stack) for name in settings.providers]
+        if not any(isinstance(provider, PaidProvider) for provider in providers):
+            yield providers, None
+            return
+        answers = settings.data_dir / "cache" / "answers"
+        yield providers, stack.enter_context(AnswerStore(answers, answer_days=settings.answer_days, not_found_days=settings.not_found_days))
+
+
+def _made(name: str, settings: Settings, stack: ExitStack) -> Provider:
+    """Make a provider that is closed with the stack."""
+    try:
+        provider = _provider(name, settings)
+    except ProviderUnusable as error:
+        raise SettingsError(f"MT_ENRICHMENT lists {name}, but {error}") from None
+    if callable(close := getattr(provider, "close", None)):
+        stack.callback(close)
+    return provider
+
+
+def _provider(name: str, settings: Settings) -> Provider:
+    if name == NETIFY and settings.netify_api_key is not None:
+        return Netify(
+            url=settings.netify_url,
+            key=settings.netify_api_key.get_secret_value(),
+            calls_per_second=settings.netify_rate,
+            rate_file=settings.data_dir / "cache" / "rate.sqlite",
+        )
+    if name == OFFLINE:
+        return Offline(city_mmdb=settings.offline_city_mmdb, apps=settings.offline_apps)
+    return registry.make(name, environment())

@@ -1,0 +1,165 @@
+"""How the endpoints of a batch are put to one provider, free or paid, and what becomes of a provider that fails.
+
+A provider that stops is asked no more; the answers of a paid one that are in the store still count.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.enrichment.provider import EndpointFailed, FreeProvider, PaidProvider, ProviderStopped
+from mt_pipeline.enrichment.store import AnswerStore
+
+logger = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 10
+"""So many endpoints without an answer, one after the other, are the server's fault: asking on would only cost hours."""
+
+NOT_ASKED, NOT_FOUND, FAILED, ANSWERED = STATES = ("not_asked", "not_found", "failed", "answered")
+"""What can become of an endpoint. Of what several providers say, the last of these counts."""
+
+States = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a provider said of some endpoints, in their order.
+
+    Attributes:
+        states: places in STATES.
+        facts: what is known of each.
+        when: when it was asked; None for a free provider.
+    """
+
+    states: States
+    facts: Sequence[Facts | None]
+    when: Sequence[datetime | None] | None = None
+
+
+class Asking:
+    """One walk over the endpoints with one provider; what is common to both sorts.
+
+    Attributes:
+        name: of the provider.
+        kinds: what it can be asked about.
+    """
+
+    def __init__(self, name: str, kinds: frozenset[Kind]) -> None:
+        self.name = name
+        self.kinds = kinds
+        self._n = dict.fromkeys(("cached", "asked", ANSWERED, NOT_FOUND, FAILED, NOT_ASKED), 0)
+        self._stopped: str | None = None
+
+    def counts(self) -> Counts:
+        """Count what became of the endpoints so far."""
+        return Counts(endpoints=sum(self._n[state] for state in (ANSWERED, NOT_FOUND, FAILED, NOT_ASKED)), stopped=self._stopped, **self._n)  # type: ignore[arg-type]  # by_provider is none of its keys
+
+    def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
+        """Ask about endpoints, all of `kinds`; each has a state, whatever happens.
+
+        Args:
+            endpoints: columns kind and endpoint.
+            tell: called now and then with how many are done.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        raise NotImplementedError
+
+    def _count(self, states: States) -> None:
+        for place, number in enumerate(np.bincount(states, minlength=len(STATES))):
+            self._n[STATES[place]] += int(number)
+
+    def _stop(self, reason: str) -> None:
+        self._stopped = reason
+        logger.error("%s stopped: %s", self.name, reason)
+
+
+class AskingFree(Asking):
+    """Looks whole batches up, kind by kind."""
+
+    def __init__(self, provider: FreeProvider) -> None:
+        super().__init__(provider.name, provider.kinds)
+        self._provider = provider
+
+    def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
+        """See `Asking.said`."""
+        states, facts = np.zeros(endpoints.num_rows, np.int8), np.full(endpoints.num_rows, None, object)
+        for kind in self.kinds:
+            those = pc.equal(endpoints["kind"], kind).to_numpy(zero_copy_only=False)
+            found = self._looked_up(kind, endpoints["endpoint"].filter(pa.array(those)).to_pylist())
+            if found is not None:
+                facts[those] = found
+                states[those] = [STATES.index(NOT_FOUND) if one is None else STATES.index(ANSWERED) for one in found]
+        self._count(states)
+        tell(endpoints.num_rows)
+        return Said(states, facts.tolist())
+
+    def _looked_up(self, kind: Kind, endpoints: list[str]) -> Sequence[Facts | None] | None:
+        """Look up; None once the provider has failed."""
+        if self._stopped is not None:
+            return None
+        try:
+            facts = self._provider.look_up(kind, endpoints)
+            if len(facts) != len(endpoints) or not set(map(type, facts)) <= {Facts, type(None)}:
+                raise ValueError(f"it must return facts or None for each of {len(endpoints)} endpoints")  # noqa: TRY301
+        except Exception as error:  # it may be anyone's code: whatever is wrong with it, the capture is loaded
+            self._stop(f"the provider {self.name!r} failed ({type(error).__name__}: {error}); mend it or leave it out of MT_ENRICHMENT")
+            return None
+        return facts
+
+
+class AskingPaid(Asking):
+    """Asks one by one, by way of the store."""
+
+    def __init__(self, provider: PaidProvider, store: AnswerStore) -> None:
+        super().__init__(provider.name, provider.kinds)
+        self._provider = provider
+        self._store = store
+        self._failures_in_a_row = 0
+
+    def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
+        """See `Asking.said`."""
+        states: list[int] = []
+        answers: list[Answer | None] = []
+        for kind, endpoint in zip(endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True):
+            state, answer = self._one(Endpoint(kind, endpoint))
+            self._n[state] += 1
+            states.append(STATES.index(state))
+            answers.append(answer)
+            tell(len(states))
+        facts = [None if answer is None else answer.facts for answer in answers]
+        return Said(np.array(states, np.int8), facts, [None if answer is None else answer.asked_at for answer in answers])
+
+    def _one(self, endpoint: Endpoint) -> tuple[str, Answer | None]:
+        """Return the state of an endpoint and its answer, if there is one."""
+        try:
+            answer, asked = self._store.answer(endpoint, self._provider) if self._stopped is None else self._kept(endpoint)
+        except EndpointFailed as error:
+            self._n["asked"] += 1
+            self._failures_in_a_row += 1
+            logger.warning("%s", error)
+            if self._failures_in_a_row == FAILURES_IN_A_ROW:
+                self._stop(f"{FAILURES_IN_A_ROW} endpoints in a row got no answer, so the rest is left for the next run; the last: {error}")
+            return FAILED, None
+        except ProviderStopped as error:
+            self._n["asked"] += 1
+            self._stop(str(error))
+            return NOT_ASKED, None
+        if answer is None:
+            return NOT_ASKED, None
+        if asked:
+            self._failures_in_a_row = 0
+        self._n["asked" if asked else "cached"] += 1
+        return (ANSWERED if answer.found else NOT_FOUND), answer
+
+    def _kept(self, endpoint: Endpoint) -> tuple[Answer | None, bool]:
+        return self._store.get(self._provider.name, endpoint), False
