@@ -17,6 +17,7 @@ from types import FrameType
 import requests
 
 from mt_pipeline import setup
+from mt_pipeline.defs import providers
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.settings import PROJECT, Settings
@@ -53,7 +54,9 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     Raises:
         ServiceError: Dagster's port is taken, or a program ended by itself.
         ServerError: QuestDB cannot start.
+        SettingsError: providers that can never work.
     """
+    providers.check(settings)
     ended = threading.Event()
     home = setup.prepare(settings)
     _check_port(settings.dagster_port)
@@ -71,7 +74,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
-            env={**os.environ, "DAGSTER_HOME": str(home), "MT_DATA_DIR": str(settings.data_dir), "MT_INBOX": str(settings.inbox_dir)},
+            env={**os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
@@ -98,6 +101,12 @@ def _questdb(settings: Settings) -> server.Server:
 
 def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
     return lambda _number, _frame: ended.set()
+
+
+def _paths(settings: Settings) -> dict[str, str]:
+    """Say where things lie: Dagster works in a folder of its own, where a relative path would be another."""
+    files = {"MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb, "MT_OFFLINE_APPS": settings.offline_apps}
+    return {name: str(path) for name, path in {"MT_DATA_DIR": settings.data_dir, "MT_INBOX": settings.inbox_dir, **files}.items() if path}
 
 
 def _check_port(port: int) -> None:

@@ -256,6 +256,17 @@ def test_a_port_of_questdb_being_taken_is_one_line(service: Running, tmp_path: P
     assert told.err.count("\n") == 1
 
 
+def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_path: Path):
+    """It would else be a code location that does not load, for a reason deep in Dagster's pages."""
+    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
+
+    told = ended(program("run", settings=settings, env=environment(settings, MT_ENRICHMENT="offline", MT_OFFLINE_APPS="/nowhere")))
+
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("mt-pipeline: MT_ENRICHMENT lists offline, but /nowhere cannot be read")
+    assert told.err.count("\n") == 1
+
+
 def test_a_second_service_on_the_same_data_is_one_line(service: Running):
     told = ended(program("run", settings=service.settings, env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))))
 
