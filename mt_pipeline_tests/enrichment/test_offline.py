@@ -1,17 +1,14 @@
 """What is known without a network: places of city files in all layouts, allocations, applications; and files that cannot be used."""
 
-import time
 from pathlib import Path
 
 import pytest
 
 from mt_pipeline.enrichment.answers import Facts
 from mt_pipeline.enrichment.countries import COUNTRIES
-from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.offline import Offline
 from mt_pipeline.enrichment.provider import ProviderUnusable
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
-from mt_pipeline_tests.enrichment.parts import addresses, endpoints_file, rows_of
 
 OPEN = """# Copyright 2024, of the open edition (Apache-2.0)
 app:119:netify.facebook
@@ -149,13 +146,3 @@ def test_an_apps_file_that_cannot_be_used_is_refused_with_its_name_the_reason_an
         Offline(apps=apps)
     assert str(raised.value).startswith(str(apps))
     assert "MT_OFFLINE_APPS" in str(raised.value)
-
-
-def test_many_endpoints_take_seconds(tmp_path: Path, apps: Path):
-    """A million take three seconds, or ten with a city file; here a fifth of it, with room for a busy machine."""
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(200_000))
-    began = time.monotonic()
-    counts = enrich(wanted, tmp_path / "out.parquet", providers=[Offline(apps=apps)])
-    assert time.monotonic() - began < 6
-    assert counts.answered == 200_000
-    assert rows_of(tmp_path / "out.parquet")["8.0.0.1"]["provider"] == "offline"
