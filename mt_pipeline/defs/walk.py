@@ -207,7 +207,9 @@ class Walk:
             self._heard.read(source)
         self._heard.write_packets(self._files.packets(self._inputs))
         self._heard.write_names(self._files.names(self._inputs))
-        return endpoints.write(self._heard, path)
+        found = endpoints.write(self._heard, path)
+        self._open.close()  # gives its memory back before the load needs some
+        return found
 
     def _netify_enrichment(self) -> None:
         started = time.monotonic()
