@@ -19,7 +19,6 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb import server
 from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.command import FilterError
 
@@ -66,7 +65,7 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
             pipeline.tshark.check_filter(settings.filter if display_filter is None else display_filter)
         except FilterError as error:
             raise WrongUsageError(str(error)) from None
-        with _questdb(pipeline), _dagster(settings) as instance:
+        with pipeline.questdb(), _dagster(settings) as instance:
             outcomes = [_one(pipeline, instance, want, display_filter) for want in wanted]
     return all(outcomes) and not problems
 
@@ -161,23 +160,6 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(target)
     except OSError as error:
         raise CaptureError(f"{target}: no link to it can be made in the inbox ({error.strerror})") from None
-
-
-@contextmanager
-def _questdb(pipeline: Pipeline) -> Iterator[None]:
-    """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it."""
-    settings = pipeline.settings
-    if settings.questdb_host:
-        yield
-        return
-    with server.use(
-        pipeline.questdb_folder,
-        http_port=settings.questdb_http_port,
-        pg_port=settings.questdb_pg_port,
-        user=settings.questdb_user,
-        password=settings.questdb_password.get_secret_value(),
-    ):
-        yield
 
 
 @contextmanager

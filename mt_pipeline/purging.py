@@ -12,7 +12,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb import loader, schema, server
+from mt_pipeline.questdb import loader, schema
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.settings import Settings
 
@@ -59,16 +59,10 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
 
 def purge(planned: Plan, *, say: Callable[[str], None]) -> None:
     """Remove what was planned, capture by capture; one that is being worked on is waited for."""
-    pipeline, settings = planned.pipeline, planned.pipeline.settings
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
-    with dg.DagsterInstance.get() as instance:
-        if settings.questdb_host:
-            _purge_all(planned, pipeline.database(), instance, say)
-            return
-        password = settings.questdb_password.get_secret_value()
-        ports = {"http_port": settings.questdb_http_port, "pg_port": settings.questdb_pg_port}
-        with server.use(pipeline.questdb_folder, **ports, user=settings.questdb_user, password=password):
-            _purge_all(planned, pipeline.database(), instance, say)
+    pipeline = planned.pipeline
+    os.environ["DAGSTER_HOME"] = str(setup.prepare(pipeline.settings))
+    with dg.DagsterInstance.get() as instance, pipeline.questdb():
+        _purge_all(planned, pipeline.database(), instance, say)
 
 
 def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +77,22 @@ class Pipeline:
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
         return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password)
+
+    @contextmanager
+    def questdb(self) -> Iterator[None]:
+        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it."""
+        settings = self.settings
+        if settings.questdb_host:
+            yield
+            return
+        with server.use(
+            self.questdb_folder,
+            http_port=settings.questdb_http_port,
+            pg_port=settings.questdb_pg_port,
+            user=settings.questdb_user,
+            password=settings.questdb_password.get_secret_value(),
+        ):
+            yield
 
 
 def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:
