@@ -3,6 +3,7 @@
     EnrichmentError
     ├── EndpointFailed       this endpoint got no answer; go on with the next
     ├── ProviderStopped      nobody will get an answer now; ask no more
+    │   └── BudgetSpent      because the calls that the user allows are spent: what is left is pending
     ├── ProviderUnusable     it cannot even start: a setting or a file is wrong
     └── StoreError           the store of answers cannot be used (store.py)
 
@@ -56,6 +57,10 @@ class EndpointFailed(EnrichmentError):
 
 class ProviderStopped(EnrichmentError):
     """The provider will answer nobody now: ask no more. The message names the setting that cures it."""
+
+
+class BudgetSpent(ProviderStopped):
+    """The calls that the user allows are spent; what was not asked is pending until there are some again."""
 
 
 class ProviderUnusable(EnrichmentError):
