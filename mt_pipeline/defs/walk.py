@@ -1,41 +1,23 @@
-"""One capture through the chosen stages: open, call the room, report what was counted. The rooms do the work."""
+"""One capture through the chosen stages (`stages.py`), under its lock: claimed in the ledger, walked, and a verdict whatever happens."""
 
 import logging
 import time
 from collections.abc import Set
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
 
-from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
+from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import checks, metadata, providers
 from mt_pipeline.defs.failures import failed
-from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.reporting import report
-from mt_pipeline.defs.resources import Pipeline, pace
-from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.packets import endpoints
-from mt_pipeline.packets.conversations import Conversations, conversations
-from mt_pipeline.questdb import loader
-from mt_pipeline.questdb.rows import rows
-from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import count_packets
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.stages import NothingToWorkOnError, Stages
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED = "Query interrupted"
-
-
-class NothingToWorkOnError(CaptureError):
-    """A stage was chosen whose input was never made."""
-
-
-class NotTakenError(CaptureError):
-    """The file does not begin like a capture."""
 
 
 @dataclass
@@ -55,16 +37,11 @@ class Walk:
     key: str
     stages: Set[str]
     display_filter: str
-    _inputs: str = ""  # hash of all that made the documents
-    _sha256: str = ""
-    _cut: bool = False
     _asked_at: float = 0
-    _files: CaptureFiles = field(init=False)
-    _heard: Conversations | None = None
-    _open: ExitStack = field(default_factory=ExitStack)
+    _stages: Stages = field(init=False)
 
     def __post_init__(self) -> None:
-        self._files = CaptureFiles(self.pipeline.settings.data_dir, self.key)
+        self._stages = Stages(self.context, self.pipeline, self.key)
 
     def go(self) -> None:
         """Take the capture through the stages; the ledger knows how it ended, whatever happens.
@@ -74,7 +51,7 @@ class Walk:
         """
         self._asked_at = time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
-        with self.pipeline.ledger.lock(self.key), self._open:
+        with self.pipeline.ledger.lock(self.key), closing(self._stages):
             try:
                 self._claimed()
             except Exception as error:
@@ -127,139 +104,30 @@ class Walk:
         self._walk(capture, before)
 
     def _walk(self, capture: Capture, before: Record | None) -> None:
+        work = self._stages
         if "tshark_json" in self.stages:
-            self._tshark_json(capture)
+            work.tshark_json(capture, self.display_filter, listened="endpoints" in self.stages)
         elif before and before.documents:
-            self._inputs, self._sha256, self._cut = before.documents, before.sha256 or "", before.cut
+            work.inputs, work.sha256, work.cut = before.documents, before.sha256 or "", before.cut
         else:
             raise NothingToWorkOnError(f"{self.key}: it was never loaded, so there are no documents to work on; launch it with tshark_json")
         if "endpoints" in self.stages:
-            self._endpoints()
+            work.endpoints()
         if "netify_enrichment" in self.stages:
-            self._netify_enrichment()
+            work.netify_enrichment()
         if "questdb_packets" in self.stages:
             self._questdb_packets()
 
-    def _tshark_json(self, capture: Capture) -> None:
-        started = time.monotonic()
-        if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
-            raise NotTakenError(reason)
-        tshark = self.pipeline.tshark
-        tshark.check_filter(self.display_filter)
-        self._sha256 = sha256_of(capture)
-        self._inputs = documents.inputs_hash(tshark, sha256=self._sha256, display_filter=self.display_filter)
-        path = self._files.documents(self._inputs)
-        reused = path.exists()
-        if reused:
-            packets = documents.count(path)
-        else:
-            packets = documents.write(
-                tshark,
-                capture.path,
-                path,
-                display_filter=self.display_filter,
-                listener=self._listener(),
-                progress=pace(self.pipeline, self.key, "reading", "packets"),
-            )
-            try:
-                check_unchanged(capture)
-            except CaptureError:
-                path.unlink()  # it is named after the content that the capture had before
-                raise
-        counted = count_packets(capture.path)
-        self._cut = counted.cut
-        self._report(
-            "tshark_json",
-            metadata.of_documents(
-                path=path,
-                packets=packets,
-                capture_bytes=capture.size,
-                seconds=time.monotonic() - started,
-                reused=reused,
-                cut=self._cut,
-                display_filter=self.display_filter,
-            ),
-            checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=self.display_filter),
-        )
-
-    def _listener(self) -> Conversations | None:
-        """Let the endpoints listen to tshark: then they are known when the documents are."""
-        if "endpoints" in self.stages:
-            self._heard = self._open.enter_context(conversations(self._files.endpoints(self._inputs)))
-        return self._heard
-
-    def _endpoints(self) -> None:
-        started = time.monotonic()
-        found = self._distilled()
-        path = self._files.endpoints(self._inputs)
-        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
-
-    def _distilled(self) -> endpoints.Endpoints:
-        """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""
-        path = self._files.endpoints(self._inputs)
-        if path.exists():
-            return endpoints.summary(path)
-        source = self._files.documents(self._inputs)
-        if not source.exists():
-            raise NothingToWorkOnError(f"{self.key}: {source} is not there; launch it with tshark_json too")
-        if self._heard is None:
-            self._heard = self._open.enter_context(conversations(path))
-            self._heard.read(source)
-        self._heard.write_packets(self._files.packets(self._inputs))
-        self._heard.write_names(self._files.names(self._inputs))
-        found = endpoints.write(self._heard, path)
-        self._open.close()  # gives its memory back before the load needs some
-        return found
-
-    def _netify_enrichment(self) -> None:
-        started = time.monotonic()
-        self._distilled()
-        source, path = self._files.endpoints(self._inputs), self._files.enrichment(self._inputs)
-        tell = pace(self.pipeline, self.key, "asking", "endpoints")
-        with providers.opened(self.pipeline.settings) as (chain, store):
-            counts = enrich(source, path, providers=chain, store=store, progress=lambda so_far, _total: tell(so_far.endpoints))
-        self._report(
-            "netify_enrichment",
-            metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
-            checks.answers_complete(self.key, counts),
-        )
-
     def _questdb_packets(self) -> None:
-        started = time.monotonic()
-        self._distilled()
-        experiment, database = experiment_of(self.key), self.pipeline.database()
-        answers = self._files.enrichment(self._inputs)
-        if not answers.exists():
-            raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
-        with rows(self._files.packets(self._inputs), self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
-            try:
-                loaded = loader.load(
-                    database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
-                )
-            except loader.RowsMissing as missing:
-                self.context.log_event(checks.rows_stored(self.key, missing.loaded))
-                raise
-        # Before the ledger knows: a kill in between then only loads again.
-        self._report(
-            "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
-            checks.rows_stored(self.key, loaded),
-        )
+        work = self._stages
+        loaded = work.questdb_packets()
+        # Dagster knows already: a kill in between then only loads again.
         self.pipeline.ledger.finish(
-            self.key, sha256=self._sha256, documents=self._inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self._cut
+            self.key, sha256=work.sha256, documents=work.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=work.cut
         )
-        self._files.keep_only(self._inputs)
-        log.info(
-            "%s: %s packets, %s rows in packets_%s, %.1f s",
-            self.key,
-            f"{loaded.read:,}",
-            f"{loaded.rows:,}",
-            experiment,
-            time.time() - self._asked_at,
-        )
-
-    def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
-        report(self.context, self._files, self._inputs, asset, described, check)
+        work.files.keep_only(work.inputs)
+        seconds = time.time() - self._asked_at
+        log.info("%s: %s packets, %s rows in packets_%s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:

@@ -1,0 +1,184 @@
+"""The four stages of a capture: open, call the room, report what was counted. The rooms do the work; in which order is said in `walk.py`."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from mt_pipeline.captures import inbox
+from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
+from mt_pipeline.defs import checks, metadata, providers
+from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.reporting import report
+from mt_pipeline.defs.resources import Pipeline, pace
+from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.packets import endpoints
+from mt_pipeline.packets.conversations import Conversations, conversations
+from mt_pipeline.packets.endpoints import Endpoints
+from mt_pipeline.questdb import loader
+from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.rows import rows
+from mt_pipeline.tshark import documents
+from mt_pipeline.tshark.command import count_packets
+
+
+class NothingToWorkOnError(CaptureError):
+    """A stage was chosen whose input was never made."""
+
+
+class NotTakenError(CaptureError):
+    """The file does not begin like a capture."""
+
+
+@dataclass
+class Stages:
+    """The stages of one capture. Its lock is held by the caller, who closes this at the end.
+
+    Attributes:
+        context: of the run.
+        pipeline: the rooms.
+        key: the capture key.
+        inputs: hash of all that made its documents; `tshark_json` says it.
+        sha256: of its content; likewise.
+        cut: whether it ends inside a packet; likewise.
+    """
+
+    context: dg.AssetExecutionContext
+    pipeline: Pipeline
+    key: str
+    inputs: str = ""
+    sha256: str = ""
+    cut: bool = False
+    files: CaptureFiles = field(init=False)
+    _heard: Conversations | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.files = CaptureFiles(self.pipeline.settings.data_dir, self.key)
+
+    @property
+    def experiment(self) -> str:
+        """Its experiment."""
+        return experiment_of(self.key)
+
+    def close(self) -> None:
+        """Give back what the endpoints heard."""
+        self._open.close()
+
+    def tshark_json(self, capture: Capture, display_filter: str, *, listened: bool) -> None:
+        """Make the documents, unless there are those of just these inputs.
+
+        Args:
+            capture: the file.
+            display_filter: only packets that match become rows.
+            listened: whether the endpoints are wanted next: listening to tshark, they are known when the documents are.
+        """
+        started = time.monotonic()
+        if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
+            raise NotTakenError(reason)
+        tshark = self.pipeline.tshark
+        tshark.check_filter(display_filter)
+        self.sha256 = sha256_of(capture)
+        self.inputs = documents.inputs_hash(tshark, sha256=self.sha256, display_filter=display_filter)
+        path = self.files.documents(self.inputs)
+        reused = path.exists()
+        if reused:
+            packets = documents.count(path)
+        else:
+            packets = documents.write(
+                tshark,
+                capture.path,
+                path,
+                display_filter=display_filter,
+                listener=self._listener() if listened else None,
+                progress=pace(self.pipeline, self.key, "reading", "packets"),
+            )
+            try:
+                check_unchanged(capture)
+            except CaptureError:
+                path.unlink()  # it is named after the content that the capture had before
+                raise
+        counted = count_packets(capture.path)
+        self.cut = counted.cut
+        self._report(
+            "tshark_json",
+            metadata.of_documents(
+                path=path,
+                packets=packets,
+                capture_bytes=capture.size,
+                seconds=time.monotonic() - started,
+                reused=reused,
+                cut=self.cut,
+                display_filter=display_filter,
+            ),
+            checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
+        )
+
+    def _listener(self) -> Conversations:
+        self._heard = self._open.enter_context(conversations(self.files.endpoints(self.inputs)))
+        return self._heard
+
+    def endpoints(self) -> None:
+        """Make the endpoints."""
+        started = time.monotonic()
+        found = self._distilled()
+        path = self.files.endpoints(self.inputs)
+        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+
+    def _distilled(self) -> Endpoints:
+        """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""
+        path = self.files.endpoints(self.inputs)
+        if path.exists():
+            return endpoints.summary(path)
+        source = self.files.documents(self.inputs)
+        if not source.exists():
+            raise NothingToWorkOnError(f"{self.key}: {source} is not there; launch it with tshark_json too")
+        if self._heard is None:
+            self._heard = self._open.enter_context(conversations(path))
+            self._heard.read(source)
+        self._heard.write_packets(self.files.packets(self.inputs))
+        self._heard.write_names(self.files.names(self.inputs))
+        found = endpoints.write(self._heard, path)
+        self._open.close()  # gives its memory back before the load needs some
+        return found
+
+    def netify_enrichment(self) -> None:
+        """Ask what the endpoints are."""
+        started = time.monotonic()
+        self._distilled()
+        source, path = self.files.endpoints(self.inputs), self.files.enrichment(self.inputs)
+        tell = pace(self.pipeline, self.key, "asking", "endpoints")
+        with providers.opened(self.pipeline.settings) as (chain, store):
+            counts = enrich(source, path, providers=chain, store=store, progress=lambda so_far, _total: tell(so_far.endpoints))
+        self._report(
+            "netify_enrichment",
+            metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
+            checks.answers_complete(self.key, counts),
+        )
+
+    def questdb_packets(self) -> Loaded:
+        """Load the rows, and count them."""
+        started = time.monotonic()
+        self._distilled()
+        experiment, database = self.experiment, self.pipeline.database()
+        answers = self.files.enrichment(self.inputs)
+        if not answers.exists():
+            raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
+        with rows(self.files.packets(self.inputs), self.files.names(self.inputs), answers, capture=self.key, experiment=experiment) as batches:
+            try:
+                loaded = loader.load(
+                    database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
+                )
+            except loader.RowsMissing as missing:
+                self.context.log_event(checks.rows_stored(self.key, missing.loaded))
+                raise
+        self._report(
+            "questdb_packets",
+            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            checks.rows_stored(self.key, loaded),
+        )
+        return loaded
+
+    def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
+        report(self.context, self.files, self.inputs, asset, described, check)
