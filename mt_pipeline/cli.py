@@ -94,6 +94,31 @@ def purge(key: str | None, name: str | None, *, yes: bool) -> None:
     purge(planned, say=click.echo)
 
 
+@cli.command()
+@click.argument("experiment", required=False)
+@click.option("--capture", "key", help="Only this capture: its path below the inbox.")
+@click.option("--all", "everything", is_flag=True, help="All experiments.")
+@click.option("--as-of", metavar="DATE", help="Load what was known on that day, or at that moment; nobody is asked.")
+@click.option("--dry-run", is_flag=True, help="Say how many calls it would cost, and ask nobody.")
+def refresh(experiment: str | None, key: str | None, as_of: str | None, *, everything: bool, dry_run: bool) -> None:
+    """Bring the answers of loaded captures up to date; what changed is loaded again, without tshark."""
+    from mt_pipeline import refreshing
+
+    if [experiment is not None, key is not None, everything].count(True) != 1:
+        raise click.UsageError("say one of EXPERIMENT, --capture KEY and --all")
+    if dry_run and as_of:
+        raise click.UsageError("--as-of asks nobody, so --dry-run has nothing to say of it")
+    try:
+        if dry_run:
+            refreshing.dry_run(settings.load(), experiment=experiment, capture=key, say=click.echo)
+        elif not refreshing.run(settings.load(), experiment=experiment, capture=key, as_of=as_of, say=click.echo):
+            sys.exit(FAILED)
+    except refreshing.MomentError as error:
+        raise click.UsageError(str(error)) from None
+    except refreshing.NothingToRefreshError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def main() -> None:
     """Run the command line."""
     try:

@@ -4,7 +4,9 @@ import dagster as dg
 
 from mt_pipeline import settings
 from mt_pipeline.defs.assets import ingest
-from mt_pipeline.defs.jobs import ingest_captures
+from mt_pipeline.defs.jobs import ingest_captures, refresh_daily
+from mt_pipeline.defs.pending import pending_answers
+from mt_pipeline.defs.refresh import refresh_answers
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
 
@@ -17,8 +19,9 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
     """
     return dg.Definitions(
         assets=[ingest],
-        jobs=[ingest_captures],
-        sensors=[new_captures],
+        jobs=[ingest_captures, refresh_answers],
+        schedules=[refresh_daily],
+        sensors=[new_captures, pending_answers],
         resources={"pipeline": pipeline or Pipeline(settings.load())},
         # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.
         executor=dg.in_process_executor,

@@ -106,6 +106,31 @@ class Ledger:
         load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped), "cut": cut}
         self._end(key, load | {"state": State.DONE, "error": None})
 
+    def answered(self, key: str, *, answers: str | None, owed: int, as_of: str | None, answers_by: Mapping[str, Mapping[str, int]] | None) -> None:
+        """Note with which answers the rows of the capture were made; no verdict.
+
+        Args:
+            key: capture key.
+            answers: their fingerprint; None before a load with others begins, so that one that breaks off is known.
+            owed: endpoints for which a provider still owes an answer.
+            as_of: the moment whose answers they are, ISO 8601; None for the present.
+            answers_by: what became of the endpoints, by provider; None leaves what is noted.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        values: dict[str, object] = {"answers": answers, "owed": owed, "as_of": as_of}
+        if answers_by is not None:
+            values["answers_by"] = {name: dict(counts) for name, counts in answers_by.items()}
+        with self._file.write() as db:
+            if not db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key}).rowcount:
+                raise UnknownCaptureError(_unknown(key))
+
+    def owing(self) -> list[Record]:
+        """Return the loaded captures that a refresh is due for: answers are owed, or a load with other answers broke off."""
+        owed = sa.and_(TABLE.c.owed > 0, TABLE.c.as_of.is_(None))
+        return self._select(sa.and_(TABLE.c.state == State.DONE, sa.or_(owed, TABLE.c.answers.is_(None))))
+
     def fail(self, key: str, error: str) -> None:
         """Note why the capture failed; it is not requested again until its file changes.
 
@@ -132,6 +157,7 @@ class Ledger:
             UnknownCaptureError: there is no record of the key.
         """
         no_load: dict[str, object] = {"sha256": None, "documents": None, "packets": None, "rows": None, "skipped": {}, "cut": False}
+        no_load |= {"answers": None, "answers_by": {}, "owed": 0, "as_of": None}
         self._end(key, no_load | {"state": State.PURGED, "error": None})
 
     def again(self, key: str) -> State:
@@ -169,6 +195,10 @@ class Ledger:
     def records(self) -> list[Record]:
         """Return all records, by key."""
         return self._select(sa.true())
+
+    def of_experiment(self, experiment: str) -> list[Record]:
+        """Return the records of an experiment, by key."""
+        return self._select(TABLE.c.experiment == sa.bindparam("experiment"), experiment=experiment)
 
     def unfinished(self) -> list[Record]:
         """Return the records that wait for a verdict: a run is asked for, or has claimed them and may be dead."""

@@ -58,6 +58,10 @@ class Record:
         rows: rows stored.
         skipped: packets that became no row, by reason.
         cut: the capture ends inside a packet.
+        answers: fingerprint of the answers that its rows were made with; None if a load with others was begun and not ended.
+        answers_by: what became of its endpoints, by provider: {"netify": {"answered": 3, …}}.
+        owed: endpoints for which a provider still owes an answer.
+        as_of: the moment whose answers it was loaded with, if it was not the present, ISO 8601.
         run: the Dagster run that claimed it last.
         attempts: requests that ended without a verdict.
         seen_at: when the present size and time were first seen.
@@ -79,6 +83,10 @@ class Record:
     rows: int | None
     skipped: Mapping[str, int]
     cut: bool
+    answers: str | None
+    answers_by: Mapping[str, Mapping[str, int]]
+    owed: int
+    as_of: str | None
     run: str | None
     attempts: int
     seen_at: float
@@ -117,6 +125,10 @@ TABLE = sa.Table(
     sa.Column("rows", sa.BigInteger),
     sa.Column("skipped", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("cut", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("answers", sa.Text),
+    sa.Column("answers_by", sa.JSON, nullable=False, server_default="{}"),
+    sa.Column("owed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("as_of", sa.Text),
     sa.Column("run", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("seen_at", sa.Float, nullable=False, server_default="0"),

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import checks
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.moment import moment
+from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
@@ -43,9 +46,11 @@ class IngestConfig(dg.Config):
 
     Attributes:
         filter: tshark display filter of this run; the setting MT_FILTER if it is not given.
+        as_of: load what was known of the endpoints on that day, or at that moment (ISO 8601), and ask nobody.
     """
 
     filter: str | None = None
+    as_of: str | None = None
 
 
 @dg.multi_asset(
@@ -61,7 +66,8 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     stages = {key.to_user_string() for key in context.selected_asset_keys}
     display_filter = pipeline.settings.filter if config.filter is None else config.filter
     failures: list[Failed] = []
-    walks = [Walk(context, pipeline, key, stages, display_filter) for key in context.partition_keys]
+    as_of = moment(config.as_of)
+    walks = [Walk(context, pipeline, key, stages, display_filter, as_of) for key in context.partition_keys]
     for place, walk in enumerate(walks):
         try:
             walk.go()
@@ -74,6 +80,8 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
             for left in walks[place + 1 :]:
                 left.never_begun()
             raise
+    if "netify_enrichment" in stages:
+        observe_experiments(context, pipeline, {experiment_of(key) for key in context.partition_keys})
     if failures:
         raise failure(failures, len(context.partition_keys)) from None
     yield from ()

@@ -5,7 +5,8 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/meta
 """
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,6 +14,9 @@ from urllib.parse import urlencode
 import dagster as dg
 import duckdb
 
+from mt_pipeline.captures.records import Record
+from mt_pipeline.enrichment.budget import Budget
+from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
@@ -56,8 +60,20 @@ def of_endpoints(found: Endpoints, *, path: Path, seconds: float) -> Metadata:
     }
 
 
-def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float) -> Metadata:
-    """Describe the answers for the endpoints of a capture."""
+def of_enrichment(
+    counts: Counts, *, endpoints: Path, path: Path, changed: Sequence[Change], as_of: datetime | None, budget: Budget | None, seconds: float
+) -> Metadata:
+    """Describe the answers for the endpoints of a capture.
+
+    Args:
+        counts: what became of the endpoints.
+        endpoints: their file.
+        path: the file of answers.
+        changed: of what something else is said than the last time.
+        as_of: the moment whose answers they are, if it is not the present.
+        budget: of the paid provider, if there is one.
+        seconds: how long it took.
+    """
     return {
         "dagster/row_count": counts.endpoints,
         "providers": ", ".join(counts.by_provider) or "none",
@@ -68,10 +84,36 @@ def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float
         "failed": counts.failed,
         "not_asked": counts.not_asked,
         **({"stopped": counts.stopped} if counts.stopped else {}),
-        "by_provider": _by_provider(counts),
+        "by_provider": by_provider(counts.by_provider),
+        **({} if as_of is None else {"as_of": as_of.isoformat()}),
+        **of_budget(budget),
+        "changed": len(changed),
+        **({"changes": _changes(changed)} if changed else {}),
         "top_applications": _table(("application", "bytes"), _top_applications(endpoints, path)),
         "seconds": round(seconds, 3),
         "enrichment": dg.MetadataValue.path(path),
+    }
+
+
+def of_budget(budget: Budget | None) -> Metadata:
+    """Describe how many calls were made today, and of how many that the user allows."""
+    if budget is None:
+        return {}
+    return {"calls_today": budget.spent_today(), **({} if budget.per_day is None else {"budget_today": budget.per_day})}
+
+
+def of_experiment(experiment: str, captures: Sequence[Record], budget: Budget | None) -> Metadata:
+    """Describe the answers for all captures of an experiment: sums over its captures, so an endpoint of two counts twice."""
+    sums: dict[str, Counter[str]] = {}
+    for record in captures:
+        for name, numbers in record.answers_by.items():
+            sums.setdefault(name, Counter()).update(numbers)
+    return {
+        "experiment": experiment,
+        "captures": len(captures),
+        "owed": sum(record.owed for record in captures),
+        "by_provider": by_provider({name: Counts.of(numbers) for name, numbers in sums.items()}),
+        **of_budget(budget),
     }
 
 
@@ -106,17 +148,28 @@ def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
         ).fetchall()
 
 
-def _by_provider(counts: Counts) -> dg.MetadataValue:
+def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
     """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
     header = ("provider", "endpoints", "answered", "not found", "failed", "not asked", "from the cache", "calls")
     lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
-    for name, of_one in counts.by_provider.items():
+    for name, of_one in counts.items():
         numbers = (
             *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.not_asked),
             *(of_one.cached, of_one.asked),
         )
         lines.append(" | ".join([_escaped(name), *(f"{number:,}" for number in numbers)]))
     return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))
+
+
+def _changes(changed: Sequence[Change]) -> dg.MetadataValue:
+    """List what changed, from what to what, as much of it as is shown inline."""
+    text = "| endpoint | of its | was | is |\n|---|---|---|---|\n"
+    for change in changed:
+        line = f"| {_escaped(change.endpoint)} | {change.what} | {_escaped(change.before or '-')} | {_escaped(change.after or '-')} |\n"
+        if len(text) + len(line) >= _INLINE:
+            break
+        text += line
+    return dg.MetadataValue.md(text)
 
 
 def _time(microseconds: int) -> dg.MetadataValue:

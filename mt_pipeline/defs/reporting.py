@@ -9,10 +9,10 @@ from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM, version
 
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
-def report(
-    context: dg.AssetExecutionContext, files: CaptureFiles, inputs: str, asset: str, described: Metadata, check: dg.AssetCheckEvaluation | None = None
-) -> None:
+
+def report(context: Context, files: CaptureFiles, inputs: str, asset: str, described: Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
     """Log that a stage of a capture is done.
 
     Args:
@@ -30,10 +30,15 @@ def report(
         tags[f"dagster/input_event_pointer/{upstream}"] = _last_event(context, files.key, upstream)
     context.log_event(dg.AssetMaterialization(asset, partition=files.key, metadata=described, tags=tags))
     if check:
-        context.log_event(check)
+        log_check(context, check)
 
 
-def _last_event(context: dg.AssetExecutionContext, key: str, asset: str) -> str:
+def log_check(context: Context, check: dg.AssetCheckEvaluation) -> None:
+    """Log what was checked."""
+    context.log_event(check)  # type: ignore[arg-type]  # that of an op takes checks too, its annotation forgot them
+
+
+def _last_event(context: Context, key: str, asset: str) -> str:
     which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
     records = context.instance.fetch_materializations(which, limit=1).records
     return str(records[0].storage_id) if records else "NULL"

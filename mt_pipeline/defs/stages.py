@@ -1,8 +1,10 @@
 """The four stages of a capture: open, call the room, report what was counted. The rooms do the work; in which order is said in `walk.py`."""
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import dagster as dg
 
@@ -10,8 +12,11 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.defs import checks, metadata, providers
 from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.reporting import report
+from mt_pipeline.defs.reporting import Context, log_check, report
 from mt_pipeline.defs.resources import Pipeline, pace
+from mt_pipeline.enrichment import changes
+from mt_pipeline.enrichment.changes import Change
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
@@ -42,14 +47,21 @@ class Stages:
         inputs: hash of all that made its documents; `tshark_json` says it.
         sha256: of its content; likewise.
         cut: whether it ends inside a packet; likewise.
+        as_of: the moment whose answers were taken; None for the present. `answer` says this and the next two.
+        counts: what became of its endpoints; None if nobody looked.
+        changed: endpoints of which something else is said than the last time.
+        files: where its files lie.
     """
 
-    context: dg.AssetExecutionContext
+    context: Context
     pipeline: Pipeline
     key: str
     inputs: str = ""
     sha256: str = ""
     cut: bool = False
+    as_of: datetime | None = None
+    counts: Counts | None = None
+    changed: Sequence[Change] = ()
     files: CaptureFiles = field(init=False)
     _heard: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
@@ -143,19 +155,61 @@ class Stages:
         self._open.close()  # gives its memory back before the load needs some
         return found
 
-    def netify_enrichment(self) -> None:
-        """Ask what the endpoints are."""
+    def netify_enrichment(self, *, as_of: datetime | None = None) -> None:
+        """Ask what the endpoints are.
+
+        Args:
+            as_of: load what was known at that moment instead.
+        """
         started = time.monotonic()
+        self.answer(as_of=as_of)
+        self.report_answers(seconds=time.monotonic() - started)
+
+    def answer(self, *, ask: bool = True, as_of: datetime | None = None) -> None:
+        """Write the answers for the endpoints, and find out what changed; nothing is reported.
+
+        Args:
+            ask: whether to ask providers that cost something.
+            as_of: take what was known at that moment instead.
+        """
         self._distilled()
-        source, path = self.files.endpoints(self.inputs), self.files.enrichment(self.inputs)
+        path = self.files.enrichment(self.inputs)
+        before = changes.read(path)
         tell = pace(self.pipeline, self.key, "asking", "endpoints")
-        with providers.opened(self.pipeline.settings) as (chain, store):
-            counts = enrich(source, path, providers=chain, store=store, progress=lambda so_far, _total: tell(so_far.endpoints))
+        with providers.opened(self.pipeline.settings, run=self.context.run_id) as (chain, store):
+            self.counts = enrich(
+                self.files.endpoints(self.inputs),
+                path,
+                providers=chain,
+                store=store,
+                ask=ask,
+                as_of=as_of,
+                progress=lambda so_far, _total: tell(so_far.endpoints),
+            )
+        self.as_of = as_of
+        self.changed = [] if before is None else changes.changes(before, path)
+
+    def report_answers(self, *, seconds: float) -> None:
+        """Tell Dagster of the answers."""
+        if self.counts is None:
+            raise ValueError("there are no answers to tell of")
+        source, path = self.files.endpoints(self.inputs), self.files.enrichment(self.inputs)
+        budget = providers.budget(self.pipeline.settings)
         self._report(
             "netify_enrichment",
-            metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
-            checks.answers_complete(self.key, counts),
+            metadata.of_enrichment(self.counts, endpoints=source, path=path, changed=self.changed, as_of=self.as_of, budget=budget, seconds=seconds),
+            checks.answers_complete(self.key, self.counts),
         )
+
+    def note_answers(self) -> None:
+        """Let the ledger know with which answers the rows were made."""
+        path = self.files.enrichment(self.inputs)
+        known = self.pipeline.ledger.get(self.key)
+        by = None if self.counts is None else {name: of_one.numbers for name, of_one in self.counts.by_provider.items()}
+        as_of = None if self.as_of is None else self.as_of.isoformat()
+        if self.counts is None and known is not None:  # a load of the answers that were there
+            as_of = known.as_of
+        self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), as_of=as_of, answers_by=by)
 
     def questdb_packets(self) -> Loaded:
         """Load the rows, and count them."""
@@ -171,7 +225,7 @@ class Stages:
                     database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
                 )
             except loader.RowsMissing as missing:
-                self.context.log_event(checks.rows_stored(self.key, missing.loaded))
+                log_check(self.context, checks.rows_stored(self.key, missing.loaded))
                 raise
         self._report(
             "questdb_packets",

@@ -5,6 +5,7 @@ import time
 from collections.abc import Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import dagster as dg
 
@@ -30,6 +31,7 @@ class Walk:
         key: the capture key.
         stages: names of the chosen assets.
         display_filter: only packets that match become rows.
+        as_of: load what was known of the endpoints at that moment; None for the present.
     """
 
     context: dg.AssetExecutionContext
@@ -37,6 +39,7 @@ class Walk:
     key: str
     stages: Set[str]
     display_filter: str
+    as_of: datetime | None = None
     _asked_at: float = 0
     _stages: Stages = field(init=False)
 
@@ -114,7 +117,7 @@ class Walk:
         if "endpoints" in self.stages:
             work.endpoints()
         if "netify_enrichment" in self.stages:
-            work.netify_enrichment()
+            work.netify_enrichment(as_of=self.as_of)
         if "questdb_packets" in self.stages:
             self._questdb_packets()
 
@@ -125,6 +128,7 @@ class Walk:
         self.pipeline.ledger.finish(
             self.key, sha256=work.sha256, documents=work.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=work.cut
         )
+        work.note_answers()
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
         log.info("%s: %s packets, %s rows in packets_%s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)

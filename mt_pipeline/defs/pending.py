@@ -1,0 +1,48 @@
+"""The sensor `pending_answers`: what a spent budget or a provider that was down left out is asked as soon as that can help.
+
+For the underlying concept, see https://docs.dagster.io/guides/automate/sensors
+"""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from mt_pipeline.defs import providers
+from mt_pipeline.defs.refresh import RefreshConfig, refresh_answers
+from mt_pipeline.defs.resources import Pipeline
+
+AGAIN_SECONDS = 3600
+"""Before this time nobody tries again within a day: what is owed then is so because a provider does not answer, or for the budget of one run."""
+
+_GOING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+@dg.sensor(job=refresh_answers, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def pending_answers(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.RunRequest | dg.SkipReason:
+    """Request a refresh of the captures that answers are owed for, once there is budget; say how many are pending until then."""
+    owing = pipeline.ledger.owing()
+    if not owing:
+        return dg.SkipReason("no answer is owed")
+    pending = f"{sum(record.owed for record in owing):,} answers for {len(owing):,} captures are owed"
+    broken_off = any(record.answers is None for record in owing)
+    budget = providers.budget(pipeline.settings)
+    if budget is not None and budget.left() == 0 and not broken_off:
+        return dg.SkipReason(f"{pending}; the budget of today is spent ({budget.spent_today():,} calls): goes on at midnight UTC")
+    if budget is None and not broken_off and not providers.any_paid(pipeline.settings):
+        return dg.SkipReason(f"{pending}, but no provider in MT_ENRICHMENT would give them: add one, or refresh the experiments by name")
+    if _is_early(context.cursor):
+        return dg.SkipReason(f"{pending}; asked within the hour")
+    if context.instance.get_runs(dg.RunsFilter(job_name=refresh_answers.name, statuses=_GOING), limit=1):
+        return dg.SkipReason(f"{pending}; a refresh is at work")
+    context.update_cursor(str(time.time()))
+    return dg.RunRequest(run_config=dg.RunConfig(ops={"refresh": RefreshConfig(owing=True)}))
+
+
+def _is_early(cursor: str | None) -> bool:
+    """Say whether a refresh was requested within the hour; a new day brings a new budget."""
+    if cursor is None:
+        return False
+    asked, now = float(cursor), time.time()
+    same_day = datetime.fromtimestamp(asked, UTC).date() == datetime.fromtimestamp(now, UTC).date()
+    return same_day and 0 <= now - asked < AGAIN_SECONDS

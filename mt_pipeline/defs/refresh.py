@@ -1,0 +1,137 @@
+"""The job `refresh_answers`: asks what has expired or is still owed, and loads the captures again whose answers changed, from their documents.
+
+For the underlying concept, see https://docs.dagster.io/guides/build/ops
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+import dagster as dg
+
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import providers
+from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.moment import moment
+from mt_pipeline.defs.observing import observe_experiments
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.stages import Stages
+from mt_pipeline.enrichment import changes
+from mt_pipeline.enrichment.enrich import enrich
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a capture."""
+
+    RELOADED = "loaded again"
+    UNCHANGED = "unchanged"
+    LEFT = "left: it is not loaded now, or waits for another run"
+
+
+class RefreshConfig(dg.Config):
+    """What a run may be told.
+
+    Attributes:
+        experiment: only captures of this one.
+        capture: only this one.
+        as_of: load what was known on that day, or at that moment (ISO 8601), and ask nobody; such captures stay so until they are refreshed by name.
+        owing: only captures that an answer is still owed for.
+    """
+
+    experiment: str | None = None
+    capture: str | None = None
+    as_of: str | None = None
+    owing: bool = False
+
+
+@dg.op(name="refresh", description="Asks what has expired or is owed, then loads the captures again whose answers changed; tshark is not started.")
+def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.ResourceParam[Pipeline]) -> None:
+    """Refresh the captures one by one, past those that fail."""
+    as_of = moment(config.as_of)
+    chosen = due(pipeline, config)
+    if as_of is None:
+        _ask(pipeline, chosen, run=context.run_id)
+    outcomes = dict.fromkeys(Outcome, 0)
+    failures: list[Failed] = []
+    for record in chosen:
+        try:
+            outcomes[_one(context, pipeline, record.key, as_of=as_of)] += 1
+        except EXPECTED as error:
+            failures.append(failed(record.key, error))
+            log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+    log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
+    observe_experiments(context, pipeline, {record.experiment for record in chosen})
+    context.add_output_metadata({"captures": len(chosen), **{outcome.name.lower(): number for outcome, number in outcomes.items()}})
+    if failures:
+        raise failure(failures, len(chosen)) from None
+
+
+@dg.job(description="Bring the answers of loaded captures up to date, or back to those of a day; only what changes is loaded again.")
+def refresh_answers() -> None:
+    """Refresh what is due."""
+    refresh()
+
+
+def due(pipeline: Pipeline, config: RefreshConfig) -> list[Record]:
+    """List the loaded captures that a run is about; those that were taken back to a day only if they are named."""
+    named = config.experiment is not None or config.capture is not None or config.as_of is not None
+    return [
+        record
+        for record in (pipeline.ledger.owing() if config.owing else pipeline.ledger.records())
+        if record.state is State.DONE
+        and config.experiment in (None, record.experiment)
+        and config.capture in (None, record.key)
+        and (named or record.as_of is None or record.answers is None)
+    ]
+
+
+def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:
+    """List the files of endpoints that are there."""
+    paths = [CaptureFiles(pipeline.settings.data_dir, record.key).endpoints(record.documents) for record in records if record.documents]
+    return [path for path in paths if path.exists()]
+
+
+def _ask(pipeline: Pipeline, records: Sequence[Record], *, run: str) -> None:
+    """Ask about the endpoints of all captures at once, so that a budget goes to the most useful of all; the answers are in the store then."""
+    paths = endpoints_of(pipeline, records)
+    with providers.opened(pipeline.settings, run=run) as (chain, store):
+        if store is None or not paths:
+            return
+        with tempfile.TemporaryDirectory(dir=pipeline.settings.data_dir) as folder:
+            counts = enrich(paths, Path(folder) / "answers.parquet", providers=chain, store=store)
+    log.info(
+        "%s endpoints of %s captures: %s asked, %s owed%s",
+        f"{counts.endpoints:,}",
+        len(paths),
+        f"{counts.asked:,}",
+        f"{counts.owed:,}",
+        f"; {counts.stopped}" if counts.stopped else "",
+    )
+
+
+def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of: datetime | None) -> Outcome:
+    """Take the answers of the store for one capture, and load it again if they are others than those of its rows."""
+    started = time.monotonic()
+    with pipeline.ledger.lock(key):
+        record = pipeline.ledger.get(key)  # now that nobody else works on it
+        if record is None or record.state is not State.DONE or record.documents is None:
+            return Outcome.LEFT
+        with closing(Stages(context, pipeline, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
+            stages.answer(ask=False, as_of=as_of)
+            if changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:
+                stages.note_answers()
+                return Outcome.UNCHANGED
+            stages.report_answers(seconds=time.monotonic() - started)
+            # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
+            pipeline.ledger.answered(key, answers=None, owed=record.owed, as_of=record.as_of, answers_by=None)
+            stages.questdb_packets()
+            stages.note_answers()
+    return Outcome.RELOADED

@@ -1,0 +1,101 @@
+"""`mt-pipeline refresh`: the job `refresh_answers` in this process, or what it would cost."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from mt_pipeline import setup
+from mt_pipeline.captures.records import Record
+from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs import providers, refresh
+from mt_pipeline.defs.moment import MomentError, moment
+from mt_pipeline.defs.refresh import RefreshConfig
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.enrichment.cost import cost
+from mt_pipeline.settings import Settings
+
+__all__ = ["MomentError", "NothingToRefreshError", "dry_run", "run"]
+
+
+class NothingToRefreshError(Exception):
+    """No capture of that name is loaded."""
+
+
+def run(settings: Settings, *, experiment: str | None, capture: str | None, as_of: str | None, say: Callable[[str], None]) -> bool:
+    """Refresh captures.
+
+    Args:
+        settings: all of them.
+        experiment: of these captures; None for all experiments.
+        capture: only this one.
+        as_of: take what was known on that day, or at that moment.
+        say: told how it went, for the terminal.
+
+    Returns:
+        Whether none failed.
+
+    Raises:
+        NothingToRefreshError: nothing of that name is loaded.
+        MomentError: `as_of` is no date.
+    """
+    moment(as_of)
+    config = RefreshConfig(experiment=experiment, capture=capture, as_of=as_of)
+    pipeline = Pipeline(settings)
+    _chosen(pipeline, config)
+    os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
+    with dg.DagsterInstance.get() as instance, pipeline.questdb():
+        result = (
+            build_defs(pipeline=pipeline)
+            .resolve_job_def(refresh.refresh_answers.name)
+            .execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the terminal shows our lines; the run's log has all
+                    "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}},
+                },
+            )
+        )
+    for line in _said(result):
+        say(line)
+    return result.success
+
+
+def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, say: Callable[[str], None]) -> None:
+    """Say how many calls a refresh would cost; nobody is asked.
+
+    Raises:
+        NothingToRefreshError: nothing of that name is loaded.
+    """
+    pipeline = Pipeline(settings)
+    chosen = _chosen(pipeline, RefreshConfig(experiment=experiment, capture=capture))
+    with providers.opened(settings, run="") as (chain, store):
+        costs = cost(refresh.endpoints_of(pipeline, chosen), providers=chain, store=store)
+    say(f"{len(chosen):,} captures with {costs.endpoints:,} endpoints")
+    budget = providers.budget(settings)
+    for name, of_one in costs.by_provider.items():
+        say(f"{name}: {of_one.calls:,} calls; {of_one.good:,} answers are in the store")
+    if budget is not None:
+        left = budget.left()
+        say(f"{budget.spent_today():,} calls today, {'no limit' if left is None else f'{left:,} left of {budget.per_day:,}'}")
+
+
+def _chosen(pipeline: Pipeline, config: RefreshConfig) -> Sequence[Record]:
+    chosen = refresh.due(pipeline, config)
+    if not chosen:
+        which = config.capture or config.experiment
+        raise NothingToRefreshError(f"nothing is loaded{f' of {which}' if which else ''}; `mt-pipeline status` lists what is")
+    return chosen
+
+
+def _said(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Read off the run what became of the captures."""
+    lines = []
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.user_failure_data is not None:
+            lines.append(f"failed: {event.step_failure_data.user_failure_data.description}")
+        if event.event_type is dg.DagsterEventType.STEP_OUTPUT:
+            numbers = {name: value.value for name, value in event.step_output_data.metadata.items()}
+            lines.append(f"{numbers['captures']} captures: {numbers['reloaded']} loaded again, {numbers['unchanged']} unchanged")
+    return lines
