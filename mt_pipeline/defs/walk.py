@@ -216,11 +216,14 @@ class Walk:
         self._distilled()
         source, path = self._files.endpoints(self._inputs), self._files.enrichment(self._inputs)
         tell = pace(self.pipeline, self.key, "asking", "endpoints")
-        with providers.opened(self.pipeline.settings) as (chain, store):
+        with providers.opened(self.pipeline.settings, run=self.context.run.run_id) as (chain, store):
             counts = enrich(source, path, providers=chain, store=store, progress=lambda so_far, _total: tell(so_far.endpoints))
         self._report(
             "netify_enrichment",
-            metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
+            {
+                **metadata.of_enrichment(counts, endpoints=source, path=path, seconds=time.monotonic() - started),
+                **providers.calls(self.pipeline.settings),
+            },
             checks.answers_complete(self.key, counts),
         )
 
