@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
     netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")
     netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
+    netify_budget_day: int | None = Field(None, ge=0, description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit")
+    netify_budget_run: int | None = Field(None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit")
     answer_days: float = Field(14, ge=0, description="days before a found answer is asked again")
     not_found_days: float = Field(1, ge=0, description="days before a not-found answer is asked again")
     questdb_host: str | None = Field(None, description="host of a QuestDB of your own; by default the embedded one is started")

@@ -27,8 +27,9 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 
-How = Literal["answer", "close", "hang", "drip", "endless"]
-"""answer; close the connection without a byte; never say a byte; a byte now and then; bytes without end."""
+How = Literal["answer", "close", "hang", "drip", "drip-head", "continue", "endless"]
+"""answer; close the connection without a byte; never say a byte; a byte of the body now and then; the same of a header; again and again that the
+answer comes soon; bytes without end."""
 
 
 def address_body(address: str, **data: object) -> dict[str, object]:
@@ -208,6 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if rule.how == "hang":
             threading.Event().wait()
+        elif rule.how in ("drip-head", "continue"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: " if rule.how == "drip-head" else b"")
+            while True:
+                self.wfile.write(b"x" if rule.how == "drip-head" else b"HTTP/1.1 100 Continue\r\n\r\n")
+                time.sleep(0.05)
         elif rule.how in ("drip", "endless"):
             self._reply(rule.status, b"", {**rule.headers, "Content-Length": str(10**12)})
             while True:  # until the other side has enough of it

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from mt_pipeline.enrichment import registry
+from mt_pipeline.enrichment.budget import Budget
 from mt_pipeline.enrichment.netify import Netify
 from mt_pipeline.enrichment.offline import Offline
-from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderUnusable
+from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderStopped, ProviderUnusable
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.settings import Settings, SettingsError, environment
 
@@ -33,14 +34,18 @@ def check(settings: Settings) -> None:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
+def opened(settings: Settings, *, run: str) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
     """Open the providers in their order, and the answers so far if one of them is paid.
+
+    Args:
+        settings: which, and with what.
+        run: id of the run, whose calls are limited over all its captures.
 
     Raises:
         SettingsError: one cannot be made.
     """
     with ExitStack() as stack:
-        providers = [_made(name, settings, stack) for name in settings.providers]
+        providers = [_made(name, settings, stack, run) for name in settings.providers]
         if not any(isinstance(provider, PaidProvider) for provider in providers):
             yield providers, None
             return
@@ -48,10 +53,27 @@ def opened(settings: Settings) -> Iterator[tuple[Sequence[Provider], AnswerStore
         yield providers, stack.enter_context(AnswerStore(answers, answer_days=settings.answer_days, not_found_days=settings.not_found_days))
 
 
-def _made(name: str, settings: Settings, stack: ExitStack) -> Provider:
+def budget(settings: Settings, run: str = "") -> Budget:
+    """Return the budget of Netify: the calls so far, and how many are left. Of a run, if its id is given."""
+    folder = settings.data_dir / "cache"
+    return Budget(folder, provider=NETIFY, run=run, per_day=settings.netify_budget_day, per_run=settings.netify_budget_run)
+
+
+def calls(settings: Settings) -> dict[str, int]:
+    """Return the calls to Netify today and the budget, if there is one, for people; nothing if it is not asked or nobody knows."""
+    if NETIFY not in settings.providers:
+        return {}
+    limit = {} if settings.netify_budget_day is None else {"budget_today": settings.netify_budget_day}
+    try:
+        return {"calls_today": budget(settings).spent_today(), **limit}
+    except ProviderStopped:  # that it did not ask for that reason is said elsewhere
+        return limit
+
+
+def _made(name: str, settings: Settings, stack: ExitStack, run: str = "") -> Provider:
     """Make a provider that is closed with the stack."""
     try:
-        provider = _provider(name, settings)
+        provider = _provider(name, settings, run)
     except ProviderUnusable as error:
         raise SettingsError(f"MT_ENRICHMENT lists {name}, but {error}") from None
     if callable(close := getattr(provider, "close", None)):
@@ -59,13 +81,14 @@ def _made(name: str, settings: Settings, stack: ExitStack) -> Provider:
     return provider
 
 
-def _provider(name: str, settings: Settings) -> Provider:
+def _provider(name: str, settings: Settings, run: str) -> Provider:
     if name == NETIFY and settings.netify_api_key is not None:
         return Netify(
             url=settings.netify_url,
             key=settings.netify_api_key.get_secret_value(),
             calls_per_second=settings.netify_rate,
             rate_file=settings.data_dir / "cache" / "rate.sqlite",
+            budget=budget(settings, run),
         )
     if name == OFFLINE:
         return Offline(city_mmdb=settings.offline_city_mmdb, apps=settings.offline_apps)

@@ -1,16 +1,18 @@
-"""The provider `netify`: the Netify Data Feeds API v2 over HTTP. What a body says is in `netify_body.py`, the rate limit in `rate.py`.
+"""The provider `netify`: the Netify Data Feeds API v2 over HTTP.
+
+What a body says is in `netify_body.py`, what headers say of waiting in `netify_headers.py`. How fast is in `rate.py`, how often in `budget.py`.
 
 The key goes into the header `x-api-key` and nowhere else. What happened is decided on the HTTP status alone: the `status_code` in a body is a
 number or text, and may be missing.
 """
 
 import logging
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,13 +20,15 @@ from urllib.parse import quote, urlsplit
 
 import requests
 import urllib3
-from requests.auth import AuthBase
 
 from mt_pipeline import __version__
 from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.budget import Budget
 from mt_pipeline.enrichment.netify_body import BrokenBody, facts_of
+from mt_pipeline.enrichment.netify_headers import retry_after, until_reset
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
 from mt_pipeline.enrichment.rate import SharedRate
+from mt_pipeline.enrichment.transport import DeadlineAdapter, KeyInHeader, cause_of, is_unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,9 @@ class Netify:
     name = "netify"
     kinds: frozenset[Kind] = frozenset({"address", "name"})
 
-    def __init__(self, *, url: str, key: str, calls_per_second: float, rate_file: Path, patience: Patience | None = None) -> None:
+    def __init__(
+        self, *, url: str, key: str, calls_per_second: float, rate_file: Path, patience: Patience | None = None, budget: Budget | None = None
+    ) -> None:
         """Prepare; no request is sent.
 
         Args:
@@ -70,6 +76,7 @@ class Netify:
             calls_per_second: limit over all processes that share the rate file.
             rate_file: where they share it.
             patience: time-outs and tries.
+            budget: how many requests may be sent; None for any number.
 
         Raises:
             EnrichmentError: the address or the key cannot be right.
@@ -83,8 +90,12 @@ class Netify:
         self._host = urlsplit(url).hostname
         self._patience = patience or Patience()
         self._rate = SharedRate(rate_file, per_second=calls_per_second)
+        self._budget = budget
         self._session = requests.Session()
-        self._session.auth = _KeyInHeader(key)
+        self._adapter = DeadlineAdapter(self._patience.answer)
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
+        self._session.auth = KeyInHeader("x-api-key", key)
         self._session.headers.update({"Accept": "application/json", "User-Agent": f"mt_pipeline/{__version__}"})
 
     def __enter__(self) -> Self:
@@ -101,16 +112,19 @@ class Netify:
     def ask(self, endpoint: Endpoint) -> Answer:
         """Ask about one endpoint.
 
-        Every try counts against the rate limit, so tries are made here rather than inside of the HTTP library.
+        Every try counts against the rate limit and the budget, so tries are made here rather than inside of the HTTP library.
 
         Raises:
             EndpointFailed: server errors or broken answers to all tries.
-            ProviderStopped: key refused, too many calls, or the server cannot be reached.
+            ProviderStopped: key refused, too many calls, or the server cannot be reached or trusted.
+            BudgetSpent: the user allows no more requests.
         """
         if not endpoint.value.strip("."):  # a path of dots is another path
             raise EndpointFailed(f"{endpoint.value!r} cannot be asked about")
         for pause in self._pauses():
-            self._rate.wait()
+            self._rate.wait(longest_hold=self._patience.longest_wait)
+            if self._budget is not None:
+                self._budget.spend()  # last of all: what is counted is sent
             try:
                 return self._try(endpoint)
             except _TryAgain as problem:
@@ -132,18 +146,26 @@ class Netify:
         timeout = (self._patience.connect, self._patience.read)
         try:
             # A redirect is not followed: the key would go with it.
-            with self._session.get(url, timeout=timeout, allow_redirects=False, stream=True) as response:
+            with self._adapter.deadline(), self._session.get(url, timeout=timeout, allow_redirects=False, stream=True) as response:
                 return self._judge(endpoint, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            if _unreachable(error):
-                verdict: EnrichmentError = ProviderStopped(f"{self._host} cannot be reached ({_root(error)}); check the network and MT_NETIFY_URL")
+            reason = cause_of(error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise ProviderStopped(
+                    f"{self._host} does not prove who it is ({reason}), so the key was not sent; check MT_NETIFY_URL, this machine's clock and "
+                    "whether a proxy is in between; REQUESTS_CA_BUNDLE names a file of certificates to trust"
+                ) from None
+            said = str(reason) or type(reason).__name__
+            if is_unreachable(error):
+                verdict: EnrichmentError = ProviderStopped(f"{self._host} cannot be reached ({said}); check the network and MT_NETIFY_URL")
             else:
-                verdict = EndpointFailed(f"no answer for {endpoint.value!r} ({_root(error)})")
+                verdict = EndpointFailed(f"no answer for {endpoint.value!r} ({said})")
             raise _TryAgain(verdict) from None
 
     def _judge(self, endpoint: Endpoint, response: requests.Response) -> Answer:
         status = response.status_code
         now = datetime.now(UTC)
+        told = self._told(response)
         if status == 200:
             try:
                 facts = facts_of(endpoint.kind, self._body(response))
@@ -159,37 +181,32 @@ class Netify:
         if status == 403:
             raise ProviderStopped("Netify does not permit this key to ask (HTTP 403); look after the subscription that MT_NETIFY_API_KEY belongs to")
         if status == 429:
-            told = _told(response)
             wish = "" if told is None else f" and wants a wait of {told:.0f} s"
             raise _TryAgain(ProviderStopped(f"Netify says too many requests (HTTP 429){wish}; run again later or lower MT_NETIFY_RATE"), told)
         if status >= 500:
-            raise _TryAgain(EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})"), _told(response))
+            raise _TryAgain(EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})"), told)
         if 300 <= status < 400:
             raise EndpointFailed(f"no answer for {endpoint.value!r}: the server points to another address (HTTP {status}); check MT_NETIFY_URL")
         raise EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})")
 
+    def _told(self, response: requests.Response) -> float | None:
+        """Return for how many seconds the server wants no request, if it says so; all processes heed it."""
+        refused = response.status_code == 429 or response.status_code >= 500
+        said = retry_after(response.headers) if refused else None
+        told = until_reset(response.headers) if said is None else said
+        if told:
+            with suppress(ProviderStopped):  # this answer was paid for; that the file cannot be used is said before the next request
+                self._rate.hold(told)
+        return told
+
     def _body(self, response: requests.Response) -> bytes:
-        """Read the body, but neither for ever nor without end."""
+        """Read the body, but not without end."""
         body = bytearray()
-        deadline = time.monotonic() + self._patience.answer
         while chunk := response.raw.read1(65536, decode_content=True):
             body += chunk
             if len(body) > LARGEST_BODY:
                 raise BrokenBody(f"the body has more than {LARGEST_BODY:,} bytes")
-            if time.monotonic() > deadline:
-                raise BrokenBody(f"the body takes more than {self._patience.answer:.0f} s")
         return bytes(body)
-
-
-class _KeyInHeader(AuthBase):
-    """Puts the key into the header. As requests' own way to authenticate, it also keeps ~/.netrc out."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["x-api-key"] = self._key
-        return request
 
 
 class _TryAgain(Exception):
@@ -199,25 +216,3 @@ class _TryAgain(Exception):
         super().__init__()
         self.verdict = verdict
         self.told = told
-
-
-def _told(response: requests.Response) -> float | None:
-    """Return the seconds of Retry-After, given as a number or a date; None without or with nonsense."""
-    header = response.headers.get("Retry-After")
-    try:
-        return None if header is None else urllib3.Retry().parse_retry_after(header)
-    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-        return None
-
-
-def _unreachable(error: Exception) -> bool:
-    """Tell a server that is not there from one that broke off."""
-    unreached = (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-    return isinstance(error, unreached) or (bool(error.args) and isinstance(error.args[0], urllib3.exceptions.MaxRetryError))
-
-
-def _root(error: BaseException) -> str:
-    """Return what the operating system or the protocol said first; it holds no header."""
-    while isinstance(deeper := error.__cause__ or error.__context__, (OSError, urllib3.exceptions.HTTPError, HTTPException)):
-        error = deeper
-    return str(error) or type(error).__name__

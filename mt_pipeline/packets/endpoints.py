@@ -82,7 +82,9 @@ def is_public(address: str) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return parsed.is_global and not parsed.is_multicast
+    # An IPv4 address in the form of IPv6 is for a machine's own use; Python takes it for reachable if the IPv4 address is.
+    mapped = isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None
+    return parsed.is_global and not parsed.is_multicast and not mapped
 
 
 def is_askable(name: str) -> bool:

@@ -24,7 +24,7 @@ from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file
 folder = Path(sys.argv[1])
 found = settings.load()
 providers.check(found)
-with providers.opened(found) as (chain, store):
+with providers.opened(found, run="") as (chain, store):
     enrich(endpoints_file(folder / "in", [GOOGLE, NETFLIX]), folder / "out", providers=chain, store=store)
 print([(row["endpoint"], row["provider"], row["app_tag"], row["geo_country"]) for row in pq.read_table(folder / "out").to_pylist()])
 """
@@ -51,9 +51,9 @@ def test_settings_that_can_never_work_are_refused_at_once(tmp_path: Path, given:
 
 
 def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp_path: Path):
-    with providers.opened(settings_of(tmp_path)) as (chain, store):
+    with providers.opened(settings_of(tmp_path), run="") as (chain, store):
         assert ([provider.name for provider in chain], store) == (["offline"], None)
-    with providers.opened(settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify")) as (chain, store):
+    with providers.opened(settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run="") as (chain, store):
         assert [provider.name for provider in chain] == ["offline", "netify"]
         assert store is not None
 

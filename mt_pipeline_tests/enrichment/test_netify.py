@@ -43,7 +43,7 @@ def test_a_refused_key_stops_after_one_request_and_names_the_setting(fake_netify
     assert len(fake_netify.asked()) == 1
 
 
-@pytest.mark.parametrize("how", ["close", "hang", "drip", "endless"])
+@pytest.mark.parametrize("how", ["close", "hang", "drip", "drip-head", "continue", "endless"])
 def test_a_connection_that_breaks_or_never_ends_costs_this_endpoint_alone(fake_netify, netify, how):
     fake_netify.say(how=how, times=3)
     began = time.monotonic()
@@ -131,7 +131,7 @@ def test_too_many_requests_without_a_word_is_tried_again_and_then_stops(fake_net
     assert len(fake_netify.asked()) == 3
 
 
-@pytest.mark.parametrize("told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30])
+@pytest.mark.parametrize("told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400])
 def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, told):
     fake_netify.say(status=429, headers={"Retry-After": told})
     began = time.monotonic()
