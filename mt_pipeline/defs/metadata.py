@@ -75,7 +75,7 @@ def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float
     }
 
 
-def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, *, key: str, experiment: str, devices: int, database: Database, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
@@ -87,6 +87,7 @@ def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, s
         "skipped": sum(loaded.skipped.values()),
         **{f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()},
         "rows_gone": loaded.gone,
+        "devices_known": devices,
         "experiment": experiment,
         "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
         "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),

@@ -231,7 +231,9 @@ class Walk:
         answers = self._files.enrichment(self._inputs)
         if not answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
-        with rows(self._files.packets(self._inputs), self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
+        devices = providers.devices(self.pipeline.settings)
+        packets, names = self._files.packets(self._inputs), self._files.names(self._inputs)
+        with rows(packets, names, answers, capture=self.key, experiment=experiment, devices=devices) as batches:
             try:
                 loaded = loader.load(
                     database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
@@ -242,7 +244,9 @@ class Walk:
         # Before the ledger knows: a kill in between then only loads again.
         self._report(
             "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            metadata.of_table(
+                loaded, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
+            ),
             checks.rows_stored(self.key, loaded),
         )
         self.pipeline.ledger.finish(
