@@ -8,6 +8,7 @@ entry here, one field in `tshark/fields.py` if tshark must say it, and a test. W
 - `Origin.STREAM`: DuckDB's SQL over `p`, one typed packet, and `names`, what its stream was called (`packets/conversations.py`).
 - `Origin.ANSWER`: which endpoint of the packet, `src`, `dst` or `sni`, and which field of its answer (`questdb/rows.py`).
 - `Origin.CAPTURE`: the same for all rows of a capture, given by the caller.
+- `Origin.DEVICE`: which end of the packet, `src` or `dst`, is looked up in the inventory of devices (`enrichment/devices.py`).
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Origin(Enum):
     STREAM = auto()
     ANSWER = auto()
     CAPTURE = auto()
+    DEVICE = auto()
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ def _answer(name: str, kind: str, meaning: str, source: str) -> Column:
 
 def _capture(name: str, meaning: str) -> Column:
     return Column(name, "SYMBOL", meaning, Origin.CAPTURE, name)
+
+
+def _device(end: str, whose: str) -> Column:
+    return Column(f"device_{end}", "SYMBOL", f"device of your inventory that is the {whose}; NULL where it is none of them", Origin.DEVICE, end)
 
 
 def _known(sql: str) -> str:
@@ -140,6 +146,8 @@ COLUMNS: tuple[Column, ...] = (
         "registrable domain of the server name, on all packets of its stream; the name itself where none can be told",
         "registrable_domain(coalesce(names.tls_sni, p.said_sni))",
     ),
+    _device("src", "source"),
+    _device("dst", "destination"),
 )
 
 ORIGINAL_COLUMNS = COLUMNS[:29]

@@ -105,7 +105,7 @@ def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
 
 def _paths(settings: Settings) -> dict[str, str]:
     """Say where things lie: Dagster works in a folder of its own, where a relative path would be another."""
-    files = {"MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb, "MT_OFFLINE_APPS": settings.offline_apps}
+    files = {"MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb, "MT_OFFLINE_APPS": settings.offline_apps, "MT_DEVICES": settings.devices}
     return {name: str(path) for name, path in {"MT_DATA_DIR": settings.data_dir, "MT_INBOX": settings.inbox_dir, **files}.items() if path}
 
 

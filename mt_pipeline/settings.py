@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         None, description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone"
     )
     offline_apps: Path | None = Field(None, description="applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`")
+    devices: Path | None = Field(None, description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default")
     netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
     netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")
     netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
-    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps")
+    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()

@@ -75,6 +75,8 @@ def made_of(column: Column) -> str:
     """Say what a column is made of, in Markdown."""
     if column.origin is Origin.CAPTURE:
         return "the capture's key"
+    if column.origin is Origin.DEVICE:
+        return "your inventory of devices"
     if column.origin is Origin.ANSWER:
         end, _, fact = column.source.partition(".")
         if fact == "type":

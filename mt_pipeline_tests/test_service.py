@@ -4,7 +4,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
-from mt_pipeline_tests.building.traffic import tls_session
+from mt_pipeline_tests.building.traffic import CLIENT, tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of, wrapper
 
 KEY = "kitchen/it's a test #1.pcap"
@@ -81,9 +81,9 @@ class Running:
     def database(self) -> Database:
         return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, "admin", PASSWORD)
 
-    def rows(self, experiment: str) -> list[tuple[object, ...]]:
+    def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",)) -> list[tuple[object, ...]]:
         try:
-            return rows(self.database, experiment)
+            return rows(self.database, experiment, columns)
         except (DatabaseError, psycopg.DatabaseError):  # no such view yet
             return []
 
@@ -101,8 +101,9 @@ def running(folder: Path) -> Iterator[Running]:
     nowhere = Database("", http, pg, "admin", PASSWORD)
     settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
     slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
+    (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
     with (folder / "said").open("w") as said:
-        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow)}
+        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
         process = program("run", settings=settings, env=environment(settings, **more), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:
@@ -203,6 +204,10 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
 
 def test_a_dropped_capture_becomes_rows(dropped: Running):
     assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
+
+
+def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_folder(dropped: Running):
+    assert {row[0] for row in dropped.rows("kitchen", ("device_src",))} == {"Phone", None}
 
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):

@@ -10,9 +10,10 @@ from mt_pipeline.captures.identity import CaptureError, storable
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.java import ServerError
+from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.command import TsharkError
 
-EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerError, OSError, duckdb.Error, MemoryError)
+EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerError, SettingsError, OSError, duckdb.Error, MemoryError)
 """What can go wrong without a fault of ours."""
 
 

@@ -15,7 +15,6 @@ import dagster as dg
 import duckdb
 
 from mt_pipeline.captures.records import Record
-from mt_pipeline.enrichment.budget import Budget
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
@@ -61,7 +60,7 @@ def of_endpoints(found: Endpoints, *, path: Path, seconds: float) -> Metadata:
 
 
 def of_enrichment(
-    counts: Counts, *, endpoints: Path, path: Path, changed: Sequence[Change], as_of: datetime | None, budget: Budget | None, seconds: float
+    counts: Counts, *, endpoints: Path, path: Path, changed: Sequence[Change], as_of: datetime | None, calls: Mapping[str, int], seconds: float
 ) -> Metadata:
     """Describe the answers for the endpoints of a capture.
 
@@ -71,7 +70,7 @@ def of_enrichment(
         path: the file of answers.
         changed: of what something else is said than the last time.
         as_of: the moment whose answers they are, if it is not the present.
-        budget: of the paid provider, if there is one.
+        calls: to paid providers today, and how many the user allows.
         seconds: how long it took.
     """
     return {
@@ -86,7 +85,7 @@ def of_enrichment(
         **({"stopped": counts.stopped} if counts.stopped else {}),
         "by_provider": by_provider(counts.by_provider),
         **({} if as_of is None else {"as_of": as_of.isoformat()}),
-        **of_budget(budget),
+        **calls,
         "changed": len(changed),
         **({"changes": _changes(changed)} if changed else {}),
         "top_applications": _table(("application", "bytes"), _top_applications(endpoints, path)),
@@ -95,14 +94,7 @@ def of_enrichment(
     }
 
 
-def of_budget(budget: Budget | None) -> Metadata:
-    """Describe how many calls were made today, and of how many that the user allows."""
-    if budget is None:
-        return {}
-    return {"calls_today": budget.spent_today(), **({} if budget.per_day is None else {"budget_today": budget.per_day})}
-
-
-def of_experiment(experiment: str, captures: Sequence[Record], budget: Budget | None) -> Metadata:
+def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> Metadata:
     """Describe the answers for all captures of an experiment: sums over its captures, so an endpoint of two counts twice."""
     sums: dict[str, Counter[str]] = {}
     for record in captures:
@@ -113,11 +105,11 @@ def of_experiment(experiment: str, captures: Sequence[Record], budget: Budget | 
         "captures": len(captures),
         "owed": sum(record.owed for record in captures),
         "by_provider": by_provider({name: Counts.of(numbers) for name, numbers in sums.items()}),
-        **of_budget(budget),
+        **calls,
     }
 
 
-def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, *, key: str, experiment: str, devices: int, database: Database, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
@@ -129,6 +121,7 @@ def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, s
         "skipped": sum(loaded.skipped.values()),
         **{f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()},
         "rows_gone": loaded.gone,
+        "devices_known": devices,
         "experiment": experiment,
         "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
         "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),

@@ -14,8 +14,8 @@ from mt_pipeline.defs.resources import Pipeline
 
 def observe_experiments(context: dg.OpExecutionContext | dg.AssetExecutionContext, pipeline: Pipeline, experiments: Iterable[str]) -> None:
     """Log what became of the endpoints of each experiment, by provider, and what of the budget is spent."""
-    budget = providers.budget(pipeline.settings)
+    calls = providers.calls(pipeline.settings)
     for experiment in sorted(experiments):
         done = [record for record in pipeline.ledger.of_experiment(experiment) if record.state is State.DONE]
-        described = metadata.of_experiment(experiment, done, budget)
+        described = metadata.of_experiment(experiment, done, calls)
         context.log_event(dg.AssetObservation("netify_enrichment", metadata=described, description=f"experiment {experiment}, {len(done)} captures"))

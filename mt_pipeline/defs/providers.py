@@ -1,10 +1,12 @@
-"""The chain of providers, made as the settings say. What they do is the enrichment room's business."""
+"""The chain of providers, and the devices of the user, made as the settings say. What they do is the enrichment room's business."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from mt_pipeline.enrichment import registry
 from mt_pipeline.enrichment.budget import Budget
+from mt_pipeline.enrichment.devices import Devices
+from mt_pipeline.enrichment.inventory import DevicesUnusable
 from mt_pipeline.enrichment.netify import Netify
 from mt_pipeline.enrichment.offline import Offline
 from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderStopped, ProviderUnusable
@@ -20,6 +22,7 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: naming the variable, and the file if it is one.
     """
+    devices(settings)
     if NETIFY in settings.providers and not settings.netify_api_key:
         raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
     if twice := [name for name in settings.providers if settings.providers.count(name) > 1]:
@@ -31,6 +34,18 @@ def check(settings: Settings) -> None:
         for name in settings.providers:
             if name != NETIFY:  # it is made when it is asked: its rate limit is a file in the data folder
                 _made(name, settings, stack)
+
+
+def devices(settings: Settings) -> Devices:
+    """Read the inventory of devices.
+
+    Raises:
+        SettingsError: it cannot be used; the message names the file and the line.
+    """
+    try:
+        return Devices() if settings.devices is None else Devices.read(settings.devices)
+    except DevicesUnusable as error:
+        raise SettingsError(str(error)) from None
 
 
 @contextmanager

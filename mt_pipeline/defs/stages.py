@@ -194,10 +194,10 @@ class Stages:
         if self.counts is None:
             raise ValueError("there are no answers to tell of")
         source, path = self.files.endpoints(self.inputs), self.files.enrichment(self.inputs)
-        budget = providers.budget(self.pipeline.settings)
+        calls = providers.calls(self.pipeline.settings)
         self._report(
             "netify_enrichment",
-            metadata.of_enrichment(self.counts, endpoints=source, path=path, changed=self.changed, as_of=self.as_of, budget=budget, seconds=seconds),
+            metadata.of_enrichment(self.counts, endpoints=source, path=path, changed=self.changed, as_of=self.as_of, calls=calls, seconds=seconds),
             checks.answers_complete(self.key, self.counts),
         )
 
@@ -219,7 +219,9 @@ class Stages:
         answers = self.files.enrichment(self.inputs)
         if not answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
-        with rows(self.files.packets(self.inputs), self.files.names(self.inputs), answers, capture=self.key, experiment=experiment) as batches:
+        devices = providers.devices(self.pipeline.settings)
+        packets, names = self.files.packets(self.inputs), self.files.names(self.inputs)
+        with rows(packets, names, answers, capture=self.key, experiment=experiment, devices=devices) as batches:
             try:
                 loaded = loader.load(
                     database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
@@ -229,7 +231,7 @@ class Stages:
                 raise
         self._report(
             "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            metadata.of_table(loaded, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started),
             checks.rows_stored(self.key, loaded),
         )
         return loaded

@@ -5,7 +5,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/asse
 
 import hashlib
 
-from mt_pipeline.columns import COLUMNS
+from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
 from mt_pipeline.tshark.command import PREFERENCES
@@ -27,7 +27,8 @@ def version(*parts: object) -> str:
 
 CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES),
-    "endpoints": version(ENDPOINTS.to_string(), COLUMNS),
+    # Only what its files hold, or packets would be typed anew for a column of answers.
+    "endpoints": version(ENDPOINTS.to_string(), [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)]),
     "netify_enrichment": version(ANSWERS.to_string()),
     "questdb_packets": version(COLUMNS),
 }

@@ -9,6 +9,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
+from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
 
 BATCH = 20_000
@@ -31,8 +32,10 @@ LEFT JOIN places sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(t.tls_s
 
 
 @contextmanager
-def rows(packets: Path, names: Path, enrichment: Path, *, capture: str, experiment: str) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Join the packets of a capture with the answers.
+def rows(
+    packets: Path, names: Path, enrichment: Path, *, capture: str, experiment: str, devices: Devices | None = None
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Join the packets of a capture with the answers, and say which devices their ends are.
 
     Args:
         packets: typed packets of the packets room.
@@ -40,6 +43,7 @@ def rows(packets: Path, names: Path, enrichment: Path, *, capture: str, experime
         enrichment: Parquet of the enrichment room, one row for every public endpoint of these packets.
         capture: the capture key.
         experiment: its experiment.
+        devices: the inventory, if there is one.
 
     Yields:
         Record batches with all of COLUMNS and `skipped`, why a packet cannot be stored (NULL: it can).
@@ -52,7 +56,7 @@ def rows(packets: Path, names: Path, enrichment: Path, *, capture: str, experime
         places = answers.select(["kind", "endpoint"]).append_column("place", pa.array(range(answers.num_rows), pa.int32()))
         connection.register("places", places)
         joined = connection.sql(_JOINED, params={"other": answers.num_rows, "nobody": answers.num_rows + 1})
-        yield (_complete(batch, table, given) for batch in joined.to_arrow_reader(BATCH))
+        yield (_complete(batch, table, given, devices or Devices()) for batch in joined.to_arrow_reader(BATCH))
 
 
 def _with_strangers(answers: pa.Table) -> dict[str, pa.Array]:
@@ -69,7 +73,7 @@ def _with_strangers(answers: pa.Table) -> dict[str, pa.Array]:
     return fields
 
 
-def _complete(batch: pa.RecordBatch, answers: dict[str, pa.Array], given: dict[str, str]) -> pa.RecordBatch:
+def _complete(batch: pa.RecordBatch, answers: dict[str, pa.Array], given: dict[str, str], devices: Devices) -> pa.RecordBatch:
     columns = {}
     for column in COLUMNS:
         if column.origin in (Origin.PACKET, Origin.STREAM):
@@ -77,6 +81,20 @@ def _complete(batch: pa.RecordBatch, answers: dict[str, pa.Array], given: dict[s
         elif column.origin is Origin.ANSWER:
             end, _, field = column.source.partition(".")
             columns[column.name] = answers[field].take(batch[end])
+        elif column.origin is Origin.DEVICE:
+            columns[column.name] = _device(batch, column.source, columns[f"ip_{column.source}_type"], devices)
         else:
             columns[column.name] = pa.repeat(pa.scalar(given[column.name]), batch.num_rows)
     return pa.RecordBatch.from_pydict({**columns, "skipped": batch["skipped"]})
+
+
+def _device(batch: pa.RecordBatch, end: str, types: pa.Array, devices: Devices) -> pa.Array:
+    """Look up one end; it serves a stream if it has the lower port."""
+    port, other = batch[f"port_{end}"], batch[f"port_{'dst' if end == 'src' else 'src'}"]
+    named = pyarrow.compute.and_(pyarrow.compute.less(port, other), pyarrow.compute.not_equal(batch["tls_sni"], UNKNOWN))
+    return devices.of(
+        hardware=batch[f"eth_{end}"],
+        public=pyarrow.compute.equal(types, "PUBLIC"),
+        addresses=batch[f"address_{end}"],
+        names=pyarrow.compute.if_else(named, batch["tls_sni"], None),
+    )

@@ -21,7 +21,7 @@ from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.odd import giant
-from mt_pipeline_tests.building.traffic import SERVER, arp, dns, tls_session
+from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, files_below, wrapper
 
@@ -276,6 +276,29 @@ def test_the_second_run_of_a_capture_does_not_start_tshark(lab: Lab, tmp_path: P
     assert counts.read_text() == "x\n"
     assert second.metadata("tshark_json", "again/a.pcap")["reused"] is True
     assert len(lab.rows("again")) == PACKETS
+
+
+def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_else_is_made_anew(lab: Lab, tmp_path: Path):
+    inventory = tmp_path / "devices.csv"
+    inventory.write_text(f"device,address\nPhone,{CLIENT}\n")
+    lab.put("owned/a.pcap")
+    pipeline = lab.pipeline(devices=inventory)
+    first = lab.run("owned/a.pcap", pipeline=pipeline)
+    assert first.metadata("questdb_packets", "owned/a.pcap")["devices_known"] == 1
+    assert {row for pair in lab.rows("owned", ("device_src", "device_dst")) for row in pair} == {"Phone", None}
+    files = [path for stage in ("tshark_json", "endpoints") for path in (lab.data / stage / "owned").rglob("*") if path.is_file()]
+    made = {path: path.stat().st_ino for path in files}
+
+    inventory.write_text("device,network\nEverything,0.0.0.0/0\n")
+    again = lab.run("owned/a.pcap", pipeline=pipeline)
+
+    assert again.success
+    assert set(lab.rows("owned", ("device_src", "device_dst"))) == {("Everything", "Everything")}
+    assert {path: path.stat().st_ino for path in files} == made
+
+    inventory.write_text("device,mac\n")
+    broken = lab.run("owned/a.pcap", pipeline=pipeline)
+    assert broken.failure == f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES"
 
 
 def test_the_filter_of_a_run_wins_over_the_setting(lab: Lab):

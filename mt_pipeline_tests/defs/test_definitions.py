@@ -1,5 +1,6 @@
 """What Dagster loads: names and properties that others rely on."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,15 @@ def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(spe
 
     assert {name: spec.code_version for name, spec in specs.items()} == CODE_VERSIONS
     assert elsewhere.strip() == str(CODE_VERSIONS).replace("'", '"')
+
+
+def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_are():
+    """Every packet would be typed anew for a column of answers."""
+    without = "from mt_pipeline import columns; columns.COLUMNS = tuple(c for c in columns.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
+    script = f"{without}; from mt_pipeline.defs.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    less = json.loads(subprocess.run([sys.executable, "-c", f"import json; {script}"], capture_output=True, text=True, check=True).stdout)
+
+    assert [name for name in CODE_VERSIONS if less[name] != CODE_VERSIONS[name]] == ["questdb_packets"]
 
 
 def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Definitions):

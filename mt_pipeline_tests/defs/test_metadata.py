@@ -27,7 +27,7 @@ def of_names(*names: str) -> dict[str, object]:
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
     database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
-    return metadata.of_table(loaded, key=key, experiment="lab", database=database, seconds=2)
+    return metadata.of_table(loaded, key=key, experiment="lab", devices=0, database=database, seconds=2)
 
 
 def test_server_names_are_a_table():

@@ -42,6 +42,7 @@ def settings_of(folder: Path, **given: object) -> Settings:
         ({"enrichment": "offline,offline"}, "lists offline twice"),
         ({"offline_apps": "/nowhere/apps.conf"}, "MT_ENRICHMENT lists offline, but /nowhere/apps.conf cannot be read"),
         ({"offline_city_mmdb": __file__}, "test_providers.py is no MMDB, or is cut or damaged"),
+        ({"devices": __file__, "enrichment": "none"}, "test_providers.py, line 1: the header is missing"),
     ],
 )
 def test_settings_that_can_never_work_are_refused_at_once(tmp_path: Path, given: dict[str, object], said: str):

@@ -12,6 +12,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet
 
+from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
@@ -60,7 +61,9 @@ def time_of(number: int) -> datetime:
 
 
 @contextmanager
-def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
+def batches_of(
+    wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None, devices: Devices | None = None
+) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
     with tempfile.TemporaryDirectory() as folder:
         documents, packets, names, found, answered = (
@@ -79,7 +82,7 @@ def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answe
         else:
             records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
             pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)
-        with rows(packets, names, answered, capture=capture, experiment=experiment) as batches:
+        with rows(packets, names, answered, capture=capture, experiment=experiment, devices=devices) as batches:
             yield batches
 
 

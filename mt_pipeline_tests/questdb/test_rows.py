@@ -4,6 +4,8 @@ import pyarrow as pa
 import pytest
 
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS
+from mt_pipeline.enrichment.devices import Devices
+from mt_pipeline.enrichment.inventory import Entry
 from mt_pipeline.questdb.rows import BATCH
 from mt_pipeline_tests.questdb.parts import CLIENT, SERVER, batches_of, packet, packets, rows_of
 
@@ -162,6 +164,60 @@ def test_answers_lose_nul_bytes_which_no_symbol_holds():
     [row] = rows_of([packet(1)], answers={("address", SERVER): {"provider": "net\0ify", "app_tag": "a\0b", "geo_city": "\0"}})
     assert [row[name] for name in ("ip_dst_provider", "ip_dst_netify_app_tag")] == ["netify", "ab"]
     assert "\0" not in row["ip_dst_netify_geo_city"]
+
+
+RING, ROUTER, GOOGLE = "02:00:00:00:00:20", "02:00:00:00:00:01", "2a00:1450:4001:831::200e"
+HOUSE = Devices(
+    [
+        Entry(1, "ring", "mac", RING),
+        Entry(2, "router", "mac", ROUTER),
+        Entry(3, "lab", "network", "192.168.0.0/16"),
+        Entry(4, "google", "network", "2a00::/16"),
+        Entry(5, "cloud", "name", "*.ring.com"),
+    ]
+)
+
+
+def devices_of(*wanted: dict[str, str]) -> list[tuple[object, object]]:
+    return [(row["device_src"], row["device_dst"]) for row in rows_of(wanted, devices=HOUSE)]
+
+
+def test_both_ends_of_a_packet_are_looked_up_and_the_router_is_no_end_of_what_it_forwards():
+    there = packet(1, eth_src=RING, eth_dst=ROUTER)
+    back = packet(2, eth_src=ROUTER, eth_dst=RING, ip_src=SERVER, ip_dst=CLIENT)
+    within = packet(3, eth_src=RING, eth_dst=ROUTER, ip_dst="192.168.1.1")
+    unheard = packet(4, eth_src="02:00:00:00:00:99", ip_dst="10.0.0.1")
+    assert devices_of(there, back, within, unheard) == [("ring", None), (None, "ring"), ("ring", "router"), ("lab", None)]
+
+
+def test_a_frame_without_ip_is_told_by_its_hardware_addresses_and_ipv6_like_ipv4():
+    arp = {**ARP, "eth_src": RING, "eth_dst": "ff:ff:ff:ff:ff:ff"}
+    fields = {"frame_protocols": "eth:ethertype:ipv6:tcp", "ip_src": None, "ip_dst": None, "ip_proto": None, "ipv6_nxt": "6"}
+    six = packet(2, eth_src=RING, eth_dst=ROUTER, ipv6_src="fd00::20", ipv6_dst=GOOGLE, **fields)
+    assert devices_of(arp, six) == [("ring", None), ("ring", "google")]
+
+
+def test_the_end_of_a_stream_with_the_lower_port_is_the_one_that_bears_the_server_name():
+    hello = {"tls_handshake_extensions_server_name": "FW.Ring.com"}
+    back = {"ip_src": SERVER, "ip_dst": CLIENT, "tcp_srcport": "443", "tcp_dstport": "50000"}
+    same = {"tcp_stream": "1", "tcp_srcport": "443", "tcp_dstport": "443", **hello}
+    unnamed = {"tcp_stream": "2"}
+    within = {"tcp_stream": "3", "ip_dst": "192.168.1.9", **hello}
+    assert devices_of(packet(1), packet(2, **hello), packet(3, **back), packet(4, **same), packet(5, **unnamed), packet(6, **within)) == [
+        *[("lab", "cloud")] * 2,
+        ("cloud", "lab"),
+        *[("lab", None)] * 2,
+        ("lab", "lab"),
+    ]
+
+
+def test_a_stream_without_a_server_name_has_none_that_a_pattern_could_match():
+    anything = Devices([Entry(1, "anything", "name", "*"), Entry(2, "odd", "name", "unknown")])
+    assert [row["device_dst"] for row in rows_of([packet(1)], devices=anything)] == [None]
+
+
+def test_without_an_inventory_no_end_is_a_device():
+    assert [(row["device_src"], row["device_dst"]) for row in rows_of([packet(1, eth_src=RING)])] == [(None, None)]
 
 
 def test_no_packets_are_no_rows():
