@@ -66,7 +66,10 @@ def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float
         "answered": counts.answered,
         "not_found": counts.not_found,
         "failed": counts.failed,
+        "pending": counts.pending,
         "not_asked": counts.not_asked,
+        "stale": counts.stale,
+        "owed": counts.owed,
         **({"stopped": counts.stopped} if counts.stopped else {}),
         "by_provider": _by_provider(counts),
         "top_applications": _table(("application", "bytes"), _top_applications(endpoints, path)),
@@ -108,12 +111,12 @@ def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
 
 def _by_provider(counts: Counts) -> dg.MetadataValue:
     """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
-    header = ("provider", "endpoints", "answered", "not found", "failed", "not asked", "from the cache", "calls")
+    header = ("provider", "endpoints", "answered", "not found", "failed", "pending", "not asked", "from the cache", "stale", "calls")
     lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
     for name, of_one in counts.by_provider.items():
         numbers = (
-            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.not_asked),
-            *(of_one.cached, of_one.asked),
+            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.pending, of_one.not_asked),
+            *(of_one.cached, of_one.stale, of_one.asked),
         )
         lines.append(" | ".join([_escaped(name), *(f"{number:,}" for number in numbers)]))
     return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))
