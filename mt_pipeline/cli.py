@@ -1,12 +1,13 @@
 """`mt-pipeline`: the terminal's way to the same assets, ledger and Dagster instance.
 
 Errors are one line on stderr, never a traceback. Exit codes: 0 all well, 1 something failed, 2 wrong usage. What a command does beyond
-words is `service.py`, `ingesting.py` and `purging.py`; each is imported when it is needed, as Dagster takes a second to load.
+words is `service.py`, `ingesting.py`, `purging.py` and `caching.py`; each is imported when it is needed, as Dagster takes a second to load.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,6 +117,86 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
     except refreshing.MomentError as error:
         raise click.UsageError(str(error)) from None
     except refreshing.NothingToRefreshError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.pass_context
+def cache(context: click.Context, *, as_json: bool) -> None:
+    """Look after the answers that are kept, also while runs go on; `cache` alone is `cache show`."""
+    if context.invoked_subcommand is None:
+        context.invoke(show, as_json=as_json)
+    elif as_json:
+        raise click.UsageError("say --json after `show`")
+
+
+@cache.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def show(*, as_json: bool) -> None:
+    """Say what is kept of each provider, how old it is, and how often it was of use."""
+    from mt_pipeline import caching
+
+    with _plainly(caching.CacheError):
+        shown = caching.show(settings.load())
+    click.echo(json.dumps(shown.to_record(), indent=2) if as_json else "\n".join(shown.described()))
+
+
+@cache.command()
+def check() -> None:
+    """Say what is damaged, if anything is, and mend nothing."""
+    from mt_pipeline import caching
+
+    if not caching.check(settings.load(), say=click.echo):
+        sys.exit(FAILED)
+
+
+@cache.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+def export(file: Path) -> None:
+    """Write all answers to a new file, one per line of JSON."""
+    from mt_pipeline import caching
+
+    with _plainly(caching.CacheError):
+        click.echo(caching.export(settings.load(), file))
+
+
+@cache.command("import")
+@click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER")
+def import_(source: Path) -> None:
+    """Take in the answers of `cache export`, or of the cache folder of MT_ProcessPKTs; twice does no harm."""
+    from mt_pipeline import caching
+
+    with _plainly(caching.CacheError):
+        said, all_read = caching.take_in(settings.load(), source, say=lambda line: click.echo(line, err=True))
+    click.echo(said)
+    if not all_read:
+        sys.exit(FAILED)
+
+
+@cache.command()
+@click.option("--older-than", "days", type=click.FloatRange(min=0), default=365, show_default=True, help="Days since they were last given.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune(days: float, *, yes: bool) -> None:
+    """Drop old answers that a newer one of the same endpoint has replaced; the newest always stays."""
+    from mt_pipeline import caching
+
+    with _plainly(caching.CacheError):
+        found = settings.load()
+        old = caching.old(found, days=days)
+        click.echo(f"{old:,} answers are older than {days:g} days and not the newest of their endpoint")
+        if old and not yes:
+            click.confirm("Drop these, and give their disk back?", abort=True)
+        if old:
+            click.echo(caching.prune(found, days=days))
+
+
+@contextmanager
+def _plainly(*errors: type[Exception]) -> Iterator[None]:
+    """Say these errors as they are."""
+    try:
+        yield
+    except errors as error:
         raise click.ClickException(str(error)) from None
 
 

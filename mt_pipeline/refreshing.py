@@ -73,12 +73,10 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
     with providers.opened(settings, run="") as (chain, store):
         costs = cost(refresh.endpoints_of(pipeline, chosen), providers=chain, store=store)
     say(f"{len(chosen):,} captures with {costs.endpoints:,} endpoints")
-    budget = providers.budget(settings)
     for name, of_one in costs.by_provider.items():
-        say(f"{name}: {of_one.calls:,} calls; {of_one.good:,} answers are in the store")
-    if budget is not None:
-        left = budget.left()
-        say(f"{budget.spent_today():,} calls today, {'no limit' if left is None else f'{left:,} left of {budget.per_day:,}'}")
+        say(f"{name}: {of_one.calls:,} calls; {of_one.cached:,} answers are in the store")
+    for what, number in providers.calls(settings).items():
+        say(f"{what.replace('_', ' ')}: {number:,}")
 
 
 def _chosen(pipeline: Pipeline, config: RefreshConfig) -> Sequence[Record]:

@@ -13,7 +13,7 @@ SPECS = [
     dg.AssetCheckSpec(
         "answers_complete",
         asset="netify_enrichment",
-        description="every provider has answered whatever it was to be asked, be it 'not found'",
+        description="every provider has answered whatever it was to be asked, be it 'not found', and no answer is stale",
     ),
     dg.AssetCheckSpec(
         "rows_stored", asset="questdb_packets", description="rows that can be read = packets read - packets skipped; else the capture fails"
@@ -32,11 +32,15 @@ def packets_read(key: str, *, packets: int, counted: int | None, display_filter:
 
 
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
-    """Say how many answers each provider still owes; with no provider, nobody is asked and nothing is missing."""
-    why = f": {counts.stopped}" if counts.stopped else ""
+    """Say how many answers each provider still owes, and how many are stale; with no provider, nobody is asked and nothing is missing."""
+    of_each = counts.by_provider.values()
+    missing, pending, stale = (sum(numbers) for numbers in ([c.missing for c in of_each], [c.pending for c in of_each], [c.stale for c in of_each]))
     each = [f"{of_one.missing:,} from {name}" for name, of_one in counts.by_provider.items() if of_one.missing]
-    said = f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{why}"
-    return _evaluation("netify_enrichment", "answers_complete", key, not each, said, missing=sum(c.missing for c in counts.by_provider.values()))
+    also = [f", {number:,} {what}" for number, what in ((pending, "of them pending"), (stale, "stale")) if number]
+    why = f": {counts.stopped}" if counts.stopped else ""
+    said = f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{''.join(also)}{why}"
+    passed = not missing and not stale
+    return _evaluation("netify_enrichment", "answers_complete", key, passed, said, missing=missing, pending=pending, stale=stale)
 
 
 def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:

@@ -81,7 +81,10 @@ def of_enrichment(
         "answered": counts.answered,
         "not_found": counts.not_found,
         "failed": counts.failed,
+        "pending": counts.pending,
         "not_asked": counts.not_asked,
+        "stale": counts.stale,
+        "owed": counts.owed,
         **({"stopped": counts.stopped} if counts.stopped else {}),
         "by_provider": by_provider(counts.by_provider),
         **({} if as_of is None else {"as_of": as_of.isoformat()}),
@@ -143,12 +146,12 @@ def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
 
 def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
     """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
-    header = ("provider", "endpoints", "answered", "not found", "failed", "not asked", "from the cache", "calls")
+    header = ("provider", "endpoints", "answered", "not found", "failed", "pending", "not asked", "from the cache", "stale", "calls")
     lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
     for name, of_one in counts.items():
         numbers = (
-            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.not_asked),
-            *(of_one.cached, of_one.asked),
+            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.pending, of_one.not_asked),
+            *(of_one.cached, of_one.stale, of_one.asked),
         )
         lines.append(" | ".join([_escaped(name), *(f"{number:,}" for number in numbers)]))
     return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))

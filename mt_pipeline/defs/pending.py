@@ -26,11 +26,10 @@ def pending_answers(context: dg.SensorEvaluationContext, pipeline: dg.ResourcePa
         return dg.SkipReason("no answer is owed")
     pending = f"{sum(record.owed for record in owing):,} answers for {len(owing):,} captures are owed"
     broken_off = any(record.answers is None for record in owing)
+    asks_netify = providers.NETIFY in pipeline.settings.providers
     budget = providers.budget(pipeline.settings)
-    if budget is not None and budget.left() == 0 and not broken_off:
+    if asks_netify and budget.left() == 0 and not broken_off:
         return dg.SkipReason(f"{pending}; the budget of today is spent ({budget.spent_today():,} calls): goes on at midnight UTC")
-    if budget is None and not broken_off and not providers.any_paid(pipeline.settings):
-        return dg.SkipReason(f"{pending}, but no provider in MT_ENRICHMENT would give them: add one, or refresh the experiments by name")
     if _is_early(context.cursor):
         return dg.SkipReason(f"{pending}; asked within the hour")
     if context.instance.get_runs(dg.RunsFilter(job_name=refresh_answers.name, statuses=_GOING), limit=1):

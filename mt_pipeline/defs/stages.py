@@ -231,7 +231,9 @@ class Stages:
                 raise
         self._report(
             "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started),
+            metadata.of_table(
+                loaded, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
+            ),
             checks.rows_stored(self.key, loaded),
         )
         return loaded

@@ -1,11 +1,10 @@
-"""Records of the enrichment room: what is asked, what is known of it, who said so and when; as JSON and back.
+"""Records of the enrichment room: what is asked, what is known of it, who said so and when.
 
-Nothing here asks, stores or decides how long an answer is good for: see `provider.py` and `store.py`.
+Nothing here asks, stores or decides how long an answer is good for: see `provider.py`, `history.py` and `store.py`.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Literal, Self, get_args
 
@@ -88,7 +87,7 @@ class Answer:
         endpoint: what was asked.
         provider: name of the provider.
         found: False if the provider said that it does not know the endpoint.
-        asked_at: when, in UTC.
+        asked_at: when it said so, in UTC; of an answer that it gave again and again, the last time.
         facts: what it said; may be empty even if found.
     """
 
@@ -102,34 +101,3 @@ class Answer:
         if self.asked_at.tzinfo is None:
             raise ValueError("the time of an answer needs a time zone")
         object.__setattr__(self, "asked_at", self.asked_at.astimezone(UTC))
-
-    def to_json(self) -> str:
-        """Return the answer as one line of JSON, without the facts that are not known."""
-        record = {
-            "kind": self.endpoint.kind,
-            "endpoint": self.endpoint.value,
-            "provider": self.provider,
-            "found": self.found,
-            "asked_at": self.asked_at.isoformat(),
-            "facts": {name: value for name, value in asdict(self.facts).items() if value is not None},
-        }
-        return json.dumps(record)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: the text is no answer.
-        """
-        record = json.loads(text)
-        try:
-            return cls(
-                endpoint=Endpoint(record["kind"], record["endpoint"]),
-                provider=str(record["provider"]),
-                found=record["found"] is True,
-                asked_at=datetime.fromisoformat(record["asked_at"]),
-                facts=Facts.from_mapping(record["facts"]),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"no answer: {type(error).__name__} {error}") from None

@@ -13,6 +13,9 @@ from mt_pipeline.enrichment.provider import EnrichmentError, FreeProvider, PaidP
 
 GROUP = "mt_pipeline.providers"
 
+NAME = re.compile(r"[a-z0-9_-]{1,32}")
+"""What a provider may be called."""
+
 
 def names() -> list[str]:
     """List the providers that installed packages bring."""
@@ -49,7 +52,7 @@ def _made(point: EntryPoint, environment: Mapping[str, str]) -> object:
 def _checked(name: str, made: object) -> Provider:
     if not isinstance(made, (FreeProvider, PaidProvider)):
         raise ProviderUnusable(f"what its package makes has not `name`, `kinds` and one of `look_up` and `ask`, so it is no provider: {type(made)}")
-    if made.name != name or not re.fullmatch(r"[a-z0-9_-]{1,32}", name):
+    if made.name != name or not NAME.fullmatch(name):
         raise ProviderUnusable(f"it calls itself {made.name!r}; entry point and provider need one name of a-z, 0-9, _ and -")
     if not made.kinds or not made.kinds <= set(KINDS):
         raise ProviderUnusable(f"its kinds are {sorted(made.kinds)}; they must be some of {', '.join(KINDS)}")

@@ -1,42 +1,39 @@
 """The shared store of answers: one cache for all captures and processes, and one request in flight.
 
-What to ask, and in which order, is not said here.
+What to ask, and in which order, is not said here; nor how the file is kept (`records.py`), nor what a record says (`history.py`).
 
-Answers are text (JSON) in a diskcache, keyed by provider, kind and endpoint. They stay until a newer one replaces them: how long one is good for is
-decided when it is read, so a changed lifetime works at once. Failures are never kept.
+All that a provider ever said of an endpoint stays. How long its newest answer is good for is decided when it is read, so a changed lifetime works at
+once. Failures are never kept.
 """
 
 import logging
-import sqlite3
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import diskcache
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
+from mt_pipeline.enrichment import history, tally
 from mt_pipeline.enrichment.answers import Answer, Endpoint
-from mt_pipeline.enrichment.provider import EnrichmentError, PaidProvider, ProviderStopped
+from mt_pipeline.enrichment.history import History, key_of
+from mt_pipeline.enrichment.provider import PaidProvider, ProviderStopped
+from mt_pipeline.enrichment.records import Records, StoreError
+from mt_pipeline.enrichment.tally import Tally
+
+__all__ = ["AnswerStore", "StoreError"]
 
 logger = logging.getLogger(__name__)
 
 LONGEST_TURN = 1800
 """Seconds to wait for one's turn. A turn is one request with its tries: minutes at most, so whoever holds it longer hangs."""
 
-NEVER_FORGET = {
-    "eviction_policy": "none",  # diskcache's default deletes what was stored first, at 1 GiB: these answers were paid for
-    "cull_limit": 0,
-    "size_limit": 2**62,
-    "sqlite_synchronous": 2,  # FULL: an answer survives a power cut; at a few calls a second it costs nothing
-}
-
-
-class StoreError(EnrichmentError):
-    """The store of answers cannot be used; the message names the file and the cure."""
+SHORTER_BY_UP_TO = 0.1
+"""Part of its lifetime that an answer may lose, each another: what was asked in one hour is not to be asked anew in one hour."""
 
 
 class AnswerStore:
@@ -47,17 +44,16 @@ class AnswerStore:
 
         Args:
             folder: where the answers lie.
-            answer_days: days for which a found answer is good.
-            not_found_days: days for which a "not found" is good.
+            answer_days: days for which a found answer is good, at most.
+            not_found_days: days for which a "not found" is good, at most.
 
         Raises:
-            StoreError: what lies there is damaged or cannot be opened.
+            StoreError: it cannot be opened.
         """
-        self._file = folder / diskcache.core.DBNAME
+        self._folder = folder
         self._good_for = {True: timedelta(days=answer_days), False: timedelta(days=not_found_days)}
-        with self._errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._cache = diskcache.Cache(str(folder), **NEVER_FORGET)
+        self._tally: dict[str, Tally] = {}
+        self.records = Records(folder)
         self._turn = FileLock(folder / "turn.lock", timeout=LONGEST_TURN, poll_interval=0.01)
         self._next = FileLock(folder / "next.lock", timeout=LONGEST_TURN, poll_interval=0.01)
 
@@ -68,35 +64,84 @@ class AnswerStore:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._cache.close()
+        """Add up hits and misses, and close the file."""
+        try:
+            if self._tally:
+                with self.records.writing():
+                    tally.add(self._folder, self._tally)
+        except (StoreError, OSError) as error:
+            logger.warning("hits and misses of this run are not counted: %s", error)
+        finally:
+            self._tally = {}
+            self.records.close()
 
     def get(self, provider: str, endpoint: Endpoint) -> Answer | None:
-        """Return the answer of a provider, if there is one that is still good.
+        """Return the newest answer of a provider if it is still good.
 
         Raises:
-            StoreError: the store is damaged.
+            StoreError: the store cannot be read.
         """
-        with self._errors():
-            text = self._cache.get(_key(provider, endpoint))
-        if text is None:
-            return None
-        try:
-            answer = Answer.from_json(text)
-        except (TypeError, ValueError):
-            logger.warning("the kept answer for %r cannot be read; it will be asked for anew", endpoint.value)
-            return None
+        answer = self._good(provider, endpoint)
+        self.count(provider, Tally(hits=1) if answer else Tally(misses=1))
+        return answer
+
+    def newest(self, provider: str, endpoint: Endpoint) -> Answer | None:
+        """Return the newest answer of a provider, of any age.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        known = self._history(provider, endpoint)
+        return known.newest if known else None
+
+    def as_of(self, provider: str, endpoint: Endpoint, moment: datetime) -> Answer | None:
+        """Return what a provider had said by a moment: the last of its answers that was first given then or before.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        known = self._history(provider, endpoint)
+        return known.as_of(moment) if known else None
+
+    def histories(self, provider: str, endpoints: Sequence[Endpoint]) -> list[History | None]:
+        """Return all that a provider said of each endpoint, in their order.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        keys = [key_of(provider, endpoint) for endpoint in endpoints]
+        texts = self.records.read(keys)
+        return [self._read(key, texts.get(key)) for key in keys]
+
+    def is_good(self, answer: Answer) -> bool:
+        """Say whether an answer is young enough."""
+        seed = f"{key_of(answer.provider, answer.endpoint)} {answer.asked_at.isoformat()}".encode(errors="replace")
+        part = 1 - SHORTER_BY_UP_TO * zlib.crc32(seed) / 2**32
         # abs: after a clock was set right, an answer "of next year" is as old as one of last year.
-        return answer if abs(datetime.now(UTC) - answer.asked_at) < self._good_for[answer.found] else None
+        return abs(datetime.now(UTC) - answer.asked_at) < part * self._good_for[answer.found]
 
     def put(self, answer: Answer) -> None:
-        """Keep an answer; it is on disk when this returns, and replaces an older one.
+        """Keep an answer; it is on disk when this returns, and is now the newest.
 
         Raises:
             StoreError: it cannot be written.
         """
-        with self._errors():
-            self._cache.set(_key(answer.provider, answer.endpoint), answer.to_json())
+        new = History.of(answer)
+
+        def added(before: history.Texts) -> history.Texts:
+            known = history.read(before.get(new.key))
+            return {new.key: (known.with_answer(answer) if known else new).to_json()}
+
+        self.records.change([new.key], added)
+
+    def take_in(self, histories: Iterable[History]) -> None:
+        """Put what was kept elsewhere to what is kept here, in the order of time.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        news = list(histories)
+        self.records.change([new.key for new in news], lambda before: history.taken_in(before, news))
 
     def answer(self, endpoint: Endpoint, provider: PaidProvider) -> tuple[Answer, bool]:
         """Return the answer for an endpoint, asking the provider only if nobody did before.
@@ -109,15 +154,43 @@ class AnswerStore:
             ProviderStopped: the provider answers nobody, or another process does not end its turn.
             StoreError: the store cannot be used.
         """
-        if kept := self.get(provider.name, endpoint):
-            return kept, False
-        with self._in_turn():
-            # While we waited, another capture may have asked the same.
-            if kept := self.get(provider.name, endpoint):
-                return kept, False
-            answer = provider.ask(endpoint)
-            self.put(answer)
-            return answer, True
+        kept = self._good(provider.name, endpoint)
+        if kept is None:
+            with self._in_turn():
+                self.records.follow()
+                # While we waited, another capture may have asked the same.
+                kept = self._good(provider.name, endpoint)
+                if kept is None:
+                    self.count(provider.name, Tally(misses=1))
+                    answer = provider.ask(endpoint)
+                    self.put(answer)
+                    return answer, True
+        self.count(provider.name, Tally(hits=1, calls_saved=1))
+        return kept, False
+
+    def count(self, provider: str, news: Tally) -> None:
+        """Count what became of look-ups; the store's own tally is brought up to date when it is closed."""
+        self._tally[provider] = self._tally.get(provider, Tally()) + news
+
+    def tallies(self) -> dict[str, Tally]:
+        """Return what became of the look-ups of each provider so far, in all processes that have closed the store."""
+        return tally.read(self._folder)
+
+    @staticmethod
+    def _read(key: str, text: str | None) -> History | None:
+        known = history.read(text)
+        if text is not None and (known is None or known.key != key):
+            logger.warning("the kept answer for %r cannot be read; it will be asked for anew", key)
+            return None
+        return known
+
+    def _history(self, provider: str, endpoint: Endpoint) -> History | None:
+        [known] = self.histories(provider, [endpoint])
+        return known
+
+    def _good(self, provider: str, endpoint: Endpoint) -> Answer | None:
+        answer = self.newest(provider, endpoint)
+        return answer if answer and self.is_good(answer) else None
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -137,19 +210,3 @@ class AnswerStore:
             yield
         finally:
             self._turn.release()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.OperationalError, diskcache.Timeout, OSError) as error:
-            reason = str(error) or "locked by another process"
-            raise StoreError(f"{self._file}: the store of answers cannot be used ({reason}); make room or set the permissions right") from None
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"{self._file}: the store of answers is damaged ({error}); end all runs, move its folder aside and run again: all is asked anew"
-            ) from None
-
-
-def _key(provider: str, endpoint: Endpoint) -> str:
-    return f"{provider}/{endpoint.kind}/{endpoint.value}"

@@ -1,0 +1,233 @@
+"""The file of the store: text by key, in a diskcache that any number of processes share. What the text says is in `history.py`.
+
+One process at a time writes, behind a file lock. A file that is damaged is noticed, mended (`mending.py`), and the work goes on with the new one;
+processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own, for
+SQLite deletes its log by name when it closes: were the name the same, whoever still has the old file open would delete the log of the new one.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import diskcache
+from filelock import FileLock
+from filelock import Timeout as LockTimeout
+
+from mt_pipeline.enrichment import mending
+from mt_pipeline.enrichment.history import Texts
+from mt_pipeline.enrichment.provider import EnrichmentError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WRITE = 1800
+"""Seconds to wait for whoever writes: mending a store of millions of answers, or giving its disk back, takes minutes."""
+
+KEYS_AT_ONCE = 500
+ROWS_AT_ONCE = 10_000
+
+_DAMAGED = sqlite3.DatabaseError
+"""What sqlite3 raises for a malformed file, and for one that is none; its subclasses are other troubles."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class _Open:
+    """The file that is open: diskcache to write, a connection to read whole batches."""
+
+    cache: diskcache.Cache
+    reader: sqlite3.Connection
+
+
+class StoreError(EnrichmentError):
+    """The store of answers cannot be used; the message names the file and the cure."""
+
+
+class Records:
+    """The records of one store. An object is used by one thread."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the file; it is made if it is not there.
+
+        Args:
+            root: folder of the store.
+
+        Raises:
+            StoreError: it cannot be used.
+        """
+        self._root = root
+        self._folder = root
+        self._open: _Open | None = None
+        with self._errors():
+            root.mkdir(parents=True, exist_ok=True)
+        self._writing = FileLock(root / "write.lock", timeout=LONGEST_WRITE, poll_interval=0.01)
+        self.follow()
+
+    @property
+    def file(self) -> Path:
+        """The file that is in use."""
+        return self._folder / mending.FILE
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(sqlite3.Error):  # what is committed is on disk
+            if self._open is not None:
+                self._open.reader.close()
+                self._open.cache.close()
+        self._open = None
+
+    def follow(self) -> None:
+        """Open the file, or another one if that was mended by another process.
+
+        Raises:
+            StoreError: it cannot be used.
+        """
+        self._safely(self._follow)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep all others from writing.
+
+        Raises:
+            StoreError: somebody writes for too long, or nobody may.
+        """
+        with self._errors():
+            self._writing.acquire()
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def read(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the records of those keys that have one.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        found: dict[str, str] = {}
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            found.update(self._safely(partial(self._selected, keys[first : first + KEYS_AT_ONCE])))
+        return found
+
+    def change(self, keys: Sequence[str], changed: Callable[[Texts], Texts]) -> None:
+        """Write records that depend on what is there; they are on disk when this returns, all of them or none.
+
+        Args:
+            keys: of the records that matter, as many as may be changed at once.
+            changed: given those that are there, returns those to write, by key.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+
+        def change() -> None:
+            with self.writing():
+                cache = self._follow().cache
+                records = changed(self._selected(keys))
+                with cache.transact():
+                    for key, text in records.items():
+                        cache.set(key, text)
+
+        self._safely(change)
+
+    def everything(self) -> Iterator[tuple[str, str]]:
+        """Yield each key with its record, in no order; what others write meanwhile may or may not be among them.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        folder, last = self._folder, 0
+        while rows := self._safely(partial(self._rows_after, last)):
+            if self._folder != folder:
+                raise StoreError(f"{folder / mending.FILE} was mended while it was read; say the command again")
+            yield from ((key, text) for _, key, text in rows)
+            last = rows[-1][0]
+
+    def shrink(self) -> None:
+        """Give the disk back that deleted text took.
+
+        Raises:
+            StoreError: it cannot be done, for example for lack of room: it takes as much again for a while.
+        """
+
+        def shrink() -> None:
+            with self.writing(), closing(sqlite3.connect(self.file, timeout=60, isolation_level=None)) as connection:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        self._safely(shrink)
+
+    def _selected(self, keys: Sequence[str]) -> dict[str, str]:
+        reader = (self._open or self._follow()).reader
+        query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(keys))})"
+        return {key: _text(value) for key, value in reader.execute(query, keys)}
+
+    def _rows_after(self, rowid: int) -> list[tuple[int, str, str]]:
+        reader = (self._open or self._follow()).reader
+        query = "SELECT rowid, key, value FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        return [(number, _text(key), _text(value)) for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))]
+
+    def _safely(self, work: Callable[[], Found]) -> Found:
+        """Do some work on the file; if that is damaged, once more on what could be saved of it."""
+        with self._errors():
+            try:
+                return work()
+            except sqlite3.DatabaseError as error:
+                if type(damage := _first(error)) is not _DAMAGED:
+                    raise
+            self._mend(str(damage))
+            return work()
+
+    def _mend(self, reason: str) -> None:
+        damaged = self.file
+        self.close()
+        with self.writing():
+            if mending.folder_in_use(self._root) == self._folder:  # nobody did it while we waited
+                logger.warning("%s: the store of answers is damaged (%s); what can still be read is taken over into a new one", damaged, reason)
+                aside, kept = mending.mend(self._root, self._folder)
+                new = mending.folder_in_use(self._root) / mending.FILE
+                logger.warning("%s answers were taken over into %s; the damaged file lies in %s now", f"{kept:,}", new, aside)
+            self._follow()
+
+    def _follow(self) -> "_Open":
+        if self._open is None or mending.folder_in_use(self._root) != self._folder:
+            self.close()
+            with self.writing():  # opening writes, too
+                self._folder = mending.folder_in_use(self._root)
+                self._open = _Open(mending.opened(self._folder), mending.reader(self.file))
+        return self._open
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except LockTimeout as error:
+            minutes = LONGEST_WRITE // 60
+            raise StoreError(
+                f"{error.lock_file}: another process writes to the store of answers for {minutes} minutes; end it and run again"
+            ) from None
+        except (sqlite3.OperationalError, diskcache.Timeout, OSError) as error:
+            reason = str(_first(error)) or "locked by another process"
+            raise StoreError(f"{self.file}: the store of answers cannot be used ({reason}); make room or set the permissions right") from None
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                f"{self.file}: the store of answers is damaged and could not be mended ({error}); end all runs, move its folder aside and run again: "
+                "all is asked anew"
+            ) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what went wrong first: after some errors nothing is left to roll back, and diskcache raises that instead."""
+    while isinstance(error.__context__, sqlite3.Error):
+        error = error.__context__
+    return error
+
+
+def _text(value: object) -> str:
+    """Return a text of the file; anything else is no record of ours, and reads like one that is broken."""
+    return value if isinstance(value, str) else ""
