@@ -16,7 +16,7 @@ ingest_captures = dg.define_asset_job(
 
 refresh_daily = dg.ScheduleDefinition(
     name="refresh_daily",
-    job=refresh_answers,
+    job_name=refresh_answers.name,
     cron_schedule="0 4 * * *",
     description="Asks every night what has expired. Off until it is switched on, as a provider may cost money.",
 )

@@ -11,6 +11,8 @@ import dagster as dg
 from mt_pipeline.defs import providers
 from mt_pipeline.defs.refresh import RefreshConfig, refresh_answers
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.enrichment.budget import Budget
+from mt_pipeline.enrichment.provider import ProviderStopped
 
 AGAIN_SECONDS = 3600
 """Before this time nobody tries again within a day: what is owed then is so because a provider does not answer, or for the budget of one run."""
@@ -18,7 +20,7 @@ AGAIN_SECONDS = 3600
 _GOING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
-@dg.sensor(job=refresh_answers, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job_name=refresh_answers.name, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def pending_answers(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.RunRequest | dg.SkipReason:
     """Request a refresh of the captures that answers are owed for, once there is budget; say how many are pending until then."""
     owing = pipeline.ledger.owing()
@@ -27,15 +29,22 @@ def pending_answers(context: dg.SensorEvaluationContext, pipeline: dg.ResourcePa
     pending = f"{sum(record.owed for record in owing):,} answers for {len(owing):,} captures are owed"
     broken_off = any(record.answers is None for record in owing)
     asks_netify = providers.NETIFY in pipeline.settings.providers
-    budget = providers.budget(pipeline.settings)
-    if asks_netify and budget.left() == 0 and not broken_off:
-        return dg.SkipReason(f"{pending}; the budget of today is spent ({budget.spent_today():,} calls): goes on at midnight UTC")
+    if asks_netify and not broken_off and (why := _spent(providers.budget(pipeline.settings))):
+        return dg.SkipReason(f"{pending}; {why}")
     if _is_early(context.cursor):
         return dg.SkipReason(f"{pending}; asked within the hour")
     if context.instance.get_runs(dg.RunsFilter(job_name=refresh_answers.name, statuses=_GOING), limit=1):
         return dg.SkipReason(f"{pending}; a refresh is at work")
     context.update_cursor(str(time.time()))
     return dg.RunRequest(run_config=dg.RunConfig(ops={"refresh": RefreshConfig(owing=True)}))
+
+
+def _spent(budget: Budget) -> str | None:
+    """Say why nobody may be asked now; None if somebody may."""
+    try:
+        return f"the budget of today is spent ({budget.spent_today():,} calls): goes on at midnight UTC" if budget.left() == 0 else None
+    except ProviderStopped as error:
+        return str(error)
 
 
 def _is_early(cursor: str | None) -> bool:

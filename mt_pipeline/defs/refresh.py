@@ -58,7 +58,7 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
     as_of = moment(config.as_of)
     chosen = due(pipeline, config)
     if as_of is None:
-        _ask(pipeline, chosen, run=context.run_id)
+        _ask(pipeline, chosen, run=context.run.run_id)
     outcomes = dict.fromkeys(Outcome, 0)
     failures: list[Failed] = []
     for record in chosen:

@@ -176,7 +176,7 @@ class Stages:
         path = self.files.enrichment(self.inputs)
         before = changes.read(path)
         tell = pace(self.pipeline, self.key, "asking", "endpoints")
-        with providers.opened(self.pipeline.settings, run=self.context.run_id) as (chain, store):
+        with providers.opened(self.pipeline.settings, run=self.context.run.run_id) as (chain, store):
             self.counts = enrich(
                 self.files.endpoints(self.inputs),
                 path,

@@ -148,7 +148,7 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
 
     def look(cursor: str | None = None, **changes: object) -> dg.RunRequest | dg.SkipReason:
         context = dg.build_sensor_context(
-            instance=archive.lab.instance, cursor=cursor, resources={"pipeline": archive.pipeline(netify_budget_day=3, **changes)}
+            instance=archive.lab.instance, cursor=cursor, resources={"pipeline": archive.pipeline(**{"netify_budget_day": 3, **changes})}
         )
         return pending_answers(context)
 
