@@ -61,7 +61,7 @@ def test_without_a_command_the_commands_are_listed(terminal: Terminal):
     told = terminal()
 
     assert told.code == 2
-    assert "ingest  Take captures" in told.out + told.err
+    assert "ingest   Take captures" in told.out + told.err
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -19,6 +19,7 @@ from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.schema import TABLE, view_name
 
@@ -112,7 +113,7 @@ def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[st
     }
 
 
-def of_table(loaded: Loaded, *, key: str, experiment: str, devices: int, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, devices: int, database: Database, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
@@ -120,6 +121,7 @@ def of_table(loaded: Loaded, *, key: str, experiment: str, devices: int, databas
     return {
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,
+        "flows": stored.flows,
         "packets": loaded.read,
         "skipped": sum(loaded.skipped.values()),
         **{f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()},

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import providers
+from mt_pipeline.defs import providers, verdicts
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.moment import moment
@@ -132,6 +132,7 @@ def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of:
             stages.report_answers(seconds=time.monotonic() - started)
             # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
             pipeline.ledger.answered(key, answers=None, owed=record.owed, as_of=record.as_of, answers_by=None)
-            stages.questdb_packets()
+            _, stored = stages.questdb_packets()
             stages.note_answers()
+            verdicts.copy(pipeline, key, stored=stored, seconds=stages.seconds)
     return Outcome.RELOADED

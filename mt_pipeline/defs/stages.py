@@ -21,7 +21,8 @@ from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.questdb import loader
+from mt_pipeline.questdb import flow_loader, loader
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.tshark import documents
@@ -50,6 +51,7 @@ class Stages:
         as_of: the moment whose answers were taken; None for the present. `answer` says this and the next two.
         counts: what became of its endpoints; None if nobody looked.
         changed: endpoints of which something else is said than the last time.
+        seconds: taken by the stages that are done.
         files: where its files lie.
     """
 
@@ -62,6 +64,7 @@ class Stages:
     as_of: datetime | None = None
     counts: Counts | None = None
     changed: Sequence[Change] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
     files: CaptureFiles = field(init=False)
     _heard: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
@@ -211,7 +214,7 @@ class Stages:
             as_of = known.as_of
         self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), as_of=as_of, answers_by=by)
 
-    def questdb_packets(self) -> Loaded:
+    def questdb_packets(self) -> tuple[Loaded, Summary]:
         """Load the rows, and count them."""
         started = time.monotonic()
         self._distilled()
@@ -223,20 +226,26 @@ class Stages:
         packets, names = self.files.packets(self.inputs), self.files.names(self.inputs)
         with rows(packets, names, answers, capture=self.key, experiment=experiment, devices=devices) as batches:
             try:
-                loaded = loader.load(
-                    database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
+                loaded, stored = flow_loader.load(
+                    database, batches, answers, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
                 )
             except loader.RowsMissing as missing:
                 log_check(self.context, checks.rows_stored(self.key, missing.loaded))
                 raise
+            except flow_loader.FlowsDiffer as differ:
+                log_check(self.context, checks.flows_reconciled(self.key, differ.summary))
+                raise
         self._report(
             "questdb_packets",
             metadata.of_table(
-                loaded, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
+                loaded, stored, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
             ),
             checks.rows_stored(self.key, loaded),
         )
-        return loaded
+        log_check(self.context, checks.flows_reconciled(self.key, stored))
+        return loaded, stored
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
         report(self.context, self.files, self.inputs, asset, described, check)
+        if isinstance(seconds := described["seconds"], float):
+            self.seconds[asset] = seconds

@@ -8,6 +8,7 @@ import hashlib
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
+from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.tshark.command import PREFERENCES
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -30,5 +31,5 @@ CODE_VERSIONS = {
     # Only what its files hold, or packets would be typed anew for a column of answers.
     "endpoints": version(ENDPOINTS.to_string(), [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)]),
     "netify_enrichment": version(ANSWERS.to_string()),
-    "questdb_packets": version(COLUMNS),
+    "questdb_packets": version(COLUMNS, FLOW_COLUMNS),
 }

@@ -12,6 +12,7 @@ import dagster as dg
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import verdicts
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import NothingToWorkOnError, Stages
@@ -95,6 +96,7 @@ class Walk:
         if self._judges:
             with suppress(UnknownCaptureError):
                 self.pipeline.ledger.fail(self.key, reason)
+                verdicts.copy(self.pipeline, self.key, seconds=self._stages.seconds)
 
     def _claimed(self) -> None:
         capture = capture_at(self.pipeline.inbox, self.key)
@@ -123,12 +125,14 @@ class Walk:
 
     def _questdb_packets(self) -> None:
         work = self._stages
-        loaded = work.questdb_packets()
+        loaded, stored = work.questdb_packets()
         # Dagster knows already: a kill in between then only loads again.
         self.pipeline.ledger.finish(
             self.key, sha256=work.sha256, documents=work.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=work.cut
         )
         work.note_answers()
+        tshark = self.pipeline.tshark.version if "tshark_json" in self.stages else None
+        verdicts.copy(self.pipeline, self.key, stored=stored, seconds=work.seconds, tshark=tshark)
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
         log.info("%s: %s packets, %s rows in packets_%s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)

@@ -71,7 +71,8 @@ def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_a
 
 def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Definitions):
     repository = defs.get_repository_def()
-    [sensor] = repository.sensor_defs
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    sensor = sensors["new_captures"]
     job = defs.resolve_job_def("ingest_captures")
 
     assert {key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys} == {
@@ -81,6 +82,9 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
     }
     assert (sensor.name, sensor.job_name, sensor.default_status) == ("new_captures", "ingest_captures", dg.DefaultSensorStatus.RUNNING)
     assert sensor.minimum_interval_seconds <= 5
+    assert (sensors["pending_answers"].job_name, sensors["pending_answers"].default_status) == ("refresh_answers", dg.DefaultSensorStatus.RUNNING)
+    [schedule] = repository.schedule_defs
+    assert (schedule.name, schedule.default_status) == ("refresh_daily", dg.DefaultScheduleStatus.STOPPED)
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(CODE_VERSIONS)
     assert job.executor_def.name == "in_process"
 
