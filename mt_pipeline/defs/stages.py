@@ -204,6 +204,13 @@ class Stages:
             checks.answers_complete(self.key, self.counts),
         )
 
+    def noted_as_done(self, loaded: Loaded) -> None:
+        """Let the ledger know that the rows can be read."""
+        self.pipeline.ledger.finish(
+            self.key, sha256=self.sha256, documents=self.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self.cut
+        )
+        self.note_answers()
+
     def note_answers(self) -> None:
         """Let the ledger know with which answers the rows were made."""
         path = self.files.enrichment(self.inputs)

@@ -126,11 +126,7 @@ class Walk:
     def _questdb_packets(self) -> None:
         work = self._stages
         loaded, stored = work.questdb_packets()
-        # Dagster knows already: a kill in between then only loads again.
-        self.pipeline.ledger.finish(
-            self.key, sha256=work.sha256, documents=work.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=work.cut
-        )
-        work.note_answers()
+        work.noted_as_done(loaded)  # Dagster knows already: a kill in between then only loads again
         tshark = self.pipeline.tshark.version if "tshark_json" in self.stages else None
         verdicts.copy(self.pipeline, self.key, stored=stored, seconds=work.seconds, tshark=tshark)
         work.files.keep_only(work.inputs)
