@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
     questdb_user: str = Field("admin", description="QuestDB user")
     questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
+    grafana_url: str | None = Field(None, description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
     @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")

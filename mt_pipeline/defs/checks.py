@@ -8,6 +8,10 @@ import dagster as dg
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.story import Story
+
+MOST_UNNAMED = 0.1
+"""Share of the public bytes without an application above which a person should know."""
 
 SPECS = [
     dg.AssetCheckSpec("packets_read", asset="tshark_json", description="tshark gave as many packets as capinfos counts"),
@@ -18,6 +22,9 @@ SPECS = [
     ),
     dg.AssetCheckSpec(
         "rows_stored", asset="questdb_packets", description="rows that can be read = packets read - packets skipped; else the capture fails"
+    ),
+    dg.AssetCheckSpec(
+        "applications_known", asset="questdb_packets", description="at most a tenth of the bytes from or to public addresses have no application"
     ),
     dg.AssetCheckSpec(
         "flows_reconciled",
@@ -72,6 +79,15 @@ def flows_reconciled(key: str, stored: Summary) -> dg.AssetCheckEvaluation:
         rows=stored.rows,
         bytes=stored.flow_bytes,
     )
+
+
+def applications_known(key: str, story: Story) -> dg.AssetCheckEvaluation:
+    """Say which share of the bytes from or to public addresses has no application."""
+    share = story.unnamed_bytes / story.public_bytes if story.public_bytes else 0.0
+    said = f"{share:.1%} of {story.public_bytes:,} public bytes have no application"
+    cure = "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh" if share > MOST_UNNAMED else ""
+    numbers = {"public_bytes": story.public_bytes, "unnamed_bytes": story.unnamed_bytes}
+    return _evaluation("questdb_packets", "applications_known", key, share <= MOST_UNNAMED, said + cure, **numbers)
 
 
 def _evaluation(asset: str, check: str, key: str, passed: bool, said: str, **numbers: int) -> dg.AssetCheckEvaluation:

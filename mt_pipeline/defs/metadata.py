@@ -25,7 +25,8 @@ from mt_pipeline.questdb.schema import TABLE, view_name
 
 Metadata = dict[str, dg.MetadataValue | int | float | str]
 
-_INLINE = 1000
+INLINE = 1000
+"""Characters of Markdown from which on the UI hides it behind a click."""
 
 
 def of_documents(*, path: Path, packets: int, capture_bytes: int, seconds: float, reused: bool, cut: bool, display_filter: str) -> Metadata:
@@ -155,7 +156,7 @@ def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
             *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.pending, of_one.not_asked),
             *(of_one.cached, of_one.stale, of_one.asked),
         )
-        lines.append(" | ".join([_escaped(name), *(f"{number:,}" for number in numbers)]))
+        lines.append(" | ".join([escaped(name), *(f"{number:,}" for number in numbers)]))
     return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))
 
 
@@ -163,8 +164,8 @@ def _changes(changed: Sequence[Change]) -> dg.MetadataValue:
     """List what changed, from what to what, as much of it as is shown inline."""
     text = "| endpoint | of its | was | is |\n|---|---|---|---|\n"
     for change in changed:
-        line = f"| {_escaped(change.endpoint)} | {change.what} | {_escaped(change.before or '-')} | {_escaped(change.after or '-')} |\n"
-        if len(text) + len(line) >= _INLINE:
+        line = f"| {escaped(change.endpoint)} | {change.what} | {escaped(change.before or '-')} | {escaped(change.after or '-')} |\n"
+        if len(text) + len(line) >= INLINE:
             break
         text += line
     return dg.MetadataValue.md(text)
@@ -178,12 +179,13 @@ def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.Metad
     """Draw rows as a Markdown table, as many as are shown inline."""
     text = f"| {header[0]} | {header[1]} |\n|---|--:|\n"
     for name, number in rows:
-        line = f"| {_escaped(name)} | {number:,} |\n"
-        if len(text) + len(line) >= _INLINE:
+        line = f"| {escaped(name)} | {number:,} |\n"
+        if len(text) + len(line) >= INLINE:
             break
         text += line
     return dg.MetadataValue.md(text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Take the meaning that Markdown gives to characters from a text that others chose, and its end if it is long."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", text.replace("\n", " "))[:120]

@@ -10,7 +10,7 @@ import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
-from mt_pipeline.defs import checks, metadata, providers
+from mt_pipeline.defs import checks, metadata, pictures, providers
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import Context, log_check, report
 from mt_pipeline.defs.resources import Pipeline, pace
@@ -25,6 +25,7 @@ from mt_pipeline.questdb import flow_loader, loader
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import rows
+from mt_pipeline.questdb.story import story
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import count_packets
 
@@ -242,14 +243,14 @@ class Stages:
             except flow_loader.FlowsDiffer as differ:
                 log_check(self.context, checks.flows_reconciled(self.key, differ.summary))
                 raise
-        self._report(
-            "questdb_packets",
-            metadata.of_table(
-                loaded, stored, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
-            ),
-            checks.rows_stored(self.key, loaded),
+        told = story(database, self.key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
+        described = metadata.of_table(
+            loaded, stored, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
         )
+        described |= pictures.of_story(told, grafana=self.pipeline.settings.grafana_url, experiment=experiment)
+        self._report("questdb_packets", described, checks.rows_stored(self.key, loaded))
         log_check(self.context, checks.flows_reconciled(self.key, stored))
+        log_check(self.context, checks.applications_known(self.key, told))
         return loaded, stored
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
