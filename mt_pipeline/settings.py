@@ -37,7 +37,10 @@ class Settings(BaseSettings):
     offline_city_mmdb: Path | None = Field(
         None, description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone"
     )
-    offline_apps: Path | None = Field(None, description="applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`")
+    offline_apps: Path | None = Field(
+        None,
+        description="more applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`; by default well-known names alone",
+    )
     devices: Path | None = Field(None, description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default")
     netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
     netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mt_pipeline.enrichment.answers import Facts, Kind
-from mt_pipeline.enrichment.apps import Apps
+from mt_pipeline.enrichment.apps import WELL_KNOWN, Apps
 from mt_pipeline.enrichment.places import Allocations, CityFile
 
 
@@ -13,20 +13,21 @@ class Offline:
     """Looks endpoints up in files on this machine; see `provider.py` for what it promises."""
 
     name = "offline"
+    kinds: frozenset[Kind] = frozenset({"address", "name"})
 
     def __init__(self, *, city_mmdb: Path | None = None, apps: Path | None = None) -> None:
         """Open the files.
 
         Args:
             city_mmdb: places of addresses, an MMDB in City or Country layout; without one, the country that a registry gave the address to.
-            apps: applications of names and address blocks, in the format of netifyd's netify-apps.conf; without one, none is known.
+            apps: applications of names and address blocks, in the format of netifyd's netify-apps.conf; it wins over our own list of well-known ones.
 
         Raises:
             ProviderUnusable: a file cannot be used.
         """
-        self._apps = None if apps is None else Apps.read(apps)
+        well_known = Apps.read(WELL_KNOWN)
+        self._apps = well_known if apps is None else Apps.read(apps, beneath=well_known)
         self._places = Allocations() if city_mmdb is None else CityFile(city_mmdb)
-        self.kinds: frozenset[Kind] = frozenset({"address"} if apps is None else {"address", "name"})
 
     def close(self) -> None:
         """Close the file of places."""
@@ -35,11 +36,11 @@ class Offline:
     def look_up(self, kind: Kind, endpoints: Sequence[str]) -> list[Facts | None]:
         """Return what is known of each endpoint."""
         if kind == "name":
-            return [] if self._apps is None else self._apps.of_names(endpoints)
+            return self._apps.of_names(endpoints)
         # Of an address that is mapped into IPv6 the files know the IPv4 form alone.
         addresses = [address[7:] if address.startswith("::ffff:") and "." in address else address for address in endpoints]
         places = self._places.of(addresses)
-        if self._apps is None:
+        if not self._apps.has_blocks:
             return places
         return [_both(place, app) for place, app in zip(places, self._apps.of_addresses(addresses), strict=True)]
 
@@ -48,6 +49,7 @@ class Offline:
 def _merged(place: Facts, app: Facts) -> Facts:
     return Facts(
         app_tag=app.app_tag,
+        app_category_tag=app.app_category_tag,
         geo_continent=place.geo_continent,
         geo_country=place.geo_country,
         geo_city=place.geo_city,

@@ -215,6 +215,24 @@ def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
     assert "s3cret" not in json.dumps(enrichment, default=str)
 
 
+def test_well_known_names_have_applications_without_a_key_and_without_files(lab: Lab):
+    names = ["api-global.netflix.com", "fw.ring.com", "www.example.com"]
+    path = lab.inbox / "known" / "a.pcap"
+    path.parent.mkdir()
+    write_pcap(path, timed(frame for number, name in enumerate(names) for frame in tls_session(name, client_port=50_000 + number)))
+
+    ran = lab.run("known/a.pcap", pipeline=lab.pipeline(enrichment="offline"))
+
+    assert ran.success, ran.failure
+    columns = ("tls_sni", "tls_sni_netify_app_tag", "tls_sni_netify_app_category_tag", "tls_sni_provider")
+    assert set(lab.rows("known", columns)) == {
+        ("api-global.netflix.com", "netflix", "streaming-media", "offline"),
+        ("fw.ring.com", "ring", "device-iot", "offline"),
+        ("www.example.com", "Unknown", "Unknown", "offline"),
+    }
+    assert "netflix" in ran.metadata("netify_enrichment", "known/a.pcap")["top_applications"]
+
+
 def test_an_endpoint_without_an_answer_fails_its_check_but_not_the_capture(lab: Lab):
     lab.put("unanswered/a.pcap")
     with FakeNetify() as netify:

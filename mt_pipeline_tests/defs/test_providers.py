@@ -74,5 +74,7 @@ def test_the_provider_of_the_readme_is_installed_and_answers(tmp_path: Path):
         return subprocess.run([sys.executable, "-c", USE, str(tmp_path)], capture_output=True, text=True, env={**os.environ, **ours, **environment})
 
     said = use(LAB_LIST=str(tmp_path / "list.csv"))
-    assert said.stdout.strip() == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'lab', None, None)]", said.stderr
+    assert said.stdout.strip() == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'offline', 'netflix', None)]", (
+        said.stderr
+    )
     assert "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider (KeyError: 'LAB_LIST')" in use().stderr

@@ -37,16 +37,14 @@ def place(path: Path | None, address: str) -> Facts | None:
     return facts
 
 
-def test_out_of_the_box_the_country_of_allocation_is_known_and_no_name():
+def test_out_of_the_box_the_country_of_allocation_is_known():
     offline = Offline()
-    assert offline.kinds == {"address"}
     assert offline.look_up("address", ["8.8.8.8", "2a00:1450:4001::1", "192.0.2.1", "::ffff:8.8.8.8"]) == [
         Facts(geo_continent="North America", geo_country="United States"),
         Facts(geo_continent="Europe", geo_country="Ireland"),
         None,
         Facts(geo_continent="North America", geo_country="United States"),
     ]
-    assert offline.look_up("name", []) == []
 
 
 def test_countries_have_a_code_a_name_and_a_continent():
@@ -123,7 +121,7 @@ def test_the_most_specific_application_wins_for_names_and_addresses(apps: Path):
     blocks = [facts and facts.app_tag for facts in offline.look_up("address", ["157.240.1.1", "157.240.7.9", "2a03:2880::1", "8.8.8.8"])]
     assert blocks == ["facebook", "netflix", "facebook", None]
     assert offline.look_up("address", ["157.240.1.1"]) == [
-        Facts(app_tag="facebook", geo_continent="North America", geo_country="United States"),
+        Facts(app_tag="facebook", app_category_tag="social-media", geo_continent="North America", geo_country="United States"),
     ]
 
 
@@ -135,10 +133,11 @@ def test_the_most_specific_application_wins_for_names_and_addresses(apps: Path):
         ("hello\n", "names no application"),
         (OPEN + "net:119:300.1.2.3/8\n", "line 13 has '300.1.2.3/8'"),
         (OPEN + "dom:119\n", "line 13 is not of the form"),
+        (OPEN + "cat:119: \n", "line 13 is not of the form cat:ID:VALUE"),
         (b"\xff\xfe\x00", "is no text file"),
         (None, "cannot be read"),
     ],
-    ids=["proprietary", "subscription", "other text", "no block", "no value", "bytes", "missing"],
+    ids=["proprietary", "subscription", "other text", "no block", "no value", "no category", "bytes", "missing"],
 )
 def test_an_apps_file_that_cannot_be_used_is_refused_with_its_name_the_reason_and_the_cure(apps: Path, text: str | bytes | None, reason: str):
     apps.unlink() if text is None else apps.write_bytes(text if isinstance(text, bytes) else text.encode())
