@@ -4,6 +4,7 @@ The memory between two walks is the ledger, so this survives a restart. What els
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ _COLUMNS = (*(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "se
 
 
 def look(db: sa.Connection, walk: Walk, *, settle: float, now: float) -> list[Capture]:
-    """Take in a walk and return what can be requested, by key; see `Ledger.look`."""
+    """Take in a walk and return what can be requested; see `Ledger.look`."""
     known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS))}
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
     _write(db, news, known)
@@ -34,7 +35,7 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float) -> list[Ca
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
     # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
     ready = [capture for capture in walk.captures if capture.key in seen_at and not 0 <= now - seen_at[capture.key] < quiet]
-    return sorted(ready, key=lambda capture: capture.key)
+    return sorted((replace(capture, seen_at=seen_at[capture.key]) for capture in ready), key=lambda capture: (-capture.seen_at, capture.key))
 
 
 def seen(capture: Capture, now: float) -> Values:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from mt_pipeline.captures import inbox
+from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
@@ -20,6 +21,7 @@ from mt_pipeline.defs.resources import Pipeline, pace
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
+from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.tshark import documents
@@ -128,7 +130,8 @@ class Walk:
 
     def _walk(self, capture: Capture, before: Record | None) -> None:
         if "tshark_json" in self.stages:
-            self._tshark_json(capture)
+            if not self._tshark_json(capture):
+                return
         elif before and before.documents:
             self._inputs, self._sha256, self._cut = before.documents, before.sha256 or "", before.cut
         else:
@@ -140,13 +143,17 @@ class Walk:
         if "questdb_packets" in self.stages:
             self._questdb_packets()
 
-    def _tshark_json(self, capture: Capture) -> None:
+    def _tshark_json(self, capture: Capture) -> bool:
+        """Make the documents; False if the capture is a copy that is to be left out."""
         started = time.monotonic()
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             raise NotTakenError(reason)
         tshark = self.pipeline.tshark
         tshark.check_filter(self.display_filter)
         self._sha256 = sha256_of(capture)
+        copy = self._copy()
+        if copy and copy.within and self._skips_copies:
+            return False
         self._inputs = documents.inputs_hash(tshark, sha256=self._sha256, display_filter=self.display_filter)
         path = self._files.documents(self._inputs)
         reused = path.exists()
@@ -178,9 +185,24 @@ class Walk:
                 reused=reused,
                 cut=self._cut,
                 display_filter=self.display_filter,
+                copy_of=copy.of if copy else None,
             ),
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=self.display_filter),
         )
+        return True
+
+    @property
+    def _skips_copies(self) -> bool:
+        return self.pipeline.settings.duplicates == "skip"
+
+    def _copy(self) -> Copy | None:
+        """Say which capture has the same bytes, if this one will have rows."""
+        if not self._judges:
+            return None
+        copy = self.pipeline.ledger.hashed(self.key, self._sha256, skipped_by="MT_DUPLICATES is skip" if self._skips_copies else "")
+        if copy:
+            log.info("%s has the same bytes as %s%s", self.key, copy.of, ": it is left out" if copy.within and self._skips_copies else "")
+        return copy
 
     def _listener(self) -> Conversations | None:
         """Let the endpoints listen to tshark: then they are known when the documents are."""
@@ -192,7 +214,8 @@ class Walk:
         started = time.monotonic()
         found = self._distilled()
         path = self._files.endpoints(self._inputs)
-        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+        late = out_of_order(self._files.packets(self._inputs))
+        self._report("endpoints", metadata.of_endpoints(found, out_of_order=late, path=path, seconds=time.monotonic() - started))
 
     def _distilled(self) -> endpoints.Endpoints:
         """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""
