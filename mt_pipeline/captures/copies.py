@@ -28,27 +28,18 @@ class Copy:
     within: bool
 
 
-def note(db: sa.Connection, key: str, sha256: str) -> None:
-    """Note what the content of a capture is, and since when it is that."""
+def note(db: sa.Connection, key: str, sha256: str, *, skipped_by: str) -> Copy | None:
+    """Note what the content of a capture is, and since when it is that; see `Ledger.hashed`."""
     free(db, key, but=sha256)
     known = sa.and_(TABLE.c.sha256 == sha256, TABLE.c.packets.is_not(None), TABLE.c.hashed_at.is_not(None))
     since = sa.case((known, TABLE.c.hashed_at), else_=time.time())
     db.execute(sa.update(TABLE).where(OF_KEY).values(sha256=sha256, hashed_at=since), {"of": key})
-
-
-def first(db: sa.Connection, key: str) -> Copy | None:
-    """Find the capture that this one is a copy of; one of its own experiment, if there is one."""
-    same = sa.and_(
-        _OTHER.c.sha256 == TABLE.c.sha256,
-        _OTHER.c.key != TABLE.c.key,
-        sa.func.coalesce(_OTHER.c.filter, "") == sa.func.coalesce(TABLE.c.filter, ""),
-        _OTHER.c.state.in_([State.RUNNING, State.DONE]),
-        _OTHER.c.hashed_at < TABLE.c.hashed_at,
-    )
-    within = (_OTHER.c.experiment == TABLE.c.experiment).label("within")
-    found = sa.select(_OTHER.c.key, within).select_from(TABLE.join(_OTHER, same)).where(OF_KEY).order_by(within.desc(), _OTHER.c.hashed_at)
-    row = db.execute(found.limit(1), {"of": key}).first()
-    return Copy(row.key, bool(row.within)) if row else None
+    copy = _first(db, key)
+    if copy and copy.within and skipped_by:
+        error = f"{key} has the same bytes as {copy.of}, so it is not loaded a second time: {skipped_by}."
+        values = {"state": State.REFUSED, "error": error, "attempts": 0, "requested_at": None, "changed_at": time.time()}
+        db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key})
+    return copy
 
 
 def free(db: sa.Connection, key: str, *, but: str = "") -> None:
@@ -70,3 +61,18 @@ def copies(records: Iterable[Record]) -> dict[str, str]:
         if record.key != of_all:
             found[record.key] = of_experiment if of_experiment != record.key else of_all
     return found
+
+
+def _first(db: sa.Connection, key: str) -> Copy | None:
+    """Find the capture that this one is a copy of; one of its own experiment, if there is one."""
+    same = sa.and_(
+        _OTHER.c.sha256 == TABLE.c.sha256,
+        _OTHER.c.key != TABLE.c.key,
+        sa.func.coalesce(_OTHER.c.filter, "") == sa.func.coalesce(TABLE.c.filter, ""),
+        _OTHER.c.state.in_([State.RUNNING, State.DONE]),
+        _OTHER.c.hashed_at < TABLE.c.hashed_at,
+    )
+    within = (_OTHER.c.experiment == TABLE.c.experiment).label("within")
+    found = sa.select(_OTHER.c.key, within).select_from(TABLE.join(_OTHER, same)).where(OF_KEY).order_by(within.desc(), _OTHER.c.hashed_at)
+    row = db.execute(found.limit(1), {"of": key}).first()
+    return Copy(row.key, bool(row.within)) if row else None

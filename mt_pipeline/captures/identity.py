@@ -54,7 +54,8 @@ class Capture:
         inbox: the watched folder.
         size: in bytes.
         mtime_ns: time of the last change, nanoseconds since 1970.
-        seen_at: when it was first seen in this form, seconds since 1970; 0 if only the ledger could tell.
+        seen_at: when it was first seen in this form, seconds since 1970. Only the ledger tells, as the next one.
+        attempts: runs that ended without a verdict on it.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Capture:
     size: int
     mtime_ns: int
     seen_at: float = field(default=0, compare=False)
+    attempts: int = field(default=0, compare=False)
 
     @property
     def path(self) -> Path:

@@ -18,10 +18,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
-from mt_pipeline.captures import copies
+from mt_pipeline.captures import copies, progress
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
+from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import TABLE, LedgerError, Record, RecordFile, State, Status, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
 
@@ -101,13 +102,7 @@ class Ledger:
             skipped_by: what says that a copy within an experiment is not to be loaded: it is refused at once, with this in the reason.
         """
         with self._file.write() as db:
-            copies.note(db, key, sha256)
-            copy = copies.first(db, key)
-            if copy and copy.within and skipped_by:
-                error = f"{key} has the same bytes as {copy.of}, so it is not loaded a second time: {skipped_by}."
-                values = {"state": State.REFUSED, "error": error, "attempts": 0, "requested_at": None, "changed_at": time.time()}
-                db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key})
-        return copy
+            return copies.note(db, key, sha256, skipped_by=skipped_by)
 
     def finish(self, key: str, *, sha256: str, documents: str | None, packets: int, rows: int, skipped: Mapping[str, int], cut: bool = False) -> None:
         """Note that the rows of the capture can be read.
@@ -194,6 +189,11 @@ class Ledger:
     def unfinished(self) -> list[Record]:
         """Return the records that wait for a verdict: a run is asked for, or has claimed them and may be dead."""
         return self._select(IN_HAND)
+
+    def progress(self) -> Progress:
+        """Say how much is done of all that is to be loaded, and how fast it goes."""
+        with self._file.read() as db:
+            return progress.of(db, now=time.time())
 
     def status(self) -> list[Status]:
         """Return what people want to know of each capture, by key."""
