@@ -5,7 +5,7 @@ The environment wins over a file `.env` in the project's folder. `docs/settings.
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
     settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
     filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
+    duplicates: Literal["load", "skip"] = Field(
+        "load", description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone"
+    )
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,

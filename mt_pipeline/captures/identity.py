@@ -13,7 +13,7 @@ import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
@@ -54,12 +54,16 @@ class Capture:
         inbox: the watched folder.
         size: in bytes.
         mtime_ns: time of the last change, nanoseconds since 1970.
+        seen_at: when it was first seen in this form, seconds since 1970. Only the ledger tells, as the next one.
+        attempts: runs that ended without a verdict on it.
     """
 
     key: str
     inbox: Path
     size: int
     mtime_ns: int
+    seen_at: float = field(default=0, compare=False)
+    attempts: int = field(default=0, compare=False)
 
     @property
     def path(self) -> Path:

@@ -2,9 +2,9 @@
 
 The sensor, the terminal and recovery ask here; nobody asks Dagster's event log. It knows nothing of packets or runs: others tell it.
 Each operation is one transaction; several processes may share the file, and a kill at any moment leaves it as the last one made it.
-What a record holds is `records.py`; how files become records is `settling.py`.
+What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`.
 
-    waiting -> waiting, requested -> running -> done | failed        waiting -> refused        any -> purged
+    waiting -> waiting, requested -> running -> done | failed | refused        waiting -> refused        any -> purged
 
 A file that changes is waiting again, with what is known of its last load.
 """
@@ -18,8 +18,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 
+from mt_pipeline.captures import copies, progress
+from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
+from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import TABLE, LedgerError, Record, RecordFile, State, Status, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
 
@@ -50,7 +53,9 @@ class Ledger:
         self._locks = path.with_suffix(".locks")
 
     def look(self, walk: Walk, *, settle: float, now: float | None = None) -> list[Capture]:
-        """Take in a walk of the inbox and return what can be requested now, by key: new or changed files that have settled.
+        """Take in a walk of the inbox and return what can be requested now: new or changed files that have settled.
+
+        What was seen last comes first, so that an archive does not hide what is dropped after it; of one look, by key.
 
         A file has settled when two looks, `settle` seconds apart, saw the same size and time. What is running, requested, or dealt with
         in its present form is not returned. A record whose file is gone stays if rows of it are stored, or if it failed or was purged.
@@ -87,6 +92,17 @@ class Ledger:
         del values["attempts"], values["requested_at"]  # they count until there is a verdict
         with self._file.write() as db:
             _put(db, values)
+
+    def hashed(self, key: str, sha256: str, *, skipped_by: str = "") -> Copy | None:
+        """Note what the content of a claimed capture is, and say whether another one has the same.
+
+        Args:
+            key: capture key.
+            sha256: hash of its content.
+            skipped_by: what says that a copy within an experiment is not to be loaded: it is refused at once, with this in the reason.
+        """
+        with self._file.write() as db:
+            return copies.note(db, key, sha256, skipped_by=skipped_by)
 
     def finish(self, key: str, *, sha256: str, documents: str | None, packets: int, rows: int, skipped: Mapping[str, int], cut: bool = False) -> None:
         """Note that the rows of the capture can be read.
@@ -137,7 +153,7 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        self._end(key, {"state": State.FAILED, "error": error})
+        self._end(key, {"state": State.FAILED, "error": error}, frees_copies=True)
 
     def give_back(self, key: str) -> None:
         """Note that the run was stopped by no fault of the capture: the next look returns it.
@@ -156,9 +172,8 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        no_load: dict[str, object] = {"sha256": None, "documents": None, "packets": None, "rows": None, "skipped": {}, "cut": False}
-        no_load |= {"answers": None, "answers_by": {}, "owed": 0, "as_of": None}
-        self._end(key, no_load | {"state": State.PURGED, "error": None})
+        no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of"))
+        self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
 
     def again(self, key: str) -> State:
         """Make good a request that ended without a verdict: the next look returns the capture once more, or else it has failed.
@@ -204,6 +219,11 @@ class Ledger:
         """Return the records that wait for a verdict: a run is asked for, or has claimed them and may be dead."""
         return self._select(IN_HAND)
 
+    def progress(self) -> Progress:
+        """Say how much is done of all that is to be loaded, and how fast it goes."""
+        with self._file.read() as db:
+            return progress.of(db, now=time.time())
+
     def status(self) -> list[Status]:
         """Return what people want to know of each capture, by key."""
         return [Status(**{name: getattr(record, name) for name in Status.__annotations__}) for record in self.records()]
@@ -241,10 +261,12 @@ class Ledger:
         with self._file.read() as db:
             return [record_of(row) for row in db.execute(sa.select(TABLE).where(condition).order_by(TABLE.c.key), bound)]
 
-    def _end(self, key: str, values: Mapping[str, object]) -> None:
+    def _end(self, key: str, values: Mapping[str, object], *, frees_copies: bool = False) -> None:
         """Write a verdict."""
         change = sa.update(TABLE).where(OF_KEY).values(attempts=0, requested_at=None, changed_at=time.time(), **values)
         with self._file.write() as db:
+            if frees_copies:
+                copies.free(db, key)
             if not db.execute(change, {"of": key}).rowcount:
                 raise UnknownCaptureError(_unknown(key))
 

@@ -52,8 +52,9 @@ class Record:
         state: what became of it.
         error: why it failed or was refused.
         filter: display filter of the last claim.
-        sha256: of the content of the last load, as are the next five; None or empty if there is none.
-        documents: name of its documents.
+        sha256: of the content that was last read; None if there is none.
+        hashed_at: when this content was first read under this key.
+        documents: name of the documents of the last load, as are the next four of it; None or empty if there is none.
         packets: packets read.
         rows: rows stored.
         skipped: packets that became no row, by reason.
@@ -78,6 +79,7 @@ class Record:
     error: str | None
     filter: str | None
     sha256: str | None
+    hashed_at: float | None
     documents: str | None
     packets: int | None
     rows: int | None
@@ -119,7 +121,8 @@ TABLE = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING),
     sa.Column("error", sa.Text),
     sa.Column("filter", sa.Text),
-    sa.Column("sha256", sa.Text),
+    sa.Column("sha256", sa.Text, index=True),
+    sa.Column("hashed_at", sa.Float),
     sa.Column("documents", sa.Text),
     sa.Column("packets", sa.BigInteger),
     sa.Column("rows", sa.BigInteger),
@@ -219,3 +222,5 @@ def _upgrade(db: sa.Connection) -> None:
     for column in TABLE.columns:
         if column.name not in present:
             db.exec_driver_sql(f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}")
+    for index in TABLE.indexes:
+        index.create(db, checkfirst=True)

@@ -15,12 +15,11 @@ from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
 from mt_pipeline.defs.walk import Walk
 
 log = logging.getLogger(__name__)
-
-CAPTURES_PER_RUN = 50
 
 
 def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:

@@ -29,7 +29,9 @@ INLINE = 1000
 """Characters of Markdown from which on the UI hides it behind a click."""
 
 
-def of_documents(*, path: Path, packets: int, capture_bytes: int, seconds: float, reused: bool, cut: bool, display_filter: str) -> Metadata:
+def of_documents(
+    *, path: Path, packets: int, capture_bytes: int, seconds: float, reused: bool, cut: bool, display_filter: str, copy_of: str | None
+) -> Metadata:
     """Describe the documents of a capture."""
     return {
         "dagster/row_count": packets,
@@ -41,11 +43,12 @@ def of_documents(*, path: Path, packets: int, capture_bytes: int, seconds: float
         "reused": dg.MetadataValue.bool(reused),
         "cut": dg.MetadataValue.bool(cut),
         "display_filter": display_filter or "none",
+        **({"same_bytes_as": copy_of} if copy_of else {}),
         "documents": dg.MetadataValue.path(path),
     }
 
 
-def of_endpoints(found: Endpoints, *, path: Path, seconds: float) -> Metadata:
+def of_endpoints(found: Endpoints, *, out_of_order: int, path: Path, seconds: float) -> Metadata:
     """Describe the endpoints of a capture, and its time."""
     return {
         "dagster/row_count": found.addresses + found.names,
@@ -54,6 +57,7 @@ def of_endpoints(found: Endpoints, *, path: Path, seconds: float) -> Metadata:
         "bytes": found.bytes,
         **({} if found.first_us is None else {"first_packet": _time(found.first_us)}),
         **({} if found.last_us is None else {"last_packet": _time(found.last_us)}),
+        "packets_out_of_order": out_of_order,
         "capture_seconds": ((found.last_us or 0) - (found.first_us or 0)) / 1e6,
         "top_server_names": _table(("server name", "bytes"), found.top_names),
         "seconds": round(seconds, 3),

@@ -1,33 +1,29 @@
-"""The sensor: what lies in the inbox and has settled is requested, once; what a killed run left is requested once more.
+"""The sensor: what lies in the inbox and has settled is requested, once; an archive in portions, and what is dropped meanwhile before it.
 
-The ledger is its memory. For the underlying concept, see https://docs.dagster.io/guides/automate/sensors
+The ledger is its memory; what runs left undone is made good by `recovery.py`. For the underlying concept, see
+https://docs.dagster.io/guides/automate/sensors
 """
 
 import time
+from collections.abc import Iterator
+from itertools import groupby
 
 import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, shared_experiments
-from mt_pipeline.captures.ledger import CaptureBusyError, Ledger
-from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs.assets import CAPTURES_PER_RUN
+from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.recovery import make_good
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.runs import ARCHIVE, CAPTURES_PER_RUN, DROPPED, PRIORITY, batches, places, stretches, tags_of
 
 MOST_SINGLE_RUNS = 20
-"""More new captures than this at once share runs: a run costs a second or two, however small its captures."""
+"""More captures than this at once share runs."""
 
-MOST_PER_TICK = 5000
-"""A tick has a time limit; the rest comes with the next one."""
-
-START_SECONDS = 60
-"""A run that was asked for and is not to be found after this time never comes."""
-
-_GOING = [
-    status for status in dg.DagsterRunStatus if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-]
+MOST_IN_HAND = 10 * CAPTURES_PER_RUN
+"""Captures of an archive that are asked for at one time: Dagster takes seconds to make a run of many, and sees nothing new meanwhile."""
 
 
 @dg.sensor(job=ingest_captures, minimum_interval_seconds=4, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -35,23 +31,40 @@ def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam
     """Request a run for each new or changed capture of the inbox, and say which files are none."""
     ledger, instance = pipeline.ledger, context.instance
     pipeline.inbox.mkdir(parents=True, exist_ok=True)
-    _make_good(ledger, instance)
+    make_good(ledger, instance)
     walk = inbox.walk(pipeline.inbox)
     for problem in walk.problems:
         context.log.warning(problem)
-    good, refused = _sniffed(context, ledger, ledger.look(walk, settle=pipeline.settings.settle_seconds)[:MOST_PER_TICK])
+    ready = ledger.look(walk, settle=pipeline.settings.settle_seconds)
+    in_hand = len(ledger.unfinished())
+    chosen = [capture for look in _portion(ready, in_hand) for capture in look]
+    good, refused = _sniffed(context, ledger, chosen)
     mine = set(ledger.requested(capture.key for capture in good))
     good = [capture for capture in good if capture.key in mine]
+    progress = ledger.progress()
     if not good:
         return dg.SkipReason(
-            f"{len(walk.captures)} files in {pipeline.inbox}, none of them new and quiet"
+            (str(progress) if progress.left else f"{len(walk.captures)} files in {pipeline.inbox}, none of them new and quiet")
             + (f"; refused: {'; '.join(refused[:10])}" if refused else "")
         )
+    context.log.info(str(progress))
     for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
         context.log.warning(f"{' and '.join(names)} share the table packets_{experiment}: rename a folder if they should not")
-    known = set(instance.get_dynamic_partitions(captures.name or ""))
-    new = [capture.key for capture in good if capture.key not in known]
-    return dg.SensorResult(run_requests=_requests(good, new), dynamic_partitions_requests=[captures.build_add_request(new)])
+    place = places(instance.get_dynamic_partitions(captures.name or ""))
+    new = [capture.key for capture in good if capture.key not in place]
+    few = len(ready) + in_hand <= MOST_SINGLE_RUNS
+    return dg.SensorResult(run_requests=_requests(good, place, few=few), dynamic_partitions_requests=[captures.build_add_request(new)])
+
+
+def _portion(ready: list[Capture], in_hand: int) -> Iterator[list[Capture]]:
+    """Choose what to ask for now, look by look, the last first: all of a few captures, of many as much as there is room for."""
+    room = max(MOST_IN_HAND - in_hand, 0)
+    for _, of_look in groupby(ready, key=lambda capture: capture.seen_at):
+        look = list(of_look)
+        if len(look) > MOST_SINGLE_RUNS:
+            look = look[:room]
+            room -= len(look)
+        yield look
 
 
 def _sniffed(context: dg.SensorEvaluationContext, ledger: Ledger, ready: list[Capture]) -> tuple[list[Capture], list[str]]:
@@ -67,56 +80,14 @@ def _sniffed(context: dg.SensorEvaluationContext, ledger: Ledger, ready: list[Ca
     return good, refused
 
 
-def _requests(good: list[Capture], new: list[str]) -> list[dg.RunRequest]:
-    """Ask for a run per capture; many new ones share runs, as ranges of the order in which they are added now."""
-    now = time.time_ns()
-    shared = new if len(new) > MOST_SINGLE_RUNS else []
-    alone = {capture.key for capture in good} - set(shared)
-    return [
-        *(dg.RunRequest(run_key=f"{key}@{now}", partition_key=key) for key in sorted(alone)),
-        *(
-            dg.RunRequest(
-                run_key=f"{keys[0]}...{keys[-1]}@{now}",
-                tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
-            )
-            for keys in (shared[first : first + CAPTURES_PER_RUN] for first in range(0, len(shared), CAPTURES_PER_RUN))
-        ),
-    ]
-
-
-def _make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
-    """Give captures whose run ended without a verdict back to the next look: killed, or never started."""
-    unfinished = ledger.unfinished()
-    going = [run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)) if not _ended(run, ledger, instance)] if unfinished else []
-    for record in unfinished:
-        if record.state is State.RUNNING:
-            if _is_free(ledger, record):
-                ledger.again(record.key)
-        elif not going and time.time() - (record.requested_at or 0) > START_SECONDS:
-            ledger.again(record.key)
-
-
-def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> bool:
-    """End the run of a terminal that was killed, which nobody else would ever do; Dagster looks after those that it started itself."""
-    key = run.tags.get("dagster/partition")
-    record = ledger.get(key) if run.remote_job_origin is None and key else None
-    started = instance.get_run_record_by_id(run.run_id)
-    if (
-        record is None
-        or record.state is not State.RUNNING
-        or started is None
-        or time.time() - (started.start_time or time.time()) < START_SECONDS
-        or not _is_free(ledger, record)
-    ):
-        return False
-    instance.report_run_failed(run, "the process of this run is gone; its capture is requested once more")
-    return True
-
-
-def _is_free(ledger: Ledger, record: Record) -> bool:
-    """Say whether nobody works on a capture: a run holds its lock, and the kernel lets go of the lock when the run dies."""
-    try:
-        with ledger.lock(record.key, timeout=0):
-            return (ledger.get(record.key) or record).run == record.run
-    except CaptureBusyError:
-        return False
+def _requests(good: list[Capture], place: dict[str, int], *, few: bool) -> list[dg.RunRequest]:
+    """Ask for a run per capture, if they are few; else they share runs, each look by itself, and those of a small one are started first."""
+    now, requests = time.time_ns(), []
+    for _, of_look in groupby(good, key=lambda capture: capture.seen_at):
+        look = list(of_look)
+        new = [capture for capture in look if capture.key not in place]
+        neighbours = [*stretches((capture for capture in look if capture.key in place), place), new]
+        for keys in ([capture.key for capture in batch] for some in neighbours for batch in batches(some, most=1 if few else CAPTURES_PER_RUN)):
+            tags = {**tags_of(keys), PRIORITY: DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE}
+            requests.append(dg.RunRequest(run_key=f"{keys[0]}@{now}", partition_key=keys[0] if len(keys) == 1 else None, tags=tags))
+    return requests

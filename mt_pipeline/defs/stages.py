@@ -21,6 +21,7 @@ from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.packets.endpoints import Endpoints
+from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb import flow_loader, loader
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
@@ -67,6 +68,7 @@ class Stages:
     changed: Sequence[Change] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     files: CaptureFiles = field(init=False)
+    _looked: float = 0
     _heard: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
@@ -82,28 +84,32 @@ class Stages:
         """Give back what the endpoints heard."""
         self._open.close()
 
-    def tshark_json(self, capture: Capture, display_filter: str, *, listened: bool) -> None:
-        """Make the documents, unless there are those of just these inputs.
-
-        Args:
-            capture: the file.
-            display_filter: only packets that match become rows.
-            listened: whether the endpoints are wanted next: listening to tshark, they are known when the documents are.
-        """
-        started = time.monotonic()
+    def look(self, capture: Capture, display_filter: str) -> None:
+        """Find out what documents of the capture would be made of: its hash, and that of all inputs."""
+        self._looked = time.monotonic()
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             raise NotTakenError(reason)
         tshark = self.pipeline.tshark
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
         self.inputs = documents.inputs_hash(tshark, sha256=self.sha256, display_filter=display_filter)
+
+    def tshark_json(self, capture: Capture, display_filter: str, *, listened: bool, copy_of: str | None) -> None:
+        """Make the documents, unless there are those of just these inputs; `look` comes first.
+
+        Args:
+            capture: the file.
+            display_filter: only packets that match become rows.
+            listened: whether the endpoints are wanted next: listening to tshark, they are known when the documents are.
+            copy_of: another capture with the same bytes, if there is one.
+        """
         path = self.files.documents(self.inputs)
         reused = path.exists()
         if reused:
             packets = documents.count(path)
         else:
             packets = documents.write(
-                tshark,
+                self.pipeline.tshark,
                 capture.path,
                 path,
                 display_filter=display_filter,
@@ -123,10 +129,11 @@ class Stages:
                 path=path,
                 packets=packets,
                 capture_bytes=capture.size,
-                seconds=time.monotonic() - started,
+                seconds=time.monotonic() - self._looked,
                 reused=reused,
                 cut=self.cut,
                 display_filter=display_filter,
+                copy_of=copy_of,
             ),
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )
@@ -140,7 +147,8 @@ class Stages:
         started = time.monotonic()
         found = self._distilled()
         path = self.files.endpoints(self.inputs)
-        self._report("endpoints", metadata.of_endpoints(found, path=path, seconds=time.monotonic() - started))
+        late = out_of_order(self.files.packets(self.inputs))
+        self._report("endpoints", metadata.of_endpoints(found, out_of_order=late, path=path, seconds=time.monotonic() - started))
 
     def _distilled(self) -> Endpoints:
         """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
@@ -111,7 +112,11 @@ class Walk:
     def _walk(self, capture: Capture, before: Record | None) -> None:
         work = self._stages
         if "tshark_json" in self.stages:
-            work.tshark_json(capture, self.display_filter, listened="endpoints" in self.stages)
+            work.look(capture, self.display_filter)
+            copy = self._copy()
+            if copy and copy.within and self._skips_copies:
+                return
+            work.tshark_json(capture, self.display_filter, listened="endpoints" in self.stages, copy_of=copy.of if copy else None)
         elif before and before.documents:
             work.inputs, work.sha256, work.cut = before.documents, before.sha256 or "", before.cut
         else:
@@ -122,6 +127,19 @@ class Walk:
             work.netify_enrichment(as_of=self.as_of)
         if "questdb_packets" in self.stages:
             self._questdb_packets()
+
+    @property
+    def _skips_copies(self) -> bool:
+        return self.pipeline.settings.duplicates == "skip"
+
+    def _copy(self) -> Copy | None:
+        """Say which capture has the same bytes, if this one will have rows."""
+        if not self._judges:
+            return None
+        copy = self.pipeline.ledger.hashed(self.key, self._stages.sha256, skipped_by="MT_DUPLICATES is skip" if self._skips_copies else "")
+        if copy:
+            log.info("%s has the same bytes as %s%s", self.key, copy.of, ": it is left out" if copy.within and self._skips_copies else "")
+        return copy
 
     def _questdb_packets(self) -> None:
         work = self._stages

@@ -24,6 +24,8 @@ def test_an_older_file_gets_the_columns_it_lacks(tmp_path):
     path = tmp_path / "ledger.sqlite"
     Ledger(path).claim(CAPTURE, run="r1")
     with sqlite3.connect(path) as db:
+        for index in TABLE.indexes:
+            db.execute(f"DROP INDEX {index.name}")
         for column in TABLE.columns:
             if column.name not in ("key", "size", "mtime_ns", "state"):
                 db.execute(f'ALTER TABLE captures DROP COLUMN "{column.name}"')

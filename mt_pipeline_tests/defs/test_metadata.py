@@ -22,7 +22,7 @@ def of_names(*names: str) -> dict[str, object]:
     top = [(name, 1234) for name in names]
     times = {"first_us": 1_700_000_000_123_456, "last_us": 1_700_000_002_623_456}
     found = Endpoints(addresses=1, names=len(names), packets=3, bytes=10, skipped={}, top_names=top, **times)
-    return metadata.of_endpoints(found, path=Path("x"), seconds=0.5)
+    return metadata.of_endpoints(found, out_of_order=0, path=Path("x"), seconds=0.5)
 
 
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
@@ -58,7 +58,7 @@ def test_the_time_of_a_capture_is_told_to_the_part_of_a_second():
 def test_a_capture_without_packets_has_no_time():
     nothing = Endpoints(addresses=0, names=0, packets=0, bytes=0, first_us=None, last_us=None, skipped={}, top_names=[])
 
-    told = metadata.of_endpoints(nothing, path=Path("x"), seconds=0)
+    told = metadata.of_endpoints(nothing, out_of_order=0, path=Path("x"), seconds=0)
 
     assert "first_packet" not in told
     assert told["capture_seconds"] == 0

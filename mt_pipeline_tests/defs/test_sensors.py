@@ -1,6 +1,7 @@
 """What the sensor asks for, look by look; each test has a data folder of its own, and its runs are never started."""
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import LedgerError, State
-from mt_pipeline.defs.sensors import START_SECONDS, new_captures
+from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs import sensors
+from mt_pipeline.defs.recovery import ENQUEUE_SECONDS, START_SECONDS, TERMINAL
+from mt_pipeline.defs.runs import ARCHIVE, DROPPED, PRIORITY, covered
+from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline_tests.pipelines import Lab, capture
 
 SETTLE = 0.2
@@ -298,13 +304,13 @@ def test_a_run_that_was_asked_for_and_never_came_is_requested_once_more(watch: W
 
 @pytest.fixture
 def started(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Give a function that makes a run of a capture that began some seconds ago; it is deleted afterwards."""
+    """Give a function that makes a run with some tags that is going on; it is deleted afterwards."""
     made: list[str] = []
 
-    def make(key: str, *, seconds_ago: float) -> str:
-        run = lab.instance.add_run(dg.DagsterRun(job_name="ingest_captures", tags={"dagster/partition": key}))
+    def make(**tags: str) -> str:
+        run = lab.instance.add_run(dg.DagsterRun(job_name="ingest_captures", tags=tags))
         start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_captures")
-        lab.instance.run_storage.handle_run_event(run.run_id, start, datetime.now(UTC) - timedelta(seconds=seconds_ago))
+        lab.instance.run_storage.handle_run_event(run.run_id, start, datetime.now(UTC))
         made.append(run.run_id)
         return run.run_id
 
@@ -313,27 +319,146 @@ def started(lab: Lab) -> Iterator[Callable[..., str]]:
         lab.instance.delete_run(run_id)
 
 
-def test_while_runs_go_on_nothing_is_requested_a_second_time(watch: Watch, started: Callable[..., str]):
+def test_what_a_run_in_the_queue_is_about_is_not_requested_a_second_time(watch: Watch, started: Callable[..., str]):
     """A queue that takes an hour would else double itself."""
-    started("kitchen/another.pcap", seconds_ago=1000)
-    watch.put("kitchen/queued.pcap")
+    for name in "abcd":
+        watch.put(f"kitchen/queued {name}.pcap")
     watch.keys()
+    started(**{"dagster/asset_partition_range_start": "kitchen/queued a.pcap", "dagster/asset_partition_range_end": "kitchen/queued c.pcap"})
+    started(**{"dagster/partition": "kitchen/another.pcap"})
     ago(watch, 3600)
 
-    assert watch.keys() == []
+    assert watch.keys() == ["kitchen/queued d.pcap"], "no run is about it, so it waits for nothing"
 
 
-def test_the_run_of_a_killed_terminal_is_shown_as_failed_after_a_while(watch: Watch, started: Callable[..., str]):
+def test_the_run_of_a_killed_terminal_is_shown_as_failed(watch: Watch, started: Callable[..., str]):
     watch.put("kitchen/terminal.pcap")
     watch.keys()
-    run_id = started("kitchen/terminal.pcap", seconds_ago=START_SECONDS + 10)
-    with watch.ledger.lock("kitchen/terminal.pcap"):
+    run_id = started(**{"dagster/partition": "kitchen/terminal.pcap", TERMINAL: "yes"})
+    with watch.ledger.lock(run_id), watch.ledger.lock("kitchen/terminal.pcap"):
         watch.claim("kitchen/terminal.pcap", run_id)
         assert watch.keys() == []
         assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.STARTED
 
     assert watch.keys() == ["kitchen/terminal.pcap"]
     assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.fixture
+def forgotten(lab: Lab) -> Iterator[Callable[..., str]]:
+    """Give a function that makes a run as Dagster does, but does not put it into the queue."""
+    job = build_defs(pipeline=lab.pipeline()).resolve_job_def("ingest_captures")
+    location = RemoteJobOrigin(
+        RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("127.0.0.1", 1, location_name="mt_pipeline"), "__repository__"), job.name
+    )
+    made: list[str] = []
+
+    def make(*, seconds_ago: float) -> str:
+        run = lab.instance.add_run(dg.DagsterRun(job_name=job.name, remote_job_origin=location))
+        with closing(sqlite3.connect(Path(lab.instance.root_directory) / "history" / "runs.db")) as runs:
+            made_at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%d %H:%M:%S")
+            runs.execute("UPDATE runs SET create_timestamp = ? WHERE run_id = ?", (made_at, run.run_id))
+            runs.commit()
+        made.append(run.run_id)
+        return run.run_id
+
+    yield make
+    for run_id in made:
+        lab.instance.delete_run(run_id)
+
+
+def test_a_run_that_was_made_and_never_queued_is_queued(watch: Watch, forgotten: Callable[..., str]):
+    """Killed in between, Dagster never starts it, and the backfill that made it never ends."""
+    run_id = forgotten(seconds_ago=ENQUEUE_SECONDS + 10)
+    being_made = forgotten(seconds_ago=0)
+
+    watch.look()
+
+    assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.QUEUED
+    assert watch.instance.get_run_by_id(being_made).status is dg.DagsterRunStatus.NOT_STARTED
+
+
+def requests_of(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
+    assert isinstance(result, dg.SensorResult)
+    return list(result.run_requests)
+
+
+def test_large_captures_do_not_share_a_run(watch: Watch):
+    for number in range(30):
+        watch.put(f"sizes/{number:02}.pcap")
+    with (watch.inbox / "sizes" / "12.pcap").open("r+b") as file:
+        file.truncate(300_000_000)  # takes no disk
+
+    requests = requests_of(watch.settled())
+
+    ends = [(request.tags.get("dagster/asset_partition_range_start") or request.partition_key) for request in requests]
+    assert ends == ["sizes/00.pcap", "sizes/12.pcap", "sizes/13.pcap"]
+
+
+def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes_before_its_rest(watch: Watch, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sensors, "MOST_IN_HAND", 60)
+    for number in range(100):
+        watch.put(f"portions/{number:03}.pcap")
+
+    first = watch.settled()
+    watch.put("dropped/a.pcap")
+    second = watch.settled()
+
+    assert [request.tags[PRIORITY] for request in requests_of(first)] == [ARCHIVE, ARCHIVE]
+    assert watch.added(first) == [f"portions/{number:03}.pcap" for number in range(60)]
+    assert [(request.partition_key, request.tags[PRIORITY]) for request in requests_of(second)] == [("dropped/a.pcap", DROPPED)]
+    waiting = watch.look()
+    assert isinstance(waiting, dg.SkipReason)
+    assert waiting.skip_message == "0 of 101 captures in"
+    for number in range(60):
+        watch.finish(f"portions/{number:03}.pcap")
+    third = watch.look()
+    assert watch.added(third) == [f"portions/{number:03}.pcap" for number in range(60, 100)]
+
+
+def test_neighbours_among_known_captures_share_runs_too(watch: Watch):
+    """An archive that is copied once more was once a run for each capture."""
+    keys = [f"again/{number:02}.pcap" for number in range(30)]
+    for round_ in ("first.example.com", "second.example.com"):
+        for key in keys:
+            capture(watch.inbox / key, round_)
+        requests = requests_of(watch.settled())
+        assert len(requests) == 1
+        runs = [dg.DagsterRun("ingest_captures", tags=dict(request.tags)) for request in requests]
+        assert covered(runs, watch.instance.get_dynamic_partitions("captures")) == set(keys)
+        for key in keys:
+            watch.finish(key)
+    for key in (keys[3], *keys[7:29]):
+        capture(watch.inbox / key, "third.example.com")
+    assert [request.partition_key for request in requests_of(watch.settled())] == [keys[3], None]
+
+
+@pytest.mark.usefixtures("idle")
+def test_what_was_in_a_run_that_died_gets_a_run_of_its_own(watch: Watch):
+    """One capture that kills its run once took all others of the run with it."""
+    keys = [f"deadly/{number:02}.pcap" for number in range(30)]
+    for key in keys:
+        watch.put(key)
+    assert len(requests_of(watch.settled())) == 1
+    watch.finish(keys[0])
+    watch.claim(keys[1])
+    ago(watch, START_SECONDS + 1)
+
+    assert sorted(map(str, watch.keys())) == keys[1:]
+
+
+def test_a_tick_says_how_far_it_is(watch: Watch):
+    for name in "abc":
+        watch.put(f"progress/{name}.pcap")
+    watch.keys()
+    watch.finish("progress/a.pcap")
+    watch.claim("progress/b.pcap")
+    watch.ledger.fail("progress/b.pcap", "it is broken")
+
+    result = watch.look()
+
+    assert isinstance(result, dg.SkipReason)
+    assert re.fullmatch(r"1 of 3 captures in, 1 failed, \d+\.\d a second, 1 s left", result.skip_message)
 
 
 def test_a_damaged_ledger_makes_a_tick_that_says_so(watch: Watch):
