@@ -5,6 +5,7 @@ import dagster as dg
 from mt_pipeline import settings
 from mt_pipeline.defs.assets import ingest
 from mt_pipeline.defs.jobs import ingest_captures
+from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
 
@@ -16,9 +17,9 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
         SettingsError: a setting cannot be used.
     """
     return dg.Definitions(
-        assets=[ingest],
-        jobs=[ingest_captures],
-        sensors=[new_captures],
+        assets=[ingest, experiment_report],
+        jobs=[ingest_captures, report_experiments],
+        sensors=[new_captures, quiet_experiments],
         resources={"pipeline": pipeline or Pipeline(settings.load())},
         # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.
         executor=dg.in_process_executor,
