@@ -1,7 +1,7 @@
 """`mt-pipeline`: the terminal's way to the same assets, ledger and Dagster instance.
 
 Errors are one line on stderr, never a traceback. Exit codes: 0 all well, 1 something failed, 2 wrong usage. What a command does beyond
-words is `service.py`, `ingesting.py`, `purging.py` and `caching.py`; each is imported when it is needed, as Dagster takes a second to load.
+words is the module that it imports, such as `ingesting.py`; each is imported when it is needed, as Dagster takes a second to load.
 """
 
 import json
@@ -198,6 +198,28 @@ def _plainly(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise click.ClickException(str(error)) from None
+
+
+@cli.command()
+@click.argument("experiment", metavar="EXPERIMENT")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="By default report-EXPERIMENT.html in the current folder."
+)
+def report(experiment: str, output: Path | None) -> None:
+    """Write a page about an experiment: one HTML file that needs no network.
+
+    An earlier report there is replaced, another file is not.
+    """
+    from mt_pipeline.defs.resources import Pipeline
+    from mt_pipeline.reporting import NotOursError, report
+
+    pipeline = Pipeline(settings.load())
+    try:
+        with pipeline.questdb():
+            written = report(pipeline, experiment, output)
+    except NotOursError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures, {written.size:,} bytes")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from mt_pipeline.defs.assets import ingest
 from mt_pipeline.defs.jobs import ingest_captures, refresh_daily
 from mt_pipeline.defs.pending import pending_answers
 from mt_pipeline.defs.refresh import refresh_answers
+from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
 
@@ -18,10 +19,10 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
         SettingsError: a setting cannot be used.
     """
     return dg.Definitions(
-        assets=[ingest],
-        jobs=[ingest_captures, refresh_answers],
+        assets=[ingest, experiment_report],
+        jobs=[ingest_captures, refresh_answers, report_experiments],
         schedules=[refresh_daily],
-        sensors=[new_captures, pending_answers],
+        sensors=[new_captures, pending_answers, quiet_experiments],
         resources={"pipeline": pipeline or Pipeline(settings.load())},
         # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.
         executor=dg.in_process_executor,

@@ -10,8 +10,8 @@ from mt_pipeline import setup
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import verdicts
-from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.files import CaptureFiles, report_file
+from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb import loader, schema
 from mt_pipeline.questdb.database import Database
@@ -74,10 +74,7 @@ def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, 
             # In an order that a kill does no harm to: the next purge finds the rest.
             rows = loader.remove(database, record.key)
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
-            for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": record.key})):
-                if run.is_finished:
-                    instance.delete_run(run.run_id)
-            instance.delete_dynamic_partition(captures.name or "", record.key)
+            _forget(instance, captures, record.key)
             ledger.purge(record.key)
             verdicts.copy(planned.pipeline, record.key)
         say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
@@ -86,3 +83,13 @@ def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, 
         for experiment in {record.experiment for record in planned.records} - left:
             for table in (FLOWS, PACKETS):
                 schema.drop_view(connection, experiment, table)
+            report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
+            _forget(instance, experiments, experiment)
+
+
+def _forget(instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
+    """Let Dagster forget a partition, and the runs that were of it alone."""
+    for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": key})):
+        if run.is_finished:
+            instance.delete_run(run.run_id)
+    instance.delete_dynamic_partition(partitions.name or "", key)

@@ -15,6 +15,11 @@ from mt_pipeline.tshark import documents
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
 
 
+def report_file(data: Path, experiment: str) -> Path:
+    """Name the report of an experiment, written anew by each run."""
+    return data / "reports" / f"{experiment}.html"
+
+
 @dataclass(frozen=True)
 class CaptureFiles:
     """The files of one capture below the data folder.

@@ -1,0 +1,102 @@
+"""What QuestDB says of an experiment, as records. Times are microseconds since 1970; `Unknown` and NULL are as in the columns."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRows:
+    """What of a capture can be read."""
+
+    capture: str
+    packets: int
+    bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Packets with the same answers for their remote end and their server name."""
+
+    application: str | None
+    category: str | None
+    country: str | None
+    provider: str | None
+    has_city: bool
+    has_name: bool
+    name_application: str | None
+    name_category: str | None
+    name_provider: str | None
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes of a label in one step of a span; without a label, of all that has another one (`is_named`) or none."""
+
+    step: int
+    is_public: bool
+    is_named: bool
+    label: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Streams in which tshark saw the same protocol, or packets without a stream."""
+
+    ip_proto: str
+    protocol: str | None
+    is_public: bool
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What an end without a public address sent, or was sent."""
+
+    hardware: str | None
+    ipv4: str | None
+    ipv6: str | None
+    sent: bool
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Packets of the streams of a name; `names` is how many names there are in all."""
+
+    name: str
+    packets: int
+    bytes: int
+    names: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Packets of a public address under a server name; `destinations` is how many there are in all."""
+
+    ipv4: str | None
+    ipv6: str | None
+    name: str
+    application: str | None
+    name_application: str | None
+    country: str | None
+    provider: str | None
+    name_provider: str | None
+    packets: int
+    bytes: int
+    first: int
+    last: int
+    destinations: int
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """How many public addresses one step of a span was the first to see."""
+
+    step: int
+    addresses: int

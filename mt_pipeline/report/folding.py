@@ -1,0 +1,150 @@
+"""Folds answers of QuestDB into the short lists that a person reads: the largest by name, the others as one line, and what is not known."""
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol as Like
+from typing import TypeVar
+
+from mt_pipeline.report.facts import Local, Protocol, Slice
+from mt_pipeline.report.queries import ENCRYPTED, NO_PROTOCOL
+from mt_pipeline.report.span import Span
+
+MOST_BARS = 15
+MOST_LABELS = 7
+"""Series with a name of their own: as many as there are colours that everybody can tell apart."""
+
+REST = ("other names", "no name known", "local")
+"""The series after those."""
+
+_PROTOCOLS = {
+    "dns": "DNS",
+    "http": "HTTP without encryption",
+    "mdns": "mDNS",
+    "quic": "QUIC",
+    "ssdp": "SSDP",
+    "ssh": "SSH",
+    "tls": "TLS",
+    "wg": "WireGuard",
+}
+_BROADCAST = ipaddress.ip_address("255.255.255.255")
+
+
+class Counted(Like):
+    """Whatever counts packets and their bytes on the wire."""
+
+    @property
+    def packets(self) -> int:
+        """How many packets."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes."""
+        ...
+
+
+C = TypeVar("C", bound=Counted)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of a list. `is_ours` tells our words from what others chose as a name."""
+
+    name: str
+    packets: int
+    bytes: int
+    is_ours: bool = False
+
+
+@dataclass(frozen=True)
+class Device:
+    """An end without a public address: its hardware address, if the capture has those, and its addresses."""
+
+    hardware: str | None
+    addresses: Sequence[str]
+    sent: Bar
+    received: Bar
+
+
+@dataclass(frozen=True)
+class Series:
+    """A part of the traffic over time: bytes in each step, and which colour it has."""
+
+    name: str
+    values: Sequence[int]
+    colour: int
+    is_ours: bool = False
+
+
+def total(rows: Iterable[Counted], name: str = "") -> Bar:
+    """Add up."""
+    rows = list(rows)
+    return Bar(name, sum(row.packets for row in rows), sum(row.bytes for row in rows), is_ours=True)
+
+
+def bars(rows: Iterable[C], name_of: Callable[[C], str | None], unknown: str) -> list[Bar]:
+    """Add up by name; the largest come first, what has no name comes last."""
+    groups = defaultdict[str | None, list[C]](list)
+    for row in rows:
+        groups[name_of(row)].append(row)
+    nameless = groups.pop(None, [])
+    named = [Bar(name or "", found.packets, found.bytes) for name, group in groups.items() if (found := total(group))]
+    named.sort(key=lambda bar: (-bar.bytes, bar.name))
+    others = [total(named[MOST_BARS:], f"{len(named) - MOST_BARS:,} others")] if len(named) > MOST_BARS else []
+    return [*named[:MOST_BARS], *others, *([total(nameless, unknown)] if nameless else [])]
+
+
+def protocol_of(row: Protocol) -> str | None:
+    """Name the protocol of a stream; TLS over UDP is what QUIC carries."""
+    if row.protocol is None or row.protocol in NO_PROTOCOL:
+        return None
+    return _PROTOCOLS.get("quic" if (row.ip_proto, row.protocol) == ("UDP", "tls") else row.protocol, row.protocol)
+
+
+def secrecy_of(row: Protocol) -> str:
+    """Say whether others on the way could read a stream."""
+    if row.protocol in ENCRYPTED:
+        return "encrypted"
+    return "cannot be told" if protocol_of(row) is None else "plain"
+
+
+def devices(rows: Iterable[Local]) -> list[Device]:
+    """Add up by hardware address, else by address; groups that many listen to are no device."""
+    groups = defaultdict[str, list[Local]](list)
+    for row in rows:
+        name = row.hardware or row.ipv4 or row.ipv6
+        if name and not _is_group(row):
+            groups[name].append(row)
+    found = [
+        Device(
+            group[0].hardware,
+            sorted(
+                {address for row in group if (address := row.ipv4 or row.ipv6)}, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)
+            ),
+            total(row for row in group if row.sent),
+            total(row for row in group if not row.sent),
+        )
+        for group in groups.values()
+    ]
+    return sorted(found, key=lambda device: (-device.sent.bytes - device.received.bytes, device.hardware or "", device.addresses))
+
+
+def series(span: Span, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:
+    """Lay slices out over a span: a series for each label, then what has another name, what has none, and what stays local."""
+    values = {label: [0] * span.steps for label in labels}
+    other, nameless, local = rest = [[0] * span.steps for _ in range(3)]
+    for row in slices:
+        others = other if row.is_named else nameless if row.is_public else local
+        (others if row.label is None else values[row.label])[row.step] += row.bytes
+    named = [Series(label, steps, colour) for colour, (label, steps) in enumerate(values.items())]
+    ours = [Series(name, steps, colour, is_ours=True) for colour, (name, steps) in enumerate(zip(REST, rest, strict=True), MOST_LABELS) if any(steps)]
+    return named + ours
+
+
+def _is_group(row: Local) -> bool:
+    if row.hardware:
+        return int(row.hardware[:2], 16) & 1 == 1  # the bit that Ethernet has for it
+    address = ipaddress.ip_address(row.ipv4 or row.ipv6 or "::")
+    return address.is_multicast or address == _BROADCAST

@@ -1,0 +1,123 @@
+"""The page: where each part of a summary and of the ledger's records stands. It looks as `page.html` and `page.css` say.
+
+It asks for nothing: no script, no font, no picture from elsewhere, and a policy in its head forbids them. The same facts make the same page.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mt_pipeline import __version__
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.report import figures, wording
+from mt_pipeline.report.facts import CaptureRows
+from mt_pipeline.report.folding import Bar
+from mt_pipeline.report.sources import Files, sources
+from mt_pipeline.report.summary import Summary
+
+GENERATOR = "mt_pipeline report"
+"""How a page calls its maker; the version comes after it."""
+
+MOST_DEVICES = 50
+MOST_CAPTURES = 1000
+
+_HERE = Path(__file__).parent
+_ENVIRONMENT = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT.filters |= wording.FILTERS
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the ledger and this machine know of how the rows came to be.
+
+    Attributes:
+        records: of the experiment's captures, by key.
+        tshark: version of the tshark that is here; None if there is none.
+        read_by_it: keys of the captures that it read, with its present preferences.
+        files: of the provider `offline`.
+    """
+
+    records: Mapping[str, Record]
+    tshark: str | None
+    read_by_it: frozenset[str]
+    files: Files
+
+
+@dataclass(frozen=True)
+class _Capture:
+    """A line of the table of captures."""
+
+    rows: CaptureRows
+    read: int | None
+    notes: str
+    filter: str
+    tshark: str
+    sha256: str
+
+
+def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> str:
+    """Write the page of an experiment.
+
+    Args:
+        experiment: its name.
+        summary: what its rows say.
+        made: how they came to be.
+        now: when the page is made.
+    """
+    steps = [sum(values) for values in zip(*(one.values for one in summary.series), strict=True)]
+    unit, size = wording.unit_of(max(steps))
+    shown = {row.capture for row in summary.captures}
+    skipped: Counter[str] = Counter()
+    for key in shown & made.records.keys():
+        skipped.update(made.records[key].skipped)
+    areas = [(one.colour, [value / size for value in one.values]) for one in summary.series]
+    return _ENVIRONMENT.get_template("page.html").render(
+        experiment=experiment,
+        s=summary,
+        generator=f"{GENERATOR} {__version__}",
+        version=__version__,
+        generated=round(now.timestamp()) * 10**6,
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
+        unit=unit,
+        traffic=figures.areas(summary.span, areas, said="Bytes over time, stacked; the table below has the numbers"),
+        growth=figures.line(summary.span, summary.addresses, said="Number of public addresses seen so far, over time"),
+        destinations=summary.destinations[0].destinations if summary.destinations else 0,
+        rest=Bar(
+            "",
+            summary.public.packets - sum(to.packets for to in summary.destinations),
+            summary.public.bytes - sum(to.bytes for to in summary.destinations),
+        ),
+        captures=[_capture(row, made) for row in summary.captures],
+        missing=[(record.key, why) for record in made.records.values() if (why := _missing(record, shown))],
+        skipped=sorted(skipped.items()),
+        tshark=made.tshark,
+        sources=sources(summary.answered_by, made.files, has_city=summary.has_offline_city, has_domains=bool(summary.domains)),
+        most_devices=MOST_DEVICES,
+        most_captures=MOST_CAPTURES,
+    )
+
+
+def _capture(rows: CaptureRows, made: Made) -> _Capture:
+    record = made.records.get(rows.capture)
+    if record is None or record.sha256 is None:
+        return _Capture(rows, None, "", "", "", "")
+    notes = [
+        *(f"{packets:,} {reason}" for reason, packets in sorted(record.skipped.items())),
+        *(["cut inside its last packet"] if record.cut else []),
+    ]
+    tshark = "" if made.tshark is None else made.tshark if rows.capture in made.read_by_it else f"not {made.tshark}"
+    return _Capture(rows, record.packets, ", ".join(notes), record.filter or "", tshark, record.sha256)
+
+
+def _missing(record: Record, shown: set[str]) -> str | None:
+    """Say why a capture is not in the report, or not as it is now."""
+    if record.state is not State.DONE:
+        return record.state
+    if record.key in shown:
+        return None
+    return "its rows are not in QuestDB" if record.rows else "no packets"

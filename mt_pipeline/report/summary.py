@@ -1,0 +1,142 @@
+"""What a page says of the rows of an experiment: every question asked, every answer folded. No HTML here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from mt_pipeline.columns import UNKNOWN
+from mt_pipeline.report import folding
+from mt_pipeline.report.facts import CaptureRows, Destination, Name, Remote
+from mt_pipeline.report.folding import MOST_BARS, MOST_LABELS, Bar, Device, Series
+from mt_pipeline.report.queries import Experiment, NoExperiment
+from mt_pipeline.report.span import Span
+
+MOST_DESTINATIONS = 500
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a page says of the rows.
+
+    Attributes:
+        captures: what of each can be read.
+        all: all packets.
+        public: those with a remote end.
+        named: those of `public` with a server name.
+        span: the time, in steps.
+        series: bytes of each step, by application or registrable domain.
+        devices: who has no public address, largest first.
+        countries: of remote ends; the largest, then all others, then what is not known, as in the other lists.
+        applications: of remote ends or their names.
+        categories: of these applications.
+        nameless: those of `public` without an application.
+        protocols: of streams.
+        secrecy: whether streams are encrypted.
+        public_secrecy: the same of those with a remote end.
+        names: the server names with most bytes.
+        names_in_all: how many there are.
+        domains: the registrable domains with most bytes.
+        domains_in_all: how many there are.
+        destinations: the remote ends with most bytes.
+        addresses: public addresses so far, at the end of each step.
+        providers: who answered for remote ends.
+        name_providers: who answered for server names.
+        answered_by: all of these.
+        has_offline_city: `offline` said a city, so it had a city file.
+    """
+
+    captures: Sequence[CaptureRows]
+    all: Bar
+    public: Bar
+    named: Bar
+    span: Span
+    series: Sequence[Series]
+    devices: Sequence[Device]
+    countries: Sequence[Bar]
+    applications: Sequence[Bar]
+    categories: Sequence[Bar]
+    nameless: Bar
+    protocols: Sequence[Bar]
+    secrecy: Sequence[Bar]
+    public_secrecy: Sequence[Bar]
+    names: Sequence[Bar]
+    names_in_all: int
+    domains: Sequence[Bar]
+    domains_in_all: int
+    destinations: Sequence[Destination]
+    addresses: Sequence[int]
+    providers: Sequence[Bar]
+    name_providers: Sequence[Bar]
+    answered_by: frozenset[str]
+    has_offline_city: bool
+
+    @property
+    def first(self) -> int:
+        """When the first packet was captured, microseconds since 1970."""
+        return min(capture.first for capture in self.captures)
+
+    @property
+    def last(self) -> int:
+        """When the last packet was captured."""
+        return max(capture.last for capture in self.captures)
+
+
+def summarise(rows: Experiment) -> Summary:
+    """Ask all questions, and fold the answers.
+
+    Raises:
+        NoExperiment: there is no row.
+    """
+    captures = rows.captures()
+    if not captures:
+        raise NoExperiment(f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures")
+    span = Span.over(min(capture.first for capture in captures), max(capture.last for capture in captures))
+    labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
+    names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
+    named = [remote for remote in remotes if remote.has_name]
+    new = {row.step: row.addresses for row in rows.news(span)}
+    return Summary(
+        captures=captures,
+        all=folding.total(captures),
+        public=folding.total(remotes),
+        named=folding.total(named),
+        span=span,
+        series=folding.series(span, labels, rows.slices(span, labels)),
+        devices=folding.devices(rows.locals()),
+        countries=folding.bars(remotes, lambda remote: known(remote.country), "country not known"),
+        applications=folding.bars(remotes, application_of, "application not known"),
+        categories=folding.bars(remotes, _category_of, "category not known"),
+        nameless=folding.total(remote for remote in remotes if application_of(remote) is None),
+        protocols=folding.bars(protocols, folding.protocol_of, "no protocol recognised"),
+        secrecy=folding.bars(protocols, folding.secrecy_of, ""),
+        public_secrecy=folding.bars([row for row in protocols if row.is_public], folding.secrecy_of, ""),
+        names=_bars(names),
+        names_in_all=names[0].names if names else 0,
+        domains=_bars(domains),
+        domains_in_all=domains[0].names if domains else 0,
+        destinations=rows.destinations(MOST_DESTINATIONS),
+        addresses=list(accumulate(new.get(step, 0) for step in range(span.steps))),
+        providers=folding.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
+        name_providers=folding.bars(named, lambda remote: remote.name_provider, "nobody was asked"),
+        answered_by=frozenset(name for remote in remotes for said in (remote.provider, remote.name_provider) if said for name in said.split(",")),
+        has_offline_city=any(remote.has_city and remote.provider == "offline" for remote in remotes),
+    )
+
+
+def application_of(of: Remote | Destination) -> str | None:
+    """Tell the application of the server name, else of the address."""
+    return known(of.name_application) or known(of.application)
+
+
+def known(text: str | None) -> str | None:
+    """Take `Unknown` for what it is."""
+    return None if text in (None, "", UNKNOWN) else text
+
+
+def _category_of(remote: Remote) -> str | None:
+    """Tell the category of the very application that is told."""
+    return known(remote.name_category if known(remote.name_application) else remote.category)
+
+
+def _bars(names: Sequence[Name]) -> list[Bar]:
+    return [Bar(name.name, name.packets, name.bytes) for name in names]
