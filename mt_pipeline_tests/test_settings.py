@@ -36,12 +36,12 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch):
-    for name in ("MT_INBOX", "MT_QUESTDB_HOST", "MT_NETIFY_API_KEY", "MT_DAGSTER_PORT"):
+    for name in ("MT_INBOX", "MT_QUESTDB_HOST", "MT_NETIFY_API_KEY", "MT_NETIFY_BUDGET_DAY", "MT_DAGSTER_PORT"):
         monkeypatch.setenv(name, "")
 
     found = settings()
 
-    assert (found.inbox, found.questdb_host, found.netify_api_key, found.dagster_port) == (None, None, None, 3000)
+    assert (found.inbox, found.questdb_host, found.netify_api_key, found.netify_budget_day, found.dagster_port) == (None, None, None, None, 3000)
 
 
 def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -80,6 +80,9 @@ def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offli
         ("MT_SETTLE_SECONDS", "soon"),
         ("MT_NETIFY_RATE", "0"),
         ("MT_ANSWER_DAYS", "-1"),
+        ("MT_NETIFY_BUDGET_DAY", "-1"),
+        ("MT_NETIFY_BUDGET_DAY", "many"),
+        ("MT_NETIFY_BUDGET_RUN", "0.5"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str):

@@ -81,13 +81,11 @@ class Netify:
         Raises:
             EnrichmentError: the address or the key cannot be right.
         """
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise EnrichmentError("MT_NETIFY_URL is no address of a server; it looks like https://feeds.netify.ai/api/v2")
+        self._host = _host_of(url)
         key = key.strip()
         if not key or not key.isascii() or not key.isprintable():  # requests would quote it in an error otherwise
             raise EnrichmentError("MT_NETIFY_API_KEY is empty or has characters that no key has; copy it again from your Netify account")
         self._url = url.rstrip("/")
-        self._host = urlsplit(url).hostname
         self._patience = patience or Patience()
         self._rate = SharedRate(rate_file, per_second=calls_per_second)
         self._budget = budget
@@ -216,3 +214,12 @@ class _TryAgain(Exception):
         super().__init__()
         self.verdict = verdict
         self.told = told
+
+
+def _host_of(url: str) -> str:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        # The rest of a path goes behind it; and a key does not belong into it.
+        if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or "@" in parts.netloc):
+            return parts.hostname
+    raise EnrichmentError("MT_NETIFY_URL is no address of a server; it looks like https://feeds.netify.ai/api/v2")

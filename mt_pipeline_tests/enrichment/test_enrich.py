@@ -123,7 +123,8 @@ def test_too_many_requests_in_the_middle_keeps_what_was_answered(tmp_path, outpu
     assert (counts.answered, counts.not_asked) == (2, 3)
     assert len(fake_netify.asked()) == 3
     fake_netify.reset()
-    assert enrich(wanted, output, providers=[netify(fake_netify)], store=store) == Counts(endpoints=5, cached=2, asked=3, answered=5)
+    later = netify(fake_netify, rate_file=tmp_path / "an hour later.sqlite")
+    assert enrich(wanted, output, providers=[later], store=store) == Counts(endpoints=5, cached=2, asked=3, answered=5)
 
 
 def test_a_server_that_fails_every_time_is_left_alone_soon(tmp_path, output, fake_netify, netify, store):

@@ -229,10 +229,17 @@ def test_a_key_with_a_newline_at_its_end_works(fake_netify, netify):
     assert fake_netify.requests()[0].header("x-api-key") == [KEY]
 
 
-@pytest.mark.parametrize("url", ["", "feeds.netify.ai/api/v2", "ftp://feeds.netify.ai", "http://"])
-def test_an_address_of_no_server_is_refused(fake_netify, netify, url):
-    with pytest.raises(EnrichmentError, match="MT_NETIFY_URL"):
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "feeds.netify.ai/api/v2", "ftp://feeds.netify.ai", "http://", "http://[", "http://[::1/api"),
+        *(f"https://feeds.netify.ai/api/v2?x-api-key={KEY}", f"https://{KEY}@feeds.netify.ai/api/v2", f"https://feeds.netify.ai/api/v2#{KEY}"),
+    ],
+)
+def test_an_address_of_no_server_is_refused_and_not_quoted(fake_netify, netify, url):
+    with pytest.raises(EnrichmentError, match=r"^MT_NETIFY_URL is no address") as refusal:
         netify(fake_netify, url=url)
+    assert KEY not in str(refusal.value)
 
 
 def test_a_proxy_of_the_environment_is_used(fake_netify, netify, monkeypatch):

@@ -39,6 +39,12 @@ def test_any_part_of_an_address_may_be_nonsense(sub, value):
     assert of_address(**{sub: value}) == Facts()
 
 
+def test_every_part_may_be_null_at_once():
+    parts = "rdns tls_certificate platform network pop asn asn_route geolocation application_list hostnames shared_score app_cidr".split()
+    assert of_address(**dict.fromkeys(parts)) == Facts()
+    assert read("name", success(dict.fromkeys("hostname domain application platform network asn ips".split()))) == Facts()
+
+
 @pytest.mark.parametrize("value", [None, [], {}, "text", 5])
 def test_any_part_of_a_place_may_be_nonsense(value):
     assert of_address(geolocation=dict.fromkeys(["continent", "country", "city", "coordinates"], value)) == Facts()
