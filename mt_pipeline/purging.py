@@ -9,11 +9,13 @@ import dagster as dg
 from mt_pipeline import setup
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import verdicts
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb import loader, schema
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.tables import FLOWS, PACKETS
 from mt_pipeline.settings import Settings
 
 
@@ -77,8 +79,10 @@ def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, 
                     instance.delete_run(run.run_id)
             instance.delete_dynamic_partition(captures.name or "", record.key)
             ledger.purge(record.key)
+            verdicts.copy(planned.pipeline, record.key)
         say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
     left = {record.experiment for record in ledger.records() if record.state is not State.PURGED}
     with database.connect() as connection:
         for experiment in {record.experiment for record in planned.records} - left:
-            schema.drop_view(connection, experiment)
+            for table in (FLOWS, PACKETS):
+                schema.drop_view(connection, experiment, table)

@@ -8,7 +8,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
-from mt_pipeline.questdb.schema import HIDDEN, TABLE
+from mt_pipeline.questdb.capture_columns import CAPTURE_COLUMNS, CaptureColumn
+from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS, FlowColumn
+from mt_pipeline.questdb.tables import FLOWS, HIDDEN, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -24,20 +26,27 @@ A value that cannot be used ends the command with exit status 2 and a line that 
 {}
 """
 
-_COLUMNS = """# Columns of `packets_<experiment>`
+_COLUMNS = """# Columns
 
-<!-- Written by `make docs` from mt_pipeline/columns.py; do not edit. -->
+<!-- Written by `make docs` from mt_pipeline/columns.py and mt_pipeline/questdb/*_columns.py; do not edit. -->
 
 What one must know of them is in the [README](../README.md#columns): which layer a row speaks of, `Unknown` and NULL, names of streams.
+
+- [`packets_<experiment>`](#packets_experiment): a row per packet
+- [`flows_<experiment>`](#flows_experiment): a row per second and conversation
+- [`captures`](#captures): a row per capture and load
+
+## `packets_<experiment>`
+
 "Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the whole capture.
 
-## Those of MT_ProcessPKTs
+### Those of MT_ProcessPKTs
 
 In its order. Text is `Unknown` where nothing is known, numbers and addresses are NULL.
 
 {}
 
-## Ours
+### Ours
 
 NULL where nothing is known.
 
@@ -45,6 +54,23 @@ NULL where nothing is known.
 
 The table `{}` behind the views has more: {}.
 `load` names the load that made the row, by its time; `gone` says that a later load or a purge took it out.
+
+## `flows_<experiment>`
+
+What each conversation of a capture sent in each second. A conversation is what two ends, each with address, port and hardware address, say to each
+other in one stream; where there are no streams, in one protocol. After every load the packets and bytes of the flows are held against those of
+`packets_<experiment>`. NULL where nothing is known.
+
+{}
+
+The table `{}` behind the views has `load` and `gone` too.
+
+## `captures`
+
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for people. Numbers are those of that load; one that failed
+has none. NULL where nothing is known.
+
+{}
 """
 
 # What typed.py computes of fields before a column takes it.
@@ -68,7 +94,8 @@ def settings_page() -> str:
 def columns_page() -> str:
     """Write the page of columns."""
     hidden = ", ".join(f"`{name}` ({kind})" for name, kind in HIDDEN.items())
-    return _COLUMNS.format(_columns(ORIGINAL_COLUMNS), _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]), TABLE, hidden)
+    of_packets = _columns(ORIGINAL_COLUMNS), _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]), PACKETS.name, hidden
+    return _COLUMNS.format(*of_packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS))
 
 
 def made_of(column: Column) -> str:
@@ -97,6 +124,10 @@ def main() -> None:
 
 def _columns(columns: Iterable[Column]) -> str:
     return _table(("column", "type", "meaning", "made of"), [(f"`{c.name}`", c.type, c.meaning, made_of(c)) for c in columns])
+
+
+def _with_units(columns: Iterable[FlowColumn | CaptureColumn]) -> str:
+    return _table(("column", "type", "unit", "meaning"), [(f"`{c.name}`", c.type, c.unit, c.meaning) for c in columns])
 
 
 def _default(field: FieldInfo) -> str:

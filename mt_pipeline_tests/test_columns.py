@@ -11,7 +11,7 @@ from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Origin
 from mt_pipeline.enrichment.answers import FACTS, NUMBERS
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.questdb.schema import HIDDEN
+from mt_pipeline.questdb.tables import HIDDEN
 
 ARROW_TYPES = {
     "TIMESTAMP": pa.timestamp("us"),

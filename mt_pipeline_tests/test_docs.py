@@ -10,10 +10,13 @@ import pytest
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli import cli
 from mt_pipeline.columns import COLUMNS
+from mt_pipeline.questdb.capture_columns import CAPTURE_COLUMNS
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.questdb.java import HOST
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
 from mt_pipeline.questdb.server import Server
+from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests import docs
 
@@ -36,7 +39,8 @@ def test_a_generated_page_is_up_to_date(path: Path):
 def test_every_setting_and_every_column_says_what_it_means():
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
     assert [column.name for column in COLUMNS if not column.meaning or not docs.made_of(column)] == []
-    assert [column.name for column in COLUMNS if f"| `{column.name}` | {column.type} |" not in docs.columns_page()] == []
+    columns = (*COLUMNS, *FLOW_COLUMNS, *CAPTURE_COLUMNS)
+    assert [column.name for column in columns if not column.meaning or f"| `{column.name}` | {column.type} |" not in docs.columns_page()] == []
 
 
 @pytest.mark.parametrize("name", cli.commands)
@@ -116,11 +120,13 @@ def test_env_example_holds_nothing_but_settings_that_are_commented_out():
 
 
 def test_the_sql_of_the_readme_runs(questdb: Server):
-    statements = [text.replace("packets_kitchen", "packets_of_the_readme") for language, text in _fenced(README) if language == "sql"]
+    statements = [re.sub(r"\b(packets|flows)_kitchen\b", r"\1_of_the_readme", text) for language, text in _fenced(README) if language == "sql"]
     assert len(statements) >= 3
     with Database(HOST, questdb.http_port, questdb.pg_port, "admin", "quest").connect() as connection:
-        ensure_table(connection)
-        ensure_view(connection, "of_the_readme")
+        for table in (PACKETS, FLOWS, CAPTURES):
+            ensure_table(connection, table)
+            if table.views:
+                ensure_view(connection, "of_the_readme", table)
         for statement in statements:
             connection.execute(statement.strip().removesuffix(";").encode())
 

@@ -6,6 +6,7 @@ For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 import dagster as dg
 
 from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 
 SPECS = [
@@ -17,6 +18,11 @@ SPECS = [
     ),
     dg.AssetCheckSpec(
         "rows_stored", asset="questdb_packets", description="rows that can be read = packets read - packets skipped; else the capture fails"
+    ),
+    dg.AssetCheckSpec(
+        "flows_reconciled",
+        asset="questdb_packets",
+        description="packets and bytes of the flows = rows and bytes of the packets; else the capture fails",
     ),
 ]
 
@@ -48,6 +54,22 @@ def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
     )
 
 
+def flows_reconciled(key: str, stored: Summary) -> dg.AssetCheckEvaluation:
+    """Compare the packets and bytes of the flows with those of the rows."""
+    said = f"{stored.flows:,} flows have {stored.flow_packets:,} of {stored.rows:,} packets and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
+    return _evaluation(
+        "questdb_packets",
+        "flows_reconciled",
+        key,
+        stored.agrees,
+        said,
+        flows=stored.flows,
+        packets=stored.flow_packets,
+        rows=stored.rows,
+        bytes=stored.flow_bytes,
+    )
+
+
 def _evaluation(asset: str, check: str, key: str, passed: bool, said: str, **numbers: int) -> dg.AssetCheckEvaluation:
-    severity = dg.AssetCheckSeverity.ERROR if check == "rows_stored" else dg.AssetCheckSeverity.WARN
+    severity = dg.AssetCheckSeverity.ERROR if check in ("rows_stored", "flows_reconciled") else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckEvaluation(dg.AssetKey(asset), check, passed, metadata=dict(numbers), severity=severity, description=f"{key}: {said}")

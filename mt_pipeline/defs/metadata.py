@@ -16,6 +16,7 @@ import duckdb
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.schema import TABLE, view_name
 
@@ -75,7 +76,7 @@ def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float
     }
 
 
-def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, database: Database, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
@@ -83,6 +84,7 @@ def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, s
     return {
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,
+        "flows": stored.flows,
         "packets": loaded.read,
         "skipped": sum(loaded.skipped.values()),
         **{f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()},

@@ -8,6 +8,7 @@ import hashlib
 from mt_pipeline.columns import COLUMNS
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
+from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.tshark.command import PREFERENCES
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -29,5 +30,5 @@ CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES),
     "endpoints": version(ENDPOINTS.to_string(), COLUMNS),
     "netify_enrichment": version(ANSWERS.to_string()),
-    "questdb_packets": version(COLUMNS),
+    "questdb_packets": version(COLUMNS, FLOW_COLUMNS),
 }

@@ -12,7 +12,7 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import checks, metadata, providers
+from mt_pipeline.defs import checks, metadata, providers, verdicts
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import report
@@ -20,7 +20,7 @@ from mt_pipeline.defs.resources import Pipeline, pace
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
-from mt_pipeline.questdb import loader
+from mt_pipeline.questdb import flow_loader, loader
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import count_packets
@@ -61,6 +61,7 @@ class Walk:
     _asked_at: float = 0
     _files: CaptureFiles = field(init=False)
     _heard: Conversations | None = None
+    _seconds: dict[str, float] = field(default_factory=dict)  # taken by the stages that are done
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -115,6 +116,7 @@ class Walk:
         if self._judges:
             with suppress(UnknownCaptureError):
                 self.pipeline.ledger.fail(self.key, reason)
+                verdicts.copy(self.pipeline, self.key, seconds=self._seconds)
 
     def _claimed(self) -> None:
         capture = capture_at(self.pipeline.inbox, self.key)
@@ -233,20 +235,31 @@ class Walk:
             raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
         with rows(self._files.packets(self._inputs), self._files.names(self._inputs), answers, capture=self.key, experiment=experiment) as batches:
             try:
-                loaded = loader.load(
-                    database, batches, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
+                loaded, stored = flow_loader.load(
+                    database, batches, answers, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
                 )
             except loader.RowsMissing as missing:
                 self.context.log_event(checks.rows_stored(self.key, missing.loaded))
                 raise
+            except flow_loader.FlowsDiffer as differ:
+                self.context.log_event(checks.flows_reconciled(self.key, differ.summary))
+                raise
         # Before the ledger knows: a kill in between then only loads again.
         self._report(
             "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            metadata.of_table(loaded, stored, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
             checks.rows_stored(self.key, loaded),
         )
+        self.context.log_event(checks.flows_reconciled(self.key, stored))
         self.pipeline.ledger.finish(
             self.key, sha256=self._sha256, documents=self._inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self._cut
+        )
+        verdicts.copy(
+            self.pipeline,
+            self.key,
+            stored=stored,
+            seconds=self._seconds,
+            tshark=self.pipeline.tshark.version if "tshark_json" in self.stages else None,
         )
         self._files.keep_only(self._inputs)
         log.info(
@@ -260,6 +273,8 @@ class Walk:
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
         report(self.context, self._files, self._inputs, asset, described, check)
+        if isinstance(seconds := described["seconds"], float):
+            self._seconds[asset] = seconds
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:

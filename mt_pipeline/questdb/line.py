@@ -9,16 +9,14 @@ import pandas as pd
 import questdb
 from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
 
-from mt_pipeline.columns import COLUMNS
 from mt_pipeline.questdb.database import Database, LoadFailed, Unreachable
-from mt_pipeline.questdb.schema import TABLE
+from mt_pipeline.questdb.tables import PACKETS, Table
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 30
 """How long a QuestDB that refuses or went away is asked again."""
 
-_SYMBOLS = [column.name for column in COLUMNS if column.type == "SYMBOL"]
 _WENT_AWAY = (
     QuestDBErrorCode.SocketError,
     QuestDBErrorCode.ProtocolVersionError,
@@ -29,13 +27,14 @@ questdb.WARN_HIGH_RECONNECTS = False  # type: ignore[attr-defined]  # a line per
 
 
 class Line:
-    """One line to the server, opened anew when it breaks.
+    """One line to a table, opened anew when it breaks.
 
     Every frame is one atomic request; as the table knows its keys, repeating one is harmless.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, table: Table = PACKETS) -> None:
         self._database = database
+        self._table = table
         self._sender: Sender | None = None
 
     def __enter__(self) -> Self:
@@ -55,7 +54,7 @@ class Line:
         while True:
             try:
                 self._sender = self._sender or self._open()
-                self._sender.dataframe(frame, table_name=TABLE, symbols=_SYMBOLS, at="ts")
+                self._sender.dataframe(frame, table_name=self._table.name, symbols=self._table.symbols, at=self._table.keys[0])
                 self._sender.flush()
             except QuestDBError as error:
                 self._close()

@@ -1,4 +1,7 @@
-"""Loads the rows of a capture into `captured_packets`, and makes sure by counting that they can be read; removes them again."""
+"""Loads the rows of a capture into a table, and makes sure by counting that they can be read; removes them again.
+
+Which rows, and in which order the tables of a capture are loaded, is `flow_loader.py`.
+"""
 
 import time
 from collections import Counter, deque
@@ -19,10 +22,10 @@ from psycopg import sql
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.line import Line
-from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
+from mt_pipeline.questdb.schema import ensure_table, ensure_view, wait_until_readable
+from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
-_SAID = [column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)]  # text from the network
-_TABLE = sql.Identifier(TABLE)
+_SAID = {column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)}  # text from the network
 _LINES = 2
 
 
@@ -54,7 +57,13 @@ class RowsMissing(LoadFailed):
 
 
 def load(
-    database: Database, batches: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None] = lambda _: None
+    database: Database,
+    batches: Iterator[pa.RecordBatch],
+    *,
+    capture: str,
+    experiment: str,
+    table: Table = PACKETS,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
     """Load a capture: send, wait until readable, mark what earlier loads had and this one lacks, count.
 
@@ -62,9 +71,10 @@ def load(
 
     Args:
         database: where to.
-        batches: of `rows.rows`.
+        batches: of `rows.rows`, or with the columns of another table.
         capture: the capture key; nobody else may load it at the same time.
         experiment: its experiment, for the view.
+        table: which table.
         progress: told the number of rows sent so far.
 
     Raises:
@@ -74,11 +84,11 @@ def load(
         RowsMissing: it does not hold what was sent.
     """
     with database.connect() as connection:
-        ensure_table(connection)
-        has_view = ensure_view(connection, experiment)
+        ensure_table(connection, table)
+        has_view = ensure_view(connection, experiment, table)
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
     read, sent, skipped = 0, 0, Counter[str]()
-    with _Lines(database) as lines:
+    with _Lines(database, table) as lines:
         for batch in batches:
             storable = _storable(batch, skipped)
             read += batch.num_rows
@@ -86,40 +96,43 @@ def load(
             lines.send(storable, number)
             progress(sent)
     with database.connect() as connection:
-        wait_until_readable(connection)
-        gone = _mark_gone(connection, sql.SQL("capture = %s AND load <> %s"), capture, number)
-        stored = _count(connection, sql.SQL("capture = %s"), capture)
-        of_this_load = _count(connection, sql.SQL("capture = %s AND load = %s"), capture, number)
+        wait_until_readable(connection, table)
+        gone = _mark_gone(connection, table, sql.SQL("capture = %s AND load <> %s"), capture, number)
+        stored = _count(connection, table, sql.SQL("capture = %s"), capture)
+        of_this_load = _count(connection, table, sql.SQL("capture = %s AND load = %s"), capture, number)
     loaded = Loaded(of_this_load, read, dict(skipped), gone, has_view)
     if not stored == of_this_load == sent:
         raise RowsMissing(
-            f"{capture}: sent {sent} rows, but QuestDB holds {stored}, {of_this_load} of them of this load; launch the capture again", loaded
+            f"{capture}: sent {sent} rows, but QuestDB holds {stored} in {table.name}, {of_this_load} of them of this load; launch the capture again",
+            loaded,
         )
     return loaded
 
 
 def remove(database: Database, capture: str) -> int:
-    """Take the rows of a capture out of all views; their disk comes back later. Returns how many."""
+    """Take the rows of a capture out of all views; their disk comes back later. Returns how many packets."""
     with database.connect() as connection:
-        ensure_table(connection)
-        return _mark_gone(connection, sql.SQL("capture = %s"), capture)
+        for table in (FLOWS, PACKETS):
+            ensure_table(connection, table)
+            rows = _mark_gone(connection, table, sql.SQL("capture = %s"), capture)
+        return rows
 
 
 def count(database: Database, *, experiment: str) -> int:
     """Count the rows of an experiment that can be read."""
     with database.connect() as connection:
         ensure_table(connection)
-        return _count(connection, sql.SQL("experiment = %s"), experiment)
+        return _count(connection, PACKETS, sql.SQL("experiment = %s"), experiment)
 
 
 class _Lines:
     """Two lines to the server: while it works on what came over one, the next batch is computed and encoded for the other."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, table: Table) -> None:
         self._lines = SimpleQueue[Line]()
         self._open = ExitStack()
         for _ in range(_LINES):
-            self._lines.put(self._open.enter_context(Line(database)))
+            self._lines.put(self._open.enter_context(Line(database, table)))
         self._workers = self._open.enter_context(ThreadPoolExecutor(_LINES))
         self._under_way = deque[Future[None]]()
 
@@ -148,6 +161,8 @@ class _Lines:
 
 def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
     """Leave out, and count by reason, what cannot be stored."""
+    if "skipped" not in batch.schema.names:
+        return batch
     reasons = batch.column("skipped")
     if reasons.null_count < len(reasons):
         skipped.update({entry["values"]: entry["counts"] for entry in pyarrow.compute.value_counts(reasons.drop_null()).to_pylist()})
@@ -157,7 +172,7 @@ def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
 
 def _frame(batch: pa.RecordBatch, number: int) -> pd.DataFrame:
     """Make the frame that the client takes: integers that know NA, and text that is never a float NaN and has no NUL, which no symbol holds."""
-    for name in _SAID:
+    for name in _SAID & set(batch.schema.names):
         column = batch[name]
         if pyarrow.compute.any(pyarrow.compute.match_substring(column, "\0")).as_py():
             batch = batch.set_column(batch.schema.get_field_index(name), name, pyarrow.compute.replace_substring(column, "\0", ""))
@@ -168,22 +183,22 @@ def _frame(batch: pa.RecordBatch, number: int) -> pd.DataFrame:
     return frame.assign(load=number, gone=False)
 
 
-def _mark_gone(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:
+def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.SQL, *values: str | int) -> int:
     """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
-    rows = _count(connection, which, *values)
+    rows = _count(connection, table, which, *values)
     if rows:
+        keys = sql.SQL(", ").join(map(sql.Identifier, table.keys))
         connection.execute(
-            sql.SQL(
-                "INSERT ATOMIC INTO {0} (ts, capture, frame_number, load, gone) "
-                "SELECT ts, capture, frame_number, load, true FROM {0} WHERE NOT gone AND "
-            ).format(_TABLE)
+            sql.SQL("INSERT ATOMIC INTO {0} ({1}, load, gone) SELECT {1}, load, true FROM {0} WHERE NOT gone AND ").format(
+                sql.Identifier(table.name), keys
+            )
             + which,
             values,
         )
-        wait_until_readable(connection)
+        wait_until_readable(connection, table)
     return rows
 
 
-def _count(connection: psycopg.Connection, which: sql.SQL, *values: str | int) -> int:
-    row = connection.execute(sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(_TABLE) + which, values).fetchone()
+def _count(connection: psycopg.Connection, table: Table, which: sql.SQL, *values: str | int) -> int:
+    row = connection.execute(sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(sql.Identifier(table.name)) + which, values).fetchone()
     return int(row[0]) if row else 0

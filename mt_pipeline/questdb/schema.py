@@ -1,4 +1,4 @@
-"""The table `captured_packets` and its views `packets_<experiment>`, made and kept up to date from the column table."""
+"""The tables and their views, one for each experiment, made and kept up to date from the column tables."""
 
 import os
 import re
@@ -11,39 +11,33 @@ from typing import TypeVar
 from filelock import FileLock
 from psycopg import Connection, DatabaseError, OperationalError, sql
 
-from mt_pipeline.columns import COLUMNS
 from mt_pipeline.questdb.database import LoadFailed, NameTaken
+from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
-TABLE = "captured_packets"
-"""ONE table for all experiments: a wide table holds 145 files open, so a table per experiment ends at the 68th."""
-
-HIDDEN = {"load": "LONG", "gone": "BOOLEAN"}
-"""Columns that no view shows: the load that made the row, and whether the capture's last load no longer has it."""
+TABLE = PACKETS.name
 
 MOST_VIEWS = 1000
-"""Some 1,600 views fill the server's default memory."""
+"""Of packets and flows together. Some 1,600 views fill the server's default memory."""
 
-_TYPES = {**{column.name: column.type for column in COLUMNS}, **HIDDEN}
 _TRIES, _PAUSE = 40, 0.05  # two seconds of others at the same work
 T = TypeVar("T")
-_INDEXED = "tls_sni"  # as the original has it
 
 
 def view_name(experiment: str) -> str:
-    """Name the view of an experiment."""
-    return f"packets_{experiment}"
+    """Name the view of the packets of an experiment."""
+    return PACKETS.view(experiment)
 
 
-def ensure_table(connection: Connection) -> None:
+def ensure_table(connection: Connection, table: Table = PACKETS) -> None:
     """Make the table, or add the columns that a table of an older release lacks.
 
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    _patiently(connection, lambda: _ensure_table(connection))
+    _patiently(connection, lambda: _ensure_table(connection, table))
 
 
-def ensure_view(connection: Connection, experiment: str) -> bool:
+def ensure_view(connection: Connection, experiment: str, table: Table = PACKETS) -> bool:
     """Make the view of an experiment, or give an older one the present columns; readers see no gap.
 
     Returns:
@@ -52,34 +46,34 @@ def ensure_view(connection: Connection, experiment: str) -> bool:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    return _patiently(connection, lambda: _ensure_view(connection, experiment))
+    return _patiently(connection, lambda: _ensure_view(connection, experiment, table))
 
 
-def drop_view(connection: Connection, experiment: str) -> None:
+def drop_view(connection: Connection, experiment: str, table: Table = PACKETS) -> None:
     """Remove the view of an experiment that has no captures any more, if it is ours."""
-    name = view_name(experiment)
-    if _is_ours(_views(connection).get(name, ""), experiment):
+    name = table.view(experiment)
+    if _is_ours(_views(connection).get(name, ""), experiment, table):
         connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(name)))
 
 
-def wait_until_readable(connection: Connection) -> None:
-    """Wait until the table holds all that was acknowledged; only the physical table can be waited for.
+def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
+    """Wait until a table holds all that was acknowledged; only the physical table can be waited for.
 
     Raises:
         LoadFailed: the server has suspended the table, for example on a full disk.
     """
     while True:
         try:
-            connection.execute(f"SELECT wait_wal_table('{TABLE}')")  # it takes a literal only
+            connection.execute(f"SELECT wait_wal_table('{table.name}')")  # it takes a literal only
         except DatabaseError as error:
             if "timeout" in str(error).lower():  # of the query, not of the table: it goes on
                 continue
-            why = connection.execute("SELECT errorTag, errorMessage FROM wal_tables() WHERE name = %s AND suspended", (TABLE,)).fetchone()
+            why = connection.execute("SELECT errorTag, errorMessage FROM wal_tables() WHERE name = %s AND suspended", (table.name,)).fetchone()
             if why is None:
                 raise
             reason = " ".join(filter(None, why)) or "no reason given"
             raise LoadFailed(
-                f"QuestDB has suspended {TABLE} ({reason}): free some disk, say `ALTER TABLE {TABLE} RESUME WAL` to it, then launch again"
+                f"QuestDB has suspended {table.name} ({reason}): free some disk, say `ALTER TABLE {table.name} RESUME WAL` to it, then launch again"
             ) from None
         else:
             return
@@ -102,63 +96,65 @@ def _patiently(connection: Connection, ensure: Callable[[], T]) -> T:
     return ensure()
 
 
-def _ensure_table(connection: Connection) -> None:
-    if TABLE in _views(connection):
-        raise NameTaken(f"QuestDB has a view {TABLE} that is not ours: drop it, or use another QuestDB, then launch again")
+def _ensure_table(connection: Connection, table: Table) -> None:
+    name, types = table.name, table.types
+    if name in _views(connection):
+        raise NameTaken(f"QuestDB has a view {name} that is not ours: drop it, or use another QuestDB, then launch again")
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}{}").format(sql.Identifier(name), sql.SQL(kind), sql.SQL(" INDEX" if name == _INDEXED else "")) for name, kind in _TYPES.items()
+        sql.SQL("{} {}{}").format(sql.Identifier(column), sql.SQL(kind), sql.SQL(" INDEX" if column in table.indexed else ""))
+        for column, kind in types.items()
     )
     connection.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)").format(
-            sql.Identifier(TABLE), columns
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP({}) PARTITION BY DAY WAL DEDUP UPSERT KEYS({})").format(
+            sql.Identifier(name), columns, sql.Identifier(table.keys[0]), sql.SQL(", ").join(map(sql.Identifier, table.keys))
         )
     )
-    present = _columns(connection)
-    if wrong := [name for name in ("ts", "capture", "frame_number", *HIDDEN) if present.get(name) != _TYPES[name]]:
-        raise NameTaken(
-            f"QuestDB has a {TABLE} that is not ours (no {wrong[0]} of type {_TYPES[wrong[0]]}): rename it, or use another QuestDB, then launch again"
-        )
-    missing = {name: kind for name, kind in _TYPES.items() if name not in present}
-    for name, kind in missing.items():
+    present = _columns(connection, table)
+    if wrong := [column for column in (*table.keys, *table.hidden) if present.get(column) != (types[column], column in table.keys)]:
+        what = f"no {'key' if wrong[0] in table.keys else 'column'} {wrong[0]} of type {types[wrong[0]]}"
+        raise NameTaken(f"QuestDB has a table {name} that is not ours ({what}): rename it, or use another QuestDB, then launch again")
+    missing = {column: kind for column, kind in types.items() if column not in present}
+    for column, kind in missing.items():
         connection.execute(
-            sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(TABLE), sql.Identifier(name), sql.SQL(kind))
+            sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(name), sql.Identifier(column), sql.SQL(kind))
         )
     if missing:
-        wait_until_readable(connection)  # a column is there when the table has applied it
+        wait_until_readable(connection, table)  # a column is there when the table has applied it
 
 
-def _ensure_view(connection: Connection, experiment: str) -> bool:
-    name, definition = view_name(experiment), _definition(experiment)
+def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
+    name, definition = table.view(experiment), _definition(experiment, table)
     views = _views(connection)
     if views.get(name) == definition.as_string(connection):
         return True
-    if name in views and not _is_ours(views[name], experiment):
+    if name in views and not _is_ours(views[name], experiment, table):
         raise NameTaken(f"QuestDB has a view {name} that is not ours: rename or drop it, or rename the experiment's folder, then launch again")
     if name not in views:
         if name in _tables(connection):
             raise NameTaken(
                 f"QuestDB has a table {name} of your own: `RENAME TABLE {name} TO {name}_old`, or rename the experiment's folder, then launch again"
             )
-        if sum(view.startswith("packets_") for view in views) >= MOST_VIEWS:
+        if sum(view.startswith((f"{PACKETS.views}_", f"{FLOWS.views}_")) for view in views) >= MOST_VIEWS:
             return False
     connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), definition))
     return True
 
 
-def _definition(experiment: str) -> sql.Composed:
-    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in COLUMNS)
+def _definition(experiment: str, table: Table) -> sql.Composed:
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     # An experiment is [a-z0-9_]+ (captures/identity.py), so its literal is itself; a view takes no parameters.
-    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(TABLE), sql.Literal(experiment))
+    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(table.name), sql.Literal(experiment))
 
 
-def _is_ours(definition: str, experiment: str) -> bool:
+def _is_ours(definition: str, experiment: str, table: Table) -> bool:
     """Say whether a view is one of ours, of whatever release: the shape of `_definition` and no other."""
-    return re.fullmatch(rf"""SELECT "\w+"(, "\w+")* FROM "{TABLE}" WHERE experiment = '{experiment}' AND NOT gone""", definition) is not None
+    return re.fullmatch(rf"""SELECT "\w+"(, "\w+")* FROM "{table.name}" WHERE experiment = '{experiment}' AND NOT gone""", definition) is not None
 
 
-def _columns(connection: Connection) -> dict[str, str]:
-    rows = connection.execute(sql.SQL('SELECT "column", type FROM (SHOW COLUMNS FROM {})').format(sql.Identifier(TABLE))).fetchall()
-    return {name: kind.upper() for name, kind in rows}
+def _columns(connection: Connection, table: Table) -> dict[str, tuple[str, bool]]:
+    """List type, and whether it is one of the keys, of each column."""
+    rows = connection.execute(sql.SQL('SELECT "column", type, upsertKey FROM (SHOW COLUMNS FROM {})').format(sql.Identifier(table.name))).fetchall()
+    return {name: (kind.upper(), is_key) for name, kind, is_key in rows}
 
 
 def _views(connection: Connection) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 
 from mt_pipeline.defs import checks
 from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 
 
@@ -65,10 +66,21 @@ def test_rows_stored(rows: int, read: int, skipped: dict[str, int], passed: bool
     assert numbers(evaluation) == {"rows": rows, "packets": read, "skipped": sum(skipped.values())}
 
 
+@pytest.mark.parametrize(("packets", "length", "passed"), [(10, 640, True), (9, 640, False), (10, 639, False), (11, 700, False)])
+def test_flows_reconciled(packets: int, length: int, passed: bool):
+    stored = Summary(rows=10, bytes=640, first=None, last=None, flows=4, flow_packets=packets, flow_bytes=length)
+    evaluation = checks.flows_reconciled("lab/a.pcap", stored)
+
+    assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.ERROR)
+    assert evaluation.description == f"lab/a.pcap: 4 flows have {packets} of 10 packets and {length} of 640 bytes"
+    assert numbers(evaluation) == {"flows": 4, "packets": packets, "rows": 10, "bytes": length}
+
+
 def test_every_check_belongs_to_an_asset_and_says_what_it_is():
     assert {(spec.name, spec.asset_key.to_user_string()) for spec in checks.SPECS} == {
         ("packets_read", "tshark_json"),
         ("answers_complete", "netify_enrichment"),
         ("rows_stored", "questdb_packets"),
+        ("flows_reconciled", "questdb_packets"),
     }
     assert all(spec.description for spec in checks.SPECS)

@@ -8,6 +8,7 @@ import pytest
 from mt_pipeline.defs import metadata
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 
@@ -27,7 +28,8 @@ def of_names(*names: str) -> dict[str, object]:
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
     database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
-    return metadata.of_table(loaded, key=key, experiment="lab", database=database, seconds=2)
+    stored = Summary(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
+    return metadata.of_table(loaded, stored, key=key, experiment="lab", database=database, seconds=2)
 
 
 def test_server_names_are_a_table():
@@ -65,8 +67,9 @@ def test_a_capture_without_packets_has_no_time():
 def test_skipped_packets_are_told_by_reason():
     told = of_table("lab/a.pcap")
 
-    assert {name: told[name] for name in ("rows", "packets", "skipped", "skipped_no_time", "rows_gone", "rows_per_second", "table")} == {
+    assert {name: told[name] for name in ("rows", "flows", "packets", "skipped", "skipped_no_time", "rows_gone", "rows_per_second", "table")} == {
         "rows": 8,
+        "flows": 5,
         "packets": 10,
         "skipped": 2,
         "skipped_no_time": 2,

@@ -62,6 +62,13 @@ def time_of(number: int) -> datetime:
 @contextmanager
 def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
+    with files_of(wanted, answers) as files, rows(*files, capture=capture, experiment=experiment) as batches:
+        yield batches
+
+
+@contextmanager
+def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterator[tuple[Path, Path, Path]]:
+    """Make the files that rows are made of: typed packets, names of streams, answers."""
     with tempfile.TemporaryDirectory() as folder:
         documents, packets, names, found, answered = (
             Path(folder) / name for name in ("documents.ndjson.zst", "packets", "names", "endpoints", "answers")
@@ -79,8 +86,7 @@ def batches_of(wanted: Iterable[Packet], *, capture: str, experiment: str, answe
         else:
             records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
             pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)
-        with rows(packets, names, answered, capture=capture, experiment=experiment) as batches:
-            yield batches
+        yield packets, names, answered
 
 
 def rows_of(wanted: Iterable[Packet], **arguments) -> list[dict[str, object]]:

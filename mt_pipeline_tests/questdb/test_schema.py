@@ -9,7 +9,8 @@ import pytest
 from mt_pipeline.columns import COLUMNS
 from mt_pipeline.questdb import schema
 from mt_pipeline.questdb.database import NameTaken
-from mt_pipeline.questdb.schema import HIDDEN, TABLE, drop_view, ensure_table, ensure_view
+from mt_pipeline.questdb.schema import TABLE, drop_view, ensure_table, ensure_view
+from mt_pipeline.questdb.tables import HIDDEN
 from mt_pipeline_tests.questdb.conftest import Spare
 from mt_pipeline_tests.questdb.parts import Threads
 

@@ -1,0 +1,98 @@
+"""The column table of flows_<experiment>: name, type, unit, meaning, and how each value is computed.
+
+A flow is what one conversation of a capture sent within one second. A conversation is two ends, without order, with their addresses, ports and
+hardware addresses, and what they spoke: `ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the documentation
+derive from FLOW_COLUMNS. A source is DuckDB's SQL over what `flows.py` makes:
+
+- `f`: a flow and its conversation; `f.local_…` and `f.remote_…` are the parts of its ends, `…_is_public` whether they are PUBLIC.
+- `address`, `name`: the answers for the remote address and for the server name, NULL if there are none.
+
+What an end has more, such as the name of its device, is a line in `flows.PARTS_OF_AN_END` and two here, below `eth_remote`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FlowColumn:
+    """One column.
+
+    Attributes:
+        name: as in the table.
+        type: QuestDB's type.
+        unit: of a number or a time; empty if it has none.
+        meaning: a sentence for the documentation.
+        source: DuckDB's SQL; see above.
+    """
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    source: str
+
+
+def _text(name: str, meaning: str, source: str) -> FlowColumn:
+    return FlowColumn(name, "SYMBOL", "", meaning, source)
+
+
+def _number(name: str, kind: str, unit: str, meaning: str, source: str | None = None) -> FlowColumn:
+    return FlowColumn(name, kind, unit, meaning, source or f"f.{name}")
+
+
+def _of_application(field: str) -> str:
+    """Take a field of the answer that knows the application, the server name's first: application and category belong together."""
+    return f"CASE WHEN name.app_tag IS NOT NULL THEN name.{field} WHEN address.app_tag IS NOT NULL THEN address.{field} END"
+
+
+_DIRECTION = """CASE WHEN f.local_address IS NULL OR f.remote_address IS NULL THEN 'none' WHEN f.local_is_public AND f.remote_is_public THEN 'transit'
+WHEN f.local_is_public OR f.remote_is_public THEN 'outside' ELSE 'inside' END"""
+
+_PROVIDERS = "nullif(array_to_string(list_sort(list_distinct(string_split(concat_ws(',', name.provider, address.provider), ','))), ','), '')"
+
+FLOW_COLUMNS: tuple[FlowColumn, ...] = (
+    _number("ts", "TIMESTAMP", "second, UTC", "the second that the row is about", "make_timestamp(f.second * 1000000)"),
+    _text("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}", "$experiment"),
+    _text("capture", "capture key: the path of the capture below the inbox", "$capture"),
+    _number("conversation", "INT", "", "names the conversation within its capture: `frame_number` of its first packet"),
+    _number("stream_index", "INT", "", "tshark's tcp.stream or udp.stream, within the capture"),
+    _text("ip_proto", "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …", "f.ip_proto"),
+    _text(
+        "protocol",
+        "what most packets of the stream speak, `tcp` or `udp` only if none says more: tls, quic, dns …; arp, icmp … where there is no stream",
+        "f.protocol",
+    ),
+    _text("direction", "`outside`: LOCAL with PUBLIC; `inside`: LOCAL with LOCAL; `transit`: PUBLIC with PUBLIC; `none`: no addresses", _DIRECTION),
+    FlowColumn("local", "VARCHAR", "", "address of the local end, IPv4 or IPv6 text", "f.local_address"),
+    FlowColumn(
+        "remote",
+        "VARCHAR",
+        "",
+        "address of the remote end: the PUBLIC one if one is, else the one that did not send the first packet of the conversation",
+        "f.remote_address",
+    ),
+    _number("port_local", "INT", "", "TCP or UDP port of the local end", "f.local_port"),
+    _number("port_remote", "INT", "", "TCP or UDP port of the remote end", "f.remote_port"),
+    _text("eth_local", "hardware address at the local end, the innermost", "f.local_eth"),
+    _text("eth_remote", "hardware address at the remote end, the innermost: often a router's", "f.remote_eth"),
+    _number("packets_out", "LONG", "packets", "packets from the local end to the remote one"),
+    _number("bytes_out", "LONG", "bytes on the wire", "bytes from the local end to the remote one"),
+    _number("packets_in", "LONG", "packets", "packets from the remote end to the local one"),
+    _number("bytes_in", "LONG", "bytes on the wire", "bytes from the remote end to the local one"),
+    _number("first_ts", "TIMESTAMP", "microseconds, UTC", "time of the first packet within this second"),
+    _number("last_ts", "TIMESTAMP", "microseconds, UTC", "time of the last packet within this second"),
+    _text("tls_sni", "server name of the stream, in all its seconds", "f.tls_sni"),
+    _text("tls_sni_domain", "registrable domain of the server name", "f.tls_sni_domain"),
+    _text("tls_alpn", "application protocol of the stream, in all its seconds", "f.tls_alpn"),
+    _text("dns_name", "name asked for in DNS within this second, the first if there are several", "f.dns_name"),
+    _text("http_host", "host asked for in HTTP within this second, the first if there are several", "f.http_host"),
+    _text("app_tag", "application of the server name, else of the remote address", _of_application("app_tag")),
+    _text("app_category_tag", "category of that application", _of_application("app_category_tag")),
+    _text("app_source", "what the application is known by: `name` or `address`", _of_application("kind")),
+    _text("geo_continent", "continent of the remote address", "address.geo_continent"),
+    _text("geo_country", "country of the remote address", "address.geo_country"),
+    _text("geo_city", "city of the remote address", "address.geo_city"),
+    _number("geo_lon", "DOUBLE", "degrees", "longitude of the remote address", "address.geo_lon"),
+    _number("geo_lat", "DOUBLE", "degrees", "latitude of the remote address", "address.geo_lat"),
+    _text("provider", "who answered for the server name or the remote address, `netify,offline` if several; NULL if nobody was asked", _PROVIDERS),
+)

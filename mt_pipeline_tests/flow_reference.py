@@ -1,0 +1,100 @@
+"""The flows of a capture, the slow and simple way, to hold ours against: from the rows of its packets, in plain Python, on purpose without SQL.
+
+What a row says of its answers is taken for granted here: that is held against the original by `test_original.py`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+Row = Mapping[str, object]
+
+
+def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """Count flows, in the order of time and conversation.
+
+    Args:
+        rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
+    """
+    stored = sorted((row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"])
+    spoken: dict[tuple, Counter[str]] = defaultdict(Counter)
+    conversations: dict[tuple, list[Row]] = defaultdict(list)
+    for row in stored:
+        stream = (row["ip_proto"], row["stream_index"])
+        spoken[stream][row["protocol"]] += 1
+        apart = row["protocol"] if row["stream_index"] is None else None
+        conversations[frozenset({end(row, "src"), end(row, "dst")}), *stream, apart].append(row)
+    counted = [flow for (_, *stream, apart), packets in conversations.items() for flow in _flows(packets, apart or _most(spoken[tuple(stream)]))]
+    return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
+
+
+def end(row: Row, which: str) -> tuple[object, object, object]:
+    """Say address, port and hardware address of an end of a packet."""
+    return row[f"ip_{which}"] or row[f"ipv6_{which}"], row[f"port_{which}"], row[f"eth_{which}"]
+
+
+def _most(spoken: Counter[str]) -> str:
+    more = {name: count for name, count in spoken.items() if name not in ("tcp", "udp", "udplite")} or spoken
+    return min(more, key=lambda name: (-more[name], name))
+
+
+def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
+    first = packets[0]
+    local, remote = ("src", "dst")
+    if first["ip_src_type"] == "PUBLIC" and first["ip_dst_type"] != "PUBLIC":
+        local, remote = remote, local
+    seconds: dict[object, list[Row]] = defaultdict(list)
+    for packet in packets:
+        seconds[packet["ts"].replace(microsecond=0)].append(packet)
+    for second, of_second in seconds.items():
+        out = [packet for packet in of_second if end(packet, "src") == end(first, local)]
+        back = [packet for packet in of_second if end(packet, "src") != end(first, local)]
+        names = {name: _first(of_second, name) for name in ("tls_sni", "tls_sni_domain", "tls_alpn", "dns_name", "http_host")}
+        named = {"app_tag": _first(of_second, "tls_sni_netify_app_tag"), "category": _first(of_second, "tls_sni_netify_app_category_tag")}
+        address = {name.removeprefix(f"ip_{remote}_netify_"): _known(value) for name, value in first.items() if f"ip_{remote}_netify_" in name}
+        of_name = named["app_tag"] is not None
+        providers = {*str(_first(of_second, "tls_sni_provider") or "").split(","), *str(first[f"ip_{remote}_provider"] or "").split(",")} - {""}
+        yield {
+            "ts": second,
+            "experiment": first["experiment"],
+            "capture": first["capture"],
+            "conversation": first["frame_number"],
+            "stream_index": first["stream_index"],
+            "ip_proto": _known(first["ip_proto"]),
+            "protocol": protocol,
+            "direction": _direction(first),
+            "local": end(first, local)[0],
+            "remote": end(first, remote)[0],
+            "port_local": end(first, local)[1],
+            "port_remote": end(first, remote)[1],
+            "eth_local": end(first, local)[2],
+            "eth_remote": end(first, remote)[2],
+            "packets_out": len(out),
+            "bytes_out": sum(packet["frame_len"] or 0 for packet in out),
+            "packets_in": len(back),
+            "bytes_in": sum(packet["frame_len"] or 0 for packet in back),
+            "first_ts": min(packet["ts"] for packet in of_second),
+            "last_ts": max(packet["ts"] for packet in of_second),
+            **names,
+            "app_tag": named["app_tag"] if of_name else address["app_tag"],
+            "app_category_tag": named["category"] if of_name else address["app_category_tag"] if address["app_tag"] else None,
+            "app_source": "name" if of_name else "address" if address["app_tag"] else None,
+            **{field: address[field] for field in ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat")},
+            "provider": ",".join(sorted(providers)) or None,
+        }
+        assert min(packet["ts"] for packet in of_second) >= second > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
+
+
+def _direction(row: Row) -> str:
+    types = {row["ip_src_type"], row["ip_dst_type"]}
+    if "Unknown" in types:
+        return "none"
+    return {1: "transit" if types == {"PUBLIC"} else "inside", 2: "outside"}[len(types)]
+
+
+def _first(packets: Iterable[Row], column: str) -> object:
+    return next((packet[column] for packet in packets if _known(packet[column]) is not None), None)
+
+
+def _known(value: object) -> object:
+    return None if value == "Unknown" else value
