@@ -33,6 +33,12 @@ def views(lab: Lab) -> set[str]:
         return {name for (name,) in connection.execute("SELECT view_name FROM views()").fetchall()}
 
 
+def asked_of(lab: Lab, query: str) -> list[tuple]:
+    with lab.database.connect() as connection:
+        connection.execute("SELECT wait_wal_table('captures')")
+        return connection.execute(query).fetchall()
+
+
 def looked(lab: Lab) -> list[str | None]:
     """Return what the sensor asks for now."""
     pipeline = lab.pipeline(settle_seconds=0)
@@ -50,6 +56,10 @@ def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Termina
     assert told.out.splitlines()[0].startswith("purge one/a.pcap: 2 rows, ")
     assert told.out.splitlines()[-1].startswith("purge one/a.pcap: 2 rows and ")
     assert lab.rows("purge_one", ("capture",)) == [("purge one/b.pcap",)] * PACKETS
+    assert asked_of(lab, "SELECT DISTINCT capture FROM flows_purge_one") == [("purge one/b.pcap",)]
+    assert asked_of(lab, "SELECT state, rows, flows, sha256 FROM captures WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1") == [
+        ("purged", None, None, None)
+    ]
     assert len(files_of(lab, "purge_one")) == len(others) / 2
     assert [lab.instance.has_dynamic_partition("captures", key) for key in ("purge one/a.pcap", "purge one/b.pcap")] == [False, True]
     assert (runs_of(lab, "purge one/a.pcap"), runs_of(lab, "purge one/b.pcap")) == (0, 1)
@@ -66,13 +76,13 @@ def test_a_whole_experiment_goes_with_its_view_and_another_stays(terminal: Termi
     assert lines[2].startswith("2 captures, 4 rows, ")
     assert lines[2].endswith(" bytes; the captures themselves stay")
     assert [line.partition(":")[0] for line in lines[3:]] == ["purge all/a.pcap", "purge all/deep/b.pcap"]
-    assert "packets_purge_all" not in views(lab)
+    assert {"packets_purge_not", "flows_purge_not"} <= views(lab)
+    assert views(lab).isdisjoint({"packets_purge_all", "flows_purge_all"})
     assert files_of(lab, "purge_all") == []
     assert len(lab.rows("purge_not")) == PACKETS
     assert sorted(file.name for file in (lab.inbox / "purge all").rglob("*.pcap")) == ["a.pcap", "b.pcap"]
-    with lab.database.connect() as connection:
-        left = connection.execute("SELECT count() FROM captured_packets WHERE NOT gone AND experiment = 'purge_all'").fetchone()
-    assert left == (0,)
+    for table in ("captured_packets", "flows"):
+        assert asked_of(lab, f"SELECT count() FROM {table} WHERE NOT gone AND experiment = 'purge_all'") == [(0,)]
 
 
 def test_the_name_may_be_that_of_the_folder(terminal: Terminal, lab: Lab):

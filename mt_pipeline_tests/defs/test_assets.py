@@ -82,6 +82,12 @@ def zoo(lab: Lab, meddler: Path) -> Ran:
     return lab.run(*keys, pipeline=lab.pipeline(tshark=str(meddler)))
 
 
+def asked_of(lab: Lab, query: str) -> list[tuple[object, ...]]:
+    """Ask QuestDB."""
+    with lab.database.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
 def reason(zoo: Ran, name: str) -> str:
     """Look up what a run says of a bad capture of the zoo."""
     return zoo.failure_metadata["failed"][f"{ZOO}/{name}"]
@@ -180,7 +186,7 @@ def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(zoo: Ran, lab: Lab, 
 
 
 def test_checks_are_evaluated_for_each_capture_and_name_it(zoo: Ran):
-    for check in ("packets_read", "answers_complete", "rows_stored"):
+    for check in ("packets_read", "answers_complete", "rows_stored", "flows_reconciled"):
         evaluations = zoo.checks(check)
         assert [evaluation.description.partition(": ")[0] for evaluation in evaluations] == zoo.materialised()
         assert all(evaluation.passed for evaluation in evaluations)
@@ -211,7 +217,11 @@ def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
     enrichment = ran.metadata("netify_enrichment", "whole/everything.pcapng")
     assert enrichment["calls"] == len(asked) == enrichment["dagster/row_count"]
     assert "example-app" in enrichment["top_applications"]
-    assert all(evaluation.passed for name in ("packets_read", "answers_complete", "rows_stored") for evaluation in ran.checks(name))
+    checks = ("packets_read", "answers_complete", "rows_stored", "flows_reconciled")
+    assert all(evaluation.passed for name in checks for evaluation in ran.checks(name))
+    [(flows, packets)] = asked_of(lab, "SELECT count(), sum(packets_out + packets_in) FROM flows_whole")
+    assert (flows, packets) == (ran.metadata("questdb_packets", "whole/everything.pcapng")["flows"], counted)
+    assert asked_of(lab, "SELECT DISTINCT app_tag FROM flows_whole WHERE tls_sni = 'www.example.com'") == [("example-app",)]
     assert "s3cret" not in json.dumps(enrichment, default=str)
 
 
@@ -453,6 +463,20 @@ def test_a_questdb_that_refuses_us_is_named_but_not_the_password(lab: Lab):
     assert "QuestDB" in ran.failure
     assert "refusing/a.pcap" in ran.failure
     assert "wr0ng-s3cret" not in ran.failure + json.dumps(ran.failure_metadata)
+
+
+def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(lab: Lab, tmp_path: Path):
+    lab.put("flows_lost/a.pcap")
+    nameless = wrapper(tmp_path / "tshark", '"$TSHARK" "$@" | sed "s/^ *[0-9]*//"')
+
+    ran = lab.run("flows_lost/a.pcap", pipeline=lab.pipeline(tshark=str(nameless)))
+
+    assert "flows_lost/a.pcap: the flows have 0 packets and 0 bytes, the rows 2 and " in ran.failure
+    [evaluation] = ran.checks("flows_reconciled")
+    assert not evaluation.passed
+    assert evaluation.severity is dg.AssetCheckSeverity.ERROR
+    assert ran.materialised() == []
+    assert lab.record("flows_lost/a.pcap").state is State.FAILED
 
 
 def test_a_table_of_the_users_own_is_never_touched_and_harms_no_other_capture(lab: Lab):

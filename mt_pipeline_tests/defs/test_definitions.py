@@ -68,6 +68,7 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
         "tshark_json:packets_read",
         "netify_enrichment:answers_complete",
         "questdb_packets:rows_stored",
+        "questdb_packets:flows_reconciled",
     }
     assert (sensor.name, sensor.job_name, sensor.default_status) == ("new_captures", "ingest_captures", dg.DefaultSensorStatus.RUNNING)
     assert sensor.minimum_interval_seconds <= 5

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from mt_pipeline.columns import COLUMNS
 from mt_pipeline.questdb import schema
 from mt_pipeline.questdb.database import NameTaken
 from mt_pipeline.questdb.schema import TABLE, drop_view, ensure_table, ensure_view
-from mt_pipeline.questdb.tables import HIDDEN
+from mt_pipeline.questdb.tables import CAPTURES, FLOWS, HIDDEN, PACKETS, Table
 from mt_pipeline_tests.questdb.conftest import Spare
 from mt_pipeline_tests.questdb.parts import Threads
 
@@ -59,10 +60,36 @@ def test_the_table_is_made_from_the_column_table(connection: psycopg.Connection)
     assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (TABLE, "DAY", True, True)
 
 
-def test_a_view_shows_the_column_table_and_nothing_hidden(connection: psycopg.Connection):
+@pytest.mark.parametrize("table", [FLOWS, CAPTURES], ids=lambda table: table.name)
+def test_the_other_tables_are_made_from_theirs(connection: psycopg.Connection, table: Table):
+    for _ in range(2):
+        ensure_table(connection, table)
+        assert list(columns(connection, table.name).items()) == list(table.types.items())
+        assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE designated') == ("ts",)
+        keys = connection.execute(f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE upsertKey').fetchall()
+        assert sorted(keys) == sorted((key,) for key in table.keys)
+
+
+@pytest.mark.parametrize("table", [FLOWS, CAPTURES], ids=lambda table: table.name)
+def test_the_other_tables_of_an_older_release_get_the_columns_they_lack(connection: psycopg.Connection, table: Table):
+    ensure_table(connection, replace(table, columns={name: kind for name, kind in table.columns.items() if name not in ("experiment", "bytes")}))
+    ensure_table(connection, table)
+    assert columns(connection, table.name) == table.types
+
+
+@pytest.mark.parametrize("table", [PACKETS, FLOWS], ids=lambda table: table.name)
+def test_a_view_shows_the_column_table_and_nothing_hidden(connection: psycopg.Connection, table: Table):
+    ensure_table(connection, table)
+    assert ensure_view(connection, "kitchen", table)
+    assert shown(connection, table.view("kitchen")) == list(table.columns)
+
+
+def test_a_table_whose_keys_were_taken_away_is_refused(connection: psycopg.Connection):
+    """Without them a request that is sent again would double its rows."""
     ensure_table(connection)
-    assert ensure_view(connection, "kitchen")
-    assert shown(connection, "packets_kitchen") == NAMES
+    connection.execute(f"ALTER TABLE {TABLE} DEDUP DISABLE")
+    connection.execute(f"SELECT wait_wal_table('{TABLE}')")
+    is_refused(lambda: ensure_table(connection), naming=TABLE)
 
 
 def test_twice_is_the_same(connection: psycopg.Connection):
@@ -196,6 +223,15 @@ def test_a_view_shows_its_experiment_only(connection: psycopg.Connection):
         assert ensure_view(connection, experiment)
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
     assert [one(connection, f"SELECT frame_number FROM packets_{experiment}") for experiment in ("a_b", "axb", "a_b_c")] == [(1,), (2,), (3,)]
+
+
+def test_views_of_packets_and_of_flows_share_the_memory_and_go_one_by_one(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(schema, "MOST_VIEWS", 3)
+    for table in (PACKETS, FLOWS):
+        ensure_table(connection, table)
+    assert [ensure_view(connection, name, table) for name in ("a", "b") for table in (PACKETS, FLOWS)] == [True, True, True, False]
+    drop_view(connection, "a", FLOWS)
+    assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [("packets_a",), ("packets_b",)]
 
 
 def test_a_view_is_dropped_with_its_experiment(connection: psycopg.Connection):
