@@ -76,7 +76,8 @@ class Pipeline:
         found = server.find(self.questdb_folder)
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
-        return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password)
+        imports = self.questdb_folder / java.IMPORTS
+        return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password, imports)
 
     @contextmanager
     def questdb(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg
 
@@ -32,13 +33,23 @@ class LoadFailed(DatabaseError):
 
 @dataclass(frozen=True)
 class Database:
-    """Where a QuestDB listens, and who we are there."""
+    """Where a QuestDB listens, and who we are there.
+
+    Attributes:
+        host: a name or an address.
+        http_port: for ILP.
+        pg_port: for SQL.
+        user: for both.
+        password: of that user.
+        import_folder: the folder that the server imports from, if we share its disk.
+    """
 
     host: str
     http_port: int
     pg_port: int
     user: str
     password: str = field(repr=False)
+    import_folder: Path | None = None
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:

@@ -6,8 +6,6 @@ derive from FLOW_COLUMNS. A source is DuckDB's SQL over what `flows.py` makes:
 
 - `f`: a flow and its conversation; `f.local_…` and `f.remote_…` are the parts of its ends, `…_is_public` whether they are PUBLIC.
 - `address`, `name`: the answers for the remote address and for the server name, NULL if there are none.
-
-What an end has more, such as the name of its device, is a line in `flows.PARTS_OF_AN_END` and two here, below `eth_remote`.
 """
 
 from dataclasses import dataclass
@@ -75,6 +73,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("port_remote", "INT", "", "TCP or UDP port of the remote end", "f.remote_port"),
     _text("eth_local", "hardware address at the local end, the innermost", "f.local_eth"),
     _text("eth_remote", "hardware address at the remote end, the innermost: often a router's", "f.remote_eth"),
+    _text("device_local", "device at the local end, of the user's inventory", "f.local_device"),
+    _text("device_remote", "device at the remote end, of the user's inventory", "f.remote_device"),
     _number("packets_out", "LONG", "packets", "packets from the local end to the remote one"),
     _number("bytes_out", "LONG", "bytes on the wire", "bytes from the local end to the remote one"),
     _number("packets_in", "LONG", "packets", "packets from the remote end to the local one"),

@@ -17,10 +17,10 @@ from mt_pipeline.packets import typed
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.questdb.rows import BATCH
 
-_BLOCK = 5 * BATCH
+_BLOCK = BATCH
 """Packets that are counted at once: smaller blocks take half as long again."""
 
-PARTS_OF_AN_END = {"address": ("ip", "ipv6"), "port": ("port",), "eth": ("eth",)}
+PARTS_OF_AN_END = {"address": ("ip", "ipv6"), "port": ("port",), "eth": ("eth",), "device": ("device",)}
 """What tells the ends of conversations apart, and the columns of a packet, without `_src` and `_dst`, of which the first that is known says it."""
 
 _ENDS = [f"{end}_{part}" for end in "ab" for part in PARTS_OF_AN_END]
@@ -142,7 +142,7 @@ class Flows:
         self._connection.register("answers", _answers(enrichment))
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE conversations AS {_CONVERSATIONS}")
         flows = self._connection.sql(_FLOWS, params={"capture": capture, "experiment": experiment})
-        return iter(flows.to_arrow_reader(BATCH))
+        return (_encoded(batch) for batch in flows.to_arrow_reader(BATCH))
 
     def _count(self) -> None:
         self._connection.register("block", pa.Table.from_batches(self._block))
@@ -171,3 +171,9 @@ def _answers(enrichment: Path) -> pa.Table:
         if pa.types.is_string(field.type):
             answers = answers.set_column(place, field, pyarrow.compute.replace_substring(answers[field.name], "\0", ""))
     return answers
+
+
+def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give text as dictionaries, as the lines to QuestDB take it."""
+    columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)

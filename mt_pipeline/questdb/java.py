@@ -21,6 +21,8 @@ VERSION = "9.3.4"
 SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 HOST = "127.0.0.1"
 LOG = "questdb.log"
+IMPORTS = "import"
+"""The folder that a server imports from, in that of its data."""
 FREE_BYTES = 100 * 2**20
 """Below this much free disk QuestDB cannot unpack itself, or suspends tables soon after."""
 _SETTINGS = {
@@ -135,6 +137,7 @@ def launch(folder: Path, *, http_port: int, pg_port: int, user: str, password: s
     # Without what the user has set for a QuestDB of their own. The password is here because a command line is for all to read.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QDB_")} | _SETTINGS
     environment |= {"QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}", "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}"}
+    environment |= {"QDB_CAIRO_SQL_COPY_ROOT": str(folder / IMPORTS)}
     environment |= {"QDB_HTTP_USER": user, "QDB_HTTP_PASSWORD": password, "QDB_PG_USER": user, "QDB_PG_PASSWORD": password}
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:

@@ -13,19 +13,17 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.compute
 from psycopg import sql
 
-from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.line import Line
+from mt_pipeline.questdb.parquet_line import ParquetLine, own_folder
 from mt_pipeline.questdb.schema import ensure_table, ensure_view, wait_until_readable
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
-_SAID = {column.name for column in COLUMNS if column.type == "SYMBOL" and column.origin in (Origin.PACKET, Origin.STREAM)}  # text from the network
 _LINES = 2
 
 
@@ -78,7 +76,7 @@ def load(
         progress: told the number of rows sent so far.
 
     Raises:
-        Unreachable: QuestDB does not answer, also after the patience of its `Line`.
+        Unreachable: QuestDB does not answer, also after some patience.
         NameTaken: the table or the view would be in the way of one of the user's own.
         LoadFailed: QuestDB refuses rows.
         RowsMissing: it does not hold what was sent.
@@ -129,10 +127,11 @@ class _Lines:
     """Two lines to the server: while it works on what came over one, the next batch is computed and encoded for the other."""
 
     def __init__(self, database: Database, table: Table) -> None:
-        self._lines = SimpleQueue[Line]()
+        self._lines = SimpleQueue[Line | ParquetLine]()
         self._open = ExitStack()
+        folder = self._open.enter_context(own_folder(database.import_folder)) if database.import_folder else None
         for _ in range(_LINES):
-            self._lines.put(self._open.enter_context(Line(database, table)))
+            self._lines.put(ParquetLine(database, table, folder) if folder else self._open.enter_context(Line(database, table)))
         self._workers = self._open.enter_context(ThreadPoolExecutor(_LINES))
         self._under_way = deque[Future[None]]()
 
@@ -144,17 +143,17 @@ class _Lines:
             while self._under_way and error is None:
                 self._under_way.popleft().result()
 
-    def send(self, batch: pa.RecordBatch, number: int) -> None:
-        """Send a batch as soon as a line is free; what goes wrong with it is raised then or later."""
+    def send(self, batch: pa.RecordBatch, load: int) -> None:
+        """Send rows as soon as a line is free; what goes wrong with them is raised then or later."""
         if len(self._under_way) == _LINES:
             self._under_way.popleft().result()
         if batch.num_rows:
-            self._under_way.append(self._workers.submit(self._send, batch, number))
+            self._under_way.append(self._workers.submit(self._send, batch, load))
 
-    def _send(self, batch: pa.RecordBatch, number: int) -> None:
+    def _send(self, batch: pa.RecordBatch, load: int) -> None:
         line = self._lines.get()
         try:
-            line.send(_frame(batch, number))
+            line.send(batch, load)
         finally:
             self._lines.put(line)
 
@@ -168,19 +167,6 @@ def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
         skipped.update({entry["values"]: entry["counts"] for entry in pyarrow.compute.value_counts(reasons.drop_null()).to_pylist()})
         batch = batch.filter(pyarrow.compute.is_null(reasons))
     return batch.drop_columns(["skipped"])
-
-
-def _frame(batch: pa.RecordBatch, number: int) -> pd.DataFrame:
-    """Make the frame that the client takes: integers that know NA, and text that is never a float NaN and has no NUL, which no symbol holds."""
-    for name in _SAID & set(batch.schema.names):
-        column = batch[name]
-        if pyarrow.compute.any(pyarrow.compute.match_substring(column, "\0")).as_py():
-            batch = batch.set_column(batch.schema.get_field_index(name), name, pyarrow.compute.replace_substring(column, "\0", ""))
-    whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-    frame: pd.DataFrame = batch.to_pandas(types_mapper=whole.get)
-    texts = [name for name in batch.schema.names if pa.types.is_string(batch.schema.field(name).type)]
-    frame = frame.astype(dict.fromkeys(texts, "str"))
-    return frame.assign(load=number, gone=False)
 
 
 def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.SQL, *values: str | int) -> int:

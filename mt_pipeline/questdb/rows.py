@@ -5,30 +5,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
 
-BATCH = 20_000
-"""Rows in a batch: some 20 MB on the way to QuestDB."""
+BATCH = 100_000
+"""Rows in a batch. QuestDB compiles each INSERT anew, which costs it as much as 20,000 rows; its memory grows with a larger batch."""
+
+
+_ADDRESS, _NAME = "address", "name"
 
 _FIELDS = {name: {column.source.partition(".")[2] for column in group if column.origin is Origin.ANSWER} - {"type"} for name, group in
            {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip
-
-# Which row of the answers belongs to an endpoint: the last two rows stand for an address that is none of the endpoints, and for none at all.
-_JOINED = """
-SELECT t.*,
-    coalesce(src.place, CASE WHEN t.address_src IS NULL THEN $nobody ELSE $other END) AS src,
-    coalesce(dst.place, CASE WHEN t.address_dst IS NULL THEN $nobody ELSE $other END) AS dst,
-    coalesce(sni.place, $nobody) AS sni
-FROM typed t
-LEFT JOIN places src ON src.kind = 'address' AND src.endpoint = t.address_src
-LEFT JOIN places dst ON dst.kind = 'address' AND dst.endpoint = t.address_dst
-LEFT JOIN places sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(t.tls_sni), '.')
-"""
 
 
 @contextmanager
@@ -46,55 +37,97 @@ def rows(
         devices: the inventory, if there is one.
 
     Yields:
-        Record batches with all of COLUMNS and `skipped`, why a packet cannot be stored (NULL: it can).
+        Record batches with all of COLUMNS, text as dictionaries, and `skipped`, why a packet cannot be stored (NULL: it can).
     """
-    answers = pyarrow.parquet.read_table(enrichment)
-    table = _with_strangers(answers)
+    answers = _Answers(pyarrow.parquet.read_table(enrichment))
     given = {"capture": capture, "experiment": experiment}
     with typed.connection(packets) as connection:
-        typed.rows(connection, packets, names).create_view("typed")
-        places = answers.select(["kind", "endpoint"]).append_column("place", pa.array(range(answers.num_rows), pa.int32()))
-        connection.register("places", places)
-        joined = connection.sql(_JOINED, params={"other": answers.num_rows, "nobody": answers.num_rows + 1})
-        yield (_complete(batch, table, given, devices or Devices()) for batch in joined.to_arrow_reader(BATCH))
+        yield (_complete(batch, answers, given, devices or Devices()) for batch in typed.rows(connection, packets, names).to_arrow_reader(BATCH))
 
 
-def _with_strangers(answers: pa.Table) -> dict[str, pa.Array]:
-    """List the fields of the answers, `type` among them, with two rows more: an address that is no endpoint, and no address."""
-    fields = {}
-    for name in _FIELDS["all"]:
-        values = answers[name].combine_chunks()
-        if pa.types.is_string(values.type):
-            values = pyarrow.compute.replace_substring(values, "\0", "")  # no symbol holds one
-        values = pa.concat_arrays([values, pa.nulls(2, values.type)])
-        fields[name] = pyarrow.compute.fill_null(values, UNKNOWN) if name in _FIELDS["original"] and pa.types.is_string(values.type) else values
-    # The endpoints of a capture are exactly its public addresses (packets/endpoints.py), so being one decides.
-    fields["type"] = pa.array(["PUBLIC"] * answers.num_rows + ["LOCAL", UNKNOWN], pa.string())
-    return fields
+class _Answers:
+    """The answers of a capture, by field, and which of them an endpoint has.
+
+    Two more rows than there are endpoints: the last but one is of an address that is none of them, the last of no address or name at all.
+    """
+
+    def __init__(self, answers: pa.Table) -> None:
+        self._strangers = {_ADDRESS: answers.num_rows, _NAME: answers.num_rows + 1}
+        self._nobody = answers.num_rows + 1
+        kinds = answers["kind"].combine_chunks()
+        rows = pa.array(range(answers.num_rows), pa.int32())
+        self._rows = {kind: rows.filter(pc.equal(kinds, kind)) for kind in self._strangers}
+        self._endpoints = {kind: answers["endpoint"].combine_chunks().take(of_kind) for kind, of_kind in self._rows.items()}
+        self._fields = {name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS["all"]}
+        # The endpoints of a capture are exactly its public addresses (packets/endpoints.py), so being one decides.
+        self._fields["type"] = pa.array(["PUBLIC"] * answers.num_rows + ["LOCAL", UNKNOWN], pa.string()).dictionary_encode()
+
+    def places(self, kind: str, endpoints: pa.DictionaryArray) -> pa.Array:
+        """Find the rows of endpoints; each distinct one is looked up once."""
+        looked_up = self._rows[kind].take(pc.index_in(endpoints.dictionary, self._endpoints[kind])).fill_null(self._strangers[kind])
+        return looked_up.take(endpoints.indices).fill_null(self._nobody)
+
+    def field(self, name: str, places: pa.Array) -> pa.Array:
+        """Say one field of these rows."""
+        values = self._fields[name]
+        if isinstance(values, pa.DictionaryArray):
+            return pa.DictionaryArray.from_arrays(values.indices.take(places), values.dictionary)
+        return values.take(places)
+
+    @staticmethod
+    def _field(name: str, values: pa.Array) -> pa.Array:
+        if not pa.types.is_string(values.type):
+            return pa.concat_arrays([values, pa.nulls(2, values.type)])
+        values = pa.concat_arrays([_storable(values), pa.nulls(2, values.type)])
+        return (values.fill_null(UNKNOWN) if name in _FIELDS["original"] else values).dictionary_encode()
 
 
-def _complete(batch: pa.RecordBatch, answers: dict[str, pa.Array], given: dict[str, str], devices: Devices) -> pa.RecordBatch:
+def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str], devices: Devices) -> pa.RecordBatch:
+    names = batch.schema.names
+    packet = {name: _encoded(values) if pa.types.is_string(values.type) else values for name, values in zip(names, batch.columns, strict=True)}
+    places = {
+        "src": answers.places(_ADDRESS, packet["address_src"]),
+        "dst": answers.places(_ADDRESS, packet["address_dst"]),
+        "sni": answers.places(_NAME, _as_asked(packet["tls_sni"])),
+    }
     columns = {}
     for column in COLUMNS:
         if column.origin in (Origin.PACKET, Origin.STREAM):
-            columns[column.name] = batch[column.name]
+            columns[column.name] = packet[column.name]
         elif column.origin is Origin.ANSWER:
             end, _, field = column.source.partition(".")
-            columns[column.name] = answers[field].take(batch[end])
+            columns[column.name] = answers.field(field, places[end])
         elif column.origin is Origin.DEVICE:
-            columns[column.name] = _device(batch, column.source, columns[f"ip_{column.source}_type"], devices)
+            columns[column.name] = _device(batch, column.source, places[column.source], answers, devices)
         else:
-            columns[column.name] = pa.repeat(pa.scalar(given[column.name]), batch.num_rows)
-    return pa.RecordBatch.from_pydict({**columns, "skipped": batch["skipped"]})
+            columns[column.name] = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), batch.num_rows), [given[column.name]])
+    return pa.RecordBatch.from_pydict({**columns, "skipped": packet["skipped"]})
 
 
-def _device(batch: pa.RecordBatch, end: str, types: pa.Array, devices: Devices) -> pa.Array:
+def _device(batch: pa.RecordBatch, end: str, places: pa.Array, answers: _Answers, devices: Devices) -> pa.DictionaryArray:
     """Look up one end; it serves a stream if it has the lower port."""
     port, other = batch[f"port_{end}"], batch[f"port_{'dst' if end == 'src' else 'src'}"]
-    named = pyarrow.compute.and_(pyarrow.compute.less(port, other), pyarrow.compute.not_equal(batch["tls_sni"], UNKNOWN))
+    named = pc.and_(pc.less(port, other), pc.not_equal(batch["tls_sni"], UNKNOWN))
     return devices.of(
         hardware=batch[f"eth_{end}"],
-        public=pyarrow.compute.equal(types, "PUBLIC"),
+        public=pc.equal(answers.field("type", places).cast(pa.string()), "PUBLIC"),
         addresses=batch[f"address_{end}"],
-        names=pyarrow.compute.if_else(named, batch["tls_sni"], None),
-    )
+        names=pc.if_else(named, batch["tls_sni"], None),
+    ).dictionary_encode()
+
+
+def _encoded(text: pa.Array) -> pa.DictionaryArray:
+    """Say each distinct text once, as it can be stored."""
+    encoded = text.dictionary_encode()
+    odd = pc.any(pc.match_substring(encoded.dictionary, "\0")).as_py()
+    return _storable(text).dictionary_encode() if odd else encoded
+
+
+def _storable(text: pa.Array) -> pa.Array:
+    """Take out NUL, which no symbol holds; what is empty then is nothing."""
+    text = pc.replace_substring(text, "\0", "")
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _as_asked(names: pa.DictionaryArray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(names.indices, pc.utf8_rtrim(pc.utf8_lower(names.dictionary), "."))

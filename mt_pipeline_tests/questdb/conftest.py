@@ -1,10 +1,12 @@
 """The servers of this room's tests: the one that all rooms share, and one that may be broken."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mt_pipeline.questdb import java
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server, start
 
@@ -20,6 +22,7 @@ class Spare:
         (folder / "conf" / "server.conf").write_text("dev.mode.enabled=true\n")
         self._server = start(folder, http_port=0, pg_port=0, **LOGIN)
         self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, **LOGIN)
+        self.imports = folder / java.IMPORTS
 
     def kill(self) -> None:
         """End it at once, without a chance to tidy up."""
@@ -35,10 +38,16 @@ class Spare:
         self._server.stop()
 
 
+@pytest.fixture(params=["far", "near"])
+def near(request: pytest.FixtureRequest) -> bool:
+    """Say whether a server shares our disk: rows go another way there."""
+    return request.param == "near"
+
+
 @pytest.fixture
-def database(questdb: Server) -> Database:
+def database(questdb: Server, near: bool) -> Database:
     """Say where the shared server is."""
-    return Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
+    return Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest", questdb.folder / java.IMPORTS if near else None)
 
 
 @pytest.fixture(scope="package")
@@ -49,9 +58,10 @@ def _spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spare]:
 
 
 @pytest.fixture
-def spare(_spare: Spare) -> Spare:
+def spare(_spare: Spare, near: bool) -> Spare:
     """Give the server that may be broken: running, and without any table or view."""
     _spare.start_again()
+    _spare.database = replace(_spare.database, import_folder=_spare.imports if near else None)
     with _spare.database.connect() as connection:
         for name, kind in connection.execute("SELECT table_name, table_type FROM tables()").fetchall():
             connection.execute(f'DROP {"VIEW" if kind == "V" else "TABLE"} "{name}"')

@@ -6,7 +6,7 @@ import pytest
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.enrichment.inventory import Entry
-from mt_pipeline.questdb.rows import BATCH
+from mt_pipeline.questdb import rows
 from mt_pipeline_tests.questdb.parts import CLIENT, SERVER, batches_of, packet, packets, rows_of
 
 TEXTS = [column.name for column in ORIGINAL_COLUMNS if column.type == "SYMBOL"]
@@ -34,7 +34,7 @@ def test_batches_have_the_types_of_their_columns_whatever_is_in_them():
     with batches_of([ARP], capture="x/x.pcap", experiment="x", answers={}) as batches:
         schema = next(batches).schema
     assert {column.name: schema.field(column.name).type for column in COLUMNS} == {
-        column.name: arrow.get(column.type, pa.string()) for column in COLUMNS
+        column.name: arrow.get(column.type, pa.dictionary(pa.int32(), pa.string())) for column in COLUMNS
     }
 
 
@@ -240,10 +240,11 @@ def test_every_row_bears_the_names_of_its_capture_and_experiment():
     assert {(row["capture"], row["experiment"]) for row in rows_of(packets(3), capture=odd, experiment="kitchen")} == {(odd, "kitchen")}
 
 
-def test_a_large_capture_comes_in_batches_in_frame_order():
+def test_a_large_capture_comes_in_batches_in_frame_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rows, "BATCH", 10_000)
     with batches_of(packets(41_000), capture="x/x.pcap", experiment="x") as batches:
         sizes = [(batch.num_rows, batch["frame_number"][0].as_py(), batch["frame_number"][-1].as_py()) for batch in batches]
     assert sum(size for size, *_ in sizes) == 41_000
     assert len(sizes) > 2
-    assert max(size for size, *_ in sizes) <= BATCH
+    assert max(size for size, *_ in sizes) <= 10_000
     assert [first for _, first, _ in sizes] == [1, *(last + 1 for *_, last in sizes[:-1])]
