@@ -102,7 +102,7 @@ def running(folder: Path) -> Iterator[Running]:
     settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
     slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
     with (folder / "said").open("w") as said:
-        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow)}
+        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_QUESTDB_READER_PASSWORD": "may only read"}
         process = program("run", settings=settings, env=environment(settings, **more), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:
@@ -203,6 +203,12 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
 
 def test_a_dropped_capture_becomes_rows(dropped: Running):
     assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
+
+
+def test_the_reader_of_the_settings_may_read(dropped: Running):
+    reader = Database("127.0.0.1", dropped.settings.questdb_http_port, dropped.settings.questdb_pg_port, "reader", "may only read")
+
+    assert rows(reader, "kitchen") == dropped.rows("kitchen")
 
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):

@@ -15,7 +15,6 @@ import duckdb
 
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.schema import TABLE, view_name
 
@@ -75,11 +74,11 @@ def of_enrichment(counts: Counts, *, endpoints: Path, path: Path, seconds: float
     }
 
 
-def of_table(loaded: Loaded, *, key: str, experiment: str, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, *, key: str, experiment: str, console: str, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
-    link = f"http://{database.host}:{database.http_port}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
+    link = f"{console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
     return {
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,

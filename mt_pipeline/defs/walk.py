@@ -228,6 +228,7 @@ class Walk:
         started = time.monotonic()
         self._distilled()
         experiment, database = experiment_of(self.key), self.pipeline.database()
+        console = self.pipeline.settings.questdb_console or database.console
         answers = self._files.enrichment(self._inputs)
         if not answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
@@ -242,7 +243,7 @@ class Walk:
         # Before the ledger knows: a kill in between then only loads again.
         self._report(
             "questdb_packets",
-            metadata.of_table(loaded, key=self.key, experiment=experiment, database=database, seconds=time.monotonic() - started),
+            metadata.of_table(loaded, key=self.key, experiment=experiment, console=console, seconds=time.monotonic() - started),
             checks.rows_stored(self.key, loaded),
         )
         self.pipeline.ledger.finish(

@@ -40,6 +40,11 @@ class Database:
     user: str
     password: str = field(repr=False)
 
+    @property
+    def console(self) -> str:
+        """Its web console, as this machine reaches it."""
+        return f"http://{self.host}:{self.http_port}"
+
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:
         """Open a connection for SQL.
