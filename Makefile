@@ -11,7 +11,7 @@ setup: .venv/installed
 run: setup
 	@exec .venv/bin/mt-pipeline run
 
-test: setup chromium
+test: setup chromium postgresql
 	.venv/bin/pytest
 
 check: .venv/installed
@@ -46,7 +46,10 @@ lock: .venv/installed
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests look at pages in a real browser.
-.PHONY: chromium
+# Tests look at pages in a real browser, and start what compose.yml starts, Postgres included.
+.PHONY: chromium postgresql
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
+
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }

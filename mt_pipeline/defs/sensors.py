@@ -87,36 +87,30 @@ def _requests(good: list[Capture], new: list[str]) -> list[dg.RunRequest]:
 def _make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     """Give captures whose run ended without a verdict back to the next look: killed, or never started."""
     unfinished = ledger.unfinished()
-    going = [run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)) if not _ended(run, ledger, instance)] if unfinished else []
     for record in unfinished:
-        if record.state is State.RUNNING:
-            if _is_free(ledger, record):
-                ledger.again(record.key)
-        elif not going and time.time() - (record.requested_at or 0) > START_SECONDS:
+        if record.state is State.RUNNING and _given_back(ledger, record):
+            _end(instance, record)
+    going = unfinished and instance.get_runs(dg.RunsFilter(statuses=_GOING), limit=1)
+    for record in unfinished:
+        if record.state is not State.RUNNING and not going and time.time() - (record.requested_at or 0) > START_SECONDS:
             ledger.again(record.key)
 
 
-def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> bool:
-    """End the run of a terminal that was killed, which nobody else would ever do; Dagster looks after those that it started itself."""
-    key = run.tags.get("dagster/partition")
-    record = ledger.get(key) if run.remote_job_origin is None and key else None
-    started = instance.get_run_record_by_id(run.run_id)
-    if (
-        record is None
-        or record.state is not State.RUNNING
-        or started is None
-        or time.time() - (started.start_time or time.time()) < START_SECONDS
-        or not _is_free(ledger, record)
-    ):
-        return False
-    instance.report_run_failed(run, "the process of this run is gone; its capture is requested once more")
-    return True
-
-
-def _is_free(ledger: Ledger, record: Record) -> bool:
-    """Say whether nobody works on a capture: a run holds its lock, and the kernel lets go of the lock when the run dies."""
+def _given_back(ledger: Ledger, record: Record) -> bool:
+    """Give a capture back if nobody works on it: a run holds its lock, and the kernel lets go of the lock when the run dies."""
     try:
         with ledger.lock(record.key, timeout=0):
-            return (ledger.get(record.key) or record).run == record.run
+            now = ledger.get(record.key)
+            dead = now is not None and (now.state, now.run) == (State.RUNNING, record.run)
+            if dead:
+                ledger.again(record.key)
+            return dead
     except CaptureBusyError:
         return False
+
+
+def _end(instance: dg.DagsterInstance, record: Record) -> None:
+    """End a run whose process is gone. Dagster does not notice when the process above it is gone too, and counts it as one at work for ever."""
+    run = instance.get_run_by_id(record.run) if record.run else None
+    if run and not run.is_finished:
+        instance.report_run_failed(run, f"the process of this run is gone; {record.key} is requested once more, unless it was twice already")

@@ -27,7 +27,6 @@ FREE_BYTES = 100 * 2**20
 """Below this much free disk QuestDB cannot unpack itself, or suspends tables soon after."""
 SETTINGS = Path(__file__).with_name("server.env")
 """What every QuestDB is told, the embedded one and that of compose.yml."""
-_TEMPORARY = "java-tmp"
 _JAVA_FLAGS = (
     "-XX:+UseParallelGC",
     "--sun-misc-unsafe-memory-access=allow",
@@ -111,13 +110,13 @@ def jar() -> Path:
     return path
 
 
-def command(folder: Path, *, heap: str) -> list[str]:
-    """Return the command line of a server on a folder; below that lies its folder of temporary files.
+def command(folder: Path, *, temporary: Path, heap: str) -> list[str]:
+    """Return the command line of a server on a folder; it unpacks its libraries into an existing one for temporary files.
 
     Raises:
         JarMissing, JarDiffers: see `jar`.
     """
-    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, f"-Djava.io.tmpdir={folder / _TEMPORARY}", "-p", str(jar())]
+    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, f"-Djava.io.tmpdir={temporary}", "-p", str(jar())]
     return [*program, "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
 
 
@@ -150,14 +149,14 @@ def launch(
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
         raise OSError(errno.ENOSPC, f"its disk has {free // 2**20} MB left, and QuestDB needs {FREE_BYTES // 2**20} MB to start")
-    temporary = folder / _TEMPORARY
+    temporary = folder / "java-tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # a killed server leaves 9 MB of libraries there
     temporary.mkdir()
     # Refused rows and failed statements are in the log, so it is for its owner alone.
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(
-            processes.bound(command(folder, heap=heap), signal="TERM"),
+            processes.bound(command(folder, temporary=temporary, heap=heap), signal="TERM"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
