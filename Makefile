@@ -11,7 +11,7 @@ setup: .venv/installed
 run: setup
 	@exec .venv/bin/mt-pipeline run
 
-test: setup chromium
+test: setup chromium postgresql
 	.venv/bin/pytest
 
 check: .venv/installed
@@ -34,7 +34,7 @@ clean:
 
 # Renews the versions within the limits of pyproject.toml; the lock holds versions and hashes, no address.
 lock: .venv/installed
-	.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
+	.venv/bin/uv pip compile pyproject.toml --extra dev --extra server --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 
 .venv/installed: requirements.lock pyproject.toml
@@ -46,7 +46,10 @@ lock: .venv/installed
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests look at pages in a real browser.
-.PHONY: chromium
+# Tests look at pages in a real browser, and start what compose.yml starts, Postgres included.
+.PHONY: chromium postgresql
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
+
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }

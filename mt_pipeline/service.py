@@ -18,6 +18,7 @@ import requests
 
 from mt_pipeline import setup
 from mt_pipeline.defs import providers
+from mt_pipeline.defs.resources import reader
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.settings import PROJECT, Settings
@@ -96,6 +97,7 @@ def _questdb(settings: Settings) -> server.Server:
         pg_port=settings.questdb_pg_port,
         user=settings.questdb_user,
         password=settings.questdb_password.get_secret_value(),
+        reader=reader(settings),
     )
 
 

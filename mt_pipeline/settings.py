@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     questdb_user: str = Field("admin", description="QuestDB user")
     questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
     grafana_url: str | None = Field(None, description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`")
+    questdb_console: str | None = Field(
+        None,
+        pattern="^https?://[^/]+$",
+        description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
+    )
+    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for dashboards: there if the next one is set")
+    questdb_reader_password: SecretStr | None = Field(None, description="password of that user; the embedded QuestDB and `compose.yml` make the user")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
     @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")

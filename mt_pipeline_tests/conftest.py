@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mt_pipeline.questdb.java import Reader
 from mt_pipeline.questdb.server import Server, start
 
 if TYPE_CHECKING:
     from mt_pipeline_tests.pipelines import Lab, Said
 
+READER = Reader("reader", "may only read")
+
 
 @pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One embedded QuestDB for all tests, on free ports, user `admin`, password `quest`. Tests share its tables: use names of your own."""
-    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest") as server:
+    """One embedded QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own."""
+    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER) as server:
         yield server
 
 

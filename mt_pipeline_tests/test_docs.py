@@ -19,6 +19,7 @@ from mt_pipeline.questdb.server import Server
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests import docs
+from mt_pipeline_tests.compose import variables
 
 README = (PROJECT / "README.md").read_text()
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")])
@@ -67,7 +68,7 @@ def test_what_the_docs_type_after_mt_pipeline_exists():
 def test_the_readme_has_every_target_and_the_docs_name_no_other():
     named = {target for page in GUIDES for text in _code(page) for target in re.findall(r"\bmake (\w+)", text)}
     assert named == TARGETS
-    assert [target for target in TARGETS - {"chromium"} if f"| `make {target}` |" not in README] == []  # chromium is a part of test
+    assert [target for target in TARGETS - {"chromium", "postgresql"} if f"| `make {target}` |" not in README] == []  # both are parts of test
 
 
 def test_the_readme_has_every_state():
@@ -112,11 +113,11 @@ def test_the_readme_names_the_secret_and_the_folders():
     assert set(re.findall(r"\bMT_[A-Z_]+\b", README)) >= {"MT_NETIFY_API_KEY", "MT_DATA_DIR", "MT_INBOX", "MT_ENRICHMENT"}
 
 
-def test_env_example_holds_nothing_but_settings_that_are_commented_out():
+def test_env_example_holds_nothing_but_settings_and_variables_of_compose_that_are_commented_out():
     lines = (PROJECT / ".env.example").read_text().splitlines()
     assert lines
     assert [line for line in lines if not line.startswith("# ")] == []
-    assert [line for line in lines if "=" in line and line.removeprefix("# ").partition("=")[0] not in VARIABLES] == []
+    assert [line for line in lines if "=" in line and line.removeprefix("# ").partition("=")[0] not in VARIABLES | set(variables())] == []
 
 
 def test_the_sql_of_the_readme_runs(questdb: Server):

@@ -104,6 +104,7 @@ def running(folder: Path) -> Iterator[Running]:
     (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
     with (folder / "said").open("w") as said:
         more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
+        more["MT_QUESTDB_READER_PASSWORD"] = "may only read"
         process = program("run", settings=settings, env=environment(settings, **more), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:
@@ -208,6 +209,12 @@ def test_a_dropped_capture_becomes_rows(dropped: Running):
 
 def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_folder(dropped: Running):
     assert {row[0] for row in dropped.rows("kitchen", ("device_src",))} == {"Phone", None}
+
+
+def test_the_reader_of_the_settings_may_read(dropped: Running):
+    reader = Database("127.0.0.1", dropped.settings.questdb_http_port, dropped.settings.questdb_pg_port, "reader", "may only read")
+
+    assert rows(reader, "kitchen") == dropped.rows("kitchen")
 
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):

@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 
-SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD")
+SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "MT_QUESTDB_READER_PASSWORD")
 
 
 def settings(**given: object) -> Settings:

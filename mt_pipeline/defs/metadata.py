@@ -18,7 +18,6 @@ from mt_pipeline.captures.records import Record
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.schema import TABLE, view_name
@@ -118,11 +117,11 @@ def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[st
     }
 
 
-def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, devices: int, database: Database, seconds: float) -> Metadata:
+def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, devices: int, console: str, seconds: float) -> Metadata:
     """Describe the rows of a capture, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
-    link = f"http://{database.host}:{database.http_port}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
+    link = f"{console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
     return {
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,

@@ -36,8 +36,11 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     overdue = {record.key for record in unfinished if record.state is State.WAITING and time.time() - (record.requested_at or 0) > START_SECONDS}
     expected = covered(going, instance.get_dynamic_partitions(captures.name or "")) if overdue else set()
     for record in unfinished:
-        if record.key in overdue - expected or (record.state is State.RUNNING and _is_free(ledger, record)):
+        if record.key in overdue - expected:
             ledger.again(record.key)
+        elif record.state is State.RUNNING and _is_free(ledger, record):
+            ledger.again(record.key)
+            _end(instance, record)
 
 
 def _enqueue_forgotten(instance: dg.DagsterInstance) -> None:
@@ -57,6 +60,13 @@ def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> 
         return False
     instance.report_run_failed(run, "the process of this run is gone; its captures are requested once more")
     return True
+
+
+def _end(instance: dg.DagsterInstance, record: Record) -> None:
+    """End a run whose process is gone. Dagster does not notice when the process above it is gone too, and counts it as one at work for ever."""
+    run = instance.get_run_by_id(record.run) if record.run else None
+    if run and not run.is_finished:
+        instance.report_run_failed(run, f"the process of this run is gone; {record.key} is requested once more, unless it was twice already")
 
 
 def _is_free(ledger: Ledger, record: Record) -> bool:

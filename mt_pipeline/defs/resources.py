@@ -92,8 +92,15 @@ class Pipeline:
             pg_port=settings.questdb_pg_port,
             user=settings.questdb_user,
             password=settings.questdb_password.get_secret_value(),
+            reader=reader(settings),
         ):
             yield
+
+
+def reader(settings: Settings) -> java.Reader | None:
+    """Name the user of the embedded QuestDB who may only read, if there is to be one."""
+    password = settings.questdb_reader_password
+    return java.Reader(settings.questdb_reader, password.get_secret_value()) if password else None
 
 
 def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:

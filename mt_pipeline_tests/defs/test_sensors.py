@@ -344,6 +344,20 @@ def test_the_run_of_a_killed_terminal_is_shown_as_failed(watch: Watch, started: 
     assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
 
 
+def test_a_run_whose_process_is_gone_is_shown_as_failed(watch: Watch, started: Callable[..., str]):
+    """Dagster counted it as one at work for ever: four of them, after a power cut, and nothing was taken up any more."""
+    watch.put("kitchen/gone.pcap")
+    watch.keys()
+    run_id = started(**{"dagster/partition": "kitchen/gone.pcap"})
+    with watch.ledger.lock("kitchen/gone.pcap"):
+        watch.claim("kitchen/gone.pcap", run_id)
+        assert watch.keys() == []
+        assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.STARTED
+
+    assert watch.keys() == ["kitchen/gone.pcap"]
+    assert watch.instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+
+
 @pytest.fixture
 def forgotten(lab: Lab) -> Iterator[Callable[..., str]]:
     """Give a function that makes a run as Dagster does, but does not put it into the queue."""

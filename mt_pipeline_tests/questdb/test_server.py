@@ -18,6 +18,7 @@ import requests
 from mt_pipeline.questdb import java
 from mt_pipeline.questdb.java import DidNotStart, FolderInUse, FolderUnusable, JarDiffers, JarMissing, PortTaken, ServerError
 from mt_pipeline.questdb.server import Address, Server, find, start, use
+from mt_pipeline_tests.conftest import READER
 from mt_pipeline_tests.test_processes import is_gone, only_linux
 
 FREE = {"http_port": 0, "pg_port": 0, "user": "admin", "password": "quest"}
@@ -160,6 +161,19 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
         start(tmp_path / "file" / "questdb", **FREE)
     with pytest.raises(FolderUnusable, match="Not a directory"), use(tmp_path / "file" / "questdb", **FREE):
         pass
+
+
+def test_the_reader_reads_and_can_do_nothing_else(questdb: Server):
+    login = {"user": READER.name, "password": READER.password}
+    execute(questdb, "CREATE TABLE for_the_reader (x INT)")
+    execute(questdb, "INSERT INTO for_the_reader VALUES (42)")
+
+    assert select(questdb, "SELECT x FROM for_the_reader", **login) == [(42,)]
+    for statement in ("INSERT INTO for_the_reader VALUES (1)", "CREATE TABLE of_the_reader (x INT)", "DROP TABLE for_the_reader"):
+        with pytest.raises(psycopg.DatabaseError, match="permission denied"):
+            select(questdb, statement, **login)
+    assert execute(questdb, "SELECT 1", auth=(READER.name, READER.password)).status_code == requests.codes.unauthorized
+    assert READER.password not in repr(READER)
 
 
 @only_linux

@@ -1,0 +1,199 @@
+"""compose.yml without an engine: its variables filled in, and its services as plain processes of this machine.
+
+A process gets the command, the environment and the health check that the file gives its container. Only what a container has of its own is
+translated: names of services and 0.0.0.0 become 127.0.0.1, ports become free ones, and the places of volumes lie below a folder.
+"""
+
+import functools
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import yaml
+from dotenv import dotenv_values
+
+from mt_pipeline.questdb import java
+from mt_pipeline.settings import PROJECT
+from mt_pipeline_tests.test_service import eventually, free_ports
+
+FILE = PROJECT / "compose.yml"
+
+Service = dict[str, object]
+
+_VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
+_PORTS = ("4000", "3000", "5432", "9000", "8812")
+_START_SECONDS = 90
+
+
+class MissingError(Exception):
+    """A variable that has no default is not set."""
+
+
+def variables(text: str | None = None) -> dict[str, bool]:
+    """List the variables of the file, and whether it ends without them."""
+    found: dict[str, bool] = {}
+    for name, kind in re.findall(r"\$\{(\w+)(?::([-?+]))?", FILE.read_text() if text is None else text):
+        found[name] = found.get(name, False) or kind == "?"
+    return found
+
+
+def resolved(environment: Mapping[str, str]) -> dict[str, dict[str, Service]]:
+    """Read the file with its variables filled in.
+
+    Raises:
+        MissingError: a variable without a default is not set, or empty.
+    """
+    return _filled(yaml.safe_load(FILE.read_text()), environment)
+
+
+def _filled(part: object, environment: Mapping[str, str]) -> object:
+    if isinstance(part, dict):
+        return {key: _filled(value, environment) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_filled(value, environment) for value in part]
+    return _text(part, environment) if isinstance(part, str) else part
+
+
+def _text(text: str, environment: Mapping[str, str]) -> str:
+    """Fill in the innermost variables first; a `$$` stays until all is done."""
+    filled = _VARIABLE.sub(lambda found: "$$" if found[0] == "$$" else _value(found[1], found[2], found[3], environment), text)
+    return _text(filled, environment) if filled != text else text.replace("$$", "$")
+
+
+def _value(name: str, kind: str | None, other: str, environment: Mapping[str, str]) -> str:
+    value = environment.get(name, "")
+    if kind == "?" and not value:
+        raise MissingError(f"{name}: {other}")
+    if kind == "+":
+        return other if value else ""
+    return value or (other if kind == "-" else "")
+
+
+class Stack:
+    """The services of the file that this machine has programs for, as processes on free ports, with their volumes below a folder."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.services = resolved(environment)["services"]
+        self._ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # Postgres refuses root, and whoever it runs as instead may not enter the folders of tests.
+        self._postgres = Path(tempfile.mkdtemp(prefix="mt-postgres-"))
+
+    def port(self, port: int) -> int:
+        """Say which port stands for one of the file."""
+        return int(self._ports[str(port)])
+
+    def place(self, path: str) -> Path:
+        """Say where something of a container lies."""
+        return self._postgres / "data" if path == "/var/lib/postgresql/data" else self.folder / path.lstrip("/")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Give the environment of a service, and nothing of ours but where programs are."""
+        service = self.services[name]
+        given = {**dotenv_values(PROJECT / str(service.get("env_file", "none"))), **service["environment"]}
+        path = f"{Path(sys.executable).parent}:{postgres_programs()}:{os.environ['PATH']}"
+        more = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port(5432))} if name == "postgres" else {}
+        return {key: self._here(value) for key, value in given.items()} | {"PATH": path, "HOME": str(self.folder), **more}
+
+    def start(self, name: str) -> None:
+        """Start a service and wait until it is healthy, as those do that depend on it."""
+        for mount in self.services[name].get("volumes", ()):
+            self._mount(mount)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                self._command(name), cwd=PROJECT, env=self.environment(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        assert eventually(lambda: self._processes[name].poll() is not None or self.is_healthy(name), seconds=_START_SECONDS), self.log(name)
+        assert self._processes[name].poll() is None, self.log(name)
+
+    def is_healthy(self, name: str) -> bool:
+        """Run the health check of a service."""
+        kind, *test = self.services[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(name, *map(self._here, test)).returncode == 0
+
+    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as `docker compose exec` does: beside a service, in its environment."""
+        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=60, check=False)
+
+    def kill(self, name: str) -> None:
+        """End a service and all that it started at once, as when its container is killed."""
+        process = self._processes.pop(name)
+        with suppress(psutil.NoSuchProcess):
+            family = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGKILL)
+            for child in family:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.wait()
+
+    def stop(self, name: str) -> int:
+        """Ask a service and all that it started to end, as the image does when its container is stopped; returns its exit status."""
+        process = self._processes.pop(name)
+        os.killpg(process.pid, signal.SIGTERM)
+        return process.wait(30)
+
+    def log(self, name: str) -> str:
+        """Return all that a service said."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def close(self) -> None:
+        """End all that runs."""
+        for name in reversed(list(self._processes)):
+            self.kill(name)
+        shutil.rmtree(self._postgres, ignore_errors=True)
+
+    def _here(self, text: str) -> str:
+        text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        text = re.sub(rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text)
+        return re.sub(r"^/(data|inbox|offline)\b.*", lambda found: str(self.place(found[0])), text)
+
+    def _mount(self, mount: str | Mapping[str, str]) -> None:
+        if isinstance(mount, str):  # a named volume
+            self.place(mount.partition(":")[2]).mkdir(parents=True, exist_ok=True)
+            return
+        target = self.place(mount["target"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.is_symlink():
+            target.symlink_to(PROJECT / mount["source"])
+
+    def _command(self, name: str) -> Sequence[str]:
+        """Say what a container runs: what the file says, or what the image of a database does by itself."""
+        if name == "questdb":
+            return java.command(self.place("/var/lib/questdb"), temporary=self.folder, heap="256m")
+        if name == "postgres":
+            return self._postgres_command()
+        return [*map(self._here, self.services[name]["command"])]
+
+    def _postgres_command(self) -> Sequence[str]:
+        environment, data, secret = self.environment("postgres"), self.place("/var/lib/postgresql/data"), self._postgres / "password"
+        someone = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+        if not (data / "PG_VERSION").exists():
+            secret.write_text(environment["POSTGRES_PASSWORD"])
+            if someone:
+                user = pwd.getpwnam("postgres")
+                for path in (self._postgres, data, secret):
+                    os.chown(path, user.pw_uid, user.pw_gid)
+            make = ["initdb", "-U", environment["POSTGRES_USER"], f"--pwfile={secret}", "--auth=scram-sha-256", "-E", "UTF8", "-N", "-D", str(data)]
+            subprocess.run([*someone, *make], env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
+            single = [*someone, "postgres", "--single", "-D", str(data), "postgres"]
+            order = f"CREATE DATABASE {environment['POSTGRES_DB']}\n".encode()
+            subprocess.run(single, input=order, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
+        return [*someone, "postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(self.port(5432)), "-k", str(self._postgres)]
+
+
+@functools.cache
+def postgres_programs() -> str:
+    """Find the folder of Postgres's programs, which Debian keeps away from the PATH; empty if there is none."""
+    found = shutil.which("initdb")
+    return str(Path(found).resolve().parent) if found else str(max(Path("/usr/lib/postgresql").glob("*/bin"), default=""))

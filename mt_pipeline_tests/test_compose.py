@@ -1,0 +1,225 @@
+"""compose.yml, the Dockerfile and what they take along: read, and held against the settings. That it works is `test_stack.py`."""
+
+import json
+import re
+from fnmatch import fnmatch
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+from dotenv import dotenv_values
+
+from mt_pipeline import __version__
+from mt_pipeline.questdb import java
+from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline_tests.compose import FILE, MissingError, Service, resolved, variables
+from mt_pipeline_tests.test_stack import SECRETS
+
+REQUIRED = [name for name, required in variables().items() if required]
+GIVEN = {**SECRETS, "MT_INBOX": "/srv/captures"}
+ALL = resolved(GIVEN)
+SERVICES: dict[str, Service] = ALL["services"]
+OURS = ("code-server", "webserver", "daemon")
+VARIABLES = {f"MT_{name.upper()}" for name in Settings.model_fields}
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+QUESTDB_CONNECTIONS = 64
+"""How many QuestDB allows over PostgreSQL by default."""
+
+
+def of(name: str) -> object:
+    return yaml.safe_load((PROJECT / name).read_text())
+
+
+def each(what: str) -> list[object]:
+    return [SERVICES[name].get(what) for name in SERVICES]
+
+
+def test_it_is_a_compose_file():
+    PyCompose.from_json(json.dumps(ALL)).validate()
+
+    assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(SERVICES)
+    named = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", []) if isinstance(volume, str)}
+    assert named == set(ALL["volumes"])
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_without_a_secret_or_the_watched_folder_nothing_starts(name: str):
+    with pytest.raises(MissingError, match=f"^{name}: (a|the) "):
+        resolved({**GIVEN, name: ""})
+
+
+def test_nothing_is_published_but_to_this_machine():
+    published = [port for ports in each("ports") for port in ports or []]
+
+    assert len(published) == 4
+    assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)] == []
+    assert len({port.split(":")[1] for port in published}) == len(published), "two services would want one port"
+
+
+def test_every_image_is_of_one_version():
+    images = {name: service["image"] for name, service in SERVICES.items()}
+
+    assert [image for image in images.values() if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?", image)] == []
+    assert images["questdb"].endswith(f":{java.VERSION}")
+    assert {images[name] for name in OURS} == {f"mt_pipeline:{__version__}"}
+    assert [name for name, service in SERVICES.items() if "build" in service] == list(OURS)
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11.15-slim-bookworm"}
+    assert re.fullmatch(r"questdb-questdb-datasource@\d+\.\d+\.\d+", SERVICES["grafana"]["environment"]["GF_PLUGINS_PREINSTALL_SYNC"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_watched_restarted_and_limited(name: str):
+    service = SERVICES[name]
+
+    assert service["restart"] == "unless-stopped"
+    assert {"test", "interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["logging"] == {"driver": "local"}, "others keep all that is ever said"
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["networks"]
+
+
+def test_a_service_starts_when_those_that_it_needs_are_healthy():
+    needs = {name: set(service.get("depends_on", {})) for name, service in SERVICES.items()}
+
+    assert needs["code-server"] == {"questdb", "postgres"}
+    assert needs["webserver"] == needs["daemon"] == {"code-server", "postgres"}
+    assert needs["grafana"] == {"questdb"}
+    assert {need["condition"] for service in SERVICES.values() for need in service.get("depends_on", {}).values()} == {"service_healthy"}
+
+
+def test_no_secret_stands_in_the_file():
+    raw = yaml.safe_load(FILE.read_text())["services"]
+    secret = re.compile("PASSWORD|TOKEN|SECRET|KEY")
+    values = [value for service in raw.values() for name, value in service.get("environment", {}).items() if secret.search(name)]
+
+    assert len(values) > 8
+    assert [value for value in values if not re.fullmatch(r"\$\{\w+:(\?.+|-)\}", value)] == []
+    assert "quest:" not in FILE.read_text().replace("questdb:", "")
+
+
+def test_env_example_names_all_that_is_required_and_has_no_secret():
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+
+    assert set(REQUIRED) == {*SECRETS, "MT_INBOX"}
+    assert [name for name in SECRETS if f"# {name}=" not in lines] == []
+    assert [line for line in lines if line.startswith("# MT_INBOX=")]
+
+
+def test_every_variable_of_ours_is_a_setting():
+    given = {name for service in SERVICES.values() for name in service.get("environment", {}) if name.startswith("MT_")}
+
+    assert given - VARIABLES == set()
+    assert {name for name in variables() if name.startswith("MT_")} - VARIABLES == set()
+
+
+def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_there():
+    """A new setting is a line in compose.yml, or one here."""
+    of_the_image = {"MT_TSHARK"}
+    of_others = {"MT_DAGSTER_PORT", "MT_QUESTDB_READER", "MT_QUESTDB_READER_PASSWORD"}
+
+    assert set(SERVICES["code-server"]["environment"]) & VARIABLES == VARIABLES - of_the_image - of_others
+
+
+def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
+    given = resolved({**GIVEN, "MT_OFFLINE_APPS": "geo/apps.conf"})["services"]["code-server"]
+
+    assert (given["environment"]["MT_OFFLINE_APPS"], given["environment"]["MT_OFFLINE_CITY_MMDB"]) == ("/offline/apps.conf", "")
+    assert {mount["target"]: mount["source"] for mount in given["volumes"] if isinstance(mount, dict)} == {
+        "/data/dagster/dagster.yaml": "./dagster.docker.yaml",
+        "/inbox": "/srv/captures",
+        "/offline/apps.conf": "geo/apps.conf",
+        "/offline/city.mmdb": "/dev/null",
+    }
+
+
+def test_what_lies_on_the_machine_can_only_be_read():
+    mounts = [mount for volumes in each("volumes") for mount in volumes or [] if not isinstance(mount, str)]
+
+    assert len(mounts) == 8
+    assert all(mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts)
+    assert [mount["source"] for mount in mounts if mount["source"].startswith(".") and not (PROJECT / mount["source"]).exists()] == []
+    assert [name for name in SERVICES if "/inbox" in str(SERVICES[name].get("volumes"))] == ["code-server"]
+
+
+def test_grafana_reaches_neither_dagster_nor_its_state_and_the_renderer_only_grafana():
+    """Dagster's pages have no login, and a browser that draws pages should see nothing else."""
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+
+    assert {name for name, known in networks.items() if known & networks["postgres"]} == {"postgres", *OURS}
+    assert {name for name, known in networks.items() if known & networks["renderer"]} == {"renderer", "grafana"}
+    assert ALL["networks"]["pictures"] == {"internal": True}
+
+
+def test_telemetry_sign_up_and_guests_are_off_everywhere():
+    grafana = SERVICES["grafana"]["environment"]
+
+    for name in ("AUTH_ANONYMOUS_ENABLED", "USERS_ALLOW_SIGN_UP", "ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES"):
+        assert grafana[f"GF_{name}"] == "false"
+    for name in ("ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "NEWS_NEWS_FEED_ENABLED", "SNAPSHOTS_EXTERNAL_ENABLED", "PLUGINS_PREINSTALL_AUTO_UPDATE"):
+        assert grafana[f"GF_{name}"] == "false"
+    assert dotenv_values(java.SETTINGS)["QDB_TELEMETRY_ENABLED"] == "false"
+    assert of("dagster.docker.yaml")["telemetry"] == {"enabled": False}
+
+
+def test_both_questdb_servers_are_told_the_same():
+    own = set(SERVICES["questdb"]["environment"])
+
+    assert PROJECT / SERVICES["questdb"]["env_file"] == java.SETTINGS
+    assert len(dotenv_values(java.SETTINGS)) > 8
+    assert own & set(dotenv_values(java.SETTINGS)) == set()
+    assert [name for name in own if not re.fullmatch("QDB_(HTTP|PG)_(NET_BIND_TO|USER|PASSWORD|READONLY_(USER(_ENABLED)?|PASSWORD))", name)] == []
+
+
+def test_both_dagster_instances_are_set_alike_but_for_the_storage():
+    assert {name: value for name, value in of("dagster.docker.yaml").items() if name != "storage"} == of("dagster.yaml")
+    postgres = of("dagster.docker.yaml")["storage"]["postgres"]["postgres_db"]
+    assert {value["env"] for value in postgres.values() if isinstance(value, dict)} <= set(SERVICES["daemon"]["environment"])
+
+
+def test_both_workspaces_have_one_location_of_one_name():
+    [server], [module] = of("workspace.docker.yaml")["load_from"], of("workspace.yaml")["load_from"]
+
+    assert server["grpc_server"]["location_name"] == module["python_module"]["location_name"]
+    assert SERVICES["code-server"]["command"][-1] == module["python_module"]["module_name"]
+
+
+def test_grafana_asks_questdb_as_the_reader_and_leaves_connections_for_the_pipeline():
+    [source] = of("grafana/provisioning/datasources/questdb.yaml")["datasources"]
+    told = source["jsonData"]
+
+    assert (source["type"], source["uid"]) == ("questdb-questdb-datasource", "questdb")
+    assert (told["server"], told["port"], told["tlsMode"]) == ("questdb", 8812, "disable")
+    assert (told["username"], source["secureJsonData"]["password"]) == ("$MT_QUESTDB_READER", "$MT_QUESTDB_READER_PASSWORD")
+    assert {"MT_QUESTDB_READER", "MT_QUESTDB_READER_PASSWORD"} <= set(SERVICES["grafana"]["environment"])
+    assert "MT_QUESTDB_PASSWORD" not in str(SERVICES["grafana"])
+    assert told["maxIdleConnections"] <= told["maxOpenConnections"] < QUESTDB_CONNECTIONS / 2
+    assert all(isinstance(told[name], int) for name in told if name.startswith("max") or "imeout" in name)
+
+
+def test_grafana_finds_its_dashboards():
+    [provider] = of("grafana/provisioning/dashboards/mt_pipeline.yaml")["providers"]
+
+    assert provider["options"]["path"] in [mount["target"] for mount in SERVICES["grafana"]["volumes"] if not isinstance(mount, str)]
+
+
+def test_the_image_is_not_root_and_holds_only_what_is_named():
+    *_, user = re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)
+    copied = {name for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()}
+    first, *rest = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+    assert user != "root"
+    assert DOCKERFILE.count("--require-hashes") == 2
+    assert first == "*"
+    assert {name for name in copied if not (PROJECT / name).exists()} == set()
+    assert {line.removeprefix("!") for line in rest if line.startswith("!")} == copied
+    assert any(fnmatch("mt_pipeline/__pycache__", line) for line in rest)
+
+
+def test_the_image_takes_uv_from_the_lock():
+    [extract] = re.findall(r"sed -n '/\^(\w+)==/,/(# via)/p' requirements.lock", DOCKERFILE)
+    [entry] = re.findall(rf"^{extract[0]}==.*?{extract[1]}", (PROJECT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
+
+    assert len(re.findall("^[a-z]", entry, re.MULTILINE)) == 1
+    assert "--hash=sha256:" in entry

@@ -1,0 +1,139 @@
+"""What compose.yml starts, as processes without containers: from a dropped capture to rows, and through the death of each of them.
+
+Grafana and its renderer are not among them: nothing that can be had here runs them.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline_tests.compose import Stack, postgres_programs
+from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
+from mt_pipeline_tests.test_service import eventually
+
+ORDER = ("postgres", "questdb", "code-server", "webserver", "daemon")
+SECRETS = {
+    "MT_QUESTDB_PASSWORD": "may do all, it's $0",
+    "MT_QUESTDB_READER_PASSWORD": "may only read",
+    "POSTGRES_PASSWORD": "p@ss:w/o rd%20",
+    "GF_SECURITY_ADMIN_PASSWORD": "of Grafana",
+    "GF_RENDERING_RENDERER_TOKEN": "of the renderer",
+}
+ALL = [(number,) for number in range(1, PACKETS + 1)]
+
+
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a watched folder somewhere on the machine."""
+    return tmp_path_factory.mktemp("captures")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, inbox: Path) -> Iterator[Stack]:
+    if not postgres_programs():
+        pytest.skip("PostgreSQL is not there: `make test` installs it")
+    stack = Stack(tmp_path_factory.mktemp("stack"), {**SECRETS, "MT_INBOX": str(inbox), "MT_SETTLE_SECONDS": "1", "MT_ENRICHMENT": "none"})
+    try:
+        for name in ORDER:
+            stack.start(name)
+        yield stack
+    finally:
+        stack.close()
+
+
+def database(stack: Stack, user: str = "admin", variable: str = "MT_QUESTDB_PASSWORD") -> Database:
+    return Database("127.0.0.1", stack.port(9000), stack.port(8812), user, SECRETS[variable])
+
+
+def arrived(stack: Stack, experiment: str) -> bool:
+    """Wait until the capture of an experiment can be read."""
+
+    def there() -> bool:
+        try:
+            return rows(database(stack), experiment) == ALL
+        except (DatabaseError, psycopg.DatabaseError):  # no such view yet
+            return False
+
+    return eventually(there, seconds=120)
+
+
+@pytest.fixture(scope="module")
+def dropped(stack: Stack, inbox: Path) -> Stack:
+    """Drop a capture and wait for its rows."""
+    capture(inbox / "kitchen" / "a.pcap")
+    assert arrived(stack, "kitchen"), stack.log("daemon") + stack.log("code-server")
+    return stack
+
+
+def restarted(stack: Stack, name: str) -> None:
+    stack.kill(name)
+    assert name == "daemon" or not stack.is_healthy(name)  # its last sign of life counts for some minutes
+    stack.start(name)
+
+
+def test_the_capture_lies_where_it_lay_and_what_was_made_of_it_in_the_volume(dropped: Stack, inbox: Path):
+    assert files_below(inbox) == ["kitchen/a.pcap"]
+    assert (dropped.place("/data/ledger.sqlite")).is_file()
+    assert not dropped.place("/data/inbox").exists()
+
+
+def test_dagster_keeps_its_state_in_postgres(dropped: Stack):
+    with psycopg.connect(
+        host="127.0.0.1", port=dropped.port(5432), user="dagster", password=SECRETS["POSTGRES_PASSWORD"], dbname="dagster"
+    ) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert [file for file in files_below(dropped.place("/data/dagster")) if file.endswith(".db")] == []
+
+
+def test_the_reader_reads_and_cannot_write(dropped: Stack):
+    reader = database(dropped, "reader", "MT_QUESTDB_READER_PASSWORD")
+
+    assert rows(reader, "kitchen") == ALL
+    with reader.connect() as connection, pytest.raises(psycopg.DatabaseError, match="permission denied"):
+        connection.execute("INSERT INTO captured_packets (ts, capture) VALUES (0, 'x')")
+    assert rows(reader, "kitchen") == ALL
+
+
+def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: Stack):
+    for user in ("admin", "user"):
+        with pytest.raises(DatabaseError, match="refuses the user"):
+            rows(Database("127.0.0.1", stack.port(9000), stack.port(8812), user, "quest"), "kitchen")
+    asked = requests.get(f"http://127.0.0.1:{stack.port(9000)}/exec", params={"query": "SELECT 1"}, auth=("admin", "quest"), timeout=10)
+    assert asked.status_code == requests.codes.unauthorized
+
+
+def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):
+    told = dropped.run("code-server", "python", "-m", "mt_pipeline.cli", "status", "--json")
+
+    assert [(one["key"], one["state"], one["rows"]) for one in json.loads(told.stdout)] == [("kitchen/a.pcap", "done", PACKETS)]
+
+
+def test_captures_become_rows_after_each_process_was_killed(dropped: Stack, inbox: Path):
+    restarted(dropped, "postgres")
+    restarted(dropped, "questdb")
+    capture(inbox / "databases" / "b.pcap")
+    restarted(dropped, "webserver")  # nothing waits for it
+
+    assert arrived(dropped, "databases"), dropped.log("daemon") + dropped.log("code-server")
+    assert rows(database(dropped), "kitchen") == ALL
+    restarted(dropped, "code-server")
+    restarted(dropped, "daemon")
+    capture(inbox / "dagster" / "c.pcap")
+    assert arrived(dropped, "dagster"), dropped.log("daemon") + dropped.log("code-server")
+    found = requests.post(
+        f"http://127.0.0.1:{dropped.port(3000)}/graphql",
+        json={"query": "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename}}}}}"},
+        timeout=30,
+    ).json()["data"]["workspaceOrError"]["locationEntries"]
+    assert found == [{"name": "mt_pipeline", "loadStatus": "LOADED", "locationOrLoadError": {"__typename": "RepositoryLocation"}}]
+
+
+def test_each_of_them_ends_when_it_is_asked_to(dropped: Stack):
+    """The last test of this stack."""
+    assert {name: dropped.stop(name) for name in reversed(ORDER)} == {name: 143 if name == "questdb" else 0 for name in ORDER}
+    assert " I " not in dropped.log("questdb"), "it would log every statement"
