@@ -101,4 +101,4 @@ def _held(bucket: SQLiteBucket) -> float:
     row = bucket.conn.execute("SELECT since, until FROM hold").fetchone()
     now = time.time()
     # A hold from the future was made before the clock was set back: how long it still is, nobody knows.
-    return row[1] - now if row and row[0] <= now else 0
+    return min(row[1] - now, LONGEST_HOLD) if row and row[0] <= now else 0
