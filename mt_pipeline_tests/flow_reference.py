@@ -28,9 +28,9 @@ def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
 
-def end(row: Row, which: str) -> tuple[object, object, object]:
+def end(row: Row, which: str) -> tuple[object, ...]:
     """Say address, port and hardware address of an end of a packet."""
-    return row[f"ip_{which}"] or row[f"ipv6_{which}"], row[f"port_{which}"], row[f"eth_{which}"]
+    return row[f"ip_{which}"] or row[f"ipv6_{which}"], row[f"port_{which}"], row[f"eth_{which}"], row[f"device_{which}"]
 
 
 def _most(spoken: Counter[str]) -> str:
@@ -69,6 +69,8 @@ def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
             "port_remote": end(first, remote)[1],
             "eth_local": end(first, local)[2],
             "eth_remote": end(first, remote)[2],
+            "device_local": end(first, local)[3],
+            "device_remote": end(first, remote)[3],
             "packets_out": len(out),
             "bytes_out": sum(packet["frame_len"] or 0 for packet in out),
             "packets_in": len(back),
