@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import iptocc
 import maxminddb
+import numpy as np
 
 from mt_pipeline.enrichment.answers import Facts
 from mt_pipeline.enrichment.countries import COUNTRIES
 from mt_pipeline.enrichment.provider import ProviderUnusable
+from mt_pipeline.enrichment.tree import NO_RECORD, Tree
 
 LOOKED_AT = 1000
 """Records of a file to look at before it is taken for one without countries."""
 
-PLACES_KEPT = 200_000
+RECORDS_KEPT = 200_000
 
 _CURE = "name a city or country file in MT_OFFLINE_CITY_MMDB, such as DB-IP City Lite or GeoLite2 City, or unset it"
 
@@ -59,7 +61,7 @@ class CityFile:
             ProviderUnusable: it is not there, is no MMDB, is cut or damaged, or has no countries.
         """
         self._path = path
-        self._seen: dict[tuple[object, ...], Facts] = {}
+        self._seen: dict[int, Facts | None] = {}  # by the number of the record
         try:
             self._reader = maxminddb.open_database(path)
         except OSError as error:
@@ -74,6 +76,7 @@ class CityFile:
 
     def _check(self) -> None:
         try:
+            self._tree = Tree(self._path, self._reader.metadata())
             seen = [record for _, record in islice(self._reader, LOOKED_AT)]
         except (maxminddb.InvalidDatabaseError, ValueError, UnicodeError) as error:
             raise ProviderUnusable(f"{self._path} is cut or damaged ({error}); fetch it again, or {_CURE}") from None
@@ -83,32 +86,21 @@ class CityFile:
 
     def of(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the place of each address."""
-        get, six = self._reader.get, self._reader.metadata().ip_version == 6
-        return [self._facts(get(address)) if six or ":" not in address else None for address in addresses]
+        numbers, firsts, which = np.unique(self._tree.records(addresses), return_index=True, return_inverse=True)
+        if len(self._seen) > RECORDS_KEPT:
+            self._seen.clear()
+        found = [self._of_record(number, addresses[first]) for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True)]
+        return [found[place] for place in which.tolist()]
 
-    def _facts(self, record: object) -> Facts | None:
-        """Read a record; one of the usual layout at a place that was seen before is recognised without looking at all of it."""
-        place = _usual(record)
-        if place is None:
-            return _facts(record)
-        facts = self._seen.get(place)
-        if facts is None and (facts := _facts(record)) is not None and len(self._seen) < PLACES_KEPT:
-            self._seen[place] = facts
-        return facts
+    def _of_record(self, number: int, address: str) -> Facts | None:
+        """Read a record once; any of its addresses will do."""
+        if number != NO_RECORD and number not in self._seen:
+            self._seen[number] = _facts(self._reader.get(address))
+        return self._seen.get(number)
 
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
-
-
-def _usual(record: Any) -> tuple[str, str, float, float] | None:  # noqa: ANN401  # whatever the file holds
-    """Return what tells the places of a city file apart; None of any other record."""
-    try:
-        code, spot = record["country"]["iso_code"], record["location"]
-        place = (code, record["city"]["names"]["en"], spot["longitude"], spot["latitude"])
-        return place if code in COUNTRIES and hash(place) else None
-    except (KeyError, TypeError):
-        return None
 
 
 @lru_cache(maxsize=1000)

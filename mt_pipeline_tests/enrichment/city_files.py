@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmdb_writer import MMDBWriter
+from mmdb_writer import MMDBWriter, TreeWriter
 from netaddr import IPSet
 
 Record = Mapping[str, object]
@@ -20,10 +20,22 @@ def nested(code: str, country: str, city: str | None = None, spot: tuple[float, 
     return record
 
 
-def city_file(path: Path, records: Mapping[str, Record], *, kind: str = "GeoLite2-City", version: int = 6) -> Path:
-    """Write a file: blocks of addresses to records."""
+class _Tree(TreeWriter):
+    """Writes numbers of at least so many bits into the tree; by itself it takes no more than a file needs."""
+
+    least_bits = 24
+
+    def _adjust_record_size(self) -> None:
+        super()._adjust_record_size()
+        self.record_size = max(self.record_size, self.least_bits)
+
+
+def city_file(path: Path, records: Mapping[str, Record], *, kind: str = "GeoLite2-City", version: int = 6, bits: int = 24) -> Path:
+    """Write a file: blocks of addresses to records; the numbers in its tree have 24, 28 or 32 bits."""
     writer = MMDBWriter(version, kind, languages=["en", "de"], ipv4_compatible=version == 6, float_type="f64")
     for block, record in records.items():
         writer.insert_network(IPSet([block]), record)
-    writer.to_db_file(str(path))
+    tree = _Tree(writer.tree, writer._build_meta(), writer.int_type, writer.float_type)
+    tree.least_bits = bits
+    tree.write(str(path))
     return path
