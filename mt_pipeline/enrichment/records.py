@@ -1,8 +1,8 @@
 """The file of the store: text by key, in a diskcache that any number of processes share. What the text says is in `history.py`.
 
 One process at a time writes, behind a file lock. A file that is damaged is noticed, mended (`mending.py`), and the work goes on with the new one;
-processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own, for
-SQLite deletes its log by name when it closes: were the name the same, whoever still has the old file open would delete the log of the new one.
+processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own: so the
+change is one rename, whenever the process is killed, and the log that SQLite keeps beside a file, by its name, is never taken for that of another.
 """
 
 import logging

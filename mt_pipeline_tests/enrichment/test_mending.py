@@ -149,7 +149,7 @@ def keep_on(folder: Path, opened_it: "multiprocessing.Barrier", mended: "multipr
 
 
 def test_who_has_the_store_open_while_another_mends_it_writes_to_the_new_one(folder):
-    """SQLite deletes its log by name when the last one closes: a process with the old file must not delete that of the new one."""
+    """What it wrote into the old file would be lost with it."""
     context = multiprocessing.get_context("spawn")
     barriers = context.Barrier(2), context.Barrier(2)
     process = context.Process(target=keep_on, args=(folder, *barriers))
