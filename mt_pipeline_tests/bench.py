@@ -1,6 +1,7 @@
 """`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture.
 
-BENCH_PACKETS (1,000,000) and BENCH_ROUNDS (3) say how much. Times of one command move by a quarter on a shared machine: read the ratios.
+BENCH_PACKETS (1,000,000) and BENCH_ROUNDS (3) say how much. Then the answers (`bench_answers.py`); `python -m mt_pipeline_tests.bench answers` is
+these alone. Times of one command move by a quarter on a shared machine: read the ratios.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from mt_pipeline.questdb import server
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
+from mt_pipeline_tests import bench_answers
 from mt_pipeline_tests.building.bulk import write_bulk
 
 ORIGINAL_FIELDS = (
@@ -102,7 +104,10 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["answers"]:
+        bench_answers.main(say)
+    elif len(sys.argv) > 1:
         say(json.dumps(ingest(Path(sys.argv[1]))))
     else:
         main()
+        bench_answers.main(say)

@@ -28,6 +28,17 @@ VARIABLES = {f"MT_{name.upper()}" for name in Settings.model_fields}
 TARGETS = {target for line in re.findall(r"^\.PHONY:(.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE) for target in line.split()}
 PRODUCT = sorted(PROJECT.glob("mt_pipeline/**/*.py"))
 
+
+def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with its words, groups and what is in them."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{before}{name} ")
+
+
+COMMANDS = dict(_commands(cli))
+
 _FENCE = re.compile(r"^(```+)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 
@@ -44,10 +55,10 @@ def test_every_setting_and_every_column_says_what_it_means():
     assert [column.name for column in columns if not column.meaning or f"| `{column.name}` | {column.type} |" not in docs.columns_page()] == []
 
 
-@pytest.mark.parametrize("name", cli.commands)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_readme_has_every_command_with_its_arguments_and_options(name: str):
     rows = _table_rows_of_command(name)
-    for parameter in cli.commands[name].params:
+    for parameter in COMMANDS[name].params:
         said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.metavar)
         assert any(f" {said}" in row for row in rows), f"{name} {said}"
 
@@ -60,8 +71,10 @@ def test_what_the_docs_type_after_mt_pipeline_exists():
         if words[0].startswith("-"):
             assert words[0] in {"--version", "--help", "-h"}, (page, text)
             continue
-        assert words[0] in cli.commands, (page, text)
-        known = {option for parameter in cli.commands[words[0]].params for option in parameter.opts}
+        name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+        assert name in COMMANDS, (page, text)
+        assert name == " ".join(words) or not isinstance(COMMANDS[name], click.Group), (page, text)
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, (page, text)
 
 

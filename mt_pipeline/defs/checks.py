@@ -47,7 +47,7 @@ def packets_read(key: str, *, packets: int, counted: int | None, display_filter:
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
     """Say how many answers each provider still owes, and how many are stale; with no provider, nobody is asked and nothing is missing."""
     of_each = counts.by_provider.values()
-    missing, pending, stale = (sum(numbers) for numbers in ([c.missing for c in of_each], [c.pending for c in of_each], [c.stale for c in of_each]))
+    missing, pending, stale = sum(c.missing for c in of_each), sum(c.pending for c in of_each), sum(c.stale for c in of_each)
     each = [f"{of_one.missing:,} from {name}" for name, of_one in counts.by_provider.items() if of_one.missing]
     also = [f", {number:,} {what}" for number, what in ((pending, "of them pending"), (stale, "stale")) if number]
     why = f": {counts.stopped}" if counts.stopped else ""

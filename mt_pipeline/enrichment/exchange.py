@@ -61,8 +61,8 @@ def export(store: AnswerStore, output: Path) -> int:
         raise ExchangeError(f"{output} is there already: choose another name, or remove it")
     lines = 0
     with whole(output) as beside, beside.open("w", encoding="utf-8") as file:
-        for _, text in store.records.everything():
-            if known := history.read(text):
+        for key, text in store.records.everything():
+            if known := history.read(text, key):
                 file.writelines(f"{line}\n" for line in known.to_lines())
                 lines += len(known.entries)
     return lines

@@ -156,22 +156,23 @@ def taken_in(kept: Texts, news: Iterable[History]) -> Texts:
     """Merge histories with what is kept, by key, and return the records that change; one that cannot be read gives way."""
     histories: dict[str, History] = {}
     for new in news:
-        before = histories.get(new.key) or read(kept.get(new.key))
+        before = histories.get(new.key) or read(kept.get(new.key), new.key)
         histories[new.key] = new.merged(before or new)
     texts = {key: history.to_json() for key, history in histories.items()}
     return {key: text for key, text in texts.items() if kept.get(key) != text}
 
 
-def read(text: str | None) -> History | None:
-    """Read a kept history; None if there is none, or none that can be read."""
+def read(text: str | None, key: str | None = None) -> History | None:
+    """Read what is kept, under this key if one is given; None if there is nothing, nothing that can be read, or what belongs elsewhere."""
     try:
-        return None if text is None else History.from_json(text)
+        known = None if text is None else History.from_json(text)
     except ValueError:
         return None
+    return None if known and key not in (None, known.key) else known
 
 
 def _moment(text: object) -> datetime:
     moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # raises by itself
     if moment.tzinfo is None:
         raise ValueError("the time of an answer needs a time zone")
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -56,8 +56,8 @@ def summary(store: AnswerStore) -> tuple[dict[str, Kept], int]:
     """
     kept: dict[str, Kept] = {}
     unreadable = 0
-    for _, text in store.records.everything():
-        known = history.read(text)
+    for key, text in store.records.everything():
+        known = history.read(text, key)
         if known is None:
             unreadable += 1
         else:
@@ -74,11 +74,8 @@ def faults(folder: Path) -> Iterator[str]:
         with closing(mending.reader(file)) as connection:
             yield from (f"{file}: {said}" for (said,) in connection.execute("PRAGMA integrity_check") if said != "ok")
             for key, text in connection.execute("SELECT key, value FROM Cache"):
-                known = history.read(text if isinstance(text, str) else "")
-                if known is None:
+                if history.read(text if isinstance(text, str) else "", key) is None:
                     yield f"{file}: the record {key!r} cannot be read; its endpoint will be asked about anew"
-                elif known.key != key:
-                    yield f"{file}: the record {key!r} is that of {known.key!r}; its endpoint will be asked about anew"
     except (sqlite3.Error, OSError) as error:
         yield f"{file}: {error}"
 
@@ -89,7 +86,7 @@ def old(store: AnswerStore, before: datetime) -> int:
     Raises:
         StoreError: the store cannot be read.
     """
-    histories = (known for _, text in store.records.everything() if (known := history.read(text)))
+    histories = (known for key, text in store.records.everything() if (known := history.read(text, key)))
     return sum(len(known.entries) - len(known.since(before).entries) for known in histories)
 
 
@@ -106,13 +103,13 @@ def prune(store: AnswerStore, before: datetime) -> int:
 
     def pruned(texts: history.Texts) -> history.Texts:
         nonlocal dropped
-        kept = {key: (known, known.since(before)) for key, text in texts.items() if (known := history.read(text))}
+        kept = {key: (known, known.since(before)) for key, text in texts.items() if (known := history.read(text, key))}
         dropped += sum(len(known.entries) - len(left.entries) for known, left in kept.values())
         return {key: left.to_json() for key, (known, left) in kept.items() if left != known}
 
     records = store.records.everything()
     while some := list(islice(records, _AT_ONCE)):
-        old_ones = [key for key, text in some if (known := history.read(text)) and known.since(before) != known]
+        old_ones = [key for key, text in some if (known := history.read(text, key)) and known.since(before) != known]
         if old_ones:
             store.records.change(old_ones, pruned)
     store.records.shrink()

@@ -26,6 +26,7 @@ _SETTINGS = {
     "cull_limit": 0,
     "size_limit": 2**62,
     "disk_min_file_size": 2**30,  # a long history stays in the file, with all the others
+    "sqlite_mmap_size": 0,  # what the disk cannot read is an error then, not a signal that kills the run; it is no slower
     "sqlite_synchronous": 2,  # FULL: an answer survives a power cut; at a few calls a second it costs nothing
 }
 

@@ -1,8 +1,8 @@
 """The file of the store: text by key, in a diskcache that any number of processes share. What the text says is in `history.py`.
 
 One process at a time writes, behind a file lock. A file that is damaged is noticed, mended (`mending.py`), and the work goes on with the new one;
-processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own, for
-SQLite deletes its log by name when it closes: were the name the same, whoever still has the old file open would delete the log of the new one.
+processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own: so the
+change is one rename, whenever the process is killed, and the log that SQLite keeps beside a file, by its name, is never taken for that of another.
 """
 
 import logging
@@ -109,10 +109,7 @@ class Records:
         Raises:
             StoreError: they cannot be read.
         """
-        found: dict[str, str] = {}
-        for first in range(0, len(keys), KEYS_AT_ONCE):
-            found.update(self._safely(partial(self._selected, keys[first : first + KEYS_AT_ONCE])))
-        return found
+        return self._safely(partial(self._selected, keys))
 
     def change(self, keys: Sequence[str], changed: Callable[[Texts], Texts]) -> None:
         """Write records that depend on what is there; they are on disk when this returns, all of them or none.
@@ -143,6 +140,8 @@ class Records:
         """
         folder, last = self._folder, 0
         while rows := self._safely(partial(self._rows_after, last)):
+            if last == 0:
+                folder = self._folder
             if self._folder != folder:
                 raise StoreError(f"{folder / mending.FILE} was mended while it was read; say the command again")
             yield from ((key, text) for _, key, text in rows)
@@ -164,8 +163,12 @@ class Records:
 
     def _selected(self, keys: Sequence[str]) -> dict[str, str]:
         reader = (self._open or self._follow()).reader
-        query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(keys))})"
-        return {key: _text(value) for key, value in reader.execute(query, keys)}
+        found: dict[str, str] = {}
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[first : first + KEYS_AT_ONCE]
+            query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
+            found.update((key, _text(value)) for key, value in reader.execute(query, some))
+        return found
 
     def _rows_after(self, rowid: int) -> list[tuple[int, str, str]]:
         reader = (self._open or self._follow()).reader

@@ -129,7 +129,7 @@ class AnswerStore:
         new = History.of(answer)
 
         def added(before: history.Texts) -> history.Texts:
-            known = history.read(before.get(new.key))
+            known = history.read(before.get(new.key), new.key)
             return {new.key: (known.with_answer(answer) if known else new).to_json()}
 
         self.records.change([new.key], added)
@@ -178,10 +178,9 @@ class AnswerStore:
 
     @staticmethod
     def _read(key: str, text: str | None) -> History | None:
-        known = history.read(text)
-        if text is not None and (known is None or known.key != key):
+        known = history.read(text, key)
+        if text is not None and known is None:
             logger.warning("the kept answer for %r cannot be read; it will be asked for anew", key)
-            return None
         return known
 
     def _history(self, provider: str, endpoint: Endpoint) -> History | None:

@@ -45,8 +45,14 @@ def test_packets_read(packets: int, counted: int | None, display_filter: str, pa
             "lab/a.pcap: 7 from netify of 9 answers missing: MT_NETIFY_API_KEY is refused",
         ),
         (Counts(endpoints=9, not_asked=9), True, "lab/a.pcap: 0 of 9 answers missing"),
+        (
+            Counts(endpoints=9, asked=3, answered=5, pending=4, stale=2, owed=6, stopped="the budget of the day is spent"),
+            False,
+            "lab/a.pcap: 4 from netify of 9 answers missing, 4 of them pending, 2 stale: the budget of the day is spent",
+        ),
+        (Counts(endpoints=9, cached=8, answered=9, stale=1, owed=1), False, "lab/a.pcap: 0 of 9 answers missing, 1 stale"),
     ],
-    ids=["all", "failed", "stopped", "nobody asked"],
+    ids=["all", "failed", "stopped", "nobody asked", "budget spent", "stale"],
 )
 def test_answers_complete(counts: Counts, passed: bool, said: str):
     offline = Counts(endpoints=9, answered=9)

@@ -1,15 +1,19 @@
 """What the UI shows of a capture: plain numbers, tables that fit on the page, links that survive any name."""
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from mt_pipeline.defs import metadata
+from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline_tests.enrichment.parts import endpoints_file
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 
 INLINE = 1000
@@ -62,6 +66,21 @@ def test_a_capture_without_packets_has_no_time():
 
     assert "first_packet" not in told
     assert told["capture_seconds"] == 0
+
+
+def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_path: Path):
+    endpoints, answers = endpoints_file(tmp_path / "endpoints", []), tmp_path / "answers"
+    enrich(endpoints, answers)
+    of_one = Counts(endpoints=9, cached=1, asked=2, answered=4, pending=5, stale=1, owed=6)
+    told = metadata.of_enrichment(replace(of_one, by_provider={"netify": of_one}), endpoints=endpoints, path=answers, seconds=0)
+
+    assert {name: told[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
+        **{"calls": 2, "cache_hits": 1, "pending": 5, "stale": 1, "owed": 6},
+    }
+    header, _, row = ([cell.strip() for cell in line.strip("| ").split("|")] for line in told["by_provider"].value.splitlines())
+    assert {name: cell for name, cell in zip(header, row, strict=True) if cell != "0"} == {
+        **{"provider": "netify", "endpoints": "9", "answered": "4", "pending": "5", "from the cache": "1", "stale": "1", "calls": "2"},
+    }
 
 
 def test_skipped_packets_are_told_by_reason():

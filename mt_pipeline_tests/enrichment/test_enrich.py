@@ -37,17 +37,17 @@ def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netif
     assert all(began <= row.pop("asked_at") <= datetime.now(UTC) for row in rows.values())
     assert rows == {
         "8.8.8.8": {
-            **{"kind": "address", "endpoint": "8.8.8.8", "state": "answered", "provider": "netify"},
+            **{"kind": "address", "endpoint": "8.8.8.8", "state": "answered", "provider": "netify", "owed": False},
             **{"app_tag": "example-app", "app_category_tag": "business", "domain_tag": None},
             **{"geo_continent": "Europe", "geo_country": "Germany", "geo_city": "Berlin", "geo_lon": 13.405, "geo_lat": 52.52},
         },
         "9.9.9.9": {
-            **{"kind": "address", "endpoint": "9.9.9.9", "state": "not_found", "provider": "netify"},
-            **dict.fromkeys(SCHEMA.names[5:]),
+            **{"kind": "address", "endpoint": "9.9.9.9", "state": "not_found", "provider": "netify", "owed": False},
+            **dict.fromkeys(SCHEMA.names[6:]),
         },
         "www.netflix.com": {
-            **{"kind": "name", "endpoint": "www.netflix.com", "state": "answered", "provider": "netify"},
-            **dict.fromkeys(SCHEMA.names[5:]),
+            **{"kind": "name", "endpoint": "www.netflix.com", "state": "answered", "provider": "netify", "owed": False},
+            **dict.fromkeys(SCHEMA.names[6:]),
             **{"app_tag": "example-app", "app_category_tag": "business", "domain_tag": "technology"},
         },
     }
@@ -57,7 +57,7 @@ def test_without_a_provider_nobody_is_asked(tmp_path, output):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, NETFLIX])
     assert enrich(wanted, output, providers=()) == Counts(endpoints=2, not_asked=2)
     assert pq.read_schema(output) == SCHEMA
-    nothing = dict.fromkeys(SCHEMA.names[3:])
+    nothing = {**dict.fromkeys(SCHEMA.names[3:]), "owed": False}
     assert rows_of(output) == {
         "8.8.8.8": {"kind": "address", "endpoint": "8.8.8.8", "state": "not_asked", **nothing},
         "www.netflix.com": {"kind": "name", "endpoint": "www.netflix.com", "state": "not_asked", **nothing},
@@ -95,8 +95,9 @@ def test_a_failed_endpoint_stays_unknown_and_is_asked_in_the_next_run(tmp_path, 
     wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
     fake_netify.say("8.8.8.8", status=500, times=QUICK.tries)
     provider = netify(fake_netify)
-    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, asked=2, answered=1, failed=1)
-    assert rows_of(output)["8.8.8.8"] == {"kind": "address", "endpoint": "8.8.8.8", "state": "failed", **dict.fromkeys(SCHEMA.names[3:])}
+    assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, asked=2, answered=1, failed=1, owed=1)
+    nothing = {**dict.fromkeys(SCHEMA.names[3:]), "owed": True}
+    assert rows_of(output)["8.8.8.8"] == {"kind": "address", "endpoint": "8.8.8.8", "state": "failed", **nothing}
     assert enrich(wanted, output, providers=[provider], store=store) == Counts(endpoints=2, cached=1, asked=1, answered=2)
     assert rows_of(output)["8.8.8.8"]["state"] == "answered"
 
@@ -108,10 +109,11 @@ def test_a_refused_key_stops_the_asking_with_one_request_and_the_file_is_complet
     fake_netify.say(status=status)
     counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
     assert "MT_NETIFY_API_KEY" in counts.stopped
-    assert counts == Counts(endpoints=51, cached=1, asked=1, answered=1, not_asked=50, stopped=counts.stopped)
+    assert counts == Counts(endpoints=51, cached=1, asked=1, answered=1, not_asked=50, owed=50, stopped=counts.stopped)
     assert len(fake_netify.asked()) == 1
     assert rows_of(output)["9.9.9.9"]["app_tag"] == "quad9"
-    assert rows_of(output)["8.0.0.7"] == {"kind": "address", "endpoint": "8.0.0.7", "state": "not_asked", **dict.fromkeys(SCHEMA.names[3:])}
+    nothing = {**dict.fromkeys(SCHEMA.names[3:]), "owed": True}
+    assert rows_of(output)["8.0.0.7"] == {"kind": "address", "endpoint": "8.0.0.7", "state": "not_asked", **nothing}
     assert counts.stopped in caplog.text
 
 
@@ -131,7 +133,8 @@ def test_a_server_that_fails_every_time_is_left_alone_soon(tmp_path, output, fak
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(40))
     fake_netify.say(status=500)
     counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
-    assert counts == Counts(endpoints=40, asked=FAILURES_IN_A_ROW, failed=FAILURES_IN_A_ROW, not_asked=40 - FAILURES_IN_A_ROW, stopped=counts.stopped)
+    left = 40 - FAILURES_IN_A_ROW
+    assert counts == Counts(endpoints=40, asked=FAILURES_IN_A_ROW, failed=FAILURES_IN_A_ROW, not_asked=left, owed=40, stopped=counts.stopped)
     assert "HTTP 500" in counts.stopped
     assert len(fake_netify.asked()) == FAILURES_IN_A_ROW * QUICK.tries
 
