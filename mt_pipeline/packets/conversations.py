@@ -95,3 +95,4 @@ def conversations(beside: Path) -> Iterator[Conversations]:
     """
     with typed.connection(beside) as opened, tempfile.TemporaryDirectory(dir=beside.parent, prefix=".packets-", ignore_cleanup_errors=True) as folder:
         yield Conversations(opened, Path(folder) / "packets.parquet")
+    pa.default_memory_pool().release_unused()  # what comes next needs memory of its own

@@ -42,6 +42,7 @@ def rows(
     answers = _Answers(pyarrow.parquet.read_table(enrichment))
     given = {"capture": capture, "experiment": experiment}
     with typed.connection(packets) as connection:
+        connection.execute("SET threads = 1")  # QuestDB is the slower one; a second thread would only hold more memory
         yield (_complete(batch, answers, given, devices or Devices()) for batch in typed.rows(connection, packets, names).to_arrow_reader(BATCH))
 
 
