@@ -90,7 +90,7 @@ def _svg(span: Span, draw: Callable[[Axes, Edges], None], said: str, *, shown: s
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         if edges[-1] < _YEAR_9999:
-            locator = AutoDateLocator(maxticks=size[0] // 80)  # type: ignore[no-untyped-call]  # it has no types
+            locator = AutoDateLocator(minticks=2, maxticks=size[0] // 66)  # type: ignore[no-untyped-call]  # it has no types
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         else:

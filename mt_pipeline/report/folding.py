@@ -114,15 +114,13 @@ def devices(rows: Iterable[Local]) -> list[Device]:
     """Add up by hardware address, else by address; groups that many listen to are no device."""
     groups = defaultdict[str, list[Local]](list)
     for row in rows:
-        name = row.hardware or row.ipv4 or row.ipv6
+        name = row.hardware or _address(row)
         if name and not _is_group(row):
             groups[name].append(row)
     found = [
         Device(
             group[0].hardware,
-            sorted(
-                {address for row in group if (address := row.ipv4 or row.ipv6)}, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)
-            ),
+            sorted({address for row in group if (address := _address(row))}, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)),
             total(row for row in group if row.sent),
             total(row for row in group if not row.sent),
         )
@@ -141,6 +139,10 @@ def series(span: Span, labels: Sequence[str], slices: Iterable[Slice]) -> list[S
     named = [Series(label, steps, colour) for colour, (label, steps) in enumerate(values.items())]
     ours = [Series(name, steps, colour, is_ours=True) for colour, (name, steps) in enumerate(zip(REST, rest, strict=True), MOST_LABELS) if any(steps)]
     return named + ours
+
+
+def _address(row: Local) -> str | None:
+    return row.ipv4 or (None if row.ipv6 == "::" else row.ipv6)
 
 
 def _is_group(row: Local) -> bool:

@@ -37,9 +37,9 @@ def percent(value: int, whole: int) -> str:
     return f"{100 * value / whole:.1f}%" if whole else "0%"
 
 
-def time(microseconds: int) -> str:
-    """Write a time to the second, in UTC."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%d %H:%M:%S")
+def time(microseconds: int, *, milliseconds: bool = False) -> str:
+    """Write a time in UTC, to the second or finer."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=None).isoformat(" ", "milliseconds" if milliseconds else "seconds")
 
 
 def duration(microseconds: int) -> str:

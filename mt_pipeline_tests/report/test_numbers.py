@@ -1,0 +1,156 @@
+"""The numbers of a page are those that tshark's own statistics say, and those that DuckDB counts in the typed packets."""
+
+import ipaddress
+import re
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from mt_pipeline.report.wording import time
+from mt_pipeline_tests.building.bulk import write_bulk
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import dns, tls_session
+from mt_pipeline_tests.pipelines import TSHARK, Lab
+from mt_pipeline_tests.report.parts import Page, bars, number, page_of
+
+BULK, EVEN = "report bulk/a day.pcap", "report even/even.pcap"
+PACKETS = 6_000
+
+
+@pytest.fixture(scope="module")
+def bulk(lab: Lab) -> Page:
+    """Report on a busy network."""
+    (lab.inbox / BULK).parent.mkdir(parents=True)
+    write_bulk(lab.inbox / BULK, PACKETS)
+    assert lab.run(BULK, pipeline=lab.pipeline(enrichment="offline")).success
+    return Page(page_of(lab.database, "report_bulk"))
+
+
+@pytest.fixture(scope="module")
+def even(lab: Lab) -> Page:
+    """Report on three minutes with a packet each half second, from a whole minute on."""
+    (lab.inbox / EVEN).parent.mkdir(parents=True)
+    conversations = [dns(client_port=50_000 + number) + tls_session(client_port=51_000 + number, data_packets=1) for number in range(50)]
+    write_pcap(
+        lab.inbox / EVEN,
+        timed([frame for conversation in conversations for frame in conversation][:360], start_ns=1_700_000_040 * 10**9, step_ns=500_000_000),
+    )
+    assert lab.run(EVEN).success
+    return Page(page_of(lab.database, "report_even"))
+
+
+def statistics(capture: Path, what: str) -> str:
+    return subprocess.run([TSHARK, "-n", "-q", "-r", str(capture), "-z", what], capture_output=True, text=True, check=True).stdout
+
+
+def hierarchy(capture: Path) -> dict[str, tuple[int, int]]:
+    """Read bytes and frames of each protocol, wherever in the hierarchy it stands."""
+    found: dict[str, tuple[int, int]] = {}
+    for name, frames, size in re.findall(r"^ *(\S+) +frames:(\d+) bytes:(\d+)$", statistics(capture, "io,phs"), re.MULTILINE):
+        before = found.get(name, (0, 0))
+        found[name] = (before[0] + int(size), before[1] + int(frames))
+    return found
+
+
+def endpoints(capture: Path) -> dict[str, tuple[int, int]]:
+    """Read packets and bytes of each address that is globally reachable."""
+    lines = [line.split() for kind in ("ip", "ipv6") for line in statistics(capture, f"endpoints,{kind}").splitlines()]
+    return {
+        line[0]: (int(line[1]), int(line[2]))
+        for line in lines
+        if len(line) > 6 and re.match(r"[0-9a-f]+[.:]", line[0]) and ipaddress.ip_address(line[0]).is_global and not is_group(line[0])
+    }
+
+
+def is_group(address: str) -> bool:
+    return ipaddress.ip_address(address).is_multicast
+
+
+def test_the_totals_are_those_of_io_phs_and_io_stat(bulk: Page, lab: Lab):
+    said = re.search(r"\| +[0.]+ <> +\S+ \| +(\d+) \| +(\d+) \|", statistics(lab.inbox / BULK, "io,stat,0"))
+
+    assert said
+    assert hierarchy(lab.inbox / BULK)["eth"] == (number(bulk.figures["Bytes on the wire"]), number(bulk.figures["Packets"]))
+    assert (number(bulk.figures["Packets"]), number(bulk.figures["Bytes on the wire"])) == (PACKETS, int(said[2])) == (int(said[1]), int(said[2]))
+
+
+def test_each_step_has_the_bytes_that_io_stat_counts(even: Page, lab: Lab):
+    said = re.findall(r"^\| +\d+ <> +\S+ +\| +\d+ \| +(\d+) \|$", statistics(lab.inbox / EVEN, "io,stat,2"), re.MULTILINE)
+    shown = [sum(map(number, values)) for _, *values in even.tables["Bytes over time"]]
+
+    assert len(shown) == 90
+    assert shown == [int(size) for size in said]
+
+
+def test_protocols_are_those_of_io_phs(bulk: Page, lab: Lab):
+    said, shown = hierarchy(lab.inbox / BULK), bars(bulk, "Protocols")
+
+    assert (shown["DNS"], shown["mDNS"], shown["arp"]) == (said["dns"], said["mdns"], said["arp"])
+    assert sum(size for size, _ in shown.values()) == said["eth"][0]
+    assert shown["QUIC"] == said["quic"]
+    assert shown["TLS"][1] >= said["tls"][1] > 0, "packets of a TLS stream without a record of their own are of it too"
+    assert bars(bulk, "Encrypted or plain, all")["encrypted"] == tuple(map(sum, zip(shown["QUIC"], shown["TLS"], strict=True)))
+
+
+def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
+    said, shown = endpoints(lab.inbox / BULK), defaultdict[str, list[int]](lambda: [0, 0])
+    for address, *_, packets, size, _, _ in bulk.tables["Destinations"]:
+        shown[address][0] += number(packets)
+        shown[address][1] += number(size)
+    frames = defaultdict[str, int](int)
+    for one, other, total in re.findall(r"^(\S+) +<-> +(\S+) .*?\s(\d+) \S+ \S+ +[\d.]+ +[\d.]+ *$", statistics(lab.inbox / BULK, "conv,ip"), re.M):
+        for address in (one, other):
+            frames[address] += int(total)
+
+    assert 100 < len(said) == number(bulk.figures["Public addresses"])
+    assert {address: tuple(sums) for address, sums in shown.items()} == {address: said[address] for address in shown}
+    of_ipv4 = {address: sums[0] for address, sums in shown.items() if "." in address}
+    assert {address: frames[address] for address in of_ipv4} == of_ipv4
+
+
+@pytest.fixture(scope="module")
+def typed(bulk: Page, lab: Lab) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The typed packets with the names of their streams, as DuckDB reads them from the files of the earlier stages."""
+    assert bulk
+    [packets], [names] = (list((lab.data / "endpoints" / "report_bulk").rglob(f"*.{what}.parquet")) for what in ("packets", "names"))
+    with duckdb.connect() as connection:
+        connection.read_parquet(str(packets)).create_view("packets")
+        connection.read_parquet(str(names)).create_view("names")
+        yield connection
+
+
+def test_devices_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
+    counted = defaultdict[str, tuple[int, int]](lambda: (0, 0))
+    for hardware, address, size, packets in typed.sql(
+        "SELECT eth_src, coalesce(ip_src, ipv6_src), sum(frame_len), count() FROM packets GROUP BY ALL"
+    ).fetchall():
+        if address is None or not ipaddress.ip_address(address).is_global:
+            before = counted[hardware]
+            counted[hardware] = (before[0] + int(size), before[1] + packets)
+
+    shown = {row[0]: (number(row[2]), number(row[4])) for row in bulk.tables["Devices"]}
+    assert len(shown) == 50 < len(counted) == number(bulk.figures["Devices"])
+    assert shown == {hardware: counted[hardware] for hardware in shown}
+
+
+def test_steps_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
+    shown = {row[0]: sum(map(number, row[1:])) for row in bulk.tables["Bytes over time"]}
+    counted = typed.sql("SELECT epoch_us(ts) // 50_000 * 50_000 AS step, sum(frame_len) FROM packets GROUP BY step").fetchall()
+
+    assert 50 < len(shown) <= 120
+    assert shown == {time(step, milliseconds=True): int(size) for step, size in counted}
+
+
+def test_server_names_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
+    """Each stream has one name here, and no tunnel hides one."""
+    per_name = typed.sql(
+        """SELECT coalesce(names.tls_sni, said_sni) AS name, sum(frame_len)::BIGINT, count() FROM packets
+        LEFT JOIN names USING (is_tcp, stream_index) WHERE name IS NOT NULL GROUP BY name ORDER BY 2 DESC, name"""
+    ).fetchall()
+
+    assert bars(bulk, "Server names") == {name: (size, packets) for name, size, packets in per_name[:15]}
+    assert number(bulk.figures["Server names"]) == len(per_name)
