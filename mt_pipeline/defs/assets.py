@@ -11,7 +11,7 @@ import dagster as dg
 from mt_pipeline.defs import checks
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
 from mt_pipeline.defs.walk import Walk
@@ -73,6 +73,7 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
             for left in walks[place + 1 :]:
                 left.never_begun()
             raise
+        pipeline.progress(walk.key, ENDED, 0)
     if failures:
         raise failure(failures, len(context.partition_keys)) from None
     yield from ()

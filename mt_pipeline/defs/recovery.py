@@ -36,7 +36,7 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     overdue = {record.key for record in unfinished if record.state is State.WAITING and time.time() - (record.requested_at or 0) > START_SECONDS}
     expected = covered(going, instance.get_dynamic_partitions(captures.name or "")) if overdue else set()
     for record in unfinished:
-        if record.key in overdue - expected or (record.state is State.RUNNING and _is_free(ledger, record)):
+        if record.key in overdue - expected or (record.state is State.RUNNING and is_free(ledger, record)):
             ledger.again(record.key)
 
 
@@ -59,7 +59,7 @@ def _ended(run: dg.DagsterRun, ledger: Ledger, instance: dg.DagsterInstance) -> 
     return True
 
 
-def _is_free(ledger: Ledger, record: Record) -> bool:
+def is_free(ledger: Ledger, record: Record) -> bool:
     """Say whether nobody works on a capture: a run holds its lock, and the kernel lets go of the lock when the run dies."""
     try:
         with ledger.lock(record.key, timeout=0):
