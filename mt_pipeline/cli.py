@@ -37,18 +37,22 @@ def run() -> None:
 
 
 @cli.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER...")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER...")
 @click.option("--name", help="Experiment of files from outside the inbox; by default the folder's name, or the file's.")
 @click.option("--filter", "display_filter", help="tshark display filter: only packets that match become rows.")
-def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None) -> None:
+@click.option("--failed", is_flag=True, help="Instead of files: all captures that failed; with --name, those of one experiment.")
+def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, *, failed: bool) -> None:
     """Take captures from the file to readable rows; ends when they can be queried.
 
-    A file from outside the inbox is not copied: a symbolic link to it appears there.
+    A file from outside the inbox is not copied: a symbolic link to it appears there. Of a folder, what is in already is left out.
     """
-    from mt_pipeline.ingesting import WrongUsageError, ingest
+    from mt_pipeline.ingesting import ingest
+    from mt_pipeline.wanted import WrongUsageError
 
+    if failed == bool(paths):
+        raise click.UsageError("say either files and folders, or --failed" if failed else "Missing argument 'FILE_OR_FOLDER...'")
     try:
-        all_in = ingest(settings.load(), paths, name=name, display_filter=display_filter)
+        all_in = ingest(settings.load(), paths, name=name, display_filter=display_filter, failed=failed)
     except WrongUsageError as error:
         raise click.UsageError(str(error)) from None
     if not all_in:

@@ -1,49 +1,47 @@
-"""`mt-pipeline ingest`: captures from anywhere through the same job, in this process, with a line for each."""
+"""`mt-pipeline ingest`: what is still to be done of the captures that are meant, cut into runs, and a line for each that is in or is not.
+
+Which are meant is `wanted.py`; who runs them is `launching.py`, and `workers.py` if they are many.
+"""
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import click
 import dagster as dg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from mt_pipeline import setup
+from mt_pipeline.bars import Bars
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, CaptureError, OutsideInboxError, key_of, named_experiment, refusal_of_key, shared_experiments
-from mt_pipeline.captures.records import State
-from mt_pipeline.definitions import build_defs
+from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.resources import ENDED, Pipeline
+from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
+from mt_pipeline.launching import Runner
+from mt_pipeline.processes import cores
 from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.command import FilterError
+from mt_pipeline.wanted import Wanted, WrongUsageError, of_failed, of_path
+from mt_pipeline.workers import run_all
+
+FEW = 10
+"""So many small captures are sooner done in this process than others are started."""
 
 
-class WrongUsageError(Exception):
-    """What was asked for cannot be meant."""
+def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, display_filter: str | None, failed: bool = False) -> bool:
+    """Ingest files and folders, or what failed; says a line per capture, failures on stderr.
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file to ingest.
-
-    Attributes:
-        capture: what it is or will be.
-        outside: where it lies, if that is outside the inbox.
-        found: it was found in a folder, not named itself.
-    """
-
-    capture: Capture
-    outside: Path | None
-    found: bool
-
-
-def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, display_filter: str | None) -> bool:
-    """Ingest files and folders; says a line per capture, failures on stderr.
+    Args:
+        settings: all of them.
+        paths: files and folders.
+        name: experiment of files from outside the inbox; of what failed, the only one that is meant.
+        display_filter: only packets that match become rows; the setting's if it is None.
+        failed: all that failed is meant, besides the paths.
 
     Returns:
         Whether all are in.
@@ -52,92 +50,140 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
         WrongUsageError: a name for a file of the inbox, a filter that tshark does not understand.
     """
     problems: list[str] = []
-    wanted = [found for path in paths for found in _wanted(settings.inbox_dir, path, name, problems)]
+    wanted = [found for path in paths for found in of_path(settings.inbox_dir, path, name, problems)]
     for problem in problems:
         click.echo(f"refused: {problem}", err=True)
-    if not wanted and not problems:
+    if failed:
+        wanted += of_failed(settings.inbox_dir, Pipeline(settings).ledger.records(), name)
+        if not wanted:
+            click.echo(f"no capture{f' of {name}' if name else ''} has failed")
+    elif not wanted and not problems:
         raise WrongUsageError(f"no capture in {', '.join(map(str, paths))}")
     for experiment, names in shared_experiments(want.capture.key for want in wanted).items():
         click.echo(f"note: {' and '.join(names)} share the table packets_{experiment}", err=True)
-    with _progress() as progress:
-        pipeline = Pipeline(settings, progress=progress)
+    return _ingest(settings, wanted, display_filter) and not problems
+
+
+def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | None) -> bool:
+    with Bars() as bars:
+        pipeline = Pipeline(settings)
+        filter_ = settings.filter if display_filter is None else display_filter
         try:
-            pipeline.tshark.check_filter(settings.filter if display_filter is None else display_filter)
+            pipeline.tshark.check_filter(filter_)
         except FilterError as error:
             raise WrongUsageError(str(error)) from None
+        taking = _Taking(pipeline.ledger, filter_, bars)
+        missing = taking.missing(wanted)
+        if not missing:
+            return taking.all_in
+        working = replace(pipeline, progress=taking.tell)
         with pipeline.questdb(), _dagster(settings) as instance:
-            outcomes = [_one(pipeline, instance, want, display_filter) for want in wanted]
-    return all(outcomes) and not problems
+            runs = _runs(instance, missing, taking)
+            size = sum(want.capture.size for want in missing)
+            workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
+            if workers > 1:
+                finished = run_all(working, instance, runs, display_filter=display_filter, workers=workers)
+            else:
+                runner = Runner(working, instance, display_filter=display_filter)
+                finished = all(runner.run(keys) for keys in runs)
+            if not finished:
+                raise click.Abort
+    return taking.all_in
 
 
-def _wanted(folder: Path, path: Path, name: str | None, problems: list[str]) -> Iterator[Wanted]:
-    """Find the captures of an argument; a folder gives all that the watched folder would take of it, and adds to the problems what it would not."""
-    if not path.is_dir():
-        yield _file(folder, path, name, named_experiment(path.name), path.name, found=False)
-        return
-    walk = inbox.walk(path)
-    problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
-    for found in sorted(walk.captures, key=lambda capture: capture.key):
-        yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
+def _runs(instance: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taking") -> Iterator[list[str]]:
+    """Cut captures into runs; each is taken, and becomes a partition, when its run is asked for: what is left can be ingested by the next command."""
+    wants = {want.capture.key: want for want in missing}
+    place = places(instance.get_dynamic_partitions(captures.name or ""))
+    known = stretches((want.capture for want in missing if want.capture.key in place), place)
+    new = [want.capture for want in missing if want.capture.key not in place]
+    most = min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
+    for batch in (batch for some in (*known, new) for batch in batches(some, most=most)):
+        taken = [capture for capture in batch if taking.take(wants[capture.key])]
+        instance.add_dynamic_partitions(captures.name or "", [capture.key for capture in taken])
+        # The service adds partitions too, and what could not be taken leaves gaps.
+        now = places(instance.get_dynamic_partitions(captures.name or ""))
+        yield from ([capture.key for capture in stretch] for stretch in stretches(taken, now))
 
 
-def _file(folder: Path, path: Path, name: str | None, default: str, below: str, *, found: bool) -> Wanted:
-    file = path.stat()
-    try:
-        key = key_of(folder, path)
-    except OutsideInboxError:
-        return Wanted(Capture(f"{name or default}/{below}", folder, file.st_size, file.st_mtime_ns), path.resolve(), found)
-    if name is not None:
-        raise WrongUsageError(f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside") from None
-    return Wanted(Capture(key, folder, file.st_size, file.st_mtime_ns), None, found)
+class _Taking:
+    """The captures of a command: which are taken, how each ended, whether all are in."""
 
+    def __init__(self, ledger: Ledger, display_filter: str, bars: Bars) -> None:
+        self.all_in = True
+        self._ledger, self._filter, self._bars = ledger, display_filter, bars
+        self._taken: set[str] = set()
 
-def _one(pipeline: Pipeline, instance: dg.DagsterInstance, want: Wanted, display_filter: str | None) -> bool:
-    """Run the job for one capture, and say how it ended."""
-    key = want.capture.key
-    try:
-        if reason := _no_capture(want):
-            click.echo(f"refused: {reason}", err=True)
-            return want.found  # a folder of captures may hold other things
-        if want.outside:
-            _check_free(want.capture.path, want.outside)
-        # Noted first, so that the sensor, which sees the link a moment later, leaves it to us.
-        pipeline.ledger.take(want.capture)
-        if want.outside:
-            _link(want.capture.path, want.outside)
-    except CaptureError as error:
-        click.echo(f"failed: {error}", err=True)
+    def missing(self, wanted: Iterable[Wanted]) -> list[Wanted]:
+        """Leave out what was found in folders and is in already, in its present form; and what is there twice."""
+        records = {record.key: record for record in self._ledger.records()}
+        missing: dict[str, Wanted] = {}
+        already = 0
+        for want in wanted:
+            first = missing.setdefault(want.capture.key, want)
+            if first.outside != want.outside:
+                self._fail(str(_name_taken(want.capture.path, want.outside)))
+            elif first is want and self._is_in(want, records.get(want.capture.key)):
+                del missing[want.capture.key]
+                already += 1
+        if already:
+            click.echo(f"{already:,} of {already + len(missing):,} captures are in already")
+        self._bars.expect(len(missing))
+        return list(missing.values())
+
+    def take(self, want: Wanted) -> bool:
+        """Make sure that the capture can be worked on, and that the sensor leaves it to us; says why if it cannot."""
+        key, reason = want.capture.key, _no_capture(want)
+        try:
+            if reason:
+                click.echo(f"refused: {reason}", err=True)
+                self.all_in &= want.found  # a folder of captures may hold other things
+            elif self._is_in(want, self._ledger.get(key)):  # the sensor was sooner
+                self._say(key)
+            else:
+                if want.outside:
+                    _check_free(want.capture.path, want.outside)
+                # Noted first, so that the sensor, which sees the link a moment later, leaves it to us.
+                self._ledger.take(want.capture)
+                self._taken.add(key)
+                if want.outside:
+                    _link(want.capture.path, want.outside)
+                return True
+        except CaptureError as error:
+            self._fail(str(error))
+        self._taken.discard(key)
+        self._bars.end(key)
         return False
-    instance.add_dynamic_partitions(captures.name or "", [key])
-    config = {} if display_filter is None else {"filter": display_filter}
-    result = (
-        build_defs(pipeline=pipeline)
-        .resolve_job_def("ingest_captures")
-        .execute_in_process(
-            instance=instance,
-            partition_key=key,
-            raise_on_error=False,
-            # The terminal shows our lines; the run's log has all.
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
-        )
-    )
-    if _interrupted(result):
-        raise click.Abort
-    record = pipeline.ledger.get(key)
-    if not result.success or record is None or record.state is not State.DONE:
-        why = record.error if record and record.error else f"{key}: see run {result.run_id} in the Dagster UI"
-        click.echo(f"failed: {why}", err=True)
-        return False
-    skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in record.skipped.items())
-    cut = ", cut inside its last packet" if record.cut else ""
-    click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in packets_{record.experiment}{skipped}{cut}")
-    return True
 
+    def tell(self, key: str, doing: str, done: int) -> None:
+        """Say how far a capture is, and once how it ended."""
+        if doing != ENDED:
+            self._bars.show(key, doing, done)
+        elif key in self._taken:
+            self._taken.remove(key)
+            self._bars.end(key)
+            self._say(key)
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Say whether Ctrl-C ended the run: Dagster takes it for the run alone, but the next capture must not begin."""
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError") for error in errors if error)
+    def _is_in(self, want: Wanted, record: Record | None) -> bool:
+        if not want.found or record is None or record.state is not State.DONE:
+            return False
+        is_it = want.outside is None or want.capture.path.resolve() == want.outside
+        return is_it and (record.size, record.mtime_ns, record.filter or "") == (want.capture.size, want.capture.mtime_ns, self._filter)
+
+    def _say(self, key: str) -> None:
+        record = self._ledger.get(key)
+        if record and record.state is State.DONE:
+            skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in record.skipped.items())
+            cut = ", cut inside its last packet" if record.cut else ""
+            click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in packets_{record.experiment}{skipped}{cut}")
+        elif record and record.state is State.REFUSED:  # a copy, and the user wants none
+            click.echo(f"refused: {record.error}", err=True)
+        else:
+            self._fail(record.error if record and record.error else f"{key}: its run has no result; see Runs in the Dagster UI")
+
+    def _fail(self, reason: str) -> None:
+        click.echo(f"failed: {reason}", err=True)
+        self.all_in = False
 
 
 def _no_capture(want: Wanted) -> str | None:
@@ -149,7 +195,11 @@ def _no_capture(want: Wanted) -> str | None:
 def _check_free(link: Path, target: Path) -> None:
     """Make sure that the name is not that of another capture, whose record must stay as it is."""
     if os.path.lexists(link) and not (link.is_symlink() and link.resolve() == target):
-        raise CaptureError(f"{target}: the inbox has another {link}; choose another --name, or rename the file")
+        raise _name_taken(link, target)
+
+
+def _name_taken(link: Path, target: Path | None) -> CaptureError:
+    return CaptureError(f"{target}: the inbox has another {link}; choose another --name, or rename the file")
 
 
 def _link(link: Path, target: Path) -> None:
@@ -168,30 +218,3 @@ def _dagster(settings: Settings) -> Iterator[dg.DagsterInstance]:
     os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
     with dg.DagsterInstance.get() as instance:
         yield instance
-
-
-@contextmanager
-def _progress() -> Iterator["_Bar"]:
-    with ExitStack() as stack:
-        yield _Bar(stack)
-
-
-class _Bar:
-    """A bar on stderr, if that is a terminal, for the capture and stage at work."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._progress: Progress | None = None
-        if sys.stderr.isatty():
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TransferSpeedColumn(), TimeElapsedColumn()
-            self._progress = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
-        self._at: tuple[str, str] | None = None
-        self._task = TaskID(0)
-
-    def __call__(self, key: str, doing: str, done: int) -> None:
-        if self._progress is None:
-            return
-        if self._at != (key, doing):
-            if self._at:
-                self._progress.remove_task(self._task)
-            self._at, self._task = (key, doing), self._progress.add_task(f"{doing} {key}", total=None)
-        self._progress.update(self._task, completed=done)

@@ -1,4 +1,4 @@
-"""Child processes that never outlive us: how they are started and stopped. What they are and say belongs to the rooms that run them."""
+"""Child processes that never outlive us: how many make sense, how they are started and stopped. What they are belongs to the rooms that run them."""
 
 import functools
 import os
@@ -25,6 +25,11 @@ def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
     """
     setpriv = _setpriv()
     return [setpriv, "--pdeathsig", signal, "--", *command] if setpriv else list(command)
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: float) -> None:

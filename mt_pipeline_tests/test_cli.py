@@ -42,6 +42,7 @@ def test_help_and_version(terminal: Terminal):
     ("arguments", "said"),
     [
         (["ingest"], "mt-pipeline: Missing argument 'FILE_OR_FOLDER...' (see `mt-pipeline ingest --help`)\n"),
+        (["ingest", "--failed", "."], "say either files and folders, or --failed"),
         (["ingest", "/nowhere/x.pcap"], "'/nowhere/x.pcap' does not exist"),
         (["digest", "x.pcap"], "No such command 'digest'"),
         (["ingest", "--nmae", "x", "."], "--nmae"),

@@ -1,12 +1,16 @@
 """`mt-pipeline ingest`: files from anywhere, two at once, killed at any moment."""
 
 import os
+import pty
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from math import ceil
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +18,10 @@ import psutil
 import pytest
 
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.ingesting import FEW
+from mt_pipeline.processes import cores
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
@@ -353,14 +360,192 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
 
     assert told == Said(130, "", "mt-pipeline: cancelled\n")
     assert all_gone(children)
-    assert lab.pipeline().ledger.get("interrupted/b.pcap") is None
-    assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
-        State.FAILED,
-        "interrupted/a.pcap: its run was cancelled; launch it again",
-    )
-    assert [run.is_finished for run in lab.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": "interrupted/a.pcap"}))] == [True]
+    for key in ("interrupted/a.pcap", "interrupted/b.pcap"):
+        assert (lab.record(key).state, lab.record(key).error) == (State.FAILED, f"{key}: its run was cancelled; launch it again")
+    [run] = lab.instance.get_runs(dg.RunsFilter(tags={"dagster/asset_partition_range_start": "interrupted/a.pcap"}))
+    assert run.is_finished
     assert not [file for file in files_below(lab.data) if file.endswith(".part")]
-    assert ended(program("ingest", path, settings=settings)).code == 0
+    assert ended(program("ingest", path, next_one, settings=settings)).code == 0
+
+
+def archive(folder: Path, captures: int) -> Path:
+    """Write a folder of small captures; one of them is damaged."""
+    for number in range(captures):
+        capture(folder / f"{number % 3}" / f"{number:02}.pcap", f"host{number}.example.com")
+    (folder / "0" / "00.pcap").write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """Ingest an archive, in several processes if there are several cores."""
+    folder = archive(tmp_path_factory.mktemp("archives") / "archive of 25", 25)
+    return folder, ended(program("ingest", folder, settings=lab.pipeline().settings))
+
+
+def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(ingested: tuple[Path, Said], lab: Lab):
+    folder, told = ingested
+    keys = [f"archive of 25/{file.relative_to(folder)}" for file in sorted(folder.rglob("*.pcap"))]
+
+    assert told.code == 1
+    assert sorted(told.out.splitlines()) == [f"{key}: 2 packets, 2 rows in packets_archive_of_25" for key in keys[1:]]
+    assert told.err.startswith("failed: ")
+    assert keys[0] in told.err
+    assert told.err.count("\n") == 1
+    assert len(lab.rows("archive_of_25")) == 24 * PACKETS
+
+
+def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Said], lab: Lab):
+    runs = {record.run for record in lab.pipeline().ledger.records() if record.experiment == "archive_of_25"}
+
+    assert len(runs) == ceil(25 / max(FEW, ceil(25 / cores())))
+    assert all(lab.instance.get_run_by_id(run).is_finished for run in runs)
+
+
+def test_of_a_folder_only_what_is_missing_is_done_again(ingested: tuple[Path, Said], terminal: Terminal, lab: Lab):
+    folder, _ = ingested
+    before = lab.record("archive of 25/1/01.pcap")
+    capture(folder / "0" / "00.pcap")
+    capture(folder / "2" / "new.pcap")
+
+    told = terminal("ingest", folder)
+
+    assert told == Said(
+        0,
+        "24 of 26 captures are in already\n"
+        "archive of 25/0/00.pcap: 2 packets, 2 rows in packets_archive_of_25\n"
+        "archive of 25/2/new.pcap: 2 packets, 2 rows in packets_archive_of_25\n",
+        "",
+    )
+    assert lab.record("archive of 25/1/01.pcap") == before
+    assert terminal("ingest", folder) == Said(0, "26 of 26 captures are in already\n", "")
+
+
+def test_a_file_of_a_folder_that_changed_is_done_again(terminal: Terminal, tmp_path: Path):
+    for name in "ab":
+        capture(tmp_path / "changing" / f"{name}.pcap")
+    terminal("ingest", tmp_path / "changing")
+    capture(tmp_path / "changing" / "b.pcap", "changed.example.com")
+
+    told = terminal("ingest", tmp_path / "changing")
+
+    assert told.out == "1 of 2 captures are in already\nchanging/b.pcap: 2 packets, 2 rows in packets_changing\n"
+    assert "already" not in terminal("ingest", tmp_path / "changing", "--filter", "dns").out, "under another filter none of them is in"
+
+
+def test_two_files_of_one_name_in_one_command_are_not_taken_for_one(terminal: Terminal, lab: Lab, tmp_path: Path):
+    first, second = capture(tmp_path / "1" / "a.pcap"), capture(tmp_path / "2" / "a.pcap", "another.example.com")
+
+    told = terminal("ingest", first, second, first, "--name", "twins")
+
+    assert (told.code, told.out) == (1, "twins/a.pcap: 2 packets, 2 rows in packets_twins\n")
+    assert told.err == f"failed: {second}: the inbox has another {lab.inbox / 'twins' / 'a.pcap'}; choose another --name, or rename the file\n"
+
+
+def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Terminal, lab: Lab):
+    for experiment in ("mended one", "mended-two"):
+        lab.put(f"{experiment}/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+        assert terminal("ingest", lab.inbox / experiment).code == 1
+        lab.put(f"{experiment}/a.pcap")
+
+    assert terminal("ingest", "--failed", "--name", "mended one") == Said(0, "mended one/a.pcap: 2 packets, 2 rows in packets_mended_one\n", "")
+    assert terminal("ingest", "--failed", "--name", "mended one") == Said(0, "no capture of mended one has failed\n", "")
+    assert "mended-two/a.pcap: 2 packets, 2 rows in packets_mended_two\n" in terminal("ingest", "--failed").out
+
+
+def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
+    path = lab.put("gone for good/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    terminal("ingest", path)
+    path.unlink()
+
+    told = terminal("ingest", "--failed", "--name", "gone for good")
+
+    assert told == Said(1, "", "refused: gone for good/a.pcap is not in the inbox any more: copy it there again.\n")
+
+
+needs_two_cores = pytest.mark.skipif(cores() < 2, reason="one core works alone")
+
+
+@needs_two_cores
+def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(lab: Lab, tmp_path: Path):
+    folder = archive(tmp_path / "killing", 14)
+    (folder / "1" / "04.pcap").rename(folder / "1" / "deadly.pcap")
+    deadly = wrapper(tmp_path / "tshark", 'case "$*" in *deadly*) kill -KILL $PPID ;; esac\nexec "$TSHARK" "$@"')
+    settings = lab.pipeline().settings
+
+    told = ended(program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(deadly))))
+
+    assert told.code == 1
+    assert len(told.out.splitlines()) == 12
+    assert "failed: killing/1/deadly.pcap: 2 runs ended without a result, killed or out of memory." in told.err
+    assert told.err.count("failed: ") == 2
+    assert lab.instance.get_run_by_id(lab.record("killing/1/deadly.pcap").run).is_finished
+
+
+@needs_two_cores
+def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
+    folder = tmp_path / "stopped"
+    for number in range(24):
+        capture(folder / f"{number:02}.pcap")
+    slow = wrapper(tmp_path / "tshark", f'case "$*" in *05*|*18*) echo x >> {tmp_path}/slow; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"')
+    settings = lab.pipeline().settings
+    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    try:
+        wait_until(lambda: (tmp_path / "slow").exists() and (tmp_path / "slow").read_text() == "x\n" * 2, process)
+        children = below(process)
+        process.send_signal(signal.SIGINT)
+        told = ended(process, timeout=30)
+    finally:
+        process.kill()
+
+    assert (told.code, told.err) == (130, "mt-pipeline: cancelled\n")
+    assert all_gone(children)
+    done = told.out.splitlines()
+    assert 0 < len(done) < 24
+    again = ended(program("ingest", folder, settings=settings))
+    assert again.code == 0
+    assert again.out.splitlines()[0] == f"{len(done)} of 24 captures are in already"
+    assert len(again.out.splitlines()) == 1 + 24 - len(done)
+    assert len(lab.rows("stopped")) == 24 * PACKETS
+
+
+@needs_two_cores
+def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path: Path):
+    folder = tmp_path / "orphans"
+    for number in range(24):
+        capture(folder / f"{number:02}.pcap")
+    slow = wrapper(tmp_path / "tshark", f"echo x >> {tmp_path}/slow; exec sleep 60")
+    settings = lab.pipeline().settings
+    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    try:
+        wait_until(lambda: (tmp_path / "slow").exists() and (tmp_path / "slow").read_text() == "x\n" * 2, process)
+        children = below(process)
+    finally:
+        process.kill()
+    ended(process)
+
+    assert all_gone(children)
+    new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(settle_seconds=0)}))
+    going = [run for run in lab.instance.get_runs() if TERMINAL in run.tags and not run.is_finished]
+    assert going == [], "nobody else would ever end them"
+
+
+def test_bars_say_how_many_of_how_many_and_how_long_still(lab: Lab, tmp_path: Path):
+    for number in range(3):
+        capture(tmp_path / "bars" / f"{number}.pcap")
+    ours, its = pty.openpty()
+
+    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", tmp_path / "bars", settings=lab.pipeline().settings, stderr=its) as process:
+        os.close(its)
+        shown = b""
+        with suppress(OSError):  # the end, on Linux
+            while part := screen.read(4096):
+                shown += part
+        out = process.stdout.read()
+
+    assert process.returncode == 0
+    assert out.count("rows in packets_bars") == 3
+    assert re.search(rb"captures \S+ [123]/3 \d\.\d/s \d+ s left", re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", shown))
 
 
 @pytest.fixture

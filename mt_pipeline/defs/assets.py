@@ -14,7 +14,7 @@ from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
 from mt_pipeline.defs.walk import Walk
@@ -79,6 +79,7 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
             for left in walks[place + 1 :]:
                 left.never_begun()
             raise
+        pipeline.progress(walk.key, ENDED, 0)
     if "netify_enrichment" in stages:
         observe_experiments(context, pipeline, {experiment_of(key) for key in context.partition_keys})
     if failures:

@@ -38,7 +38,7 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     for record in unfinished:
         if record.key in overdue - expected:
             ledger.again(record.key)
-        elif record.state is State.RUNNING and _is_free(ledger, record):
+        elif record.state is State.RUNNING and is_free(ledger, record):
             ledger.again(record.key)
             _end(instance, record)
 
@@ -69,7 +69,7 @@ def _end(instance: dg.DagsterInstance, record: Record) -> None:
         instance.report_run_failed(run, f"the process of this run is gone; {record.key} is requested once more, unless it was twice already")
 
 
-def _is_free(ledger: Ledger, record: Record) -> bool:
+def is_free(ledger: Ledger, record: Record) -> bool:
     """Say whether nobody works on a capture: a run holds its lock, and the kernel lets go of the lock when the run dies."""
     try:
         with ledger.lock(record.key, timeout=0):

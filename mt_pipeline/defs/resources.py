@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 LOG_SECONDS = 10
 
 Progress = Callable[[str, str, int], None]
-"""Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done."""
+"""Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done; at last `ENDED`."""
+
+ENDED = "ended"
+"""There is a verdict on the capture; the ledger knows it."""
 
 
 @dataclass(frozen=True)

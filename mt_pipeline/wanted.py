@@ -1,0 +1,57 @@
+"""Which captures a terminal means by files, folders, or what failed. What is done with them is `ingesting.py`."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_pipeline.captures import inbox
+from mt_pipeline.captures.identity import Capture, OutsideInboxError, experiment_of, key_of, named_experiment
+from mt_pipeline.captures.records import Record, State
+
+
+class WrongUsageError(Exception):
+    """What was asked for cannot be meant."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file to ingest.
+
+    Attributes:
+        capture: what it is or will be.
+        outside: where it lies, if that is outside the inbox.
+        found: it was found in a folder, not named itself.
+    """
+
+    capture: Capture
+    outside: Path | None
+    found: bool
+
+
+def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> Iterator[Wanted]:
+    """Find the captures of an argument: a folder gives all that the watched folder would take of it, and adds to the problems what it would not."""
+    if not path.is_dir():
+        yield _file(folder, path, name, named_experiment(path.name), path.name, found=False)
+        return
+    walk = inbox.walk(path)
+    problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
+    for found in sorted(walk.captures, key=lambda capture: capture.key):
+        yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
+
+
+def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
+    """Find the captures that failed, of one experiment or of all; the files may be gone."""
+    folded = experiment and experiment_of(f"{experiment}/x")  # a folder's name will do
+    failed = (record for record in records if record.state is State.FAILED and folded in (None, record.experiment))
+    return [Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False) for record in failed]
+
+
+def _file(folder: Path, path: Path, name: str | None, default: str, below: str, *, found: bool) -> Wanted:
+    file = path.stat()
+    try:
+        key = key_of(folder, path)
+    except OutsideInboxError:
+        return Wanted(Capture(f"{name or default}/{below}", folder, file.st_size, file.st_mtime_ns), path.resolve(), found)
+    if name is not None:
+        raise WrongUsageError(f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside") from None
+    return Wanted(Capture(key, folder, file.st_size, file.st_mtime_ns), None, found)

@@ -1,0 +1,165 @@
+"""Processes that run the job side by side for one terminal: a line of JSON in for each run, lines out for what is done.
+
+`python -m mt_pipeline.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from signal import SIGINT
+
+import dagster as dg
+
+from mt_pipeline import settings
+from mt_pipeline.captures.records import State
+from mt_pipeline.defs.recovery import is_free
+from mt_pipeline.defs.resources import ENDED, Pipeline
+from mt_pipeline.launching import Runner
+from mt_pipeline.processes import bound, stop
+
+GRACE = 20
+"""Seconds for a worker to note that it was interrupted."""
+
+_DONE = "null"
+
+
+class WorkerError(Exception):
+    """A worker cannot begin."""
+
+
+def run_all(pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], *, display_filter: str | None, workers: int) -> bool:
+    """Run captures in processes of their own.
+
+    Args:
+        pipeline: the rooms; its progress is told what all workers do.
+        instance: Dagster's.
+        runs: the captures of each run, neighbours among the partitions; taken from as workers become idle.
+        display_filter: of all runs; the setting's if it is None.
+        workers: how many work at once.
+
+    Returns:
+        Whether all were run; False if Ctrl-C ended it, which the workers have noted then.
+
+    Raises:
+        WorkerError: a worker ended before it began.
+    """
+    crew = _Crew(pipeline, instance, runs, display_filter)
+    try:
+        for _ in range(workers):
+            crew.start()
+        while any(worker.keys for worker in crew.workers):
+            crew.hear()
+    except KeyboardInterrupt:
+        for worker in crew.workers:
+            worker.process.send_signal(SIGINT)
+        for worker in crew.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(GRACE)
+        return False
+    finally:
+        for worker in crew.workers:
+            worker.end()
+    return True
+
+
+class _Worker:
+    """A process, and the captures of the run that it is at."""
+
+    def __init__(self, display_filter: str | None, said: "SimpleQueue[tuple[_Worker, str]]") -> None:
+        command = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.workers", *([] if display_filter is None else [display_filter])]
+        self.keys: list[str] = []
+        # Ctrl-C reaches us alone, and we stop them in order.
+        self.process = subprocess.Popen(bound(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._listener = threading.Thread(target=self._listen, args=(said,), daemon=True)
+        self._listener.start()
+
+    def give(self, keys: Sequence[str]) -> None:
+        """Let it run captures."""
+        self.keys = list(keys)
+        with suppress(BrokenPipeError):  # it is dead, and we hear that next
+            print(json.dumps(self.keys), file=self.process.stdin, flush=True)
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        stop(self.process, grace=0)
+        self._listener.join()
+        with suppress(BrokenPipeError), self.process:
+            pass
+
+    def _listen(self, said: "SimpleQueue[tuple[_Worker, str]]") -> None:
+        for line in self.process.stdout or ():
+            said.put((self, line.strip()))
+        said.put((self, ""))
+
+
+class _Crew:
+    """The workers, and the runs that are still to be done."""
+
+    def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None) -> None:
+        self.workers: list[_Worker] = []
+        self._pipeline, self._instance, self._runs, self._filter = pipeline, instance, runs, display_filter
+        self._again: deque[Sequence[str]] = deque()
+        self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
+
+    def start(self) -> None:
+        """Start a worker, if there is something to do."""
+        if keys := self._next():
+            self.workers.append(_Worker(self._filter, self._said))
+            self.workers[-1].give(keys)
+
+    def hear(self) -> None:
+        """Wait for what a worker says next, and see to it."""
+        worker, line = self._said.get()
+        if line == _DONE:
+            worker.keys = []
+            if keys := self._next():
+                worker.give(keys)
+        elif line:
+            self._pipeline.progress(*json.loads(line))
+        elif worker.keys:
+            self._again += self._left(worker)
+            worker.keys = []
+            self.start()
+
+    def _next(self) -> Sequence[str] | None:
+        return self._again.popleft() if self._again else next(self._runs, None)
+
+    def _left(self, dead: _Worker) -> list[list[str]]:
+        """Find what a dead worker left: the capture at work, once more by itself, and those of its run that were never begun."""
+        ledger, status = self._pipeline.ledger, dead.process.wait()
+        unfinished = {record.key: record for record in ledger.unfinished()}
+        records = [unfinished[key] for key in dead.keys if key in unfinished]
+        at_work = [record for record in records if record.state is State.RUNNING and is_free(ledger, record)]
+        never_begun = [record.key for record in records if record not in at_work]
+        if never_begun == dead.keys:
+            raise WorkerError(f"a process that was to ingest ended with status {status} before it began; its messages are above")
+        for record in at_work:
+            if record.run and (run := self._instance.get_run_by_id(record.run)):
+                self._instance.report_run_failed(run, "the process of this run is gone; its captures are taken up by another one")
+            if ledger.again(record.key) is not State.WAITING:
+                self._pipeline.progress(record.key, ENDED, 0)
+        once_more = ledger.requested(record.key for record in at_work)
+        return [keys for keys in ([[key] for key in once_more] + [never_begun]) if keys]
+
+
+def main() -> None:
+    """Work until nothing more comes."""
+    said = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is not for our reader
+    pipeline = Pipeline(settings.load(), progress=lambda *event: print(json.dumps(event), file=said))
+    with suppress(KeyboardInterrupt), dg.DagsterInstance.get() as instance:
+        runner = Runner(pipeline, instance, display_filter=sys.argv[1] if len(sys.argv) > 1 else None)
+        for line in sys.stdin:
+            if not runner.run(json.loads(line)):
+                break
+            print(_DONE, file=said)
+
+
+if __name__ == "__main__":
+    main()
