@@ -129,7 +129,7 @@ class Stack:
     def kill(self, name: str) -> None:
         """End a service and all that it started at once, as when its container is killed."""
         process = self._processes.pop(name)
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
             family = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGKILL)
             for child in family:
@@ -139,9 +139,9 @@ class Stack:
 
     def stop(self, name: str) -> int:
         """Ask a service and all that it started to end, as the image does when its container is stopped; returns its exit status."""
-        process = self._processes.pop(name)
-        os.killpg(process.pid, signal.SIGTERM)
-        return process.wait(30)
+        os.killpg(self._processes[name].pid, signal.SIGTERM)
+        self._processes[name].wait(30)
+        return self._processes.pop(name).returncode
 
     def log(self, name: str) -> str:
         """Return all that a service said."""
