@@ -6,6 +6,7 @@ words is the module that it imports, such as `ingesting.py`; each is imported wh
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -63,20 +64,28 @@ def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, 
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def status(*, as_json: bool) -> None:
     """Say what became of every capture; needs neither Dagster nor QuestDB."""
+    from mt_pipeline.captures.copies import copies
     from mt_pipeline.captures.ledger import Ledger
+    from mt_pipeline.captures.records import State
 
     file = settings.load().data_dir / "ledger.sqlite"
-    captures = Ledger(file).status() if file.exists() else []
+    ledger = Ledger(file) if file.exists() else None
     if as_json:
-        click.echo(json.dumps([asdict(capture) for capture in captures], indent=2))
+        click.echo(json.dumps([asdict(capture) for capture in (ledger.status() if ledger else [])], indent=2))
         return
-    width = max((len(capture.key) for capture in captures), default=0)
+    captures = ledger.records() if ledger else []
+    if not ledger or not captures:
+        click.echo("no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`")
+        return
+    width, first = max(len(capture.key) for capture in captures), copies(captures)
     for capture in captures:
         numbers = "" if capture.rows is None else f"  {capture.packets:,} packets, {capture.rows:,} rows"
         skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in capture.skipped.items())
-        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}" + (f"  {capture.error}" if capture.error else ""))
-    if not captures:
-        click.echo("no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`")
+        copy = f", the same bytes as {first[capture.key]}" if capture.key in first else ""
+        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}{copy}" + (f"  {capture.error}" if capture.error else ""))
+    number = Counter(capture.state for capture in captures)
+    said = [*(f"{number[state]:,} {state}" for state in State if number[state]), *ledger.progress().pace]
+    click.echo(f"{len(captures):,} captures: {', '.join(said)}")
 
 
 @cli.command()
@@ -100,7 +109,7 @@ def purge(key: str | None, name: str | None, *, yes: bool) -> None:
 
 
 @cli.command()
-@click.argument("experiment", required=False)
+@click.argument("experiment", required=False, metavar="EXPERIMENT")
 @click.option("--capture", "key", help="Only this capture: its path below the inbox.")
 @click.option("--all", "everything", is_flag=True, help="All experiments.")
 @click.option("--as-of", metavar="DATE", help="Load what was known on that day, or at that moment; nobody is asked.")

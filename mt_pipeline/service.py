@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import requests
+from filelock import FileLock, Timeout
 
 from mt_pipeline import setup
 from mt_pipeline.defs import providers
@@ -53,15 +54,16 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         say: told what happens, for the terminal.
 
     Raises:
-        ServiceError: Dagster's port is taken, or a program ended by itself.
+        ServiceError: another service has the data folder, Dagster's port is taken, or a program ended by itself.
         ServerError: QuestDB cannot start.
         SettingsError: providers that can never work.
     """
     providers.check(settings)
     ended = threading.Event()
     home = setup.prepare(settings)
-    _check_port(settings.dagster_port)
     with ExitStack() as stack:
+        stack.enter_context(_alone(settings))
+        _check_port(settings.dagster_port)
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
         watched: dict[str, Callable[[], int | None]] = {}
@@ -88,6 +90,16 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         while not ended.wait(1):
             _check(watched)
         say("stopping")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the data folder; the kernel lets go of it when we end, whatever ends us."""
+    try:
+        with FileLock(settings.data_dir / "service.lock", timeout=0):
+            yield
+    except Timeout:
+        raise ServiceError(f"another service runs on {settings.data_dir}: stop it, or set MT_DATA_DIR to another folder") from None
 
 
 def _questdb(settings: Settings) -> server.Server:

@@ -4,18 +4,21 @@ All of it can be repeated.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from mt_pipeline.atomic import whole
+from mt_pipeline.processes import cores
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the data folders and put Dagster's settings there; a `dagster.yaml` that the user changed stays.
+    """Make the data folders and put Dagster's settings there, with a run for each core; a `dagster.yaml` that is there stays as it is.
 
     Returns:
         DAGSTER_HOME.
@@ -24,7 +27,9 @@ def prepare(settings: Settings) -> Path:
     for folder in (settings.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+        text = (PROJECT / "dagster.yaml").read_text()
+        with whole(home / "dagster.yaml") as partial:
+            partial.write_text(re.sub(r"max_concurrent_runs: \d+\b[^}]*}.*", f"max_concurrent_runs: {cores()}}} # as many as there are cores", text))
     return home
 
 

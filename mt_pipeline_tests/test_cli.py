@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,9 +76,13 @@ def test_status_without_captures_says_how_to_begin(terminal: Terminal):
 def captures(elsewhere: Path) -> None:
     """Fill a ledger with a capture in each state."""
     ledger, inbox = Ledger(elsewhere / "ledger.sqlite"), elsewhere / "inbox"
-    for key in ("a/done.pcap", "a/failed.pcap", "a/waiting.pcap", "b/purged.pcap", "b/running.pcap"):
+    for key in ("a/done.pcap", "a/done_twice.pcap", "a/failed.pcap", "a/waiting.pcap", "b/purged.pcap", "b/running.pcap"):
         capture(inbox / key)
         ledger.take(capture_at(inbox, key))
+    for key in ("a/done.pcap", "a/done_twice.pcap"):
+        ledger.claim(capture_at(inbox, key), run="x")
+        ledger.hashed(key, "0")
+    ledger.finish("a/done_twice.pcap", sha256="0", documents="0", packets=1, rows=1, skipped={})
     ledger.finish("a/done.pcap", sha256="0", documents="0", packets=12345, rows=12344, skipped={"no time": 1})
     ledger.fail("a/failed.pcap", "a/failed.pcap is broken")
     ledger.finish("b/purged.pcap", sha256="0", documents="0", packets=1, rows=1, skipped={})
@@ -112,10 +117,18 @@ def test_status_as_json_is_for_programs(terminal: Terminal):
 def test_status_for_people_is_a_line_per_capture(terminal: Terminal):
     told = terminal("status")
 
-    assert [line.split()[0] for line in told.out.splitlines()] == ["done", "failed", "waiting", "purged", "refused", "running"]
+    assert [line.split()[0] for line in told.out.splitlines()] == ["done", "done", "failed", "waiting", "purged", "refused", "running", "7"]
     assert told.out.splitlines()[0].startswith("done     a/done.pcap  ")
     assert told.out.splitlines()[0].endswith("  12,345 packets, 12,344 rows, 1 skipped: no time")
-    assert told.out.splitlines()[1].endswith("  a/failed.pcap is broken")
+    assert told.out.splitlines()[1].endswith("  1 packets, 1 rows, the same bytes as a/done.pcap")
+    assert told.out.splitlines()[2].endswith("  a/failed.pcap is broken")
+
+
+@pytest.mark.usefixtures("captures")
+def test_status_ends_with_how_many_are_in_each_state(terminal: Terminal):
+    last = terminal("status").out.splitlines()[-1]
+
+    assert re.fullmatch(r"7 captures: 1 waiting, 1 running, 2 done, 1 failed, 1 refused, 1 purged, \d+\.\d a second, 1 s left", last)
 
 
 @pytest.mark.usefixtures("captures")

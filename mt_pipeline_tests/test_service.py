@@ -282,9 +282,16 @@ def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_p
 def test_a_second_service_on_the_same_data_is_one_line(service: Running):
     told = ended(program("run", settings=service.settings, env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))))
 
-    assert told.code == 1
-    assert told.err.startswith(f"mt-pipeline: QuestDB already runs on {service.data / 'questdb'}, as process ")
-    assert told.err.count("\n") == 1
+    assert told == Said(1, "", f"mt-pipeline: another service runs on {service.data}: stop it, or set MT_DATA_DIR to another folder\n")
+
+
+def test_a_second_service_is_refused_with_a_questdb_elsewhere_too(service: Running):
+    """Only the lock of the embedded QuestDB once kept it away."""
+    elsewhere = {"MT_QUESTDB_HOST": "127.0.0.1", "MT_DAGSTER_PORT": str(free_ports(1)[0])}
+
+    told = ended(program("run", settings=service.settings, env=environment(service.settings, **elsewhere)))
+
+    assert told.err.startswith(f"mt-pipeline: another service runs on {service.data}: ")
 
 
 def test_a_terminal_uses_the_server_of_the_service(dropped: Running, tmp_path: Path):

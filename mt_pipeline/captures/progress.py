@@ -30,10 +30,15 @@ class Progress:
 
     def __str__(self) -> str:
         """Say it in a line for people."""
-        said = [f"{self.done:,} of {self.done + self.failed + self.left:,} captures in", f"{self.failed:,} failed" if self.failed else ""]
-        if self.left and self.rate:
-            said += [f"{self.rate:.1f} a second", f"{duration(self.left / self.rate)} left"]
-        return ", ".join(part for part in said if part)
+        failed = [f"{self.failed:,} failed"] if self.failed else []
+        return ", ".join([f"{self.done:,} of {self.done + self.failed + self.left:,} captures in", *failed, *self.pace])
+
+    @property
+    def pace(self) -> list[str]:
+        """Say how fast it goes and how long it takes still, if there is something to do and it can be told."""
+        if not self.left or not self.rate:
+            return []
+        return [f"{self.rate:.1f} a second", f"{duration(self.left / self.rate)} left"]
 
 
 def of(db: sa.Connection, *, now: float) -> Progress:

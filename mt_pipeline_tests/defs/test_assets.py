@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +20,7 @@ from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
-from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
+from mt_pipeline_tests.building.files import Frame, compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.odd import giant
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
@@ -283,6 +284,46 @@ def test_materialisations_carry_versions_and_what_a_person_wants_to_know(lab: La
     assert 0 < endpoints["capture_seconds"] < 1
     assert endpoints["first_packet"] == 1_700_000_000
     assert (table["rows"], table["packets"], table["skipped"], table["table"]) == (packets, packets, 0, "packets_told")
+
+
+def test_a_capture_with_the_bytes_of_another_is_loaded_and_told(lab: Lab):
+    keys = ["copies/a.pcap", "copies/b.pcap", "copies elsewhere/a.pcap"]
+    for key in keys:
+        lab.put(key)
+
+    ran = lab.run(*keys)
+
+    assert [ran.metadata("tshark_json", key).get("same_bytes_as") for key in keys] == [None, keys[0], keys[0]]
+    assert (len(lab.rows("copies")), len(lab.rows("copies_elsewhere"))) == (4, 2)
+
+
+def test_a_copy_that_the_user_wants_left_out_has_no_rows_and_fails_nothing(lab: Lab):
+    """The table of another experiment is complete without it."""
+    keys = ["one of each/a.pcap", "one of each/b.pcap", "one of each too/a.pcap"]
+    for key in keys:
+        lab.put(key)
+
+    ran = lab.run(*keys, pipeline=lab.pipeline(duplicates="skip"))
+
+    assert ran.success
+    assert ran.materialised() == [keys[0], keys[2]]
+    assert (lab.record(keys[1]).state, lab.record(keys[1]).error) == (
+        State.REFUSED,
+        "one of each/b.pcap has the same bytes as one of each/a.pcap, so it is not loaded a second time: MT_DUPLICATES is skip.",
+    )
+    assert (len(lab.rows("one_of_each")), len(lab.rows("one_of_each_too"))) == (2, 2)
+
+
+def test_packets_of_any_day_and_year_in_any_order_are_rows_and_those_out_of_order_are_counted(lab: Lab):
+    days = [datetime(2031, 1, 1, tzinfo=UTC), datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=UTC)]
+    path = lab.inbox / "any order" / "a.pcapng"
+    path.parent.mkdir()
+    write_pcapng(path, [Frame(dns()[0], int(day.timestamp()) * 10**9) for day in days for _ in range(2)])
+
+    ran = lab.run("any order/a.pcapng")
+
+    assert lab.rows("any_order", ("frame_number", "ts")) == [(number, days[(number - 1) // 2].replace(tzinfo=None)) for number in range(1, 7)]
+    assert ran.metadata("endpoints", "any order/a.pcapng")["packets_out_of_order"] == 1
 
 
 def test_the_ui_knows_a_capture_as_materialised(lab: Lab):
