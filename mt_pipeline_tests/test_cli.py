@@ -36,7 +36,7 @@ def test_help_and_version(terminal: Terminal):
     assert terminal("--version") == Said(0, f"mt-pipeline, version {__version__}\n", "")
     told = terminal("--help")
     assert (told.code, told.err) == (0, "")
-    assert all(command in told.out for command in ("run", "ingest", "status", "purge"))
+    assert all(command in told.out for command in ("run", "ingest", "status", "purge", "report"))
 
 
 @pytest.mark.parametrize(

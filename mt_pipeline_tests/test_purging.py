@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs.files import report_file
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, files_below
 
@@ -176,3 +177,16 @@ def test_the_runs_of_several_captures_stay(terminal: Terminal, lab: Lab):
 
     assert lab.instance.get_run_by_id(ran.run_id) is not None
     assert lab.rows("purge_range", ("capture",)) == [("purge range/b.pcap",)] * PACKETS
+
+
+def test_the_report_goes_with_the_last_capture_of_its_experiment(terminal: Terminal, lab: Lab):
+    loaded(terminal, lab, "purge report/a.pcap", "purge report/b.pcap")
+    path = report_file(lab.data, "purge_report")
+    assert terminal("report", "purge_report", "--output", path).code == 0
+    lab.instance.add_dynamic_partitions("experiments", ["purge_report"])
+
+    assert terminal("purge", "--capture", "purge report/a.pcap", "--yes").code == 0
+    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (True, True)
+    assert terminal("purge", "--capture", "purge report/b.pcap", "--yes").code == 0
+    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (False, False)
+    assert terminal("report", "purge_report").code == 1

@@ -197,7 +197,9 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
             "loadStatus": "LOADED",
             "locationOrLoadError": {
                 "__typename": "RepositoryLocation",
-                "repositories": [{"sensors": [{"name": "new_captures", "sensorState": {"status": "RUNNING"}}]}],
+                "repositories": [
+                    {"sensors": [{"name": name, "sensorState": {"status": "RUNNING"}} for name in ("new_captures", "quiet_experiments")]}
+                ],
             },
         }
     ]

@@ -166,10 +166,11 @@ class Experiment:
         )
 
     def _named(self, name: sql.Composable, limit: int) -> list[Name]:
+        # A plain `name <> 'Unknown'` is looked up in the index of tls_sni, where QuestDB 9.3 fails if no other name is there.
         return self._ask(
             Name,
             """SELECT *, count() OVER () AS names FROM (SELECT {name} AS name, count() AS packets, sum(frame_len) AS bytes FROM {view})
-            WHERE name <> {unknown} AND name IS NOT NULL ORDER BY bytes DESC, name LIMIT %s""",
+            WHERE coalesce(name, {unknown}) <> {unknown} ORDER BY bytes DESC, name LIMIT %s""",
             limit,
             name=name,
         )

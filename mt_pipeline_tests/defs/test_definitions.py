@@ -26,7 +26,7 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 def test_the_four_assets_follow_a_packet(specs: dict[str, dg.AssetSpec]):
-    assert {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()} == {
+    assert {name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in CODE_VERSIONS} == {
         "tshark_json": set(),
         "endpoints": {"tshark_json"},
         "netify_enrichment": {"endpoints"},
@@ -35,18 +35,27 @@ def test_the_four_assets_follow_a_packet(specs: dict[str, dg.AssetSpec]):
 
 
 def test_each_asset_says_what_it_is_and_is_partitioned_by_capture(specs: dict[str, dg.AssetSpec]):
-    assert {name: spec.kinds for name, spec in specs.items()} == {
+    assert {name: specs[name].kinds for name in CODE_VERSIONS} == {
         "tshark_json": {"tshark", "json"},
         "endpoints": {"duckdb", "parquet"},
         "netify_enrichment": {"netify", "parquet"},
         "questdb_packets": {"questdb", "table"},
     }
-    for spec in specs.values():
+    for spec in (specs[name] for name in CODE_VERSIONS):
         assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
         assert spec.partitions_def.name == "captures"
         assert spec.group_name == "captures"
         assert spec.skippable
         assert len(spec.description or "") > 40
+
+
+def test_the_report_is_made_of_rows_and_is_partitioned_by_experiment(specs: dict[str, dg.AssetSpec]):
+    spec = specs["experiment_report"]
+
+    assert set(specs) - set(CODE_VERSIONS) == {"experiment_report"}
+    assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["questdb_packets"]
+    assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
+    assert (spec.partitions_def.name, spec.group_name, spec.kinds) == ("experiments", "experiments", {"html"})
 
 
 def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(specs: dict[str, dg.AssetSpec]):
@@ -56,7 +65,7 @@ def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(spe
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "4711"}
     ).stdout
 
-    assert {name: spec.code_version for name, spec in specs.items()} == CODE_VERSIONS
+    assert {name: specs[name].code_version for name in CODE_VERSIONS} == CODE_VERSIONS
     assert elsewhere.strip() == str(CODE_VERSIONS).replace("'", '"')
 
 
@@ -73,6 +82,7 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
     repository = defs.get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
     sensor = sensors["new_captures"]
+    quiet = sensors["quiet_experiments"]
     job = defs.resolve_job_def("ingest_captures")
 
     assert {key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys} == {
@@ -87,12 +97,13 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
     assert (sensors["pending_answers"].job_name, sensors["pending_answers"].default_status) == ("refresh_answers", dg.DefaultSensorStatus.RUNNING)
     [schedule] = repository.schedule_defs
     assert (schedule.name, schedule.default_status) == ("refresh_daily", dg.DefaultScheduleStatus.STOPPED)
+    assert (quiet.name, quiet.job_name, quiet.default_status) == ("quiet_experiments", "report_experiments", dg.DefaultSensorStatus.RUNNING)
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(CODE_VERSIONS)
     assert job.executor_def.name == "in_process"
 
 
 def test_a_backfill_takes_fifty_captures_a_run(defs: dg.Definitions):
-    [asset] = defs.assets or []
+    asset, _ = defs.assets or []
 
     assert isinstance(asset, dg.AssetsDefinition)
     assert asset.backfill_policy == dg.BackfillPolicy.multi_run(50)

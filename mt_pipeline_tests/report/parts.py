@@ -13,6 +13,20 @@ from mt_pipeline.report.summary import summarise
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
+NAME = "tls_handshake_extensions_server_name"
+"""Key of the server name in a packet's fields."""
+
+HOSTILE = [
+    "</title></style><script>alert(1)</script>",
+    "'\"><img src=x onerror=alert(1)>.example.com",
+    "{{ 7 * 7 }} {% raw %} %s %(x)s $HOME $1$ \\",
+    "a\u202egnp.exe\u200f.example.com",
+    "two\nlines\r\tand \x1b[31mred\u2028.example.com",
+    "пример.рф 例え.テスト 🦆 e\u0301",
+    "x" * 2000,
+]
+"""Names that others may choose."""
+
 
 def page_of(database: Database, experiment: str, *, records: Mapping[str, Record] | None = None, files: Files | None = None) -> str:
     """Ask for the page of an experiment."""

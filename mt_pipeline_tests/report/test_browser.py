@@ -13,8 +13,7 @@ from selenium.webdriver.common.by import By
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server
 from mt_pipeline_tests.questdb.parts import Answers, load, packet
-from mt_pipeline_tests.report.parts import page_of
-from mt_pipeline_tests.report.test_page import HOSTILE, NAME
+from mt_pipeline_tests.report.parts import HOSTILE, NAME, page_of
 
 PHONE, DESK = 375, 1200
 

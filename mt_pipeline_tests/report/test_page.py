@@ -2,20 +2,21 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
+from mt_pipeline.questdb.server import Server, start
 from mt_pipeline.report.page import GENERATOR
 from mt_pipeline.report.queries import NoExperiment
 from mt_pipeline.report.sources import Files
 from mt_pipeline_tests.questdb.parts import CLIENT, SERVER, Answers, Packet, load, packet
-from mt_pipeline_tests.report.parts import Page, bars, number, page_of
+from mt_pipeline_tests.report.parts import HOSTILE, NAME, Page, bars, number, page_of
 
 CHINA, HOME = "114.114.114.114", {"eth_src": "02:00:00:00:00:20", "eth_dst": "02:00:00:00:00:01"}
-NAME = "tls_handshake_extensions_server_name"
 ANSWERS: Answers = {
     ("address", SERVER): {"provider": "offline", "geo_country": "Germany", "app_tag": "cdn", "app_category_tag": "hosting"},
     ("address", CHINA): {"provider": "netify,offline", "geo_country": "China"},
@@ -28,15 +29,6 @@ RECORD = Record(
 )
 
 NOT_KNOWN = "\u2013"
-HOSTILE = [
-    "</title></style><script>alert(1)</script>",
-    "'\"><img src=x onerror=alert(1)>.example.com",
-    "{{ 7 * 7 }} {% raw %} %s %(x)s $HOME $1$ \\",
-    "a\u202egnp.exe\u200f.example.com",
-    "two\nlines\r\tand \x1b[31mred\u2028.example.com",
-    "пример.рф 例え.テスト 🦆 e\u0301",
-    "x" * 2000,
-]
 
 
 def lone(number: int, **fields: str | None) -> Packet:
@@ -50,7 +42,7 @@ def row_of(page: Page, table: str, name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(questdb) -> Page:
+def page(questdb: Server) -> Page:
     """Report on six packets, each of its own kind."""
     database = Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
     back = {"ip_src": SERVER, "ip_dst": CLIENT, "tcp_srcport": "443", "tcp_dstport": "50000"}
@@ -247,6 +239,15 @@ def test_without_rows_there_is_nothing_to_report(database: Database, is_loaded: 
 
     with pytest.raises(NoExperiment, match=r"packets_report_nothing.* so there is nothing to report"):
         page_of(database, "report_nothing")
+
+
+def test_a_table_without_any_server_name_can_be_asked(tmp_path: Path):
+    """QuestDB's index of server names cannot: a query for names other than Unknown fails there."""
+    with start(tmp_path, http_port=0, pg_port=0, user="admin", password="quest") as server:
+        database = Database("127.0.0.1", server.http_port, server.pg_port, "admin", "quest")
+        load(database, [packet(1)], capture="no names/x.pcap", experiment="no_names")
+
+        assert Page(page_of(database, "no_names")).figures["Server names"] == "0"
 
 
 def test_the_page_names_its_maker_where_it_is_looked_for(database: Database):
