@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import requests
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.ledger import Ledger
@@ -242,6 +243,34 @@ def test_the_page_of_a_failed_run_says_which_capture_and_why(dropped: Running, b
     shown = page(browser, f"{dropped.ui}/runs/{record.run}", "RUN_FAILURE", "damaged.pcapng")
 
     assert record.error in " ".join(shown.split())
+
+
+def click(browser: webdriver.Chrome, text: str) -> None:
+    """Click the first button whose text begins so, as soon as it can be clicked."""
+
+    def clicked() -> bool:
+        try:
+            for button in browser.find_elements(By.TAG_NAME, "button"):
+                if button.text.startswith(text) and button.is_enabled():
+                    button.click()
+                    return True
+        except WebDriverException:  # the page draws itself anew
+            pass
+        return False
+
+    assert eventually(clicked, seconds=30), text
+
+
+def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropped: Running, browser: webdriver.Chrome):
+    keys = "kitchen/damaged.pcapng", KEY
+    before = [dropped.record(key) for key in keys]
+
+    page(browser, f"{dropped.ui}/locations/mt_pipeline/jobs/ingest_captures/partitions", "Total partitions")
+    for text in ("Materialize…", "Failed", "Launch"):  # "Launch 1 run", or "Launch backfill" of several
+        click(browser, text)
+
+    assert eventually(lambda: dropped.record(keys[0]).run != before[0].run and dropped.record(keys[0]).state is State.FAILED, seconds=120)
+    assert dropped.record(keys[1]) == before[1]
 
 
 def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: Path):
