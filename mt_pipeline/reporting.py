@@ -1,5 +1,6 @@
 """`mt-pipeline report`, and what the asset of reports calls: the page of an experiment as a file. What is on it is the business of `report/`."""
 
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,15 +62,16 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
         NotOursError: the file is something else.
         OSError: it cannot be written.
     """
-    started = time.monotonic()
+    started, now = time.monotonic(), datetime.now(UTC)
     experiment = experiment_of(f"{name}/x")
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
     with pipeline.database().connect() as connection:
         summary = summarise(Experiment(connection, experiment))
-    page = render(experiment, summary, _made(pipeline, experiment), now=datetime.now(UTC))
+    page = render(experiment, summary, _made(pipeline, experiment), now=now)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
+        os.utime(partial, (now.timestamp(), now.timestamp()))  # what is loaded while we ask is newer than the page
     return Report(experiment, path, path.stat().st_size, summary.all.packets, len(summary.captures), time.monotonic() - started)
 
 

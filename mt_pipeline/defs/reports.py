@@ -5,6 +5,8 @@ For the underlying concept, see https://docs.dagster.io/guides/build/partitions-
 
 import time
 from collections import defaultdict
+from dataclasses import dataclass
+from itertools import islice
 
 import dagster as dg
 
@@ -16,6 +18,9 @@ from mt_pipeline.defs.resources import Pipeline
 
 QUIET_SECONDS = 60
 """A report is made when no capture of its experiment has changed for so long."""
+
+MOST_TRIES = 2
+"""A run may be cut off when the service stops; one that fails for another reason will do so again."""
 
 MOST_PER_TICK = 5
 """Each is a run: captures must not wait for them."""
@@ -51,25 +56,62 @@ def experiment_report(context: dg.AssetExecutionContext, pipeline: dg.ResourcePa
 report_experiments = dg.define_asset_job("report_experiments", selection=dg.AssetSelection.assets(experiment_report), description="Write reports.")
 
 
+@dataclass(frozen=True)
+class Due:
+    """An experiment whose report is older than its captures."""
+
+    experiment: str
+    changed: float
+    tries: int
+
+    @property
+    def run_key(self) -> str:
+        """What Dagster starts no second run of."""
+        return f"{self.experiment}@{self.changed}/{self.tries}"
+
+
 @dg.sensor(job=report_experiments, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def quiet_experiments(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.SensorResult | dg.SkipReason:
-    """Request a report of each experiment whose captures have changed since the last one, and then no more; the cursor is the last such change."""
-    done, quiet = float(context.cursor or 0), time.time() - QUIET_SECONDS
-    of_experiment = defaultdict[str, list[Record]](list)
-    for record in pipeline.ledger.records():
-        of_experiment[record.experiment].append(record)
-    changes = sorted((max(record.changed_at for record in records), name) for name, records in of_experiment.items() if _has_rows(records))
-    due = [(changed, name) for changed, name in changes if done < changed <= quiet][:MOST_PER_TICK]
-    if not due:
-        return dg.SkipReason(f"{len(changes)} experiments, none of them new and quiet")
-    known = context.instance.get_dynamic_partitions(experiments.name or "")
+    """Request a report of each experiment whose captures have changed since the last one, and then no more."""
+    found = due(pipeline, context.instance, quiet=QUIET_SECONDS)
+    if not found:
+        return dg.SkipReason("there is no experiment that is quiet and has changed since its report was made")
+    known = set(context.instance.get_dynamic_partitions(experiments.name or ""))
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"{name}@{changed}", partition_key=name) for changed, name in due],
-        dynamic_partitions_requests=[experiments.build_add_request([name for _, name in due if name not in known])],
-        cursor=str(due[-1][0]),
+        run_requests=[dg.RunRequest(run_key=one.run_key, partition_key=one.experiment) for one in found],
+        dynamic_partitions_requests=[experiments.build_add_request([one.experiment for one in found if one.experiment not in known])],
     )
 
 
-def _has_rows(records: list[Record]) -> bool:
-    """Say whether there is something to report; what is at work will change once more, and then counts."""
+def due(pipeline: Pipeline, instance: dg.DagsterInstance, *, quiet: float) -> list[Due]:
+    """List experiments whose report is to be made, a handful at a time, those first that have waited longest.
+
+    Args:
+        pipeline: the rooms.
+        instance: knows the runs that were to make one.
+        quiet: seconds for which no capture of the experiment has changed.
+    """
+    of_experiment = defaultdict[str, list[Record]](list)
+    for record in pipeline.ledger.records():
+        of_experiment[record.experiment].append(record)
+    changes = sorted((max(record.changed_at for record in records), name) for name, records in of_experiment.items() if _can_be_told(records))
+    before = time.time() - quiet
+    tried = (
+        Due(name, changed, tries) for changed, name in changes if changed <= before and (tries := _tries(pipeline, instance, name, changed)) >= 0
+    )
+    return list(islice(tried, MOST_PER_TICK))
+
+
+def _can_be_told(records: list[Record]) -> bool:
+    """Say whether there are rows, and nothing that is at work on others."""
     return any(record.rows for record in records) and not any(record.state is State.RUNNING for record in records)
+
+
+def _tries(pipeline: Pipeline, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:
+    """Count the runs since the last change that left no report; -1 if there is no need, or no use, in another one."""
+    path = report_file(pipeline.settings.data_dir, experiment)
+    if path.exists() and path.stat().st_mtime > changed:
+        return -1
+    of_it = dg.RunsFilter(job_name=report_experiments.name, tags={"dagster/partition": experiment})
+    since = [run for run in instance.get_run_records(of_it, limit=MOST_TRIES) if run.create_timestamp.timestamp() > changed]
+    return len(since) if len(since) < MOST_TRIES and all(run.dagster_run.is_finished for run in since) else -1

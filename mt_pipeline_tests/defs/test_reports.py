@@ -1,6 +1,8 @@
 """The asset of reports, and when its sensor asks for one."""
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -8,9 +10,8 @@ import pytest
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs import reports
 from mt_pipeline.defs.files import report_file
-from mt_pipeline.defs.reports import MOST_PER_TICK, QUIET_SECONDS, quiet_experiments
+from mt_pipeline.defs.reports import MOST_PER_TICK, QUIET_SECONDS, due, quiet_experiments
 from mt_pipeline_tests.pipelines import Lab, capture
 
 
@@ -46,83 +47,114 @@ def test_an_experiment_without_rows_fails_with_one_sentence(lab: Lab):
     assert not report_file(lab.data, "no_such_experiment").exists()
 
 
+QUIET = 0.5
+
+
 class Watch:
-    """The sensor on a ledger of its own; what it asks for is never started."""
+    """A data folder of its own; whatever report is due is noted as a run, and made if that one succeeds."""
 
     def __init__(self, lab: Lab, data: Path) -> None:
         self.instance, self.pipeline = lab.instance, lab.pipeline(data_dir=data)
-        self.cursor: str | None = None
+        self.run_keys: set[str] = set()
 
     def load(self, key: str) -> None:
         capture(self.pipeline.inbox / key)
         self.pipeline.ledger.claim(capture_at(self.pipeline.inbox, key), run="x")
         self.pipeline.ledger.finish(key, sha256="0", documents="0", packets=2, rows=2, skipped={})
 
-    def look(self) -> list[str | None]:
-        """Return what is asked for, with partitions that exist by then."""
-        context = dg.build_sensor_context(instance=self.instance, resources={"pipeline": self.pipeline}, cursor=self.cursor)
-        result = quiet_experiments(context)
-        if isinstance(result, dg.SkipReason):
-            return []
-        assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
-        for request in result.dynamic_partitions_requests or ():
-            self.instance.add_dynamic_partitions("experiments", list(request.partition_keys))
-        wanted = [request.partition_key for request in result.run_requests or ()]
-        assert all(self.instance.has_dynamic_partition("experiments", name) for name in wanted if name)
-        return wanted
+    def look(self, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS) -> list[str]:
+        """Return the experiments that are due, and let their runs end so."""
+        found = due(self.pipeline, self.instance, quiet=QUIET)
+        for one in found:
+            assert one.run_key not in self.run_keys, "Dagster starts no second run of a run key"
+            self.run_keys.add(one.run_key)
+            self.instance.add_run(dg.DagsterRun("report_experiments", status=status, tags={"dagster/partition": one.experiment}))
+            if status is dg.DagsterRunStatus.SUCCESS:
+                path = report_file(self.pipeline.settings.data_dir, one.experiment)
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+        return [one.experiment for one in found]
 
 
 @pytest.fixture
-def watch(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watch:
-    """Give the sensor, which takes half a second for quiet."""
-    monkeypatch.setattr(reports, "QUIET_SECONDS", 0.5)
+def watch(lab: Lab, tmp_path: Path) -> Watch:
     return Watch(lab, tmp_path / "data")
 
 
 def quiet() -> None:
-    time.sleep(0.6)
+    time.sleep(QUIET)
+
+
+def test_the_sensor_asks_for_a_run_of_a_partition_that_exists_by_then(lab: Lab, watch: Watch):
+    watch.load("asked_for/a.pcap")
+    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": watch.pipeline})
+    assert isinstance(quiet_experiments(context), dg.SkipReason)
+    with closing(sqlite3.connect(watch.pipeline.settings.data_dir / "ledger.sqlite")) as ledger, ledger:
+        ledger.execute("UPDATE captures SET changed_at = changed_at - ?", (QUIET_SECONDS,))
+
+    result = quiet_experiments(context)
+
+    assert isinstance(result, dg.SensorResult)
+    assert [request.partition_key for request in result.run_requests or ()] == ["asked_for"]
+    assert [list(request.partition_keys) for request in result.dynamic_partitions_requests or ()] == [["asked_for"]]
 
 
 def test_a_report_is_asked_for_once_when_its_experiment_is_quiet(watch: Watch):
-    watch.load("kitchen/a.pcap")
+    watch.load("once/a.pcap")
     assert watch.look() == []
     quiet()
 
-    assert watch.look() == ["kitchen"]
+    assert watch.look() == ["once"]
     assert watch.look() == []
 
 
 def test_it_is_asked_for_again_when_a_capture_comes_changes_or_goes(watch: Watch):
-    watch.load("kitchen/a.pcap")
+    watch.load("again/a.pcap")
     quiet()
     watch.look()
-    for change in (lambda: watch.load("kitchen/b.pcap"), lambda: watch.load("kitchen/a.pcap"), lambda: watch.pipeline.ledger.purge("kitchen/b.pcap")):
+    for change in (lambda: watch.load("again/b.pcap"), lambda: watch.load("again/a.pcap"), lambda: watch.pipeline.ledger.purge("again/b.pcap")):
         change()
         quiet()
-        assert watch.look() == ["kitchen"]
+        assert watch.look() == ["again"]
         assert watch.look() == []
 
 
 def test_captures_at_work_are_waited_for_and_hold_up_no_other_experiment(watch: Watch):
-    watch.load("kitchen/a.pcap")
-    capture(watch.pipeline.inbox / "kitchen" / "b.pcap")
-    watch.pipeline.ledger.claim(capture_at(watch.pipeline.inbox, "kitchen/b.pcap"), run="x")
-    watch.load("garden/a.pcap")
+    watch.load("at_work/a.pcap")
+    capture(watch.pipeline.inbox / "at_work" / "b.pcap")
+    watch.pipeline.ledger.claim(capture_at(watch.pipeline.inbox, "at_work/b.pcap"), run="x")
+    watch.load("not_at_work/a.pcap")
     quiet()
 
-    assert watch.look() == ["garden"]
-    watch.load("kitchen/b.pcap")
+    assert watch.look() == ["not_at_work"]
+    watch.load("at_work/b.pcap")
     quiet()
-    assert watch.look() == ["kitchen"]
+    assert watch.look() == ["at_work"]
 
 
 def test_what_has_no_rows_is_not_asked_for(watch: Watch):
-    watch.load("kitchen/a.pcap")
-    watch.pipeline.ledger.purge("kitchen/a.pcap")
+    watch.load("purged/a.pcap")
+    watch.pipeline.ledger.purge("purged/a.pcap")
     quiet()
 
     assert watch.look() == []
+
+
+def test_a_report_that_failed_or_was_cut_off_is_asked_for_once_more(watch: Watch):
+    watch.load("failing/a.pcap")
+    quiet()
+
+    assert [watch.look(dg.DagsterRunStatus.FAILURE) for _ in range(3)] == [["failing"], ["failing"], []]
+    watch.load("failing/a.pcap")
+    quiet()
+    assert watch.look() == ["failing"]
+
+
+def test_a_report_that_is_being_made_is_waited_for(watch: Watch):
+    watch.load("going/a.pcap")
+    quiet()
+
+    assert [watch.look(dg.DagsterRunStatus.STARTED) for _ in range(2)] == [["going"], []]
 
 
 def test_many_experiments_come_one_handful_after_the_other(watch: Watch):
@@ -132,4 +164,3 @@ def test_many_experiments_come_one_handful_after_the_other(watch: Watch):
     quiet()
 
     assert [watch.look(), watch.look(), watch.look()] == [names[:MOST_PER_TICK], names[MOST_PER_TICK:], []]
-    assert QUIET_SECONDS >= 30
