@@ -113,7 +113,7 @@ def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):
     assert [(one["key"], one["state"], one["rows"]) for one in json.loads(told.stdout)] == [("kitchen/a.pcap", "done", PACKETS)]
 
 
-def test_captures_become_rows_after_each_process_was_killed(dropped: Stack, inbox: Path):
+def test_captures_become_rows_after_each_database_was_killed_and_none_is_lost(dropped: Stack, inbox: Path):
     restarted(dropped, "postgres")
     restarted(dropped, "questdb")
     capture(inbox / "databases" / "b.pcap")
@@ -121,6 +121,9 @@ def test_captures_become_rows_after_each_process_was_killed(dropped: Stack, inbo
 
     assert arrived(dropped, "databases"), dropped.log("daemon") + dropped.log("code-server")
     assert rows(database(dropped), "kitchen") == ALL
+
+
+def test_captures_become_rows_after_each_process_of_dagster_was_killed(dropped: Stack, inbox: Path):
     restarted(dropped, "code-server")
     restarted(dropped, "daemon")
     capture(inbox / "dagster" / "c.pcap")
