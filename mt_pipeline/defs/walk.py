@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -149,6 +150,7 @@ class Walk:
         self._sha256 = sha256_of(capture)
         self._inputs = documents.inputs_hash(tshark, sha256=self._sha256, display_filter=self.display_filter)
         path = self._files.documents(self._inputs)
+        counting = self._open.enter_context(ThreadPoolExecutor(1)).submit(count_packets, capture.path)  # beside tshark
         reused = path.exists()
         if reused:
             packets = documents.count(path)
@@ -166,7 +168,7 @@ class Walk:
             except CaptureError:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
-        counted = count_packets(capture.path)
+        counted = counting.result()
         self._cut = counted.cut
         self._report(
             "tshark_json",
