@@ -1,113 +1,82 @@
-"""`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture.
+"""`make bench`: from files to readable rows, beside the original's own tshark command, in turn on the same packets.
 
-BENCH_PACKETS (1,000,000) and BENCH_ROUNDS (3) say how much. Then the answers (`bench_answers.py`); `python -m mt_pipeline_tests.bench answers` is
-these alone. Times of one command move by a quarter on a shared machine: read the ratios.
+BENCH_PARTS says what is measured: `one` capture, the same packets in many `files`, `small` captures of twenty packets, the
+`answers` (`bench_answers.py`), `peers`; all but the last if not set. Times of one command move by a quarter on a shared machine: read the ratios.
 """
 
-import json
 import os
-import resource
-import statistics
+import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from mt_pipeline.questdb import server
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
+from mt_pipeline_tests.benchmarks import peers
+from mt_pipeline_tests.benchmarks.measuring import compared, original, ours, run, say
 from mt_pipeline_tests.building.bulk import write_bulk
 
-ORIGINAL_FIELDS = (
-    "frame.time_epoch ip.src ip.dst frame.len ip.proto tcp.port udp.port tls.handshake.extensions_server_name "
-    "tls.handshake.extensions_alpn_str tcp.stream udp.stream"
-).split()
+PACKETS = int(os.environ.get("BENCH_PACKETS", "1000000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+FILES = int(os.environ.get("BENCH_FILES", "200"))
+SMALL = int(os.environ.get("BENCH_SMALL", "50"))
+PEER_PACKETS = int(os.environ.get("BENCH_PEER_PACKETS", "20000"))
+OF_SMALL = 20
+EDITCAP = shutil.which("editcap") or "editcap"
 
 
 def main() -> None:
-    packets, rounds = int(os.environ.get("BENCH_PACKETS", "1000000")), int(os.environ.get("BENCH_ROUNDS", "3"))
     tshark = Tshark.find()
-    with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as folder:
-        capture = Path(folder) / "bulk.pcap"
-        say(f"building a capture of {packets:,} packets")
-        write_bulk(capture, packets)
-        say(f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, {rounds} rounds")
-        database = server.start(Path(folder) / "questdb", http_port=0, pg_port=0, user="admin", password="quest")
-        with database:
-            results = [one_round(number, tshark, capture, Path(folder), database) for number in range(rounds)]
-    names = {
-        "original": "tshark -T json, the original's fields",
-        "tshark": "tshark alone, our command",
-        "ours": "ours, from the start of the run to readable rows",
-    }
-    original = statistics.median(result["original"] for result in results)
-    say(f"\n{'median of the rounds':<50} {'seconds':>9} {'packets/s':>11} {'x original':>11}")
-    for key, name in names.items():
-        seconds = statistics.median(result[key] for result in results)
-        ratio = statistics.median(result[key] / result["original"] for result in results)
-        say(f"{name:<50} {seconds:>9.1f} {packets / seconds:>11,.0f} {ratio:>11.2f}")
-    say(f"share of tshark in ours: {statistics.median(result['tshark'] / result['ours'] for result in results):.0%}")
-    say(f"peak memory of the ingesting Python process: {max(result['memory'] for result in results):.0f} MiB")
-    say(f"again with the documents there: {statistics.median(result['again'] for result in results) / original:.2f} x original")
+    parts = os.environ.get("BENCH_PARTS", "one files small answers").split()
+    with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as name:
+        folder = Path(name)
+        capture = folder / "one" / "bulk.pcap"
+        capture.parent.mkdir()
+        say(f"building a capture of {PACKETS:,} packets")
+        write_bulk(capture, PACKETS)
+        say(f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, load of the machine {os.getloadavg()[0]:.1f}")
+        if "one" in parts:
+            candidates = {
+                "tshark -T json, the original's fields": lambda _: run(original(tshark.program, capture)),
+                "tshark alone, our command": lambda _: run(tshark.command(capture, "")),
+                "ours, from the file to readable rows": lambda number: ours(capture.parent, folder / f"data-one{number}"),
+            }
+            compared(f"One capture of {PACKETS:,} packets", PACKETS, ROUNDS, candidates)
+        if "files" in parts:
+            beside(tshark, split(capture, folder / "files", -(-PACKETS // FILES)), f"{PACKETS:,} packets in {FILES} files", PACKETS, folder)
+        if "small" in parts:
+            packets = SMALL * OF_SMALL
+            subprocess.run([EDITCAP, "-r", str(capture), str(folder / "few.pcap"), f"1-{packets}"], check=True)
+            beside(tshark, split(folder / "few.pcap", folder / "small", OF_SMALL), f"{SMALL} captures of {OF_SMALL} packets", packets, folder)
+        if "answers" in parts:
+            bench_answers.main(say)
+        if "peers" in parts:
+            sample = folder / "sample.pcap"
+            subprocess.run([EDITCAP, "-r", str(capture), str(sample), f"1-{PEER_PACKETS}"], check=True)
+            compared(f"Peers, {PEER_PACKETS:,} packets", PEER_PACKETS, ROUNDS, peers.candidates(tshark.program, sample, folder))
 
 
-def one_round(number: int, tshark: Tshark, capture: Path, folder: Path, database: server.Server) -> dict[str, float]:
-    fields = [part for field in ORIGINAL_FIELDS for part in ("-e", field)]
-    result = {
-        "original": timed([tshark.program, "-r", str(capture), "-Y", "", "-T", "json", *fields]),
-        "tshark": timed(tshark.command(capture, "")),
-        **ingested(number, capture, folder, database),
-    }
-    say("  ".join(f"{name} {value:.1f}" for name, value in result.items()))
-    return result
+def split(capture: Path, folder: Path, packets: int) -> Path:
+    """Split a capture into files of so many packets."""
+    folder.mkdir()
+    subprocess.run([EDITCAP, "-c", str(packets), str(capture), str(folder / "part.pcap")], check=True)
+    return folder
 
 
-def timed(command: list[str]) -> float:
-    started = time.monotonic()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return time.monotonic() - started
-
-
-def ingested(number: int, capture: Path, folder: Path, database: server.Server) -> dict[str, float]:
-    environment = {
-        **os.environ,
-        "MT_DATA_DIR": str(folder / f"data{number}"),
-        "MT_ENRICHMENT": "none",
-        "MT_QUESTDB_HOST": "127.0.0.1",
-        "MT_QUESTDB_HTTP_PORT": str(database.http_port),
-        "MT_QUESTDB_PG_PORT": str(database.pg_port),
-    }
-    said = subprocess.run([sys.executable, "-m", __spec__.name, str(capture)], env=environment, stdout=subprocess.PIPE, check=True).stdout
-    result: dict[str, float] = json.loads(said.splitlines()[-1])
-    return result
-
-
-def ingest(capture: Path) -> dict[str, float]:
-    """Ingest twice in this process, as the terminal does, and say what Dagster's runs took."""
-    import dagster as dg
-
-    from mt_pipeline import settings
-    from mt_pipeline.ingesting import ingest as ingest_captures
-
-    for _ in range(2):
-        if not ingest_captures(settings.load(), [capture], name="bench", display_filter=None):
-            sys.exit(1)
-    with dg.DagsterInstance.get() as instance:
-        again, ours = [record.end_time - record.start_time for record in instance.get_run_records()]
-    return {"ours": ours, "again": again, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-
-
-def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+def beside(tshark: Tshark, captures: Path, title: str, packets: int, folder: Path) -> None:
+    """Compare many captures with the original's command, run over them one after the other."""
+    commands = [original(tshark.program, capture) for capture in sorted(captures.iterdir())]
+    compared(
+        title,
+        packets,
+        ROUNDS,
+        {
+            "tshark -T json, one file after the other": lambda _: run(*commands),
+            "ours, from the files to readable rows": lambda number: ours(captures, folder / f"data-{captures.name}{number}"),
+        },
+    )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["answers"]:
-        bench_answers.main(say)
-    elif len(sys.argv) > 1:
-        say(json.dumps(ingest(Path(sys.argv[1]))))
-    else:
-        main()
-        bench_answers.main(say)
+    main()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -104,6 +105,7 @@ class Stages:
             copy_of: another capture with the same bytes, if there is one.
         """
         path = self.files.documents(self.inputs)
+        counting = self._open.enter_context(ThreadPoolExecutor(1)).submit(count_packets, capture.path)  # beside tshark
         reused = path.exists()
         if reused:
             packets = documents.count(path)
@@ -121,7 +123,7 @@ class Stages:
             except CaptureError:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
-        counted = count_packets(capture.path)
+        counted = counting.result()
         self.cut = counted.cut
         self._report(
             "tshark_json",

@@ -1,0 +1,1 @@
+"""What `make bench` measures, part by part; `bench.py` runs them."""

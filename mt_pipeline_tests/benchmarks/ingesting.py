@@ -1,0 +1,53 @@
+"""The process that is measured: all captures of a folder through the job, in runs of as many as the sensor gives them.
+
+`python -m mt_pipeline_tests.benchmarks.ingesting FOLDER FILE` writes to the file how many seconds Dagster's runs took, and how many of the
+processor, children included.
+"""
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from mt_pipeline import settings, setup
+from mt_pipeline.captures import inbox
+from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs.assets import CAPTURES_PER_RUN
+from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.resources import Pipeline
+
+
+def main(source: Path, output: Path) -> None:
+    """Take all captures of a folder; ends with an error if one fails."""
+    logging.disable(logging.CRITICAL)
+    chosen = settings.load()
+    os.environ["DAGSTER_HOME"] = str(setup.prepare(chosen))
+    shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)
+    pipeline = Pipeline(chosen)
+    keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
+    seconds = processor = 0.0
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions(captures.name or "", keys)
+        for start in range(0, len(keys), CAPTURES_PER_RUN):
+            some = keys[start : start + CAPTURES_PER_RUN]
+            before = sum(os.times()[:4])
+            result = (
+                build_defs(pipeline=pipeline)
+                .resolve_job_def("ingest_captures")
+                .execute_in_process(
+                    instance=instance, tags={"dagster/asset_partition_range_start": some[0], "dagster/asset_partition_range_end": some[-1]}
+                )
+            )
+            record = instance.get_run_record_by_id(result.run_id)
+            if record is None or record.end_time is None or record.start_time is None:
+                sys.exit(f"run {result.run_id} did not end")
+            seconds += record.end_time - record.start_time
+            processor += sum(os.times()[:4]) - before
+    output.write_text(f"{seconds} {processor}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,94 @@
+"""Time, processor time and peak memory of commands, and of the pipeline with a QuestDB of its own; and how they are said."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_pipeline.questdb import server
+
+ORIGINAL_FIELDS = (
+    "frame.time_epoch ip.src ip.dst frame.len ip.proto tcp.port udp.port tls.handshake.extensions_server_name "
+    "tls.handshake.extensions_alpn_str tcp.stream udp.stream"
+).split()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What something took.
+
+    Attributes:
+        seconds: by the clock.
+        processor: seconds of all processes of it, QuestDB included.
+        memory: MiB at the peak of the largest process, QuestDB excluded.
+    """
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def original(tshark: str, capture: Path) -> list[str]:
+    """Say the command of the original program."""
+    return [tshark, "-r", str(capture), "-Y", "", "-T", "json", *(part for field in ORIGINAL_FIELDS for part in ("-e", field))]
+
+
+def run(*commands: list[str], environment: dict[str, str] | None = None) -> Measured:
+    """Run commands one after the other, their output thrown away."""
+    started, processor, memory = time.monotonic(), 0.0, 0.0
+    for command in commands:
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, command)
+        processor += used.ru_utime + used.ru_stime
+        memory = max(memory, used.ru_maxrss / 1024)
+    return Measured(time.monotonic() - started, processor, memory)
+
+
+def ours(captures: Path, folder: Path) -> Measured:
+    """Take captures through all stages as the watched folder does, beside a running QuestDB, until their rows are counted.
+
+    Args:
+        captures: a folder of captures.
+        folder: for the data; must not exist yet.
+    """
+    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
+    with server.start(folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest") as database:
+        before = _processor(database.pid)
+        whole = run([sys.executable, "-m", "mt_pipeline_tests.benchmarks.ingesting", str(captures), str(folder / "said")], environment=environment)
+        seconds, processor = map(float, (folder / "said").read_text().split())
+        return Measured(seconds, processor + _processor(database.pid) - before, whole.memory)
+
+
+def _processor(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def compared(title: str, packets: int, rounds: int, candidates: dict[str, Callable[[int], Measured]]) -> None:
+    """Measure candidates in turn, several rounds, and say the medians beside the first one."""
+    say(f"\n{title}, {rounds} rounds, medians")
+    results: dict[str, list[Measured]] = {name: [] for name in candidates}
+    for number in range(rounds):
+        for name, measure in candidates.items():
+            results[name].append(measure(number))
+            say(f"  round {number + 1}: {name}: {results[name][-1].seconds:.1f} s, processor {results[name][-1].processor:.1f} s")
+    first = next(iter(results.values()))
+    say(f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n|---|---|---|---|---|---|---|")
+    for name, measured in results.items():
+        seconds, processor = statistics.median(m.seconds for m in measured), statistics.median(m.processor for m in measured)
+        ratio = statistics.median(m.seconds / one.seconds for m, one in zip(measured, first, strict=True))
+        work = statistics.median(m.processor / one.processor for m, one in zip(measured, first, strict=True))
+        memory = max(m.memory for m in measured)
+        say(f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} | {ratio:.2f} | {work:.2f} | {memory:.0f} |")
+
+
+def say(line: str) -> None:
+    """Say a line at once."""
+    print(line, flush=True)  # noqa: T201
