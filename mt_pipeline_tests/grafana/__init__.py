@@ -1,0 +1,1 @@
+"""Tests of the dashboards: how they are written, and what their queries return."""
