@@ -25,7 +25,17 @@ ANSWERS: Answers = {
 RECORD = Record(
     **{"key": "x/x.pcap", "path": "x", "size": 1, "mtime_ns": 1, "experiment": "x", "state": State.DONE, "error": None, "filter": "tls or udp"},
     **{"sha256": "ab" * 32, "documents": "0", "packets": 9, "rows": 7, "skipped": {"no time": 2}, "cut": True, "run": None},
-    **{"attempts": 0, "seen_at": 0, "requested_at": None, "changed_at": 0},
+    **{
+        "hashed_at": None,
+        "answers": None,
+        "answers_by": {},
+        "owed": 0,
+        "as_of": None,
+        "attempts": 0,
+        "seen_at": 0,
+        "requested_at": None,
+        "changed_at": 0,
+    },
 )
 
 NOT_KNOWN = "\u2013"
