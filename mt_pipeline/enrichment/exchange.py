@@ -4,6 +4,7 @@ What was read goes into the store by `AnswerStore.take_in`. A line or a file tha
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.enrichment.registry import NAME
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.packets.endpoints import is_askable, is_public
+
+logger = logging.getLogger(__name__)
 
 LONGEST_LINE = 1024 * 1024
 LONGEST_ENDPOINT = 1000
@@ -57,14 +60,18 @@ def export(store: AnswerStore, output: Path) -> int:
         StoreError: the store cannot be read.
         OSError: the file cannot be written.
     """
-    if output.exists():
+    if output.exists() or output.is_symlink():
         raise ExchangeError(f"{output} is there already: choose another name, or remove it")
-    lines = 0
+    lines, unreadable = 0, 0
     with whole(output) as beside, beside.open("w", encoding="utf-8") as file:
         for key, text in store.records.everything():
             if known := history.read(text, key):
                 file.writelines(f"{line}\n" for line in known.to_lines())
                 lines += len(known.entries)
+            else:
+                unreadable += 1
+    if unreadable:
+        logger.warning("%s records cannot be read, and are not in %s", f"{unreadable:,}", output)
     return lines
 
 

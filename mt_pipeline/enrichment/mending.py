@@ -8,7 +8,7 @@ import mmap
 import re
 import shutil
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -18,6 +18,7 @@ from pathlib import Path
 import diskcache
 
 from mt_pipeline.enrichment import history
+from mt_pipeline.enrichment.history import Texts
 
 FILE: str = diskcache.core.DBNAME
 
@@ -35,6 +36,7 @@ _RECORD = re.compile(rb'\{"kind": "')
 _PAGE = 4096
 _SMALLEST_ROW = 64
 _AT_ONCE = 1000
+_KEYS_AT_ONCE = 500
 
 
 def folder_in_use(root: Path) -> Path:
@@ -56,6 +58,21 @@ def reader(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
     connection.text_factory = lambda text: text.decode(errors="replace")
     return connection
+
+
+def selected(connection: sqlite3.Connection, keys: Sequence[str]) -> Texts:
+    """Read the records of those keys that have one."""
+    found: dict[str, str] = {}
+    for first in range(0, len(keys), _KEYS_AT_ONCE):
+        some = keys[first : first + _KEYS_AT_ONCE]
+        query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
+        found.update((key, text_of(value)) for key, value in connection.execute(query, some))
+    return found
+
+
+def text_of(value: object) -> str:
+    """Return a text of the file; anything else is no record of ours, and reads like one that is broken."""
+    return value if isinstance(value, str) else ""
 
 
 def mend(root: Path, damaged: Path) -> tuple[Path, int]:
@@ -108,12 +125,13 @@ def _aside(root: Path) -> Path:
 
 def _taken_over(damaged: Path, folder: Path) -> int:
     texts = rescued(damaged)
-    with closing(opened(folder)) as cache:
+    with closing(opened(folder)) as cache, closing(reader(folder / FILE)) as written:
         while some := list(islice(texts, _AT_ONCE)):
-            histories = [known for known in map(history.read, some) if known]
+            known = [(one, text) for text in some if (one := history.read(text))]
+            before = selected(written, [one.key for one, _ in known])
             with cache.transact():
-                before = {known.key: text for known in histories if (text := cache.get(known.key))}
-                for key, text in history.taken_in(before, histories).items():
+                # Most of what is found in the bytes was found by rows, too.
+                for key, text in history.taken_in(before, (one for one, text in known if before.get(one.key) != text)).items():
                     cache.set(key, text)
         return len(cache)
 

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 LONGEST_WRITE = 1800
 """Seconds to wait for whoever writes: mending a store of millions of answers, or giving its disk back, takes minutes."""
 
-KEYS_AT_ONCE = 500
 ROWS_AT_ONCE = 10_000
 
 _DAMAGED = sqlite3.DatabaseError
@@ -103,7 +102,7 @@ class Records:
         finally:
             self._writing.release()
 
-    def read(self, keys: Sequence[str]) -> dict[str, str]:
+    def read(self, keys: Sequence[str]) -> Texts:
         """Return the records of those keys that have one.
 
         Raises:
@@ -161,19 +160,13 @@ class Records:
 
         self._safely(shrink)
 
-    def _selected(self, keys: Sequence[str]) -> dict[str, str]:
-        reader = (self._open or self._follow()).reader
-        found: dict[str, str] = {}
-        for first in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[first : first + KEYS_AT_ONCE]
-            query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
-            found.update((key, _text(value)) for key, value in reader.execute(query, some))
-        return found
+    def _selected(self, keys: Sequence[str]) -> Texts:
+        return mending.selected((self._open or self._follow()).reader, keys)
 
     def _rows_after(self, rowid: int) -> list[tuple[int, str, str]]:
         reader = (self._open or self._follow()).reader
         query = "SELECT rowid, key, value FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return [(number, _text(key), _text(value)) for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))]
+        return [(number, mending.text_of(key), mending.text_of(value)) for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))]
 
     def _safely(self, work: Callable[[], Found]) -> Found:
         """Do some work on the file; if that is damaged, once more on what could be saved of it."""
@@ -229,8 +222,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error.__context__, sqlite3.Error):
         error = error.__context__
     return error
-
-
-def _text(value: object) -> str:
-    """Return a text of the file; anything else is no record of ours, and reads like one that is broken."""
-    return value if isinstance(value, str) else ""
