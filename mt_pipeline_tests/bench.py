@@ -1,4 +1,4 @@
-"""`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture.
+"""`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture; then the dashboards.
 
 BENCH_PACKETS (1,000,000) and BENCH_ROUNDS (3) say how much. Times of one command move by a quarter on a shared machine: read the ratios.
 """
@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 
 from mt_pipeline.questdb import server
+from mt_pipeline.questdb.database import Database
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests.building.bulk import write_bulk
+from mt_pipeline_tests.grafana.plugin import expand, queries
 
 ORIGINAL_FIELDS = (
     "frame.time_epoch ip.src ip.dst frame.len ip.proto tcp.port udp.port tls.handshake.extensions_server_name "
@@ -35,6 +37,7 @@ def main() -> None:
         database = server.start(Path(folder) / "questdb", http_port=0, pg_port=0, user="admin", password="quest")
         with database:
             results = [one_round(number, tshark, capture, Path(folder), database) for number in range(rounds)]
+            asked = dashboards(database)
     names = {
         "original": "tshark -T json, the original's fields",
         "tshark": "tshark alone, our command",
@@ -49,6 +52,9 @@ def main() -> None:
     say(f"share of tshark in ours: {statistics.median(result['tshark'] / result['ours'] for result in results):.0%}")
     say(f"peak memory of the ingesting Python process: {max(result['memory'] for result in results):.0f} MiB")
     say(f"again with the documents there: {statistics.median(result['again'] for result in results) / original:.2f} x original")
+    say(f"\n{'query of a dashboard, the whole experiment, best of three':<70} {'seconds':>9}")
+    for name, seconds in sorted(asked.items(), key=lambda one: -one[1]):
+        say(f"{name:<70} {seconds:>9.3f}")
 
 
 def one_round(number: int, tshark: Tshark, capture: Path, folder: Path, database: server.Server) -> dict[str, float]:
@@ -60,6 +66,25 @@ def one_round(number: int, tshark: Tshark, capture: Path, folder: Path, database
     }
     say("  ".join(f"{name} {value:.1f}" for name, value in result.items()))
     return result
+
+
+def dashboards(database: server.Server) -> dict[str, float]:
+    """Time each query of the dashboards over the whole experiment, and say its best time of three."""
+    where = Database("127.0.0.1", database.http_port, database.pg_port, "admin", "quest")
+    best = {}
+    with where.connect() as connection:
+        first, last = connection.execute("SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows").fetchone() or (0, 0)
+        spans = {"mt-compare": (0, last - first), "mt-pipeline": (0, time.time_ns() // 1000)}
+        for query in queries():
+            start, end = spans.get(query.dashboard, (first, last))
+            sql = expand(query.sql, start=start, end=end, experiment="bench").encode()
+            times = []
+            for _ in range(3):
+                started = time.monotonic()
+                connection.execute(sql).fetchall()
+                times.append(time.monotonic() - started)
+            best[str(query)] = min(times)
+    return best
 
 
 def timed(command: list[str]) -> float:
