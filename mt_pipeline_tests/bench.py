@@ -1,4 +1,4 @@
-"""`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture; then the dashboards.
+"""`make bench`: from the file to readable rows, beside tshark alone and the original's own tshark command, in turn on one capture; then dashboards.
 
 BENCH_PACKETS (1,000,000) and BENCH_ROUNDS (3) say how much. Times of one command move by a quarter on a shared machine: read the ratios.
 """
