@@ -1,7 +1,8 @@
 """`make bench`: from files to readable rows, beside the original's own tshark command, in turn on the same packets.
 
-BENCH_PARTS says what is measured: `one` capture, the same packets in many `files`, `small` captures of twenty packets, the
-`answers` (`bench_answers.py`), `peers`; all but the last if not set. Times of one command move by a quarter on a shared machine: read the ratios.
+BENCH_PARTS says what is measured: `one` capture, and the queries of the dashboards over it; the same packets in many `files`; `small` captures of
+twenty packets; the `answers` (`bench_answers.py`); `peers`. All but the last if not set. Times of one command move by a quarter on a shared machine:
+read the ratios.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
-from mt_pipeline_tests.benchmarks import peers
+from mt_pipeline_tests.benchmarks import dashboards, peers
 from mt_pipeline_tests.benchmarks.measuring import compared, original, ours, run, say
 from mt_pipeline_tests.building.bulk import write_bulk
 
@@ -43,6 +44,7 @@ def main() -> None:
                 "ours, from the file to readable rows": lambda number: ours(capture.parent, folder / f"data-one{number}"),
             }
             compared(f"One capture of {PACKETS:,} packets", PACKETS, ROUNDS, candidates)
+            dashboards.timed(folder / "data-one0")
         if "files" in parts:
             beside(tshark, split(capture, folder / "files", -(-PACKETS // FILES)), f"{PACKETS:,} packets in {FILES} files", PACKETS, folder)
         if "small" in parts:

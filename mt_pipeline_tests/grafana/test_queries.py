@@ -52,7 +52,7 @@ def loaded(lab: Lab) -> Loaded:
     write_pcap(folder / "names.pcap", in_time_order([*sessions, dns("www.netflix.com")]))
     write_pcap((lab.inbox / f"{SECOND}.pcap"), in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000))
     ran = lab.run(f"{FIRST}/it's all.pcapng", f"{FIRST}/names.pcap", f"{SECOND}.pcap", pipeline=lab.pipeline(enrichment="offline"))
-    assert ran.success
+    assert ran.success, ran.failure
     with lab.database.connect() as connection:
         times = "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows WHERE experiment = %s"
         start, end = connection.execute(times, (FIRST,)).fetchone() or (0, 0)
