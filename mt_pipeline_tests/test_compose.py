@@ -131,13 +131,14 @@ def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
         "/inbox": "/srv/captures",
         "/offline/apps.conf": "geo/apps.conf",
         "/offline/city.mmdb": "/dev/null",
+        "/offline/devices.csv": "/dev/null",
     }
 
 
 def test_what_lies_on_the_machine_can_only_be_read():
     mounts = [mount for volumes in each("volumes") for mount in volumes or [] if not isinstance(mount, str)]
 
-    assert len(mounts) == 8
+    assert len(mounts) == 9
     assert all(mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts)
     assert [mount["source"] for mount in mounts if mount["source"].startswith(".") and not (PROJECT / mount["source"]).exists()] == []
     assert [name for name in SERVICES if "/inbox" in str(SERVICES[name].get("volumes"))] == ["code-server"]

@@ -24,7 +24,7 @@ from mt_pipeline_tests.building.files import Frame, compress, cut, timed, write_
 from mt_pipeline_tests.building.odd import giant
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
-from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, files_below, wrapper
+from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, capture, files_below, wrapper
 
 ODD_NAMES = [
     """it's "two" words.pcap""",
@@ -289,7 +289,7 @@ def test_materialisations_carry_versions_and_what_a_person_wants_to_know(lab: La
 def test_a_capture_with_the_bytes_of_another_is_loaded_and_told(lab: Lab):
     keys = ["copies/a.pcap", "copies/b.pcap", "copies elsewhere/a.pcap"]
     for key in keys:
-        lab.put(key)
+        capture(lab.inbox / key, "copies.example.com")
 
     ran = lab.run(*keys)
 

@@ -88,5 +88,6 @@ def test_every_check_belongs_to_an_asset_and_says_what_it_is():
         ("answers_complete", "netify_enrichment"),
         ("rows_stored", "questdb_packets"),
         ("flows_reconciled", "questdb_packets"),
+        ("applications_known", "questdb_packets"),
     }
     assert all(spec.description for spec in checks.SPECS)

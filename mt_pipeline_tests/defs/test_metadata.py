@@ -72,7 +72,9 @@ def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_p
     endpoints, answers = endpoints_file(tmp_path / "endpoints", []), tmp_path / "answers"
     enrich(endpoints, answers)
     of_one = Counts(endpoints=9, cached=1, asked=2, answered=4, pending=5, stale=1, owed=6)
-    told = metadata.of_enrichment(replace(of_one, by_provider={"netify": of_one}), endpoints=endpoints, path=answers, seconds=0)
+    told = metadata.of_enrichment(
+        replace(of_one, by_provider={"netify": of_one}), endpoints=endpoints, path=answers, changed=(), as_of=None, calls={}, seconds=0
+    )
 
     assert {name: told[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
         **{"calls": 2, "cache_hits": 1, "pending": 5, "stale": 1, "owed": 6},
