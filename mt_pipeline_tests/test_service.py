@@ -186,6 +186,9 @@ def test_it_listens_on_this_machine_only(service: Running):
     assert {address.removeprefix("::ffff:") for address, _ in listening} == {"127.0.0.1"}
 
 
+SENSORS = ("new_captures", "pending_answers", "quiet_experiments")
+
+
 def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
     found = service.query(
         "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename"
@@ -198,9 +201,7 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
             "loadStatus": "LOADED",
             "locationOrLoadError": {
                 "__typename": "RepositoryLocation",
-                "repositories": [
-                    {"sensors": [{"name": name, "sensorState": {"status": "RUNNING"}} for name in ("new_captures", "quiet_experiments")]}
-                ],
+                "repositories": [{"sensors": [{"name": name, "sensorState": {"status": "RUNNING"}} for name in SENSORS]}],
             },
         }
     ]
