@@ -276,7 +276,8 @@ def test_a_capture_that_is_at_work_is_left_alone(watch: Watch):
 @pytest.fixture
 def idle(lab: Lab) -> Iterator[None]:
     """Make sure that no run of another test is left that Dagster takes for going on."""
-    going = lab.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]))
+    statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
+    going = lab.instance.get_runs(dg.RunsFilter(job_name="ingest_captures", statuses=statuses))
     assert going == []
     return
 
