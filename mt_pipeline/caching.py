@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mt_pipeline.defs import providers
 from mt_pipeline.enrichment import exchange, inspecting
 from mt_pipeline.enrichment.history import History
 from mt_pipeline.enrichment.inspecting import Kept
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.enrichment.tally import Tally
+from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
 
 Say = Callable[[str], None]
@@ -23,7 +25,7 @@ _HEADER = ("provider", "answers", "found", "not found", "expired", "earlier", "o
 _AT_ONCE = 1000
 
 
-class CacheError(Exception):
+class CacheError(CommandError):
     """A command cannot do what it was told; the message is one sentence."""
 
 
@@ -65,7 +67,7 @@ def show(settings: Settings) -> Shown:
     Raises:
         CacheError: it cannot be read.
     """
-    folder = _folder(settings)
+    folder = providers.answers_folder(settings)
     if not _kept(settings):
         return Shown(folder)
     with _opened(settings) as store:
@@ -77,7 +79,7 @@ def show(settings: Settings) -> Shown:
 
 def check(settings: Settings, *, say: Say) -> bool:
     """Say what is wrong with the store, and nothing else; True if nothing is."""
-    folder = _folder(settings)
+    folder = providers.answers_folder(settings)
     faults = 0
     for fault in inspecting.faults(folder) if _kept(settings) else ():
         faults += 1
@@ -97,7 +99,7 @@ def export(settings: Settings, output: Path) -> str:
         CacheError: it cannot be written, or there is such a file.
     """
     if not _kept(settings):
-        raise CacheError(f"no answers are kept yet in {_folder(settings)}")
+        raise CacheError(f"no answers are kept yet in {providers.answers_folder(settings)}")
     with _opened(settings) as store:
         return f"{exchange.export(store, output):,} answers in {output}"
 
@@ -153,24 +155,20 @@ def prune(settings: Settings, *, days: float) -> str:
         return f"{dropped:,} answers dropped, {max(0, before - _size(store)):,} bytes given back"
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.data_dir / "cache" / "answers"
-
-
 def _kept(settings: Settings) -> bool:
     """Say whether there is a store: a look must not make one."""
-    return _folder(settings).exists()
+    return providers.answers_folder(settings).exists()
 
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[AnswerStore]:
     try:
-        with AnswerStore(_folder(settings), answer_days=settings.answer_days, not_found_days=settings.not_found_days) as store:
+        with providers.store(settings) as store:
             yield store
     except EnrichmentError as error:
         raise CacheError(str(error)) from None
     except OSError as error:
-        raise CacheError(f"{error.filename or _folder(settings)}: {error.strerror or error}") from None
+        raise CacheError(f"{error.filename or providers.answers_folder(settings)}: {error.strerror or error}") from None
 
 
 def _before(days: float) -> datetime:

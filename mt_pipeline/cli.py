@@ -7,14 +7,14 @@ words is the module that it imports, such as `ingesting.py`; each is imported wh
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from mt_pipeline import __version__, settings
+from mt_pipeline.errors import CommandError
 
 FAILED = 1
 
@@ -29,12 +29,8 @@ def cli() -> None:
 def run() -> None:
     """Run the service: QuestDB, the Dagster UI, and the watched folder."""
     from mt_pipeline import service
-    from mt_pipeline.questdb.java import ServerError
 
-    try:
-        service.run(settings.load(), say=click.echo)
-    except (service.ServiceError, ServerError) as error:
-        raise click.ClickException(str(error)) from None
+    service.run(settings.load(), say=click.echo)
 
 
 @cli.command()
@@ -94,14 +90,11 @@ def status(*, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def purge(key: str | None, name: str | None, *, yes: bool) -> None:
     """Remove what was made of captures: rows, files of all stages, partition, runs. The captures themselves stay."""
-    from mt_pipeline.purging import NothingToPurgeError, plan, purge
+    from mt_pipeline.purging import plan, purge
 
     if (key is None) == (name is None):
         raise click.UsageError("say either --capture KEY or --name EXPERIMENT")
-    try:
-        planned = plan(settings.load(), key=key, experiment=name)
-    except NothingToPurgeError as error:
-        raise click.ClickException(str(error)) from None
+    planned = plan(settings.load(), key=key, experiment=name)
     click.echo("\n".join(planned.described()))
     if not yes:
         click.confirm("Remove this?", abort=True)
@@ -117,6 +110,7 @@ def purge(key: str | None, name: str | None, *, yes: bool) -> None:
 def refresh(experiment: str | None, key: str | None, as_of: str | None, *, everything: bool, dry_run: bool) -> None:
     """Bring the answers of loaded captures up to date; what changed is loaded again, without tshark."""
     from mt_pipeline import refreshing
+    from mt_pipeline.defs.moment import MomentError
 
     if [experiment is not None, key is not None, everything].count(True) != 1:
         raise click.UsageError("say one of EXPERIMENT, --capture KEY and --all")
@@ -127,10 +121,8 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
             refreshing.dry_run(settings.load(), experiment=experiment, capture=key, say=click.echo)
         elif not refreshing.run(settings.load(), experiment=experiment, capture=key, as_of=as_of, say=click.echo):
             sys.exit(FAILED)
-    except refreshing.MomentError as error:
+    except MomentError as error:
         raise click.UsageError(str(error)) from None
-    except refreshing.NothingToRefreshError as error:
-        raise click.ClickException(str(error)) from None
 
 
 @cli.group(invoke_without_command=True)
@@ -150,8 +142,7 @@ def show(*, as_json: bool) -> None:
     """Say what is kept of each provider, how old it is, and how often it was of use."""
     from mt_pipeline import caching
 
-    with _plainly(caching.CacheError):
-        shown = caching.show(settings.load())
+    shown = caching.show(settings.load())
     click.echo(json.dumps(shown.to_record(), indent=2) if as_json else "\n".join(shown.described()))
 
 
@@ -170,8 +161,7 @@ def export(file: Path) -> None:
     """Write all answers to a new file, one per line of JSON."""
     from mt_pipeline import caching
 
-    with _plainly(caching.CacheError):
-        click.echo(caching.export(settings.load(), file))
+    click.echo(caching.export(settings.load(), file))
 
 
 @cache.command("import")
@@ -180,8 +170,7 @@ def import_(source: Path) -> None:
     """Take in the answers of `cache export`, or of the cache folder of MT_ProcessPKTs; twice does no harm."""
     from mt_pipeline import caching
 
-    with _plainly(caching.CacheError):
-        said, all_read = caching.take_in(settings.load(), source, say=lambda line: click.echo(line, err=True))
+    said, all_read = caching.take_in(settings.load(), source, say=lambda line: click.echo(line, err=True))
     click.echo(said)
     if not all_read:
         sys.exit(FAILED)
@@ -194,23 +183,13 @@ def prune(days: float, *, yes: bool) -> None:
     """Drop old answers that a newer one of the same endpoint has replaced; the newest always stays."""
     from mt_pipeline import caching
 
-    with _plainly(caching.CacheError):
-        found = settings.load()
-        old = caching.old(found, days=days)
-        click.echo(f"{old:,} answers are older than {days:g} days and not the newest of their endpoint")
-        if old and not yes:
-            click.confirm("Drop these, and give their disk back?", abort=True)
-        if old:
-            click.echo(caching.prune(found, days=days))
-
-
-@contextmanager
-def _plainly(*errors: type[Exception]) -> Iterator[None]:
-    """Say these errors as they are."""
-    try:
-        yield
-    except errors as error:
-        raise click.ClickException(str(error)) from None
+    found = settings.load()
+    old = caching.old(found, days=days)
+    click.echo(f"{old:,} answers are older than {days:g} days and not the newest of their endpoint")
+    if old and not yes:
+        click.confirm("Drop these, and give their disk back?", abort=True)
+    if old:
+        click.echo(caching.prune(found, days=days))
 
 
 @cli.command()
@@ -224,14 +203,11 @@ def report(experiment: str, output: Path | None) -> None:
     An earlier report there is replaced, another file is not.
     """
     from mt_pipeline.defs.resources import Pipeline
-    from mt_pipeline.reporting import NotOursError, report
+    from mt_pipeline.reporting import report
 
     pipeline = Pipeline(settings.load())
-    try:
-        with pipeline.questdb():
-            written = report(pipeline, experiment, output)
-    except NotOursError as error:
-        raise click.ClickException(str(error)) from None
+    with pipeline.questdb():
+        written = report(pipeline, experiment, output)
     click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures, {written.size:,} bytes")
 
 
@@ -247,6 +223,8 @@ def main() -> None:
         _end(f"{error.format_message().rstrip('.')} (see `{command} --help`)", 2)
     except click.ClickException as error:
         _end(error.format_message(), FAILED)
+    except CommandError as error:
+        _end(str(error), FAILED)
     except click.Abort:
         _end("cancelled", 130)
     except settings.SettingsError as error:

@@ -5,7 +5,6 @@ Which are meant is `wanted.py`; who runs them is `launching.py`, and `workers.py
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -13,12 +12,12 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from mt_pipeline import setup
 from mt_pipeline.bars import Bars
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import instance
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
@@ -77,32 +76,32 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         if not missing:
             return taking.all_in
         working = replace(pipeline, progress=taking.tell)
-        with pipeline.questdb(), _dagster(settings) as instance:
-            runs = _runs(instance, missing, taking)
+        with pipeline.questdb(), instance.opened(settings) as dagster:
+            runs = _runs(dagster, missing, taking)
             size = sum(want.capture.size for want in missing)
             workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
             if workers > 1:
-                finished = run_all(working, instance, runs, display_filter=display_filter, workers=workers)
+                finished = run_all(working, dagster, runs, display_filter=display_filter, workers=workers)
             else:
-                runner = Runner(working, instance, display_filter=display_filter)
+                runner = Runner(working, dagster, display_filter=display_filter)
                 finished = all(runner.run(keys) for keys in runs)
             if not finished:
                 raise click.Abort
     return taking.all_in
 
 
-def _runs(instance: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taking") -> Iterator[list[str]]:
+def _runs(dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taking") -> Iterator[list[str]]:
     """Cut captures into runs; each is taken, and becomes a partition, when its run is asked for: what is left can be ingested by the next command."""
     wants = {want.capture.key: want for want in missing}
-    place = places(instance.get_dynamic_partitions(captures.name or ""))
+    place = places(dagster.get_dynamic_partitions(captures.name or ""))
     known = stretches((want.capture for want in missing if want.capture.key in place), place)
     new = [want.capture for want in missing if want.capture.key not in place]
     most = min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
     for batch in (batch for some in (*known, new) for batch in batches(some, most=most)):
         taken = [capture for capture in batch if taking.take(wants[capture.key])]
-        instance.add_dynamic_partitions(captures.name or "", [capture.key for capture in taken])
+        dagster.add_dynamic_partitions(captures.name or "", [capture.key for capture in taken])
         # The service adds partitions too, and what could not be taken leaves gaps.
-        now = places(instance.get_dynamic_partitions(captures.name or ""))
+        now = places(dagster.get_dynamic_partitions(captures.name or ""))
         yield from ([capture.key for capture in stretch] for stretch in stretches(taken, now))
 
 
@@ -210,11 +209,3 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(target)
     except OSError as error:
         raise CaptureError(f"{target}: no link to it can be made in the inbox ({error.strerror})") from None
-
-
-@contextmanager
-def _dagster(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance of the service, so that what a terminal did shows in the UI."""
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
-    with dg.DagsterInstance.get() as instance:
-        yield instance

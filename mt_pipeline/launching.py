@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs.instance import QUIET
 from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.runs import tags_of
@@ -24,8 +25,7 @@ class Runner:
         self._pipeline, self._instance = pipeline, instance
         self._job = build_defs(pipeline=pipeline).resolve_job_def("ingest_captures")
         config = {} if display_filter is None else {"filter": display_filter}
-        # The terminal shows our lines; the run's log has all.
-        self._config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}}
+        self._config = {"loggers": QUIET, "ops": {"ingest": {"config": config}}}
 
     def run(self, keys: Sequence[str]) -> bool:
         """Take captures, partitions that are neighbours, through the job.

@@ -1,25 +1,24 @@
 """`mt-pipeline purge`: takes out what was made of captures, while others go on. The captures themselves stay."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
 
-from mt_pipeline import setup
-from mt_pipeline.captures.identity import experiment_of
+from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import verdicts
+from mt_pipeline.defs import instance, verdicts
 from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.errors import CommandError
 from mt_pipeline.questdb import loader, schema
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.tables import FLOWS, PACKETS
 from mt_pipeline.settings import Settings
 
 
-class NothingToPurgeError(Exception):
+class NothingToPurgeError(CommandError):
     """There is no such capture or experiment."""
 
 
@@ -52,7 +51,7 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
         NothingToPurgeError: there are none.
     """
     pipeline = Pipeline(settings)
-    folded = None if experiment is None else experiment_of(f"{experiment}/x")  # a folder's name will do
+    folded = None if experiment is None else experiment_named(experiment)
     records = [record for record in pipeline.ledger.records() if key in (None, record.key) and folded in (None, record.experiment)]
     if not records:
         raise NothingToPurgeError(f"no {'capture ' + key if key else f'experiment {experiment}'}; `mt-pipeline status` lists what there is")
@@ -62,19 +61,18 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
 def purge(planned: Plan, *, say: Callable[[str], None]) -> None:
     """Remove what was planned, capture by capture; one that is being worked on is waited for."""
     pipeline = planned.pipeline
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(pipeline.settings))
-    with dg.DagsterInstance.get() as instance, pipeline.questdb():
-        _purge_all(planned, pipeline.database(), instance, say)
+    with instance.opened(pipeline.settings) as dagster, pipeline.questdb():
+        _purge_all(planned, pipeline.database(), dagster, say)
 
 
-def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+def _purge_all(planned: Plan, database: Database, dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     ledger = planned.pipeline.ledger
     for record in planned.records:
         with ledger.lock(record.key):
             # In an order that a kill does no harm to: the next purge finds the rest.
             rows = loader.remove(database, record.key)
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
-            _forget(instance, captures, record.key)
+            _forget(dagster, captures, record.key)
             ledger.purge(record.key)
             verdicts.copy(planned.pipeline, record.key)
         say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
@@ -84,12 +82,12 @@ def _purge_all(planned: Plan, database: Database, instance: dg.DagsterInstance, 
             for table in (FLOWS, PACKETS):
                 schema.drop_view(connection, experiment, table)
             report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
-            _forget(instance, experiments, experiment)
+            _forget(dagster, experiments, experiment)
 
 
-def _forget(instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
+def _forget(dagster: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
     """Let Dagster forget a partition, and the runs that were of it alone."""
-    for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": key})):
+    for run in dagster.get_runs(dg.RunsFilter(tags={"dagster/partition": key})):
         if run.is_finished:
-            instance.delete_run(run.run_id)
-    instance.delete_dynamic_partition(partitions.name or "", key)
+            dagster.delete_run(run.run_id)
+    dagster.delete_dynamic_partition(partitions.name or "", key)

@@ -1,24 +1,21 @@
 """`mt-pipeline refresh`: the job `refresh_answers` in this process, or what it would cost."""
 
-import os
 from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from mt_pipeline import setup
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs import providers, refresh
-from mt_pipeline.defs.moment import MomentError, moment
+from mt_pipeline.defs import instance, providers, refresh
+from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.refresh import RefreshConfig
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.enrichment.cost import cost
+from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
 
-__all__ = ["MomentError", "NothingToRefreshError", "dry_run", "run"]
 
-
-class NothingToRefreshError(Exception):
+class NothingToRefreshError(CommandError):
     """No capture of that name is loaded."""
 
 
@@ -43,18 +40,14 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
     config = RefreshConfig(experiment=experiment, capture=capture, as_of=as_of)
     pipeline = Pipeline(settings)
     _chosen(pipeline, config)
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
-    with dg.DagsterInstance.get() as instance, pipeline.questdb():
+    with instance.opened(settings) as dagster, pipeline.questdb():
         result = (
             build_defs(pipeline=pipeline)
             .resolve_job_def(refresh.refresh_answers.name)
             .execute_in_process(
-                instance=instance,
+                instance=dagster,
                 raise_on_error=False,
-                run_config={
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the terminal shows our lines; the run's log has all
-                    "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}},
-                },
+                run_config={"loggers": instance.QUIET, "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}}},
             )
         )
     for line in _said(result):

@@ -10,9 +10,10 @@ from pathlib import Path
 import maxminddb
 
 from mt_pipeline.atomic import whole
-from mt_pipeline.captures.identity import experiment_of
+from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.errors import CommandError
 from mt_pipeline.report.page import GENERATOR, Made, render
 from mt_pipeline.report.queries import Experiment
 from mt_pipeline.report.sources import Files
@@ -24,7 +25,7 @@ from mt_pipeline.tshark.command import Tshark, TsharkError
 _HEAD = 1000  # bytes of a page in which its maker is named
 
 
-class NotOursError(Exception):
+class NotOursError(CommandError):
     """The file that a report would replace is no report."""
 
 
@@ -63,7 +64,7 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
         OSError: it cannot be written.
     """
     started, now = time.monotonic(), datetime.now(UTC)
-    experiment = experiment_of(f"{name}/x")
+    experiment = experiment_named(name)
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
     with pipeline.database().connect() as connection:
@@ -83,7 +84,7 @@ def _check_ours(path: Path) -> None:
 
 
 def _made(pipeline: Pipeline, experiment: str) -> Made:
-    records = {record.key: record for record in pipeline.ledger.records() if record.experiment == experiment and record.state is not State.PURGED}
+    records = {record.key: record for record in pipeline.ledger.of_experiment(experiment) if record.state is not State.PURGED}
     try:
         tshark = pipeline.tshark
     except TsharkError:  # a report needs none

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from mt_pipeline import setup
 from mt_pipeline.defs import providers
 from mt_pipeline.defs.resources import reader
+from mt_pipeline.errors import CommandError
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.settings import PROJECT, Settings
@@ -42,7 +43,7 @@ Copy a capture into the watched folder. Ctrl-C stops everything.
 """
 
 
-class ServiceError(Exception):
+class ServiceError(CommandError):
     """The service cannot start, or one of its programs ended by itself."""
 
 

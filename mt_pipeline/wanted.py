@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, OutsideInboxError, experiment_of, key_of, named_experiment
+from mt_pipeline.captures.identity import Capture, OutsideInboxError, experiment_named, key_of, named_experiment
 from mt_pipeline.captures.records import Record, State
 
 
@@ -41,7 +41,7 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
     """Find the captures that failed, of one experiment or of all; the files may be gone."""
-    folded = experiment and experiment_of(f"{experiment}/x")  # a folder's name will do
+    folded = experiment and experiment_named(experiment)
     failed = (record for record in records if record.state is State.FAILED and folded in (None, record.experiment))
     return [Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False) for record in failed]
 

@@ -1,6 +1,5 @@
 """`mt-pipeline run`: the whole service as its user sees it, from a dropped file to rows, pages in a browser, and its end."""
 
-import shutil
 import signal
 import socket
 import time
@@ -23,6 +22,7 @@ from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.settings import Settings
+from mt_pipeline_tests.browsers import chromium
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import CLIENT, tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of, wrapper
@@ -139,17 +139,8 @@ def dropped(service: Running) -> Running:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not driver or not chromium:
-        pytest.skip("Chromium is not there: `make test` installs it")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for switch in [*switches.split(), "disable-dev-shm-usage", "window-size=1600,1200", f"user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(f"--{switch}")
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with chromium(tmp_path_factory.mktemp("profile"), "window-size=1600,1200") as opened:
+        yield opened
 
 
 def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:

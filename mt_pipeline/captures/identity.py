@@ -151,6 +151,11 @@ def experiment_of(key: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", named_experiment(key).lower())[:64]
 
 
+def experiment_named(name: str) -> str:
+    """Return the experiment that people mean by a name: that of a folder of this name will do."""
+    return experiment_of(f"{name}/x")
+
+
 def shared_experiments(keys: Iterable[str]) -> dict[str, list[str]]:
     """Find the experiments that several names fold to, with these names: they share a view, and the user must be told."""
     names: dict[str, set[str]] = defaultdict(set)

@@ -2,28 +2,28 @@
 
 The sensor, the terminal and recovery ask here; nobody asks Dagster's event log. It knows nothing of packets or runs: others tell it.
 Each operation is one transaction; several processes may share the file, and a kill at any moment leaves it as the last one made it.
-What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`.
+What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`; the
+locks are `locks.py`.
 
     waiting -> waiting, requested -> running -> done | failed | refused        waiting -> refused        any -> purged
 
 A file that changes is waiting again, with what is known of its last load.
 """
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 
 from mt_pipeline.captures import copies, progress
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
+from mt_pipeline.captures.locks import held
 from mt_pipeline.captures.progress import Progress
-from mt_pipeline.captures.records import TABLE, LedgerError, Record, RecordFile, State, Status, record_of
+from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, Status, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
 
 MOST_ATTEMPTS = 2
@@ -32,10 +32,6 @@ MOST_ATTEMPTS = 2
 
 class UnknownCaptureError(CaptureError):
     """The ledger has no record of the key."""
-
-
-class CaptureBusyError(CaptureError):
-    """Someone else holds the lock of the capture."""
 
 
 class Ledger:
@@ -122,25 +118,26 @@ class Ledger:
         load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped), "cut": cut}
         self._end(key, load | {"state": State.DONE, "error": None})
 
-    def answered(self, key: str, *, answers: str | None, owed: int, as_of: str | None, answers_by: Mapping[str, Mapping[str, int]] | None) -> None:
+    def answered(
+        self, key: str, *, answers: str | None, owed: int, answers_by: Mapping[str, Mapping[str, int]] | None = None, as_of: str | None = None
+    ) -> None:
         """Note with which answers the rows of the capture were made; no verdict.
 
         Args:
             key: capture key.
             answers: their fingerprint; None before a load with others begins, so that one that breaks off is known.
             owed: endpoints for which a provider still owes an answer.
+            answers_by: what became of the endpoints, by provider; None leaves what is noted, of this and the next.
             as_of: the moment whose answers they are, ISO 8601; None for the present.
-            answers_by: what became of the endpoints, by provider; None leaves what is noted.
 
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        values: dict[str, object] = {"answers": answers, "owed": owed, "as_of": as_of}
+        values: dict[str, object] = {"answers": answers, "owed": owed}
         if answers_by is not None:
-            values["answers_by"] = {name: dict(counts) for name, counts in answers_by.items()}
+            values |= {"answers_by": {name: dict(counts) for name, counts in answers_by.items()}, "as_of": as_of}
         with self._file.write() as db:
-            if not db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key}).rowcount:
-                raise UnknownCaptureError(_unknown(key))
+            _change(db, key, values)
 
     def owing(self) -> list[Record]:
         """Return the loaded captures that a refresh is due for: answers are owed, or a load with other answers broke off."""
@@ -161,10 +158,8 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        change = sa.update(TABLE).where(OF_KEY).values(state=State.WAITING, requested_at=None, changed_at=time.time())
         with self._file.write() as db:
-            if not db.execute(change, {"of": key}).rowcount:
-                raise UnknownCaptureError(_unknown(key))
+            _change(db, key, {"state": State.WAITING, "requested_at": None, "changed_at": time.time()})
 
     def purge(self, key: str) -> None:
         """Note that rows and files of the capture were removed; it stays out until its file changes.
@@ -228,34 +223,9 @@ class Ledger:
         """Return what people want to know of each capture, by key."""
         return [Status(**{name: getattr(record, name) for name in Status.__annotations__}) for record in self.records()]
 
-    @contextmanager
-    def lock(self, key: str, *, timeout: float = -1) -> Iterator[None]:
-        """Hold the lock of a capture: one holder among all processes and threads, and the kernel frees it if that one dies.
-
-        Args:
-            key: capture key.
-            timeout: seconds to wait; 0 asks whether anyone works on it, -1 waits as long as it takes.
-
-        Raises:
-            CaptureBusyError: someone else held it all that time.
-        """
-        path = self._locks / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
-        try:
-            self._locks.mkdir(exist_ok=True)
-            lock = FileLock(path, thread_local=False).acquire(timeout=timeout)
-        except Timeout:
-            raise CaptureBusyError(f"{key} is being worked on by another run: wait for it, or stop it.") from None
-        except OSError as error:
-            raise LedgerError(
-                f"The lock {path} cannot be made: {error.strerror or error}; make room on its disk, or make its folder writable for this user."
-            ) from error
-        with lock:
-            try:
-                yield
-            finally:
-                # Only the holder removes it, and whoever opened it meanwhile sees that it is gone and starts anew (filelock checks the
-                # number of links): else there would be a file for every capture that ever was.
-                path.unlink(missing_ok=True)
+    def lock(self, key: str, *, timeout: float = -1) -> AbstractContextManager[None]:
+        """Hold the lock of a capture; see `locks.held`."""
+        return held(self._locks, key, timeout=timeout)
 
     def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
         with self._file.read() as db:
@@ -263,17 +233,21 @@ class Ledger:
 
     def _end(self, key: str, values: Mapping[str, object], *, frees_copies: bool = False) -> None:
         """Write a verdict."""
-        change = sa.update(TABLE).where(OF_KEY).values(attempts=0, requested_at=None, changed_at=time.time(), **values)
         with self._file.write() as db:
             if frees_copies:
                 copies.free(db, key)
-            if not db.execute(change, {"of": key}).rowcount:
-                raise UnknownCaptureError(_unknown(key))
+            _change(db, key, {"attempts": 0, "requested_at": None, "changed_at": time.time(), **values})
 
 
 def _put(db: sa.Connection, values: Values) -> None:
     if not db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": values["key"]}).rowcount:
         db.execute(sa.insert(TABLE).values(values))
+
+
+def _change(db: sa.Connection, key: str, values: Mapping[str, object]) -> None:
+    """Change a record that must be there."""
+    if not db.execute(sa.update(TABLE).where(OF_KEY).values(dict(values)), {"of": key}).rowcount:
+        raise UnknownCaptureError(_unknown(key))
 
 
 def _unknown(key: str) -> str:

@@ -83,7 +83,7 @@ def flows_reconciled(key: str, stored: Summary) -> dg.AssetCheckEvaluation:
 
 def applications_known(key: str, story: Story) -> dg.AssetCheckEvaluation:
     """Say which share of the bytes from or to public addresses has no application."""
-    share = story.unnamed_bytes / story.public_bytes if story.public_bytes else 0.0
+    share = story.unnamed_share
     said = f"{share:.1%} of {story.public_bytes:,} public bytes have no application"
     cure = "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh" if share > MOST_UNNAMED else ""
     numbers = {"public_bytes": story.public_bytes, "unnamed_bytes": story.unnamed_bytes}

@@ -165,13 +165,8 @@ def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
 
 def _changes(changed: Sequence[Change]) -> dg.MetadataValue:
     """List what changed, from what to what, as much of it as is shown inline."""
-    text = "| endpoint | of its | was | is |\n|---|---|---|---|\n"
-    for change in changed:
-        line = f"| {escaped(change.endpoint)} | {change.what} | {escaped(change.before or '-')} | {escaped(change.after or '-')} |\n"
-        if len(text) + len(line) >= INLINE:
-            break
-        text += line
-    return dg.MetadataValue.md(text)
+    lines = ([escaped(change.endpoint), change.what, escaped(change.before or "-"), escaped(change.after or "-")] for change in changed)
+    return inline_table({"endpoint": "---", "of its": "---", "was": "---", "is": "---"}, lines)
 
 
 def _time(microseconds: int) -> dg.MetadataValue:
@@ -179,10 +174,20 @@ def _time(microseconds: int) -> dg.MetadataValue:
 
 
 def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.MetadataValue:
-    """Draw rows as a Markdown table, as many as are shown inline."""
-    text = f"| {header[0]} | {header[1]} |\n|---|--:|\n"
-    for name, number in rows:
-        line = f"| {escaped(name)} | {number:,} |\n"
+    """Draw names and numbers."""
+    return inline_table({header[0]: "---", header[1]: "--:"}, ([escaped(name), f"{number:,}"] for name, number in rows))
+
+
+def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> dg.MetadataValue:
+    """Draw rows as a Markdown table, as many as are shown inline.
+
+    Args:
+        columns: their names, and how each is aligned: `---` or `--:`.
+        rows: cells, escaped.
+    """
+    text = f"| {' | '.join(columns)} |\n|{'|'.join(columns.values())}|\n"
+    for row in rows:
+        line = f"| {' | '.join(row)} |\n"
         if len(text) + len(line) >= INLINE:
             break
         text += line

@@ -5,13 +5,13 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/meta
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import dagster as dg
 
-from mt_pipeline.defs.metadata import INLINE, Metadata, escaped
+from mt_pipeline.defs.metadata import INLINE, Metadata, escaped, inline_table
 from mt_pipeline.questdb.story import Story
 
 LISTS = {
@@ -25,6 +25,8 @@ LISTS = {
 
 PARTS = 48
 """Parts of the time of a capture: as many as fit."""
+
+_DASHBOARD = "mt-experiment"  # uid in grafana/dashboards/
 
 _WIDTH, _HEIGHT, _BAR = 240, 60, 12
 _OUT, _IN = "#d55e00", "#0072b2"  # told apart by colour-blind people, and on white as on black
@@ -40,15 +42,14 @@ def of_story(story: Story, *, grafana: str | None, experiment: str) -> Metadata:
     """
     if story.first is None or story.last is None:
         return {}
-    share = story.unnamed_bytes / story.public_bytes if story.public_bytes else 0.0
     return {
         "traffic_over_time": dg.MetadataValue.md(_over_time(story)),
-        **{f"top_{name}": dg.MetadataValue.md(_bars(name, story.most[column])) for column, name in LISTS.items() if story.most.get(column)},
+        **{f"top_{name}": _bars(name, story.most[column]) for column, name in LISTS.items() if story.most.get(column)},
         "bytes": story.bytes_out + story.bytes_in,
         "bytes_out": story.bytes_out,
         "bytes_in": story.bytes_in,
         "public_bytes": story.public_bytes,
-        "share_without_application": round(share, 4),
+        "share_without_application": round(story.unnamed_share, 4),
         **({} if grafana is None else {"dashboard": dg.MetadataValue.url(_dashboard(grafana, experiment, story.first, story.last))}),
     }
 
@@ -71,18 +72,13 @@ def _over_time(story: Story) -> str:
     return f"{image} {words}" if len(image) + len(words) < INLINE - 1 else words
 
 
-def _bars(what: str, values: Sequence[tuple[str, int]]) -> str:
-    """Draw a table with a bar of blocks in each line, as many lines as are shown inline."""
-    text = f"| {what.replace('_', ' ')} | bytes | |\n|---|--:|---|\n"
-    for name, total in values:
-        line = f"| {escaped(name)} | {total:,} | {chr(0x2588) * max(1, round(_BAR * total / values[0][1]))} |\n"
-        if len(text) + len(line) >= INLINE:
-            break
-        text += line
-    return text
+def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
+    """Draw a table with a bar of blocks in each line."""
+    lines = ([escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / values[0][1]))] for name, total in values)
+    return inline_table({what.replace("_", " "): "---", "bytes": "--:", "": "---"}, lines)
 
 
 def _dashboard(grafana: str, experiment: str, first: datetime, last: datetime) -> str:
     """Link to the dashboard of the experiment with the time of the capture."""
-    times: Mapping[str, int] = {"from": int(first.timestamp() * 1000), "to": int(last.timestamp() * 1000) + 1000}
-    return f"{grafana.rstrip('/')}/d/{quote('mt-experiment')}?{urlencode({'var-experiment': experiment, **times})}"
+    asked = {"var-experiment": experiment, "from": int(first.timestamp() * 1000), "to": int(last.timestamp() * 1000) + 1000}
+    return f"{grafana.rstrip('/')}/d/{_DASHBOARD}?{urlencode(asked)}"

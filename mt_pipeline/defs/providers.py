@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from mt_pipeline.enrichment import registry
 from mt_pipeline.enrichment.budget import Budget
@@ -64,8 +65,21 @@ def opened(settings: Settings, *, run: str) -> Iterator[tuple[Sequence[Provider]
         if not any(isinstance(provider, PaidProvider) for provider in providers):
             yield providers, None
             return
-        answers = settings.data_dir / "cache" / "answers"
-        yield providers, stack.enter_context(AnswerStore(answers, answer_days=settings.answer_days, not_found_days=settings.not_found_days))
+        yield providers, stack.enter_context(store(settings))
+
+
+def answers_folder(settings: Settings) -> Path:
+    """Say where the answers of paid providers are kept."""
+    return settings.data_dir / "cache" / "answers"
+
+
+def store(settings: Settings) -> AnswerStore:
+    """Open the answers so far; they are made if there are none.
+
+    Raises:
+        StoreError: they cannot be opened.
+    """
+    return AnswerStore(answers_folder(settings), answer_days=settings.answer_days, not_found_days=settings.not_found_days)
 
 
 def budget(settings: Settings, run: str = "") -> Budget:

@@ -7,7 +7,8 @@ import time
 
 import dagster as dg
 
-from mt_pipeline.captures.ledger import CaptureBusyError, Ledger
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.runs import covered

@@ -131,7 +131,7 @@ def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of:
                 return Outcome.UNCHANGED
             stages.report_answers(seconds=time.monotonic() - started)
             # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
-            pipeline.ledger.answered(key, answers=None, owed=record.owed, as_of=record.as_of, answers_by=None)
+            pipeline.ledger.answered(key, answers=None, owed=record.owed)
             loaded, stored = stages.questdb_packets()
             stages.noted_as_done(loaded)
             verdicts.copy(pipeline, key, stored=stored, seconds=stages.seconds)

@@ -225,12 +225,9 @@ class Stages:
     def note_answers(self) -> None:
         """Let the ledger know with which answers the rows were made."""
         path = self.files.enrichment(self.inputs)
-        known = self.pipeline.ledger.get(self.key)
         by = None if self.counts is None else {name: of_one.numbers for name, of_one in self.counts.by_provider.items()}
         as_of = None if self.as_of is None else self.as_of.isoformat()
-        if self.counts is None and known is not None:  # a load of the answers that were there
-            as_of = known.as_of
-        self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), as_of=as_of, answers_by=by)
+        self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), answers_by=by, as_of=as_of)
 
     def questdb_packets(self) -> tuple[Loaded, Summary]:
         """Load the rows, and count them."""

@@ -45,6 +45,11 @@ class Story:
     over_time: Sequence[tuple[int, int]] = ()
     most: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
 
+    @property
+    def unnamed_share(self) -> float:
+        """Share of the public bytes without an application; 0 if there are none."""
+        return self.unnamed_bytes / self.public_bytes if self.public_bytes else 0.0
+
 
 def story(database: Database, capture: str, *, parts: int, columns: Sequence[str]) -> Story:
     """Ask for the story of a capture that is loaded.

@@ -15,7 +15,8 @@ import pytest
 
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.ledger import CaptureBusyError, Ledger, State, UnknownCaptureError
+from mt_pipeline.captures.ledger import Ledger, State, UnknownCaptureError
+from mt_pipeline.captures.locks import CaptureBusyError
 
 SPAWN = multiprocessing.get_context("spawn")
 

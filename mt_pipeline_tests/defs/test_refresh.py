@@ -171,7 +171,7 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
 def test_a_reload_that_broke_off_is_made_good_by_the_next_refresh(archive: Archive):
     archive.load()
     ledger = archive.pipeline().ledger
-    ledger.answered(archive.keys[0], answers=None, owed=0, as_of=None, answers_by=None)  # as a kill within the load leaves it
+    ledger.answered(archive.keys[0], answers=None, owed=0)  # as a kill within the load leaves it
     assert [record.key for record in ledger.owing()] == [archive.keys[0]]
     assert archive.refresh({"owing": True}).materialised() == [archive.keys[0]]
     assert ledger.owing() == []
