@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs import instance, providers, refresh
@@ -37,7 +38,7 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
         MomentError: `as_of` is no date.
     """
     moment(as_of)
-    config = RefreshConfig(experiment=experiment, capture=capture, as_of=as_of)
+    config = RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture, as_of=as_of)
     pipeline = Pipeline(settings)
     _chosen(pipeline, config)
     with instance.opened(settings) as dagster, pipeline.questdb():
@@ -62,7 +63,7 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
         NothingToRefreshError: nothing of that name is loaded.
     """
     pipeline = Pipeline(settings)
-    chosen = _chosen(pipeline, RefreshConfig(experiment=experiment, capture=capture))
+    chosen = _chosen(pipeline, RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture))
     with providers.opened(settings, run="") as (chain, store):
         costs = cost(refresh.endpoints_of(pipeline, chosen), providers=chain, store=store)
     say(f"{len(chosen):,} captures with {costs.endpoints:,} endpoints")

@@ -233,6 +233,7 @@ def test_the_terminal_refreshes_and_says_what_it_would_cost(archive: Archive, te
     free = terminal("refresh", archive.experiment, "--dry-run")
     budget = ["calls today: 4", "budget today: 100"]
     assert free.out.splitlines() == ["2 captures with 4 endpoints", "netify: 0 calls; 4 answers are in the store", *budget]
+    assert terminal("refresh", archive.experiment.replace("_", " ").title(), "--dry-run").out == free.out, "a folder's name will do"
     monkeypatch.setenv("MT_ANSWER_DAYS", "0")
     assert "netify: 2 calls" in terminal("refresh", "--capture", archive.keys[0], "--dry-run").out
     archive.netify.say("www.b.com", body=named("www.b.com", "newcomer"))
