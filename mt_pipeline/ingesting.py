@@ -29,7 +29,7 @@ from mt_pipeline.wanted import Wanted, WrongUsageError, of_failed, of_path
 from mt_pipeline.workers import run_all
 
 FEW = 10
-"""So many small captures are sooner done in this process than others are started."""
+"""So many small captures are sooner done in this process than others are started, and each has a run of its own, which `purge` can take out."""
 
 
 def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, display_filter: str | None, failed: bool = False) -> bool:
@@ -96,7 +96,7 @@ def _runs(dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taki
     place = places(dagster.get_dynamic_partitions(captures.name or ""))
     known = stretches((want.capture for want in missing if want.capture.key in place), place)
     new = [want.capture for want in missing if want.capture.key not in place]
-    most = min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
+    most = 1 if len(missing) <= FEW else min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
     for batch in (batch for some in (*known, new) for batch in batches(some, most=most)):
         taken = [capture for capture in batch if taking.take(wants[capture.key])]
         dagster.add_dynamic_partitions(captures.name or "", [capture.key for capture in taken])

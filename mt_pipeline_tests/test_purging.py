@@ -48,7 +48,7 @@ def looked(lab: Lab) -> list[str | None]:
 
 
 def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Terminal, lab: Lab):
-    [gone], [stays] = loaded(terminal, lab, "purge one/a.pcap"), loaded(terminal, lab, "purge one/b.pcap")
+    gone, stays = loaded(terminal, lab, "purge one/a.pcap", "purge one/b.pcap")
     others = files_of(lab, "purge_one")
 
     told = terminal("purge", "--capture", "purge one/a.pcap", "--yes")
