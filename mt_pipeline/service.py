@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 
 import requests
@@ -81,8 +81,12 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             env={**os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
         )
+        stack.callback(_relay(dagster, ended, say).join, 5)
         stack.callback(stop, dagster, grace=DAGSTER_GRACE)
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
@@ -101,6 +105,20 @@ def _alone(settings: Settings) -> Iterator[None]:
             yield
     except Timeout:
         raise ServiceError(f"another service runs on {settings.data_dir}: stop it, or set MT_DATA_DIR to another folder") from None
+
+
+def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callable[[str], None]) -> threading.Thread:
+    """Say what a program says, until it is told to stop: sensors that tick while Dagster stops report errors, at length, that are none."""
+
+    def relay() -> None:
+        for line in process.stdout or ():
+            with suppress(OSError):  # whoever listened is gone: Dagster must still be read, or it would wait
+                if not ended.is_set():
+                    say(line.rstrip("\n"))
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    return thread
 
 
 def _questdb(settings: Settings) -> server.Server:

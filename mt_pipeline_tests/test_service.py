@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -334,7 +334,12 @@ def at_work(service: Running, key: str) -> Record:
 
 
 def sleepers(service: Running) -> list[psutil.Process]:
-    return [process for process in processes_of(service.data) if process.name() == "sleep"]
+    def sleeps(process: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):  # others end meanwhile
+            return process.name() == "sleep"
+        return False
+
+    return [process for process in processes_of(service.data) if sleeps(process)]
 
 
 def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: Running):
