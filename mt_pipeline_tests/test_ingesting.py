@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.ingesting import FEW
 from mt_pipeline.processes import cores
+from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
@@ -485,21 +486,28 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
     assert lab.instance.get_run_by_id(lab.record("killing/1/deadly.pcap").run).is_finished
 
 
-@needs_two_cores
-def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
-    folder = tmp_path / "stopped"
+@contextmanager
+def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subprocess.Popen[str]]:
+    """Ingest a folder of 24 captures, and wait until two workers are at a capture that takes a minute: those whose tshark command fits `slow`."""
     for number in range(24):
         capture(folder / f"{number:02}.pcap")
-    slow = wrapper(tmp_path / "tshark", f'case "$*" in *05*|*18*) echo x >> {tmp_path}/slow; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"')
-    settings = lab.pipeline().settings
-    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    at = folder.with_name("slow")
+    tshark = wrapper(folder.with_name("tshark"), f'case "$*" in {slow}) echo x >> {at}; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"')
+    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(tshark)))
     try:
-        wait_until(lambda: (tmp_path / "slow").exists() and (tmp_path / "slow").read_text() == "x\n" * 2, process)
+        wait_until(lambda: at.exists() and at.read_text() == "x\n" * 2, process)
+        yield process
+    finally:
+        process.kill()
+
+
+@needs_two_cores
+def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
+    folder, settings = tmp_path / "stopped", lab.pipeline().settings
+    with two_at_work(folder, settings, slow="*05*|*18*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
         told = ended(process, timeout=30)
-    finally:
-        process.kill()
 
     assert (told.code, told.err) == (130, "mt-pipeline: cancelled\n")
     assert all_gone(children)
@@ -514,17 +522,8 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
 
 @needs_two_cores
 def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path: Path):
-    folder = tmp_path / "orphans"
-    for number in range(24):
-        capture(folder / f"{number:02}.pcap")
-    slow = wrapper(tmp_path / "tshark", f"echo x >> {tmp_path}/slow; exec sleep 60")
-    settings = lab.pipeline().settings
-    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
-    try:
-        wait_until(lambda: (tmp_path / "slow").exists() and (tmp_path / "slow").read_text() == "x\n" * 2, process)
+    with two_at_work(tmp_path / "orphans", lab.pipeline().settings, slow="*") as process:
         children = below(process)
-    finally:
-        process.kill()
     ended(process)
 
     assert all_gone(children)

@@ -69,7 +69,8 @@ def _over_time(story: Story) -> str:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
     image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
     words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
-    return f"{image} {words}" if len(image) + len(words) < INLINE - 1 else words
+    drawn = f"{image}\n\n{words}"
+    return drawn if len(drawn) < INLINE else words
 
 
 def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
