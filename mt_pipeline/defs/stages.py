@@ -11,7 +11,7 @@ import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
-from mt_pipeline.defs import checks, loading, metadata, providers
+from mt_pipeline.defs import checks, loading, metadata, needs, providers
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import Context, log_check, report
 from mt_pipeline.defs.resources import Pipeline, pace
@@ -107,6 +107,7 @@ class Stages:
         if reused:
             packets = documents.count(path)
         else:
+            needs.check(self.pipeline.settings, capture, lambda: counting.result().packets)
             packets = documents.write(
                 self.pipeline.tshark,
                 capture.path,
