@@ -15,13 +15,16 @@ import pytest
 
 from mt_pipeline.captures.records import State
 from mt_pipeline.columns import COLUMNS
-from mt_pipeline.parquet import writing
+from mt_pipeline.parquet import dataset, writing
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
+from mt_pipeline.questdb.rows import rows
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, tls_session
 from mt_pipeline_tests.pipelines import PACKETS, Lab, capture, ended, environment, files_below, program
+from mt_pipeline_tests.questdb.parts import Threads, packets
+from mt_pipeline_tests.questdb.parts import files_of as files_of_packets
 
 MIDNIGHT_NS = 1_700_006_400 * 10**9
 BOTH = ("questdb", "parquet")
@@ -144,17 +147,17 @@ def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tm
         return said.code, said.out, said.err
 
     code, out, err = told("ingest", path, "--name", "night")
-    rows = len(in_parquet(alone.data_dir, "night"))
-    assert (code, out, err) == (0, f"night/night.pcap: {rows} packets, {rows} rows in parquet/packets/experiment=night\n", "")
-    assert rows > 10
-    assert told("status")[1].startswith(f"done     night/night.pcap  {rows} packets, {rows} rows")
+    number = len(in_parquet(alone.data_dir, "night"))
+    assert (code, out, err) == (0, f"night/night.pcap: {number} packets, {number} rows in parquet/packets/experiment=night\n", "")
+    assert number > 10
+    assert told("status")[1].startswith(f"done     night/night.pcap  {number} packets, {number} rows")
     assert told("refresh", "night")[0] == 0
     assert told("report", "night") == (
         2,
         "",
         "mt-pipeline: this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again\n",
     )
-    assert f"{rows} rows and" in told("purge", "--name", "night", "--yes")[1]
+    assert f"{number} rows and" in told("purge", "--name", "night", "--yes")[1]
     assert files_below(alone.data_dir / "parquet") == []
     assert not (alone.data_dir / "questdb").exists()
 
@@ -203,3 +206,23 @@ def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(lab: Lab, mo
     assert len(files_of(lab.data, "purged_both")) == 2
     assert len(in_parquet(lab.data, "purged_both")) == PACKETS
     assert in_parquet(lab.data, "purged_both") == in_questdb(lab, "purged_both")
+
+
+def test_captures_of_an_experiment_come_and_go_at_once(tmp_path: Path):
+    """A capture that is the last of its date takes the folder away, in which another one is about to put its file."""
+    keys = [f"crowd/{number}.pcap" for number in range(4)]
+
+    def comes_and_goes(key: str) -> None:
+        for _ in range(15):
+            with files_of_packets(packets(5)) as files, rows(*files, capture=key, experiment="crowd") as batches:
+                loaded, stored = dataset.load(tmp_path / "parquet", batches, files[-1], capture=key, experiment="crowd")
+            assert (loaded.rows, stored.flow_packets) == (5, 5)
+            if key != keys[0]:
+                assert dataset.remove(tmp_path / "parquet", key) == 5
+
+    with Threads() as threads:
+        for key in keys:
+            threads.start(comes_and_goes, key)
+
+    assert len(files_below(tmp_path / "parquet")) == 2
+    assert len(in_parquet(tmp_path, "crowd")) == 5
