@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench docs clean lock
+.PHONY: setup run test check bench soak docs clean lock
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.setup
@@ -23,6 +23,10 @@ check: .venv/installed
 
 bench: setup
 	.venv/bin/python -m mt_pipeline_tests.bench
+
+# Kills, full disks, outages, a jumping clock, over hundreds of captures; takes an hour or two, and root for the small disk.
+soak: setup faketime
+	.venv/bin/python -m mt_pipeline_tests.soak
 
 # Writes the pages that are made from the code: settings and columns.
 docs: .venv/installed
@@ -47,9 +51,12 @@ lock: .venv/installed
 	@touch $@
 
 # Tests look at pages in a real browser, and start what compose.yml starts, Postgres included.
-.PHONY: chromium postgresql
+.PHONY: chromium postgresql faketime
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }
+
+faketime:
+	@command -v faketime >/dev/null || { echo "make soak: installing faketime"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends faketime >/dev/null; }

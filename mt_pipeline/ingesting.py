@@ -19,7 +19,7 @@ from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import instance
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import ENDED, Pipeline
+from mt_pipeline.defs.resources import ENDED, WAITING, Pipeline
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
 from mt_pipeline.launching import Runner
 from mt_pipeline.processes import cores
@@ -113,6 +113,7 @@ class _Taking:
         self._table = table
         self._ledger, self._filter, self._bars = ledger, display_filter, bars
         self._taken: set[str] = set()
+        self._told: set[str] = set()
 
     def missing(self, wanted: Iterable[Wanted]) -> list[Wanted]:
         """Leave out what was found in folders and is in already, in its present form; and what is there twice."""
@@ -159,6 +160,9 @@ class _Taking:
         """Say how far a capture is, and once how it ended."""
         if doing != ENDED:
             self._bars.show(key, doing, done)
+            if doing == WAITING and key not in self._told:
+                self._told.add(key)
+                click.echo(f"{key}: {WAITING}", err=True)
         elif key in self._taken:
             self._taken.remove(key)
             self._bars.end(key)

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
     questdb_user: str = Field("admin", description="QuestDB user")
     questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
+    questdb_wait_seconds: int = Field(
+        900, ge=0, description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed"
+    )
     grafana_url: str | None = Field(None, description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`")
     questdb_console: str | None = Field(
         None,

@@ -23,7 +23,7 @@ from dotenv import dotenv_values
 
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT
-from mt_pipeline_tests.test_service import eventually, free_ports
+from mt_pipeline_tests.services import eventually, free_ports
 
 FILE = PROJECT / "compose.yml"
 

@@ -45,7 +45,8 @@ def capture(path: Path, name: str = "www.example.com") -> Path:
 def settings_of(data: Path, database: Database, **changes: object) -> Settings:
     """Make the settings of a data folder, deaf to a `.env` of whoever runs the tests; keywords change or add some."""
     where = {"questdb_host": database.host, "questdb_http_port": database.http_port, "questdb_pg_port": database.pg_port}
-    return Settings(_env_file=None, **{"data_dir": data, "enrichment": "none", "questdb_password": PASSWORD, **where, **changes})
+    ours = {"data_dir": data, "enrichment": "none", "questdb_password": PASSWORD, "questdb_wait_seconds": 0}
+    return Settings(_env_file=None, **{**ours, **where, **changes})
 
 
 def wrapper(path: Path, script: str) -> Path:
@@ -216,6 +217,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "MT_QUESTDB_HTTP_PORT": str(settings.questdb_http_port),
         "MT_QUESTDB_PG_PORT": str(settings.questdb_pg_port),
         "MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value(),
+        "MT_QUESTDB_WAIT_SECONDS": str(settings.questdb_wait_seconds),
         **({"MT_QUESTDB_HOST": settings.questdb_host} if settings.questdb_host else {}),
     }
     others = {name: value for name, value in os.environ.items() if not name.startswith(("MT_", "DAGSTER_"))}

@@ -22,7 +22,7 @@ from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.pipelines import Lab, capture, ended, environment, open_lab, program
-from mt_pipeline_tests.test_service import free_ports
+from mt_pipeline_tests.services import free_ports
 
 KEY = f"key{secrets.token_hex(20)}"
 EVERYWHERE = "findme"

@@ -15,7 +15,7 @@ import requests
 from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline_tests.compose import Stack, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
-from mt_pipeline_tests.test_service import eventually
+from mt_pipeline_tests.services import eventually
 
 ORDER = ("postgres", "questdb", "code-server", "webserver", "daemon")
 SECRETS = {

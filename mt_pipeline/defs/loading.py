@@ -1,5 +1,7 @@
 """The last stage of a capture: its rows into every back end, each counted and checked by itself. What a back end is says `backends.py`."""
 
+import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +12,17 @@ from mt_pipeline.defs import backends, checks, metadata, pictures, providers
 from mt_pipeline.defs.backends import Backend
 from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.reporting import Context, log_check
-from mt_pipeline.defs.resources import Pipeline, pace
+from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
+from mt_pipeline.questdb.database import Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.questdb.story import story
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 2
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,27 @@ class Done:
 
 
 def load(context: Context, pipeline: Pipeline, key: str, sources: Sources) -> Done:
-    """Load the rows of a capture into each back end in turn, and count them.
+    """Load the rows of a capture into each back end in turn, and count them; a QuestDB of the user's own that is away is waited for.
 
     Raises:
+        Unreachable: QuestDB does not answer, or not for too long.
         RowsMissing: a back end does not hold the packets that were sent; the check is logged.
         FlowsDiffer: its flows do not have the packets and bytes of its rows; likewise.
     """
+    own = pipeline.settings.questdb_host is not None  # the embedded one ends with its service, and the run too
+    deadline = time.monotonic() + (pipeline.settings.questdb_wait_seconds if own else 0)
+    while True:
+        try:
+            return _load_all(context, pipeline, key, sources)
+        except Unreachable as error:
+            if isinstance(error, Refused) or time.monotonic() >= deadline:
+                raise
+            log.warning("%s: %s; asking again", key, error)
+            pipeline.progress(key, WAITING, 0)
+            time.sleep(_PAUSE)
+
+
+def _load_all(context: Context, pipeline: Pipeline, key: str, sources: Sources) -> Done:
     experiment, devices = experiment_of(key), providers.devices(pipeline.settings)
     opened = backends.opened(pipeline)
     described: Metadata = {}

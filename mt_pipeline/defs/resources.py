@@ -22,6 +22,9 @@ LOG_SECONDS = 10
 Progress = Callable[[str, str, int], None]
 """Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done; at last `ENDED`."""
 
+WAITING = "waiting for QuestDB, which does not answer, to load"
+"""What is being done while a QuestDB of the user's own is away."""
+
 ENDED = "ended"
 """There is a verdict on the capture; the ledger knows it."""
 

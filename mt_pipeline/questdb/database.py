@@ -13,6 +13,7 @@ class DatabaseError(Exception):
 
     DatabaseError
     ├── Unreachable     it does not answer, or stopped answering
+    │   └── Refused         it does not let us in
     ├── NameTaken       a table or view of the user's own has the name that we need
     └── LoadFailed      it refused rows
         └── RowsMissing     it does not hold what was sent
@@ -21,6 +22,10 @@ class DatabaseError(Exception):
 
 class Unreachable(DatabaseError):
     """QuestDB does not answer, or stopped answering."""
+
+
+class Refused(Unreachable):
+    """QuestDB does not let us in: waiting is no use."""
 
 
 class NameTaken(DatabaseError):
@@ -62,6 +67,7 @@ class Database:
 
         Raises:
             Unreachable: QuestDB does not answer, or the connection broke inside the block.
+            Refused: it does not let us in.
         """
         try:
             # Prepared statements break for good when a view changes its columns; binary cursors cannot read IPV4.
@@ -79,7 +85,7 @@ class Database:
         except psycopg.OperationalError as error:
             why = str(error).partition("\n")[0]
             if "password" in why:
-                raise Unreachable(f"QuestDB at {self.host}:{self.pg_port} refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD") from None
+                raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD") from None
             raise Unreachable(
                 f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
             ) from None

@@ -2,40 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from mt_pipeline.questdb import java
 from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import Server, start
+from mt_pipeline.questdb.server import Server
+from mt_pipeline_tests.soaking.servers import Spare
 
 LOGIN = {"user": "someone", "password": "s3cret'pass word"}
 """Of the spare server; no message may have the password."""
-
-
-class Spare:
-    """A server of our own, which a test may kill and start again on the same ports; tables may be suspended by hand."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "conf").mkdir()
-        (folder / "conf" / "server.conf").write_text("dev.mode.enabled=true\n")
-        self._server = start(folder, http_port=0, pg_port=0, **LOGIN)
-        self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, **LOGIN)
-        self.imports = folder / java.IMPORTS
-
-    def kill(self) -> None:
-        """End it at once, without a chance to tidy up."""
-        self._server.process.kill()
-        self._server.process.wait()
-
-    def start_again(self) -> None:
-        """Start it on the same folder and ports, if it does not run; from the main thread, because it ends with the thread."""
-        if self._server.poll() is not None:
-            self._server = start(self._server.folder, http_port=self._server.http_port, pg_port=self._server.pg_port, **LOGIN)
-
-    def stop(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture(params=["far", "near"])
@@ -52,7 +28,7 @@ def database(questdb: Server, near: bool) -> Database:
 
 @pytest.fixture(scope="package")
 def _spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spare]:
-    spare = Spare(tmp_path_factory.mktemp("spare"))
+    spare = Spare(tmp_path_factory.mktemp("spare") / "questdb", **LOGIN)
     yield spare
     spare.stop()
 

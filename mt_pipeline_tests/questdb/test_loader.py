@@ -125,6 +125,13 @@ def test_loading_the_same_again_leaves_exactly_the_same_rows(database: Database)
     assert view(database, "twice_the_same") == before
 
 
+def test_a_load_after_the_clock_was_set_back_counts_as_the_last_one(database: Database, monkeypatch: pytest.MonkeyPatch):
+    load(database, packets(30), capture="set_back/a.pcap", experiment="set_back")
+    monkeypatch.setattr(time, "time_ns", lambda: START * 10**9)
+    assert load(database, packets(20, frame_len="61"), capture="set_back/a.pcap", experiment="set_back").gone == 10
+    assert [row["frame_len"] for row in view(database, "set_back")] == [61] * 20
+
+
 @pytest.mark.parametrize(
     ("changed", "gone"),
     [

@@ -1,0 +1,113 @@
+"""The whole service in a process of its own, on free ports: `mt-pipeline run` as tests start it and look at it; nothing is left of it."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+import psutil
+import psycopg
+import requests
+
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import Record
+from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline.settings import Settings
+from mt_pipeline_tests.building.traffic import CLIENT
+from mt_pipeline_tests.pipelines import PASSWORD, environment, program, rows, settings_of, wrapper
+
+SECONDS = 60
+
+
+def eventually(holds: Callable[[], object], *, seconds: float = SECONDS) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def processes_of(data: Path) -> list[psutil.Process]:
+    """Find every living process that was started for a data folder, whoever its parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MT_DATA_DIR") == str(data) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@dataclass
+class Running:
+    """A service: its process, where it is, and all that it said."""
+
+    process: "Popen[str]"
+    settings: Settings
+    said: Path
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data_dir
+
+    @property
+    def ui(self) -> str:
+        return f"http://127.0.0.1:{self.settings.dagster_port}"
+
+    @property
+    def database(self) -> Database:
+        return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, "admin", PASSWORD)
+
+    def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",)) -> list[tuple[object, ...]]:
+        try:
+            return rows(self.database, experiment, columns)
+        except (DatabaseError, psycopg.DatabaseError):  # no such view yet
+            return []
+
+    def record(self, key: str) -> Record | None:
+        return Ledger(self.data / "ledger.sqlite").get(key)
+
+    def query(self, graphql: str) -> dict[str, object]:
+        return requests.post(f"{self.ui}/graphql", json={"query": graphql}, timeout=30).json()["data"]
+
+
+@contextmanager
+def running(folder: Path, **others: str) -> Iterator[Running]:
+    """Start the service on free ports and a data folder of its own, with a tshark that sleeps over slow captures, and wait until it is ready.
+
+    Keywords are variables.
+    """
+    http, pg, ui = free_ports(3)
+    nowhere = Database("", http, pg, "admin", PASSWORD)
+    settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
+    slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
+    (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
+    with (folder / "said").open("w") as said:
+        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
+        more["MT_QUESTDB_READER_PASSWORD"] = "may only read"
+        process = program("run", settings=settings, env=environment(settings, **more, **others), stdout=said, stderr=said)
+    service = Running(process, settings, folder / "said")
+    try:
+        assert eventually(lambda: process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()), service.said.read_text()
+        assert process.poll() is None, service.said.read_text()
+        yield service
+    finally:
+        process.kill()
+        process.wait()
+        for left in processes_of(service.data):
+            left.kill()

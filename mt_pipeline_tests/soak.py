@@ -1,0 +1,52 @@
+"""`make soak`: every fault over many captures, for as long as it takes; an hour or two. `test_soak.py` is the short form.
+
+SOAK_PARTS says which, all if not set; SOAK_CAPTURES how many captures each; SOAK_POINTS how many kills or full disks; SOAK_SECONDS how long QuestDB
+is away; SOAK_EVENTS how many events Dagster's database takes; SOAK_SEED makes other moments.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from mt_pipeline.settings import PROJECT
+from mt_pipeline_tests.benchmarks.measuring import say
+from mt_pipeline_tests.soaking import faults
+
+CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
+POINTS = int(os.environ.get("SOAK_POINTS", "10"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
+EVENTS = int(os.environ.get("SOAK_EVENTS", "32000"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+
+PARTS: dict[str, Callable[[Path], list[str]]] = {
+    **{
+        f"kill-{victim.lower().replace(' ', '-')}": partial(faults.kills, victim=victim, captures=CAPTURES, points=POINTS, seed=SEED)
+        for victim in faults.VICTIMS
+    },
+    "drops": partial(faults.drops, captures=CAPTURES),
+    "outage": partial(faults.outage, captures=CAPTURES, seconds=SECONDS),
+    "suspended": partial(faults.suspended, captures=CAPTURES),
+    "full-disk": partial(faults.full_disk, captures=CAPTURES, points=POINTS, seed=SEED),
+    "clock": partial(faults.clock, captures=CAPTURES),
+    "events": partial(faults.events, count=EVENTS),
+}
+
+
+def main() -> None:
+    """Do them; ends with status 1 if one left anything wrong."""
+    wrong = 0
+    for name in os.environ.get("SOAK_PARTS", " ".join(PARTS)).split():
+        with tempfile.TemporaryDirectory(prefix="mt-soak-", dir=PROJECT, ignore_cleanup_errors=True) as folder:
+            started = time.monotonic()
+            found = PARTS[name](Path(folder))
+        wrong += len(found)
+        say(f"{name}: {'; '.join(found) or 'exact'} ({time.monotonic() - started:.0f} s)")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The faults. Each gives a list of what is wrong at its end: captures that are not in exactly, and words that should have been said."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from mt_pipeline import setup
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import State
+from mt_pipeline.settings import Settings
+from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of
+from mt_pipeline_tests.services import Running, eventually, processes_of, running
+from mt_pipeline_tests.soaking import archive
+from mt_pipeline_tests.soaking.servers import Spare
+
+VICTIMS: dict[str, Callable[[psutil.Process], bool]] = {
+    "run worker": lambda process: "multiprocessing.spawn" in " ".join(process.cmdline()),
+    "daemon": lambda process: "dagster._daemon" in process.cmdline(),
+    "tshark": lambda process: process.name() == "tshark",
+    "QuestDB": lambda process: process.name() == "java",
+}
+_ENOUGH = 3600
+
+
+def kills(folder: Path, *, victim: str, captures: int, points: int, seed: int) -> list[str]:
+    """SIGKILL one kind of process at random moments while dropped captures are taken in; a service that ends by that is started again."""
+    moments = random.Random(seed)  # noqa: S311
+    killed = 0
+    with _Service(folder) as service:
+        expected = archive.write(service.now.settings.inbox_dir, "dropped", captures)
+        while killed < points and _left(service.now.settings, expected):
+            time.sleep(moments.uniform(0.2, 3))
+            if _kill(service.now, VICTIMS[victim]):
+                killed += 1
+            service.see_to_it()
+        service.until(lambda: not _left(service.now.settings, expected))
+        _once_more(service.now.settings)
+        wrong = archive.differences(service.now.database, expected)
+    return wrong if killed == points else [*wrong, f"only {killed} of {points} kills of {victim}: too few captures"]
+
+
+def drops(folder: Path, *, captures: int) -> list[str]:
+    """Drop captures into the watched folder while a terminal takes in as many others."""
+    with running(folder) as service:
+        settings = service.settings
+        archived = archive.write(folder / "elsewhere", "archive", captures)
+        backfill = program("ingest", folder / "elsewhere" / "archive", settings=settings)
+        dropped = archive.write(settings.inbox_dir, "dropped", captures)
+        told = _ended(backfill)
+        if not eventually(lambda: not _left(settings, dropped), seconds=_ENOUGH):
+            return [f"{len(_left(settings, dropped))} captures were never taken up"]
+        return _all_in(told) + archive.differences(service.database, archived | dropped)
+
+
+def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
+    """Let QuestDB be away in the middle of a backfill: it waits, says so, and goes on."""
+    with _server(folder / "questdb") as server:
+        settings = settings_of(folder / "data", server.database, questdb_wait_seconds=round(seconds) + 120)
+        expected = archive.write(settings.inbox_dir, "archive", captures)
+        backfill = program("ingest", settings.inbox_dir, settings=settings)
+        _until_some_are_in(settings, captures // 4)
+        server.kill()
+        time.sleep(seconds)
+        server.start_again()
+        told = _ended(backfill)
+        said = [] if "waiting for QuestDB" in told.err else [f"it did not say that it waits: {told.err}"]
+        return _all_in(told) + said + archive.differences(server.database, expected)
+
+
+def suspended(folder: Path, *, captures: int) -> list[str]:
+    """Let QuestDB suspend the table in the middle of a backfill: the cure is told, and after it one command takes up what failed."""
+    with _server(folder / "questdb") as server:
+        settings = settings_of(folder / "data", server.database)
+        expected = archive.write(settings.inbox_dir, "archive", captures)
+        backfill = program("ingest", settings.inbox_dir, settings=settings)
+        _until_some_are_in(settings, captures // 4)
+        with server.database.connect() as connection:
+            connection.execute("ALTER TABLE captured_packets SUSPEND WAL")
+        told = _ended(backfill)
+        cure = "ALTER TABLE captured_packets RESUME WAL"
+        said = [] if cure in told.err else [f"the cure was not told: {told.err}"]
+        with server.database.connect() as connection:
+            connection.execute(cure)
+        return said + _all_in(_once_more(settings)) + archive.differences(server.database, expected)
+
+
+def full_disk(folder: Path, *, captures: int, points: int, seed: int) -> list[str]:
+    """Let the disk of the data be full again and again, with another rest of it each time; then there is room, and one command does the rest."""
+    moments = random.Random(seed)  # noqa: S311
+    with _small_disk(folder / "disk") as disk, _server(folder / "questdb") as server:
+        settings = settings_of(disk / "data", server.database)
+        expected = archive.write(folder / "elsewhere", "archive", captures)
+        source = folder / "elsewhere" / "archive"
+        failed = 0
+        for _ in range(points):
+            with _filled(disk, left=moments.randrange(0, 400_000)):
+                failed += _ended(program("ingest", source, settings=settings)).code != 0
+        wrong = [] if failed else ["no disk was full"]
+        return wrong + _all_in(_ended(program("ingest", source, settings=settings))) + archive.differences(server.database, expected)
+
+
+def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-400d", "-2d")) -> list[str]:
+    """Let the clock jump between loads of captures that change each time: the last one counts."""
+    wrong = []
+    with _server(folder / "questdb") as server:
+        settings = settings_of(folder / "data", server.database)
+        for number, jump in enumerate(jumps):
+            expected = archive.write(settings.inbox_dir, "archive", captures, more=number)
+            process = subprocess.run(
+                ["/usr/bin/faketime", "-f", jump, sys.executable, "-m", "mt_pipeline.cli", "ingest", settings.inbox_dir],
+                env=environment(settings),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            wrong += _all_in(Said(process.returncode, process.stdout, process.stderr)) + archive.differences(server.database, expected)
+    return wrong
+
+
+def events(folder: Path, *, count: int) -> list[str]:
+    """Let four processes write events into Dagster's database at once, as four runs do."""
+    settings = Settings(_env_file=None, data_dir=folder / "data")
+    with dg.DagsterInstance.from_config(str(setup.prepare(settings))) as instance:
+        instance.get_runs_count()  # the service makes the databases before any run does
+    command = [sys.executable, "-m", "mt_pipeline_tests.soaking.events", str(settings.data_dir), str(count // 4)]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]
+    told = [writer.communicate()[0] for writer in writers]
+    return [f"a writer ended with {writer.returncode}: {said}" for writer, said in zip(writers, told, strict=True) if writer.returncode]
+
+
+class _Service:
+    """A service that is started again when it has ended by itself, as a machine's own supervisor would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+
+    def __enter__(self) -> "_Service":
+        self.now: Running = self._open.enter_context(running(self._folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def see_to_it(self) -> None:
+        """Start it again if it has ended."""
+        if self.now.process.poll() is not None:
+            self._open.close()
+            self.now = self._open.enter_context(running(self._folder))
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait, however often it must be started again."""
+        deadline = time.monotonic() + _ENOUGH
+        while not holds() and time.monotonic() < deadline:
+            time.sleep(1)
+            self.see_to_it()
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[Spare]:
+    server = Spare(folder, user="admin", password=PASSWORD)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _small_disk(disk: Path) -> Iterator[Path]:
+    disk.mkdir()
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", disk], check=True)
+
+
+@contextmanager
+def _filled(disk: Path, *, left: int) -> Iterator[None]:
+    filler = disk / "filler"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    filler.write_bytes(bytes(max(0, free - left)))
+    yield
+    filler.unlink()
+
+
+def _kill(service: Running, chosen: Callable[[psutil.Process], bool]) -> bool:
+    for process in processes_of(service.data):
+        try:
+            if chosen(process):
+                process.kill()
+                return True
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return False
+
+
+def _left(settings: Settings, expected: dict[str, archive.Written]) -> set[str]:
+    """Name the captures that have no verdict yet."""
+    ended_ones = {record.key for record in Ledger(settings.data_dir / "ledger.sqlite").records() if record.state in (State.DONE, State.FAILED)}
+    return set(expected) - ended_ones
+
+
+def _until_some_are_in(settings: Settings, count: int) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(settings.data_dir / "ledger.sqlite")
+    assert eventually(lambda: sum(record.state is State.DONE for record in ledger.records()) >= count, seconds=_ENOUGH)
+
+
+def _once_more(settings: Settings) -> Said:
+    """Take up what failed: the one command that a person may need."""
+    return _ended(program("ingest", "--failed", settings=settings))
+
+
+def _ended(process: "subprocess.Popen[str]") -> Said:
+    """Wait for a process, however many captures it takes in."""
+    return ended(process, timeout=_ENOUGH)
+
+
+def _all_in(told: Said) -> list[str]:
+    return [] if told.code == 0 else [f"exit {told.code}: {told.err[-2000:]}"]

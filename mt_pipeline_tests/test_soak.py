@@ -1,0 +1,28 @@
+"""The faults of `make soak` that no test of a room covers, over few captures; and that what says "exact" can say something else."""
+
+from pathlib import Path
+
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import dns
+from mt_pipeline_tests.pipelines import Lab, Said
+from mt_pipeline_tests.soaking import archive, faults
+from mt_pipeline_tests.test_ingesting import Terminal
+
+
+def test_a_questdb_that_is_away_in_a_backfill_is_waited_for_and_no_row_is_lost(tmp_path: Path):
+    assert faults.outage(tmp_path, captures=6, seconds=3) == []
+
+
+def test_four_processes_write_their_events_into_the_database_of_dagster(tmp_path: Path):
+    assert faults.events(tmp_path, count=40) == []
+
+
+def test_a_capture_that_has_other_packets_than_it_should_is_found(terminal: Terminal, lab: Lab):
+    expected = archive.write(lab.inbox, "soaked", 2)
+    assert terminal("ingest", lab.inbox / "soaked").code == 0
+    assert archive.differences(lab.database, expected) == []
+
+    key = "soaked/00001.pcap"
+    write_pcap(lab.inbox / key, timed(dns()))
+    assert terminal("ingest", lab.inbox / key) == Said(0, f"{key}: 2 packets, 2 rows in packets_soaked\n", "")
+    assert [line.partition(":")[0] for line in archive.differences(lab.database, expected)] == [key, key]
