@@ -25,7 +25,8 @@ bench: setup
 	.venv/bin/python -m mt_pipeline_tests.bench
 
 # Kills, full disks, outages, a jumping clock, over hundreds of captures; takes an hour or two, and root for the small disk.
-soak: setup faketime
+soak: setup
+	@command -v faketime >/dev/null || { echo "make soak: installing faketime"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends faketime >/dev/null; }
 	.venv/bin/python -m mt_pipeline_tests.soak
 
 # Writes the pages that are made from the code: settings and columns.
@@ -51,12 +52,9 @@ lock: .venv/installed
 	@touch $@
 
 # Tests look at pages in a real browser, and start what compose.yml starts, Postgres included.
-.PHONY: chromium postgresql faketime
+.PHONY: chromium postgresql
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }
-
-faketime:
-	@command -v faketime >/dev/null || { echo "make soak: installing faketime"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends faketime >/dev/null; }
