@@ -125,6 +125,26 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
         raise click.UsageError(str(error)) from None
 
 
+@cli.command()
+@click.option("--capture", "key", help="Capture key: the path below the inbox.")
+@click.option("--name", help="All captures of an experiment.")
+@click.option("--repair", is_flag=True, help="Have captures whose rows are not right loaded again: by the service, or the next ingest of the inbox.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def verify(key: str | None, name: str | None, *, repair: bool, as_json: bool) -> None:
+    """Compare files, documents and rows with what the ledger says of them, and name every difference."""
+    from mt_pipeline.verifying import verify
+
+    found, again = verify(settings.load(), key=key, experiment=name, repair=repair)
+    if as_json:
+        click.echo(json.dumps([asdict(difference) for difference in found], indent=2))
+    else:
+        for difference in found:
+            click.echo(str(difference))
+        click.echo(f"{len(found):,} differences" + (f"; {again:,} captures are loaded again" if repair else ""))
+    if found:
+        sys.exit(FAILED)
+
+
 @cli.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.pass_context

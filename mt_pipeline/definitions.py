@@ -10,6 +10,7 @@ from mt_pipeline.defs.refresh import refresh_answers
 from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.verification import verified
 
 
 def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
@@ -20,6 +21,7 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
     """
     return dg.Definitions(
         assets=[ingest, experiment_report],
+        asset_checks=[verified],
         jobs=[ingest_captures, refresh_answers, report_experiments],
         schedules=[refresh_daily],
         sensors=[new_captures, pending_answers, quiet_experiments],

@@ -17,7 +17,7 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import instance
+from mt_pipeline.defs import instance, verification
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import ENDED, WAITING, Pipeline
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
@@ -72,6 +72,9 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         except FilterError as error:
             raise WrongUsageError(str(error)) from None
         taking = _Taking(pipeline.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
+        if pipeline.has_crashed:
+            with pipeline.questdb():
+                click.echo(verification.after_a_crash(pipeline), err=True)
         missing = taking.missing(wanted)
         if not missing:
             return taking.all_in

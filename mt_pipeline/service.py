@@ -18,8 +18,8 @@ import requests
 from filelock import FileLock, Timeout
 
 from mt_pipeline import setup
-from mt_pipeline.defs import providers
-from mt_pipeline.defs.resources import reader
+from mt_pipeline.defs import providers, verification
+from mt_pipeline.defs.resources import Pipeline, reader
 from mt_pipeline.errors import CommandError
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
@@ -74,6 +74,8 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             say("starting QuestDB")
             database = stack.enter_context(_questdb(settings))
             watched["QuestDB"] = database.poll
+            if told := verification.after_a_crash(Pipeline(settings)):
+                say(told)
             console = f"http://{java.HOST}:{database.http_port}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"

@@ -7,10 +7,12 @@ import dagster as dg
 
 from mt_pipeline.defs.assets import SPECS
 from mt_pipeline.defs.refresh import refresh_answers
+from mt_pipeline.defs.verification import verified
 
 ingest_captures = dg.define_asset_job(
     "ingest_captures",
-    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)),
+    # `verified` is of all captures, and for when a person wants to know.
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)) - dg.AssetSelection.checks(verified),
     description="Take captures from the file to readable rows. Launch one, a choice, or those that failed.",
 )
 

@@ -70,6 +70,11 @@ class Pipeline:
         """Where the embedded QuestDB keeps its data."""
         return self.settings.data_dir / "questdb"
 
+    @property
+    def has_crashed(self) -> bool:
+        """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
+        return self.settings.has_questdb and self.settings.questdb_host is None and server.has_crashed(self.questdb_folder)
+
     def database(self) -> Database:
         """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
 

@@ -27,6 +27,7 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 _RECORD = "server.json"
 _LOCK = "server.lock"
+_CRASHED = "crashed"
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +74,16 @@ def find(folder: Path) -> Address | None:
     return address if _held(folder) else None
 
 
+def has_crashed(folder: Path) -> bool:
+    """Say whether its server once ended in disorder, and nobody has looked since what that did to the tables."""
+    return (folder / _CRASHED).exists() or ((folder / _RECORD).exists() and not _held(folder))
+
+
+def forget_crash(folder: Path) -> None:
+    """Note that somebody has looked."""
+    (folder / _CRASHED).unlink(missing_ok=True)
+
+
 def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, heap: str = "256m") -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
@@ -92,6 +103,8 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
     """
     folder = folder.absolute()
     with _writing(folder), _claimed(folder) as lock:
+        if (folder / _RECORD).exists():  # whoever stops it in order takes this away
+            (folder / _CRASHED).touch()
         (folder / _RECORD).unlink(missing_ok=True)
         process = java.launch(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader, heap=heap, lock=lock)
         try:

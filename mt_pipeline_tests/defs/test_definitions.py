@@ -91,6 +91,7 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
         "questdb_packets:rows_stored",
         "questdb_packets:flows_reconciled",
         "questdb_packets:applications_known",
+        "questdb_packets:verified",
     }
     assert (sensor.name, sensor.job_name, sensor.default_status) == ("new_captures", "ingest_captures", dg.DefaultSensorStatus.RUNNING)
     assert sensor.minimum_interval_seconds <= 5
@@ -99,6 +100,7 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
     assert (schedule.name, schedule.default_status) == ("refresh_daily", dg.DefaultScheduleStatus.STOPPED)
     assert (quiet.name, quiet.job_name, quiet.default_status) == ("quiet_experiments", "report_experiments", dg.DefaultSensorStatus.RUNNING)
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(CODE_VERSIONS)
+    assert "verified" not in {node.name for node in job.nodes}, "it asks of all captures"
     assert job.executor_def.name == "in_process"
 
 

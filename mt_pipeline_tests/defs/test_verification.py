@@ -1,0 +1,110 @@
+"""What is compared, what differs, and that rows which a power cut took are there again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import State
+from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.verification import verified
+from mt_pipeline.questdb import loader, server
+from mt_pipeline.questdb.database import Database
+from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, capture, ended, program, rows, settings_of
+from mt_pipeline_tests.services import free_ports
+from mt_pipeline_tests.test_ingesting import Terminal
+
+
+@pytest.fixture
+def loaded(lab: Lab, terminal: Terminal, request: pytest.FixtureRequest) -> str:
+    """Load a capture of an experiment of this test."""
+    key = f"{request.node.originalname}/a.pcap"
+    assert terminal("ingest", lab.put(key)).code == 0
+    return key
+
+
+def told(terminal: Terminal, key: str, *more: str) -> tuple[int, list[str]]:
+    said = terminal("verify", "--capture", key, *more)
+    assert said.err == ""
+    return said.code, said.out.splitlines()
+
+
+def test_of_what_is_as_it_should_be_nothing_is_said(terminal: Terminal, loaded: str):
+    assert told(terminal, loaded) == (0, ["0 differences"])
+
+
+def test_rows_that_are_missing_are_named_and_are_loaded_again(lab: Lab, terminal: Terminal, loaded: str):
+    loader.remove(lab.database, loaded)
+    missing = f"{loaded}: QuestDB has 0 of its 2 rows: load it again"
+
+    assert told(terminal, loaded) == (1, [missing, "1 differences"])
+    assert f"- {missing}" in str(verified(lab.pipeline()).metadata["found"].value)
+    assert told(terminal, loaded, "--repair") == (1, [missing, "1 differences; 1 captures are loaded again"])
+    assert lab.record(loaded).state is State.WAITING
+    assert terminal("ingest", lab.inbox / Path(loaded).parent).code == 0
+    assert told(terminal, loaded) == (0, ["0 differences"])
+
+
+def test_flows_that_are_missing_are_named(lab: Lab, terminal: Terminal, loaded: str):
+    with lab.database.connect() as connection:
+        keys = "ts, capture, conversation"
+        connection.execute(f"INSERT INTO flows ({keys}, load, gone) SELECT {keys}, load, true FROM flows WHERE capture = %s", (loaded,))
+        connection.execute("SELECT wait_wal_table('flows')")
+
+    code, lines = told(terminal, loaded)
+
+    assert (code, len(lines)) == (1, 2)
+    assert lines[0].startswith(f"{loaded}: its flows have 0 packets and 0 bytes, its rows 2 and ")
+
+
+def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, loaded: str):
+    capture(lab.inbox / loaded, "another.example.com")
+    CaptureFiles(lab.data, loaded).delete()
+
+    changed = f"{loaded}: its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again"
+    documents = f"{loaded}: its documents are gone: the next load runs tshark again"
+    assert told(terminal, loaded) == (1, [changed, documents, "2 differences"])
+    (lab.inbox / loaded).unlink()
+    gone = f"{loaded}: its file is gone from the inbox; its rows stay until you purge it"
+    said = terminal("verify", "--capture", loaded, "--json")
+    assert json.loads(said.out)[0] == {"key": loaded, "what": gone.partition(": ")[2], "rows": False}
+
+
+def test_rows_of_a_purged_capture_are_named(lab: Lab, terminal: Terminal, loaded: str):
+    lab.pipeline().ledger.purge(loaded)
+
+    assert told(terminal, loaded) == (1, [f"{loaded}: it was purged, but QuestDB has 2 rows of it: purge it again", "1 differences"])
+
+
+def test_a_capture_that_nobody_knows_is_one_line(terminal: Terminal):
+    assert terminal("verify", "--capture", "no/such.pcap") == Said(
+        1, "", "mt-pipeline: no capture no/such.pcap; `mt-pipeline status` lists what there is\n"
+    )
+
+
+def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_path: Path):
+    http, pg = free_ports(2)
+    database = Database("127.0.0.1", http, pg, "admin", PASSWORD)
+    settings = settings_of(tmp_path / "data", database, questdb_host=None)
+    for name in ("a", "b"):
+        capture(settings.inbox_dir / "cut" / f"{name}.pcap", f"{name}.example.com")
+    login = {"http_port": http, "pg_port": pg, "user": "admin", "password": PASSWORD}
+    running = server.start(settings.data_dir / "questdb", **login)
+    assert ended(program("ingest", settings.inbox_dir, settings=settings)).code == 0
+    running.process.kill()
+    running.process.wait()
+    with server.start(settings.data_dir / "questdb", **login), database.connect() as connection:
+        before = rows(database, "cut", ("capture", "ts", "frame_number", "frame_len"))
+        connection.execute("TRUNCATE TABLE captured_packets")  # as if none of it had reached the disk
+
+    told = ended(program("ingest", settings.inbox_dir, settings=settings))
+    again = ended(program("ingest", settings.inbox_dir, settings=settings))
+
+    lines = {f"cut/{name}.pcap: 2 packets, 2 rows in packets_cut" for name in ("a", "b")}
+    assert (told.code, set(told.out.splitlines())) == (0, lines)
+    assert told.err == "QuestDB was not stopped in order the last time: rows of 2 captures are not as they were; 2 are loaded again\n"
+    assert again == Said(0, "2 of 2 captures are in already\n", "")
+    with server.start(settings.data_dir / "questdb", **login):
+        assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
+    assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {State.DONE}
