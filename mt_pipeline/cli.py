@@ -88,7 +88,8 @@ def status(*, as_json: bool) -> None:
 @click.option("--capture", "key", help="Capture key: the path below the inbox.")
 @click.option("--name", help="All captures of an experiment.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(key: str | None, name: str | None, *, yes: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and end.")
+def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> None:
     """Remove what was made of captures: rows, files of all stages, partition, runs. The captures themselves stay."""
     from mt_pipeline.purging import plan, purge
 
@@ -96,9 +97,27 @@ def purge(key: str | None, name: str | None, *, yes: bool) -> None:
         raise click.UsageError("say either --capture KEY or --name EXPERIMENT")
     planned = plan(settings.load(), key=key, experiment=name)
     click.echo("\n".join(planned.described()))
+    if dry_run:
+        return
     if not yes:
         click.confirm("Remove this?", abort=True)
     purge(planned, say=click.echo)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be given back, and end.")
+def compact(*, dry_run: bool) -> None:
+    """Give back the disk of rows that are gone, day by day; others may read and load meanwhile."""
+    from mt_pipeline.defs.resources import Pipeline
+    from mt_pipeline.questdb.compact import compact
+
+    pipeline = Pipeline(settings.load())
+    with pipeline.questdb():
+        for one in compact(pipeline.database(), pipeline.loading_lock, dry_run=dry_run):
+            would = "would be" if dry_run else "were"
+            click.echo(f"{one.table}: {one.rows:,} rows of {one.days:,} days, {one.bytes:,} bytes {would} given back")
+            if one.staying:
+                click.echo(f"{one.table}: {one.staying:,} more rows are gone, but lie in days with others that are not: their disk stays")
 
 
 @cli.command()

@@ -190,3 +190,14 @@ def test_the_report_goes_with_the_last_capture_of_its_experiment(terminal: Termi
     assert terminal("purge", "--capture", "purge report/b.pcap", "--yes").code == 0
     assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (False, False)
     assert terminal("report", "purge_report").code == 1
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, lab: Lab):
+    loaded(terminal, lab, "purge dry/a.pcap")
+
+    told = terminal("purge", "--name", "purge dry", "--dry-run")
+
+    assert (told.code, told.err) == (0, "")
+    assert told.out.splitlines()[-1].startswith("1 captures, 2 rows, ")
+    assert len(lab.rows("purge_dry")) == PACKETS
+    assert lab.record("purge dry/a.pcap").state is State.DONE

@@ -16,6 +16,7 @@ from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.parquet import dataset
 from mt_pipeline.questdb import flow_loader, loader, schema
+from mt_pipeline.questdb.compact import loading
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
@@ -63,16 +64,19 @@ class QuestDb:
     Attributes:
         database: which one.
         console: where browsers reach its console.
+        lock: keeps partitions from being dropped during a load.
     """
 
     database: Database
     console: str
+    lock: Path
 
     def load(
         self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
         """Load a capture."""
-        return flow_loader.load(self.database, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
+        with loading(self.lock):
+            return flow_loader.load(self.database, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
 
     def remove(self, capture: str) -> int:
         """Take a capture out of all views."""
@@ -128,7 +132,7 @@ def opened(pipeline: Pipeline) -> Sequence[Backend]:
 
 def _questdb(pipeline: Pipeline) -> Backend:
     database = pipeline.database()
-    return QuestDb(database, pipeline.settings.questdb_console or database.console)
+    return QuestDb(database, pipeline.settings.questdb_console or database.console, pipeline.loading_lock)
 
 
 def _parquet(pipeline: Pipeline) -> Backend:

@@ -71,6 +71,11 @@ class Pipeline:
         return self.settings.data_dir / "questdb"
 
     @property
+    def loading_lock(self) -> Path:
+        """The lock that loads into QuestDB share."""
+        return self.settings.data_dir / "loading.lock"
+
+    @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
         return self.settings.has_questdb and self.settings.questdb_host is None and server.has_crashed(self.questdb_folder)
