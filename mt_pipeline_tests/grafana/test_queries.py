@@ -135,7 +135,7 @@ def test_an_experiment_without_anything_is_no_error(loaded: Loaded, query: Query
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-@pytest.mark.parametrize("name", [name for name in HOSTILE if not name.startswith("')")])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_found_like_any_other(loaded: Loaded, name: str, escaped: bool):
     offered = [row["name"] for row in loaded.named("mt-experiment: sni")]
     [value] = [one for one in offered if one.replace("%22", '"') == name]
