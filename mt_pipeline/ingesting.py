@@ -71,7 +71,7 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
             pipeline.tshark.check_filter(filter_)
         except FilterError as error:
             raise WrongUsageError(str(error)) from None
-        taking = _Taking(pipeline.ledger, filter_, bars)
+        taking = _Taking(pipeline.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
         missing = taking.missing(wanted)
         if not missing:
             return taking.all_in
@@ -108,8 +108,9 @@ def _runs(dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taki
 class _Taking:
     """The captures of a command: which are taken, how each ended, whether all are in."""
 
-    def __init__(self, ledger: Ledger, display_filter: str, bars: Bars) -> None:
+    def __init__(self, ledger: Ledger, display_filter: str, bars: Bars, *, table: str) -> None:
         self.all_in = True
+        self._table = table
         self._ledger, self._filter, self._bars = ledger, display_filter, bars
         self._taken: set[str] = set()
 
@@ -174,7 +175,7 @@ class _Taking:
         if record and record.state is State.DONE:
             skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in record.skipped.items())
             cut = ", cut inside its last packet" if record.cut else ""
-            click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in packets_{record.experiment}{skipped}{cut}")
+            click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in {self._table}{record.experiment}{skipped}{cut}")
         elif record and record.state is State.REFUSED:  # a copy, and the user wants none
             click.echo(f"refused: {record.error}", err=True)
         else:

@@ -1,20 +1,18 @@
 """`mt-pipeline purge`: takes out what was made of captures, while others go on. The captures themselves stay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
 from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import instance, verdicts
+from mt_pipeline.defs import backends, instance, verdicts
+from mt_pipeline.defs.backends import Backend
 from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
-from mt_pipeline.questdb import loader, schema
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.tables import FLOWS, PACKETS
 from mt_pipeline.settings import Settings
 
 
@@ -62,27 +60,26 @@ def purge(planned: Plan, *, say: Callable[[str], None]) -> None:
     """Remove what was planned, capture by capture; one that is being worked on is waited for."""
     pipeline = planned.pipeline
     with instance.opened(pipeline.settings) as dagster, pipeline.questdb():
-        _purge_all(planned, pipeline.database(), dagster, say)
+        _purge_all(planned, backends.opened(pipeline), dagster, say)
 
 
-def _purge_all(planned: Plan, database: Database, dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     ledger = planned.pipeline.ledger
     for record in planned.records:
         with ledger.lock(record.key):
             # In an order that a kill does no harm to: the next purge finds the rest.
-            rows = loader.remove(database, record.key)
+            rows = max([backend.remove(record.key) for backend in opened])
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
             _forget(dagster, captures, record.key)
             ledger.purge(record.key)
             verdicts.copy(planned.pipeline, record.key)
         say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
     left = {record.experiment for record in ledger.records() if record.state is not State.PURGED}
-    with database.connect() as connection:
-        for experiment in {record.experiment for record in planned.records} - left:
-            for table in (FLOWS, PACKETS):
-                schema.drop_view(connection, experiment, table)
-            report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
-            _forget(dagster, experiments, experiment)
+    for experiment in {record.experiment for record in planned.records} - left:
+        for backend in opened:
+            backend.forget(experiment)
+        report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
+        _forget(dagster, experiments, experiment)
 
 
 def _forget(dagster: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:

@@ -68,7 +68,9 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
         watched: dict[str, Callable[[], int | None]] = {}
-        if settings.questdb_host is None:
+        if not settings.has_questdb:
+            console = "none: MT_BACKENDS leaves QuestDB out"
+        elif settings.questdb_host is None:
             say("starting QuestDB")
             database = stack.enter_context(_questdb(settings))
             watched["QuestDB"] = database.poll

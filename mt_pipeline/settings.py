@@ -9,10 +9,15 @@ from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
+
+
+BACKENDS = ("questdb", "parquet")
+"""What rows can be loaded into."""
 
 
 class SettingsError(ValueError):
@@ -52,6 +57,10 @@ class Settings(BaseSettings):
     netify_budget_run: int | None = Field(None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit")
     answer_days: float = Field(14, ge=0, description="days before a found answer is asked again")
     not_found_days: float = Field(1, ge=0, description="days before a not-found answer is asked again")
+    backends: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("questdb",),
+        description="what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`); QuestDB is only started if listed",
+    )
     questdb_host: str | None = Field(None, description="host of a QuestDB of your own; by default the embedded one is started")
     questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
@@ -72,12 +81,24 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
 
-    @field_validator("enrichment", mode="before")
+    @field_validator("enrichment", "backends", mode="before")
     @classmethod
     def _split(cls, value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not isinstance(value, str):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("backends")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(BACKENDS) or len(set(value)) < len(value):
+            raise PydanticCustomError("backends", "Input should be some of {known}, each once", {"known": ", ".join(BACKENDS)})
+        return value
+
+    @property
+    def has_questdb(self) -> bool:
+        """Whether rows are loaded into QuestDB."""
+        return "questdb" in self.backends
 
     @property
     def inbox_dir(self) -> Path:

@@ -39,7 +39,7 @@ def main() -> int:
         settings = load()
         tshark = _tshark(settings.tshark)
         _say(f"tshark {tshark.version} at {tshark.program}")
-        if settings.questdb_host is None:
+        if settings.questdb_host is None and settings.has_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings)
         _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")

@@ -96,8 +96,11 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Running]:
-    """Start the service on free ports and a data folder of its own, with a tshark that sleeps over slow captures, and wait until it is ready."""
+def running(folder: Path, **others: str) -> Iterator[Running]:
+    """Start the service on free ports and a data folder of its own, with a tshark that sleeps over slow captures, and wait until it is ready.
+
+    Keywords are variables.
+    """
     http, pg, ui = free_ports(3)
     nowhere = Database("", http, pg, "admin", PASSWORD)
     settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
@@ -106,7 +109,7 @@ def running(folder: Path) -> Iterator[Running]:
     with (folder / "said").open("w") as said:
         more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
         more["MT_QUESTDB_READER_PASSWORD"] = "may only read"
-        process = program("run", settings=settings, env=environment(settings, **more), stdout=said, stderr=said)
+        process = program("run", settings=settings, env=environment(settings, **more, **others), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:
         assert eventually(lambda: process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()), service.said.read_text()
@@ -377,3 +380,14 @@ def test_a_killed_service_leaves_no_process(tmp_path: Path):
 
         assert len(started) > 3
         assert eventually(lambda: processes_of(service.data) == [], seconds=20), processes_of(service.data)
+
+
+def test_without_questdb_the_service_takes_captures_to_parquet(tmp_path: Path):
+    with running(tmp_path, MT_BACKENDS="parquet") as service:
+        capture(service.data / "inbox" / "no questdb" / "a.pcap")
+
+        assert eventually(lambda: (one := service.record("no questdb/a.pcap")) and one.state is State.DONE)
+
+        assert len(files_below(service.data / "parquet" / "packets" / "experiment=no_questdb")) == 1
+        assert "QuestDB console  none: MT_BACKENDS leaves QuestDB out" in service.said.read_text()
+        assert not any("java" in process.name() for process in processes_of(service.data))

@@ -83,6 +83,9 @@ def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offli
         ("MT_NETIFY_BUDGET_DAY", "-1"),
         ("MT_NETIFY_BUDGET_DAY", "many"),
         ("MT_NETIFY_BUDGET_RUN", "0.5"),
+        ("MT_BACKENDS", "questdb,parque"),
+        ("MT_BACKENDS", "parquet,parquet"),
+        ("MT_BACKENDS", ","),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str):

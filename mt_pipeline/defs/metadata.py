@@ -117,11 +117,8 @@ def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[st
     }
 
 
-def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, devices: int, console: str, seconds: float) -> Metadata:
-    """Describe the rows of a capture, with a link to them."""
-    quoted = key.replace("'", "''")
-    sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
-    link = f"{console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
+def of_rows(loaded: Loaded, stored: Summary, *, experiment: str, devices: int) -> Metadata:
+    """Describe the rows of a capture."""
     return {
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,
@@ -132,11 +129,23 @@ def of_table(loaded: Loaded, stored: Summary, *, key: str, experiment: str, devi
         "rows_gone": loaded.gone,
         "devices_known": devices,
         "experiment": experiment,
+    }
+
+
+def of_view(loaded: Loaded, *, key: str, experiment: str, console: str) -> Metadata:
+    """Name the view with the rows of a capture in QuestDB, with a link to them."""
+    quoted = key.replace("'", "''")
+    sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
+    link = f"{console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
+    return {
         "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
         "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),
-        "rows_per_second": round(loaded.rows / seconds) if seconds else 0,
-        "seconds": round(seconds, 3),
     }
+
+
+def of_pace(rows: int, *, seconds: float) -> Metadata:
+    """Say how long a load took."""
+    return {"rows_per_second": round(rows / seconds) if seconds else 0, "seconds": round(seconds, 3)}
 
 
 def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.database import Database, Unreachable
-from mt_pipeline.settings import Settings
+from mt_pipeline.settings import Settings, SettingsError
 from mt_pipeline.tshark.command import Tshark
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,11 @@ class Pipeline:
         """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
 
         Raises:
+            SettingsError: the settings leave QuestDB out.
             Unreachable: no embedded QuestDB is running.
         """
+        if not self.settings.has_questdb:
+            raise SettingsError("this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again")
         settings, password = self.settings, self.settings.questdb_password.get_secret_value()
         if settings.questdb_host:
             return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, settings.questdb_user, password)
@@ -84,9 +87,9 @@ class Pipeline:
 
     @contextmanager
     def questdb(self) -> Iterator[None]:
-        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it."""
+        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do."""
         settings = self.settings
-        if settings.questdb_host:
+        if settings.questdb_host or not settings.has_questdb:
             yield
             return
         with server.use(

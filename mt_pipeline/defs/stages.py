@@ -11,7 +11,7 @@ import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
-from mt_pipeline.defs import checks, metadata, pictures, providers
+from mt_pipeline.defs import checks, loading, metadata, needs, providers
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import Context, log_check, report
 from mt_pipeline.defs.resources import Pipeline, pace
@@ -23,11 +23,8 @@ from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.packets.order import out_of_order
-from mt_pipeline.questdb import flow_loader, loader
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
-from mt_pipeline.questdb.rows import rows
-from mt_pipeline.questdb.story import story
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import count_packets
 
@@ -110,6 +107,7 @@ class Stages:
         if reused:
             packets = documents.count(path)
         else:
+            needs.check(self.pipeline.settings, capture, lambda: counting.result().packets)
             packets = documents.write(
                 self.pipeline.tshark,
                 capture.path,
@@ -233,33 +231,14 @@ class Stages:
         """Load the rows, and count them."""
         started = time.monotonic()
         self._distilled()
-        experiment, database = self.experiment, self.pipeline.database()
-        console = self.pipeline.settings.questdb_console or database.console
-        answers = self.files.enrichment(self.inputs)
-        if not answers.exists():
-            raise NothingToWorkOnError(f"{self.key}: {answers} is not there; launch it with netify_enrichment too")
-        devices = providers.devices(self.pipeline.settings)
-        packets, names = self.files.packets(self.inputs), self.files.names(self.inputs)
-        with rows(packets, names, answers, capture=self.key, experiment=experiment, devices=devices) as batches:
-            try:
-                loaded, stored = flow_loader.load(
-                    database, batches, answers, capture=self.key, experiment=experiment, progress=pace(self.pipeline, self.key, "loading", "packets")
-                )
-            except loader.RowsMissing as missing:
-                log_check(self.context, checks.rows_stored(self.key, missing.loaded))
-                raise
-            except flow_loader.FlowsDiffer as differ:
-                log_check(self.context, checks.flows_reconciled(self.key, differ.summary))
-                raise
-        told = story(database, self.key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
-        described = metadata.of_table(
-            loaded, stored, key=self.key, experiment=experiment, devices=len(devices), console=console, seconds=time.monotonic() - started
-        )
-        described |= pictures.of_story(told, grafana=self.pipeline.settings.grafana_url, experiment=experiment)
-        self._report("questdb_packets", described, checks.rows_stored(self.key, loaded))
-        log_check(self.context, checks.flows_reconciled(self.key, stored))
-        log_check(self.context, checks.applications_known(self.key, told))
-        return loaded, stored
+        sources = loading.Sources(self.files.packets(self.inputs), self.files.names(self.inputs), self.files.enrichment(self.inputs))
+        if not sources.answers.exists():
+            raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
+        done = loading.load(self.context, self.pipeline, self.key, sources)
+        self._report("questdb_packets", done.described | metadata.of_pace(done.loaded.rows, seconds=time.monotonic() - started))
+        for check in done.checks:
+            log_check(self.context, check)
+        return done.loaded, done.stored
 
     def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
         report(self.context, self.files, self.inputs, asset, described, check)

@@ -28,7 +28,7 @@ _SECONDS = {
 def copy(
     pipeline: Pipeline, key: str, *, stored: Summary | None = None, seconds: Mapping[str, float] | None = None, tshark: str | None = None
 ) -> None:
-    """Add the verdict on a capture to `captures`; if that cannot be done, a warning says so, and nothing else happens.
+    """Add the verdict on a capture to `captures`; if that cannot be done, a warning says so, and nothing else happens. Without QuestDB nothing does.
 
     Args:
         pipeline: the rooms.
@@ -38,7 +38,7 @@ def copy(
         tshark: version of the tshark of its documents, if it is known.
     """
     record = pipeline.ledger.get(key)
-    if record is None:
+    if record is None or not pipeline.settings.has_questdb:
         return
     taken: dict[str, Value] = {_SECONDS[asset]: duration for asset, duration in (seconds or {}).items()}
     try:

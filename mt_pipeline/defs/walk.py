@@ -149,7 +149,7 @@ class Walk:
         verdicts.copy(self.pipeline, self.key, stored=stored, seconds=work.seconds, tshark=tshark)
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
-        log.info("%s: %s packets, %s rows in packets_%s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)
+        log.info("%s: %s packets, %s rows in %s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:

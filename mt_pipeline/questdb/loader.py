@@ -88,7 +88,7 @@ def load(
     read, sent, skipped = 0, 0, Counter[str]()
     with _Lines(database, table) as lines:
         for batch in batches:
-            storable = _storable(batch, skipped)
+            storable = without_skipped(batch, skipped)
             read += batch.num_rows
             sent += storable.num_rows
             lines.send(storable, number)
@@ -158,7 +158,7 @@ class _Lines:
             self._lines.put(line)
 
 
-def _storable(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
+def without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
     """Leave out, and count by reason, what cannot be stored."""
     if "skipped" not in batch.schema.names:
         return batch

@@ -1,0 +1,135 @@
+"""What rows can be loaded into: one small interface, and what stands behind it. The loads themselves are the business of the rooms.
+
+Another back end is a class like these, its name in `settings.BACKENDS`, and a line in `opened`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
+import pyarrow as pa
+
+from mt_pipeline.defs import metadata
+from mt_pipeline.defs.metadata import Metadata
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.parquet import dataset
+from mt_pipeline.questdb import flow_loader, loader, schema
+from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb.flow_loader import Summary
+from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.tables import FLOWS, PACKETS
+
+
+class Backend(Protocol):
+    """Somewhere to load rows into."""
+
+    def load(
+        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+    ) -> tuple[Loaded, Summary]:
+        """Load the packets and the flows of a capture in place of its earlier ones, then count what can be read.
+
+        Args:
+            batches: of `questdb/rows.py`.
+            enrichment: the answers that these were made with.
+            capture: the capture key; its lock is held.
+            experiment: its experiment.
+            progress: told the number of packets so far.
+
+        Raises:
+            RowsMissing: it does not hold the packets that were sent.
+            FlowsDiffer: the flows do not have the packets and bytes of the rows.
+        """
+        ...
+
+    def remove(self, capture: str) -> int:
+        """Take a capture out; its lock is held. Returns how many packets it had."""
+        ...
+
+    def forget(self, experiment: str) -> None:
+        """Take out what there is of an experiment beside its captures, of which none is left."""
+        ...
+
+    def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
+        """Say where a person finds the rows of a load."""
+        ...
+
+
+@dataclass(frozen=True)
+class QuestDb:
+    """Tables and views of a QuestDB.
+
+    Attributes:
+        database: which one.
+        console: where browsers reach its console.
+    """
+
+    database: Database
+    console: str
+
+    def load(
+        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+    ) -> tuple[Loaded, Summary]:
+        """Load a capture."""
+        return flow_loader.load(self.database, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
+
+    def remove(self, capture: str) -> int:
+        """Take a capture out of all views."""
+        return loader.remove(self.database, capture)
+
+    def forget(self, experiment: str) -> None:
+        """Drop the views of an experiment."""
+        with self.database.connect() as connection:
+            for table in (FLOWS, PACKETS):
+                schema.drop_view(connection, experiment, table)
+
+    def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
+        """Name the view, with a link to the rows."""
+        return metadata.of_view(loaded, key=capture, experiment=experiment, console=self.console)
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """A data set of Parquet files.
+
+    Attributes:
+        folder: of the data set.
+    """
+
+    folder: Path
+
+    def load(
+        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+    ) -> tuple[Loaded, Summary]:
+        """Load a capture."""
+        return dataset.load(self.folder, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
+
+    def remove(self, capture: str) -> int:
+        """Delete the files of a capture."""
+        return dataset.remove(self.folder, capture)
+
+    def forget(self, experiment: str) -> None:
+        """Do nothing: the folders of an experiment go with its last file."""
+
+    def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
+        """Name the files."""
+        return {"parquet": dg.MetadataValue.text(str(self.folder / "*" / f"experiment={experiment}" / "*" / dataset.name_of(capture)))}
+
+
+def opened(pipeline: Pipeline) -> Sequence[Backend]:
+    """Open those of the settings, in their order.
+
+    Raises:
+        Unreachable: QuestDB is one of them, and none is running.
+    """
+    return [{"questdb": _questdb, "parquet": _parquet}[name](pipeline) for name in pipeline.settings.backends]
+
+
+def _questdb(pipeline: Pipeline) -> Backend:
+    database = pipeline.database()
+    return QuestDb(database, pipeline.settings.questdb_console or database.console)
+
+
+def _parquet(pipeline: Pipeline) -> Backend:
+    return ParquetFiles(pipeline.settings.data_dir / "parquet")
