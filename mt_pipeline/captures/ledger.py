@@ -48,7 +48,7 @@ class Ledger:
         self._file = RecordFile(path)
         self._locks = path.with_suffix(".locks")
 
-    def look(self, walk: Walk, *, settle: float, now: float | None = None) -> list[Capture]:
+    def look(self, walk: Walk, *, settle: float, now: float | None = None, follow: bool = False) -> list[Capture]:
         """Take in a walk of the inbox and return what can be requested now: new or changed files that have settled.
 
         What was seen last comes first, so that an archive does not hide what is dropped after it; of one look, by key.
@@ -60,9 +60,10 @@ class Ledger:
             walk: all that lies in the inbox.
             settle: seconds of quiet; 0 takes a file at first sight.
             now: seconds since 1970; the clock's by default.
+            follow: return growing files too, whenever there is enough more of them (`following.py`).
         """
         with self._file.write() as db:
-            return look(db, walk, settle=settle, now=time.time() if now is None else now)
+            return look(db, walk, settle=settle, now=time.time() if now is None else now, follow=follow)
 
     def requested(self, keys: Iterable[str]) -> list[str]:
         """Note that runs are asked for, and return the keys this caller may ask for: those that nobody else took since the look."""
@@ -84,7 +85,7 @@ class Ledger:
 
     def claim(self, capture: Capture, *, run: str, filter: str = "") -> None:
         """Note that a run works on the capture as it is now; one never seen before gets a record. The caller holds its lock."""
-        values = seen(capture, time.time()) | {"state": State.RUNNING, "run": run, "filter": filter}
+        values = seen(capture, time.time()) | {"state": State.RUNNING, "run": run, "filter": filter, "taken": capture.size}
         del values["attempts"], values["requested_at"]  # they count until there is a verdict
         with self._file.write() as db:
             _put(db, values)

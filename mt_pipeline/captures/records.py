@@ -65,6 +65,7 @@ class Record:
         as_of: the moment whose answers it was loaded with, if it was not the present, ISO 8601.
         run: the Dagster run that claimed it last.
         attempts: requests that ended without a verdict.
+        taken: bytes that the file had when a run claimed it last; 0 if none has.
         seen_at: when the present size and time were first seen.
         requested_at: when a run was asked for; None if none was.
         changed_at: when the state changed.
@@ -91,6 +92,7 @@ class Record:
     as_of: str | None
     run: str | None
     attempts: int
+    taken: int
     seen_at: float
     requested_at: float | None
     changed_at: float
@@ -134,6 +136,7 @@ TABLE = sa.Table(
     sa.Column("as_of", sa.Text),
     sa.Column("run", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("taken", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("seen_at", sa.Float, nullable=False, server_default="0"),
     sa.Column("requested_at", sa.Float),
     sa.Column("changed_at", sa.Float, nullable=False, server_default="0"),

@@ -9,21 +9,25 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
+from mt_pipeline.captures import following
 from mt_pipeline.captures.identity import Capture, experiment_of, storable
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.records import NO_FILE, TABLE, State
 
 Values: TypeAlias = dict[str, str | int | float | None]
-Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, bool]]]
+Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, int, bool]]]
 
 OF_KEY = TABLE.c.key == sa.bindparam("of")
 IN_HAND = sa.or_(TABLE.c.state == State.RUNNING, sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_not(None)))
 """A run is asked for, or at work: nothing that a walk sees changes the record before its verdict."""
 
-_COLUMNS = (*(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "seen_at", "packets", "error", "attempts")), IN_HAND.label("in_hand"))
+_COLUMNS = (
+    *(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "seen_at", "packets", "error", "attempts", "taken")),
+    IN_HAND.label("in_hand"),
+)
 
 
-def look(db: sa.Connection, walk: Walk, *, settle: float, now: float) -> list[Capture]:
+def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bool) -> list[Capture]:
     """Take in a walk and return what can be requested; see `Ledger.look`."""
     known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS)).all()}
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
@@ -34,7 +38,13 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float) -> list[Ca
     seen_at |= {str(values["key"]): now for values in news}
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
     # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
-    ready = [capture for capture in walk.captures if capture.key in seen_at and not 0 <= now - seen_at[capture.key] < quiet]
+    taken = {key: row.taken for key, row in known.items()}
+    ready = [
+        capture
+        for capture in walk.captures
+        if capture.key in seen_at
+        and (not 0 <= now - seen_at[capture.key] < quiet or (follow and following.is_due(capture.size, taken.get(capture.key, 0))))
+    ]
     attempts = {capture.key: row.attempts for capture in ready if (row := known.get(capture.key))}
     told = (replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0)) for capture in ready)
     return sorted(told, key=lambda capture: (-capture.seen_at, capture.key))

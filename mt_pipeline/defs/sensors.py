@@ -35,7 +35,7 @@ def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam
     walk = inbox.walk(pipeline.inbox)
     for problem in walk.problems:
         context.log.warning(problem)
-    ready = ledger.look(walk, settle=pipeline.settings.settle_seconds)
+    ready = ledger.look(walk, settle=pipeline.settings.settle_seconds, follow=pipeline.settings.follow)
     in_hand = len(ledger.unfinished())
     chosen = [capture for look in _portion(ready, in_hand) for capture in look]
     good, refused = _sniffed(context, ledger, chosen)

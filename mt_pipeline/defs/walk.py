@@ -10,6 +10,7 @@ from datetime import datetime
 import dagster as dg
 
 from mt_pipeline.captures.copies import Copy
+from mt_pipeline.captures.following import is_growing, still
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
@@ -107,7 +108,12 @@ class Walk:
             return
         if self._judges:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
-        self._walk(capture, before)
+        settings = self.pipeline.settings
+        if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
+            with still(capture, settings.data_dir) as copy:
+                self._walk(copy, before)
+        else:
+            self._walk(capture, before)
 
     def _walk(self, capture: Capture, before: Record | None) -> None:
         work = self._stages
