@@ -15,7 +15,7 @@ from mt_pipeline_tests.building.traffic import dns, tls_session
 from mt_pipeline_tests.grafana.plugin import HOUR, Json, Query, Value, expand, queries
 from mt_pipeline_tests.pipelines import Lab
 
-FIRST, SECOND = "dashboards_one", "dashboards_two"
+FIRST, SECOND, BROKEN = "dashboards_one", "dashboards_two", "dashboards_broken"
 HOSTILE = ("O'Brien", "%", "\\", "$", '"; DROP', "'); DROP TABLE flows; --", "${experiment}")
 AWKWARD = """it's "all" of `it` for $HOME & more.pcapng"""
 QUERIES = {str(query): query for query in queries()}
@@ -60,6 +60,8 @@ def loaded(lab: Lab) -> Loaded:
     write_pcap((lab.inbox / f"{SECOND}.pcap"), in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000))
     ran = lab.run(f"{FIRST}/{AWKWARD}", f"{FIRST}/names.pcap", f"{SECOND}.pcap", pipeline=lab.pipeline(enrichment="offline"))
     assert ran.success, ran.failure
+    lab.put(f"{BROKEN}.pcap", b"no capture at all")
+    assert not lab.run(f"{BROKEN}.pcap").success
     with lab.database.connect() as connection:
         times = "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows WHERE experiment = %s"
         start, end = connection.execute(times, (FIRST,)).fetchone() or (0, 0)
@@ -192,6 +194,43 @@ def test_what_is_beyond_the_top_is_others_and_nothing_is_lost(loaded: Loaded):
         assert len(few) == 6
         assert "(others)" in few
         assert sum(few.values()) == sum(many.values())
+
+
+def test_the_pipeline_tells_what_the_ledger_knows(loaded: Loaded):
+    records = [loaded.lab.record(f"{FIRST}/{name}") for name in (AWKWARD, "names.pcap")]
+    wanted = {
+        "captures": len(records),
+        "done": len(records),
+        "failed": 0,
+        "packets": sum(record.packets or 0 for record in records),
+        "rows": sum(record.rows or 0 for record in records),
+        "skipped": sum(sum(record.skipped.values()) for record in records if record.skipped),
+        "files": sum(record.size for record in records),
+        "bytes": loaded.named("mt-experiment: Totals")[0]["bytes"],
+    }
+
+    [told] = loaded.named("mt-pipeline: Captures as they are")
+    assert {name: told[name] for name in wanted} == wanted
+    assert wanted["rows"] == len(loaded.lab.rows(FIRST)) == wanted["packets"] - wanted["skipped"]
+    [loads] = [summed(loaded.named("mt-pipeline: Loads by outcome"))]
+    assert loads == {"done": len(records)}
+    over_time = [*loaded.named("mt-pipeline: Packets and rows"), *loaded.named("mt-pipeline: Bytes")]
+    for name in ("packets", "rows", "skipped", "bytes", "files"):
+        assert sum(row[name] for row in over_time if name in row) == wanted[name], name
+    latest = {
+        row["capture"]: (row["state"], row["packets"], row["rows"], row["size"]) for row in loaded.named("mt-pipeline: Latest load of each capture")
+    }
+    assert latest == {record.key: ("done", record.packets, record.rows, record.size) for record in records}
+
+
+def test_the_pipeline_tells_what_failed_and_why(loaded: Loaded):
+    record = loaded.lab.record(f"{BROKEN}.pcap")
+    [failure] = loaded.named("mt-pipeline: Failures", experiment=[record.experiment])
+    both = loaded.named("mt-pipeline: Captures as they are", experiment=[FIRST, record.experiment])
+
+    assert (failure["capture"], failure["now"], failure["error"]) == (record.key, "failed", record.error)
+    assert [(told["captures"], told["done"], told["failed"]) for told in both] == [(3, 2, 1)]
+    assert not loaded.named("mt-pipeline: Failures")
 
 
 def test_experiments_are_laid_over_each_other_from_their_first_second(loaded: Loaded):
