@@ -14,6 +14,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb import server
+from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.held import Held, held
 
 _SHOWN = 20
@@ -46,7 +47,7 @@ def differences(pipeline: Pipeline, chosen: Callable[[Record], bool] = lambda _:
         chosen: which captures.
 
     Raises:
-        Unreachable: QuestDB does not answer.
+        DatabaseError: QuestDB does not answer, or cannot read its tables.
     """
     before = {record.key: record for record in pipeline.ledger.records()}
     stored = held(pipeline.database()) if pipeline.settings.has_questdb else None
@@ -71,7 +72,10 @@ def after_a_crash(pipeline: Pipeline) -> str | None:
     """Verify if the embedded QuestDB did not stop in order the last time, have what is missing loaded again, and say so; it must be running."""
     if not pipeline.has_crashed:
         return None
-    found = [difference for difference in differences(pipeline) if difference.rows]
+    try:
+        found = [difference for difference in differences(pipeline) if difference.rows]
+    except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
+        return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {error}"
     again = load_again(pipeline, found)
     server.forget_crash(pipeline.questdb_folder)
     missing = f"rows of {len(found):,} captures are not as they were; {again:,} are loaded again" if found else "no row is missing"

@@ -15,6 +15,7 @@ class DatabaseError(Exception):
     ├── Unreachable     it does not answer, or stopped answering
     │   └── Refused         it does not let us in
     ├── NameTaken       a table or view of the user's own has the name that we need
+    ├── Damaged         it cannot read what it has on the disk
     └── LoadFailed      it refused rows
         └── RowsMissing     it does not hold what was sent
     """
@@ -26,6 +27,10 @@ class Unreachable(DatabaseError):
 
 class Refused(Unreachable):
     """QuestDB does not let us in: waiting is no use."""
+
+
+class Damaged(DatabaseError):
+    """QuestDB cannot read what it has on the disk, as after a power cut that took pages of its files."""
 
 
 class NameTaken(DatabaseError):

@@ -1,13 +1,17 @@
 """What QuestDB holds of every capture, in two questions however many captures there are."""
 
 from dataclasses import dataclass
+from typing import LiteralString
 
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.schema import ensure_table
-from mt_pipeline.questdb.tables import FLOWS, PACKETS
+import psycopg
+from psycopg import sql
 
-_ROWS = "SELECT capture, count(), sum(frame_len::LONG) FROM captured_packets WHERE NOT gone GROUP BY capture"
-_FLOWS = "SELECT capture, sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone GROUP BY capture"
+from mt_pipeline.questdb.database import Damaged, Database
+from mt_pipeline.questdb.schema import ensure_table, wait_until_readable
+from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
+
+_ROWS = "SELECT capture, count(), sum(frame_len::LONG) FROM captured_packets WHERE NOT gone{} GROUP BY capture"
+_FLOWS = "SELECT capture, sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone{} GROUP BY capture"
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,40 @@ def held(database: Database) -> dict[str, Held]:
     Raises:
         Unreachable: QuestDB does not answer.
         NameTaken: a table of the user's own has the name.
+        LoadFailed: QuestDB has suspended a table.
+        Damaged: it cannot read all of its files.
     """
     with database.connect() as connection:
         for table in (PACKETS, FLOWS):
             ensure_table(connection, table)
-        rows = {key: numbers for key, *numbers in connection.execute(_ROWS).fetchall()}
-        flows = {key: numbers for key, *numbers in connection.execute(_FLOWS).fetchall()}
+            wait_until_readable(connection, table)  # after a kill it may still be putting rows into the table
+        rows, flows = _asked(connection, PACKETS, _ROWS), _asked(connection, FLOWS, _FLOWS)
     return {key: Held(*(number or 0 for number in (*rows.get(key, (0, 0)), *flows.get(key, (0, 0))))) for key in rows | flows}
+
+
+def _asked(connection: psycopg.Connection, table: Table, question: LiteralString) -> dict[str, list[int | None]]:
+    try:
+        return {key: numbers for key, *numbers in connection.execute(sql.SQL(question).format(sql.SQL(""))).fetchall()}
+    except psycopg.OperationalError:
+        raise
+    except psycopg.DatabaseError:
+        if not (days := _unreadable_days(connection, table, question)):
+            raise
+        names = ", ".join(f"'{day}'" for day in days)
+        raise Damaged(
+            f"QuestDB cannot read its files of {len(days)} days of {table.name}: say `ALTER TABLE {table.name} DROP PARTITION LIST {names}` to it, "
+            "then `mt-pipeline verify --repair`, and what was in them is loaded again"
+        ) from None
+
+
+def _unreadable_days(connection: psycopg.Connection, table: Table, question: LiteralString) -> list[str]:
+    found = connection.execute(sql.SQL("SELECT name FROM table_partitions({})").format(sql.Literal(table.name))).fetchall()
+    unreadable = []
+    for day in sorted({name[:10] for (name,) in found}):  # a part of a day has a longer name
+        try:
+            connection.execute(sql.SQL(question).format(sql.SQL(" AND ts IN {}").format(sql.Literal(day)))).fetchall()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError:
+            unreadable.append(day)
+    return unreadable

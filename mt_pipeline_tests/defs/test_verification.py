@@ -8,11 +8,14 @@ import pytest
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.verification import verified
+from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.verification import after_a_crash, verified
 from mt_pipeline.questdb import loader, server
 from mt_pipeline.questdb.database import Database
 from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, capture, ended, program, rows, settings_of
+from mt_pipeline_tests.questdb.parts import load, packets
 from mt_pipeline_tests.services import free_ports
+from mt_pipeline_tests.soaking.servers import Spare
 from mt_pipeline_tests.test_ingesting import Terminal
 
 
@@ -108,3 +111,26 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     with server.start(settings.data_dir / "questdb", **login):
         assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
     assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {State.DONE}
+
+
+def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and_are_looked_at_again(tmp_path: Path):
+    folder = tmp_path / "data" / "questdb"
+    spare = Spare(folder, user="admin", password=PASSWORD)
+    try:
+        load(spare.database, packets(2_000), capture="lost/a.pcap", experiment="lost")
+        spare.kill()
+        for file in folder.glob("db/captured_packets~*/2023-11-14*/frame_len.d"):
+            with file.open("rb+") as lengths:
+                lengths.truncate(100)
+        spare.start_again()
+        pipeline = Pipeline(settings_of(tmp_path / "data", spare.database, questdb_host=None))
+
+        told = after_a_crash(pipeline) or ""
+        assert "what is missing cannot be told: QuestDB cannot read its files of 1 days of captured_packets" in told
+        assert pipeline.has_crashed
+        with spare.database.connect() as connection:
+            connection.execute(told.split("`")[1])
+        assert after_a_crash(pipeline) == "QuestDB was not stopped in order the last time: no row is missing"
+        assert not pipeline.has_crashed
+    finally:
+        spare.stop()

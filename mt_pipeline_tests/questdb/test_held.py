@@ -1,0 +1,60 @@
+"""What QuestDB holds is told of rows that reached the disk and of none that did not, also after a kill."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.questdb.database import Damaged, LoadFailed
+from mt_pipeline.questdb.held import held
+from mt_pipeline_tests.questdb.parts import START, load, packets
+from mt_pipeline_tests.soaking.servers import Spare
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Iterator[Spare]:
+    server = Spare(tmp_path / "questdb", user="admin", password="quest")
+    yield server
+    server.stop()
+
+
+def rows(spare: Spare) -> dict[str, int]:
+    return {key: numbers.rows for key, numbers in held(spare.database).items()}
+
+
+def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_answers_again(spare: Spare):
+    load(spare.database, packets(3), capture="killed/a.pcap", experiment="killed")
+    with spare.database.connect() as connection:
+        connection.execute("ALTER TABLE captured_packets SUSPEND WAL")
+    with pytest.raises(LoadFailed):
+        load(spare.database, packets(20_000), capture="killed/b.pcap", experiment="killed")
+    with pytest.raises(LoadFailed, match="RESUME WAL"):
+        held(spare.database)
+
+    spare.kill()
+    spare.start_again()
+
+    assert rows(spare) == {"killed/a.pcap": 3, "killed/b.pcap": 20_000}
+
+
+def test_days_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(spare: Spare, tmp_path: Path):
+    days = [f"{datetime(2023, 11, 14) + timedelta(day):%Y-%m-%d}" for day in range(3)]
+    for day in range(3):
+        again = packets(2_000, frame_time_epoch=f"{START + day * 86_400}.5")
+        load(spare.database, again, capture=f"cut/{day}.pcap", experiment="cut")
+    spare.kill()
+    for day in days[1:]:
+        (file,) = (tmp_path / "questdb" / "db").glob(f"captured_packets~*/{day}*/frame_len.d")
+        with file.open("rb+") as lengths:
+            lengths.truncate(100)
+    spare.start_again()
+
+    cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{days[1]}', '{days[2]}'"
+    with pytest.raises(Damaged, match=f"of 2 days of captured_packets: say `{cure}`"):
+        held(spare.database)
+    with spare.database.connect() as connection:
+        connection.execute(cure)
+    assert rows(spare) == {"cut/0.pcap": 2_000}
+    assert load(spare.database, again, capture="cut/2.pcap", experiment="cut").rows == 2_000
+    assert rows(spare) == {"cut/0.pcap": 2_000, "cut/2.pcap": 2_000}
