@@ -9,6 +9,7 @@ from mt_pipeline.defs.pending import pending_answers
 from mt_pipeline.defs.refresh import refresh_answers
 from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.retention import expire_daily, expire_documents
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.defs.verification import verified
 
@@ -22,8 +23,8 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[ingest, experiment_report],
         asset_checks=[verified],
-        jobs=[ingest_captures, refresh_answers, report_experiments],
-        schedules=[refresh_daily],
+        jobs=[ingest_captures, refresh_answers, report_experiments, expire_documents],
+        schedules=[refresh_daily, expire_daily],
         sensors=[new_captures, pending_answers, quiet_experiments],
         resources={"pipeline": pipeline or Pipeline(settings.load())},
         # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.

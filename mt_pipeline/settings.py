@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
     inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
     settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
+    keep_documents_days: float | None = Field(
+        None, ge=0, description="days after a load when the documents of a capture are deleted, each night at three; by default they stay"
+    )
     follow: bool = Field(False, description="take growing captures while they are written, whenever there is a tenth more of them")
     filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
     duplicates: Literal["load", "skip"] = Field(

@@ -13,6 +13,7 @@ from mt_pipeline.captures.identity import CaptureError, capture_at
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.retention import is_expired
 from mt_pipeline.questdb import server
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.held import Held, held
@@ -123,5 +124,5 @@ def _of_files(pipeline: Pipeline, record: Record) -> Iterator[Difference]:
         if (capture.size, capture.mtime_ns) != (record.size, record.mtime_ns):
             yield Difference(record.key, "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again")
     files = CaptureFiles(pipeline.settings.data_dir, record.key)
-    if record.documents and not files.documents(record.documents).exists():
+    if record.documents and not is_expired(pipeline.settings, record) and not files.documents(record.documents).exists():
         yield Difference(record.key, "its documents are gone: the next load runs tshark again")

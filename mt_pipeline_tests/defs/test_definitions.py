@@ -96,8 +96,10 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
     assert (sensor.name, sensor.job_name, sensor.default_status) == ("new_captures", "ingest_captures", dg.DefaultSensorStatus.RUNNING)
     assert sensor.minimum_interval_seconds <= 5
     assert (sensors["pending_answers"].job_name, sensors["pending_answers"].default_status) == ("refresh_answers", dg.DefaultSensorStatus.RUNNING)
-    [schedule] = repository.schedule_defs
-    assert (schedule.name, schedule.default_status) == ("refresh_daily", dg.DefaultScheduleStatus.STOPPED)
+    assert {schedule.name: schedule.default_status for schedule in repository.schedule_defs} == {
+        "refresh_daily": dg.DefaultScheduleStatus.STOPPED,
+        "expire_daily": dg.DefaultScheduleStatus.RUNNING,
+    }
     assert (quiet.name, quiet.job_name, quiet.default_status) == ("quiet_experiments", "report_experiments", dg.DefaultSensorStatus.RUNNING)
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(CODE_VERSIONS)
     assert "verified" not in {node.name for node in job.nodes}, "it asks of all captures"

@@ -32,6 +32,7 @@ RECORD = Record(
         "owed": 0,
         "as_of": None,
         "attempts": 0,
+        "taken": 0,
         "seen_at": 0,
         "requested_at": None,
         "changed_at": 0,
