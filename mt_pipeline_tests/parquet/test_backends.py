@@ -121,12 +121,12 @@ def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
 def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(writing, "MOST_OPEN", 2)
     monkeypatch.setattr("mt_pipeline.questdb.rows.BATCH", 10)
-    over_midnight(lab.inbox / "any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
+    over_midnight(lab.inbox / "parquet any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
 
-    assert lab.run("any order/a.pcap", pipeline=lab.pipeline(backends=BOTH)).success
+    assert lab.run("parquet any order/a.pcap", pipeline=lab.pipeline(backends=BOTH)).success
 
-    assert len(files_of(lab.data, "any_order")) == 2 * 7
-    assert in_parquet(lab.data, "any_order") == in_questdb(lab, "any_order")
+    assert len(files_of(lab.data, "parquet_any_order")) == 2 * 7
+    assert in_parquet(lab.data, "parquet_any_order") == in_questdb(lab, "parquet_any_order")
 
 
 @pytest.fixture
