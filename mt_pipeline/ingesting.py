@@ -74,7 +74,8 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         taking = _Taking(pipeline.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
         if pipeline.has_crashed:
             with pipeline.questdb():
-                click.echo(verification.after_a_crash(pipeline), err=True)
+                if told := verification.after_a_crash(pipeline):  # another process may have looked meanwhile
+                    click.echo(told, err=True)
         missing = taking.missing(wanted)
         if not missing:
             return taking.all_in

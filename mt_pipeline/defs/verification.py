@@ -5,11 +5,13 @@ was not clean, besides by `mt-pipeline verify` and by the check `verified`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import dagster as dg
 
 from mt_pipeline.captures.identity import CaptureError, capture_at
+from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
@@ -62,11 +64,18 @@ def differences(pipeline: Pipeline, chosen: Callable[[Record], bool] = lambda _:
 
 
 def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> int:
-    """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`. Returns how many."""
-    keys = {difference.key for difference in found if difference.rows and (pipeline.inbox / difference.key).exists()}
-    for key in keys:
-        pipeline.ledger.give_back(key)
-    return len(keys)
+    """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`. Returns how many.
+
+    One that is being worked on, or is not done any more, is left alone: its rows are about to be others.
+    """
+    again = 0
+    for key in {difference.key for difference in found if difference.rows and (pipeline.inbox / difference.key).exists()}:
+        with suppress(CaptureBusyError), pipeline.ledger.lock(key, timeout=0):
+            record = pipeline.ledger.get(key)
+            if record and record.state is State.DONE:
+                pipeline.ledger.give_back(key)
+                again += 1
+    return again
 
 
 def after_a_crash(pipeline: Pipeline) -> str | None:

@@ -49,6 +49,18 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(lab: Lab, terminal
     assert told(terminal, loaded) == (0, ["0 differences"])
 
 
+def test_a_capture_that_is_worked_on_is_not_given_back(lab: Lab, terminal: Terminal, loaded: str):
+    loader.remove(lab.database, loaded)
+
+    with lab.pipeline().ledger.lock(loaded):
+        assert told(terminal, loaded, "--repair")[1][-1] == "1 differences; 0 captures are loaded again"
+    assert lab.record(loaded).state is State.DONE
+
+
+def test_a_capture_and_an_experiment_together_are_a_wrong_use(terminal: Terminal):
+    assert terminal("verify", "--capture", "a/b.pcap", "--name", "a").code == 2
+
+
 def test_flows_that_are_missing_are_named(lab: Lab, terminal: Terminal, loaded: str):
     with lab.database.connect() as connection:
         keys = "ts, capture, conversation"
