@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ from mt_pipeline.report.wording import time
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
-from mt_pipeline_tests.pipelines import TSHARK, Lab
+from mt_pipeline_tests.pipelines import Lab
 from mt_pipeline_tests.report.parts import Page, bars, number, page_of
+from mt_pipeline_tests.report.tshark_statistics import hierarchy, is_public, statistics
 
 BULK, EVEN = "report bulk/a day.pcap", "report even/even.pcap"
 PACKETS = 6_000
@@ -43,38 +43,26 @@ def even(lab: Lab) -> Page:
     return Page(page_of(lab.database, "report_even"))
 
 
-def statistics(capture: Path, what: str) -> str:
-    return subprocess.run([TSHARK, "-n", "-q", "-r", str(capture), "-z", what], capture_output=True, text=True, check=True).stdout
-
-
-def hierarchy(capture: Path) -> dict[str, tuple[int, int]]:
+def by_protocol(capture: Path) -> dict[str, tuple[int, int]]:
     """Read bytes and frames of each protocol, wherever in the hierarchy it stands."""
     found: dict[str, tuple[int, int]] = {}
-    for name, frames, size in re.findall(r"^ *(\S+) +frames:(\d+) bytes:(\d+)$", statistics(capture, "io,phs"), re.MULTILINE):
-        before = found.get(name, (0, 0))
-        found[name] = (before[0] + int(size), before[1] + int(frames))
+    for path, size, frames in hierarchy(capture):
+        before = found.get(path[-1], (0, 0))
+        found[path[-1]] = (before[0] + size, before[1] + frames)
     return found
 
 
 def endpoints(capture: Path) -> dict[str, tuple[int, int]]:
     """Read packets and bytes of each address that is globally reachable."""
     lines = [line.split() for kind in ("ip", "ipv6") for line in statistics(capture, f"endpoints,{kind}").splitlines()]
-    return {
-        line[0]: (int(line[1]), int(line[2]))
-        for line in lines
-        if len(line) > 6 and re.match(r"[0-9a-f]+[.:]", line[0]) and ipaddress.ip_address(line[0]).is_global and not is_group(line[0])
-    }
-
-
-def is_group(address: str) -> bool:
-    return ipaddress.ip_address(address).is_multicast
+    return {line[0]: (int(line[1]), int(line[2])) for line in lines if len(line) > 6 and re.match(r"[0-9a-f]+[.:]", line[0]) and is_public(line[0])}
 
 
 def test_the_totals_are_those_of_io_phs_and_io_stat(bulk: Page, lab: Lab):
     said = re.search(r"\| +[0.]+ <> +\S+ \| +(\d+) \| +(\d+) \|", statistics(lab.inbox / BULK, "io,stat,0"))
 
     assert said
-    assert hierarchy(lab.inbox / BULK)["eth"] == (number(bulk.figures["Bytes on the wire"]), number(bulk.figures["Packets"]))
+    assert by_protocol(lab.inbox / BULK)["eth"] == (number(bulk.figures["Bytes on the wire"]), number(bulk.figures["Packets"]))
     assert (number(bulk.figures["Packets"]), number(bulk.figures["Bytes on the wire"])) == (PACKETS, int(said[2])) == (int(said[1]), int(said[2]))
 
 
@@ -87,7 +75,7 @@ def test_each_step_has_the_bytes_that_io_stat_counts(even: Page, lab: Lab):
 
 
 def test_protocols_are_those_of_io_phs(bulk: Page, lab: Lab):
-    said, shown = hierarchy(lab.inbox / BULK), bars(bulk, "Protocols")
+    said, shown = by_protocol(lab.inbox / BULK), bars(bulk, "Protocols")
 
     assert (shown["DNS"], shown["mDNS"], shown["arp"]) == (said["dns"], said["mdns"], said["arp"])
     assert sum(size for size, _ in shown.values()) == said["eth"][0]

@@ -4,13 +4,10 @@ Each shape of traffic is an experiment of two captures. A protocol of ours is th
 those without a record of their own are named. What the numbers of one view are made of is tested beside it.
 """
 
-import ipaddress
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -20,8 +17,9 @@ from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.files import START_NS, in_time_order, write_pcap, write_pcapng
 from mt_pipeline_tests.building.traffic import CLIENT6, SERVER6
 from mt_pipeline_tests.grafana.plugin import expand, queries
-from mt_pipeline_tests.pipelines import TSHARK, Lab
+from mt_pipeline_tests.pipelines import Lab
 from mt_pipeline_tests.report.parts import Page, bars, number, page_of
+from mt_pipeline_tests.report.tshark_statistics import hierarchy, is_public, statistics
 
 Sums = Mapping[str, tuple[int, int]]
 """Bytes and packets by name."""
@@ -92,7 +90,7 @@ class Views:
     def tshark(self, what: str) -> Iterator[str]:
         """Ask tshark for a statistic of each file, line by line."""
         for file in self.files:
-            yield from statistic(file, what).splitlines()
+            yield from statistics(file, what).splitlines()
 
     def io_stat(self) -> tuple[int, int]:
         """Read bytes and packets of all files."""
@@ -100,22 +98,15 @@ class Views:
         assert len(found) == len(self.files)
         return sum(int(line[3]) for line in found), sum(int(line[2]) for line in found)
 
-    def hierarchy(self) -> dict[tuple[str, ...], tuple[int, int]]:
-        """Read bytes and packets of each place in the hierarchy, which is named from its root."""
-        sums: dict[tuple[str, ...], tuple[int, int]] = {}
-        path: tuple[str, ...] = ()
-        for line in self.tshark("io,phs"):
-            if match := re.match(r"( *)(\S+) +frames:(\d+) bytes:(\d+)$", line):
-                path = (*path[: len(match[1]) // 2], match[2])
-                size, packets = sums.get(path, (0, 0))
-                sums[path] = (size + int(match[4]), packets + int(match[3]))
-        return sums
+    def hierarchy(self) -> list[tuple[tuple[str, ...], int, int]]:
+        """Read the hierarchies of all files, one after the other."""
+        return [place for file in self.files for place in hierarchy(file)]
 
     def spoken(self, protocol: str) -> tuple[int, int]:
         """Read bytes and packets of a protocol wherever it stands in the hierarchy, but for what ICMP errors quote."""
         found = [
-            value
-            for path, value in self.hierarchy().items()
+            (size, packets)
+            for path, size, packets in self.hierarchy()
             if path[-1] == protocol and protocol not in path[:-1] and not {"icmp", "icmpv6"} & set(path[:-1])
         ]
         return sum(size for size, _ in found), sum(packets for _, packets in found)
@@ -135,15 +126,6 @@ class Views:
             all_of - sum(parts) for all_of, parts in zip(self.io_stat(), zip(*sums.values(), strict=True) if sums else ((), ()), strict=True)
         )
         return {**sums, **({"none": (size, packets)} if packets else {})}
-
-
-@cache
-def statistic(file: Path, what: str) -> str:
-    return subprocess.run([TSHARK, "-n", "-q", "-r", str(file), "-z", what], capture_output=True, text=True, check=True).stdout
-
-
-def is_public(address: str) -> bool:
-    return ipaddress.ip_address(address).is_global and not ipaddress.ip_address(address).is_multicast
 
 
 @pytest.fixture(scope="module")
@@ -211,5 +193,5 @@ def test_every_shape_has_what_it_is_named_for(loaded: Mapping[str, Views]):
 
     assert all(loaded[shape].spoken(kind)[1] for shape, kind in kinds.items())
     assert all(loaded["mixed"].spoken(kind)[1] for kind in kinds.values())
-    assert any("icmp" in path[:-1] and path[-1] == "dns" for path in loaded["quoted"].hierarchy())
+    assert any("icmp" in path[:-1] and path[-1] == "dns" for path, _, _ in loaded["quoted"].hierarchy())
     assert loaded["mixed"].directions().keys() == {"inside", "outside", "transit", "none"}
