@@ -153,7 +153,7 @@ def verify(key: str | None, name: str | None, *, repair: bool, as_json: bool) ->
     """Compare files, documents and rows with what the ledger says of them, and name every difference."""
     from mt_pipeline.verifying import verify
 
-    if key and name:
+    if key is not None and name is not None:
         raise click.UsageError("say --capture or --name, not both")
     found, again = verify(settings.load(), key=key, experiment=name, repair=repair)
     if as_json:

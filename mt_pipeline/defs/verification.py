@@ -21,6 +21,7 @@ from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.held import Held, held
 
 _SHOWN = 20
+_MOMENT = 1
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def differences(pipeline: Pipeline, chosen: Callable[[Record], bool] = lambda _:
 def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> int:
     """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`. Returns how many.
 
-    One that is being worked on, or is not done any more, is left alone: its rows are about to be others.
+    One that is being worked on, or is not done any more, is left alone: its rows are about to be others. Who only looks lets go within moments.
     """
     again = 0
     for key in {difference.key for difference in found if difference.rows and (pipeline.inbox / difference.key).exists()}:
-        with suppress(CaptureBusyError), pipeline.ledger.lock(key, timeout=0):
+        with suppress(CaptureBusyError), pipeline.ledger.lock(key, timeout=_MOMENT):
             record = pipeline.ledger.get(key)
             if record and record.state is State.DONE:
                 pipeline.ledger.give_back(key)
