@@ -107,7 +107,7 @@ def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     documents.write_bytes(pa.compress(f"{json.dumps(document)}\n".encode(), codec="zstd", asbytes=True))
     with conversations(documents) as heard:
         heard.read(documents)
-        heard.write_packets(packets)
+        heard.write_packets(packets, documents.with_name("sums.parquet"))
         heard.write_names(names)
     with typed.connection(documents) as connection:
         return typed.rows(connection, packets, names).to_arrow_table().schema

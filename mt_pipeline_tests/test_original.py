@@ -15,7 +15,7 @@ from mt_pipeline.enrichment.netify import Netify
 from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.questdb.rows import rows
+from mt_pipeline.questdb.rows import Sources, rows
 from mt_pipeline.tshark import documents
 from mt_pipeline_tests import reference
 from mt_pipeline_tests.building import traffic
@@ -89,12 +89,12 @@ class Walked:
 
 def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
-    written, found, names, answered = (folder / name for name in ("documents.zst", "endpoints.parquet", "names.parquet", "answers.parquet"))
-    packets = folder / "packets.parquet"
+    written, found = folder / "documents.zst", folder / "endpoints.parquet"
+    sources = Sources(*(folder / f"{name}.parquet" for name in ("packets", "sums", "names", "answers")))
     with conversations(found) as heard:
         documents.write(tshark(), capture, written, listener=heard)
-        heard.write_packets(packets)
-        heard.write_names(names)
+        heard.write_packets(sources.packets, sources.sums)
+        heard.write_names(sources.names)
         endpoints.write(heard, found)
     with FakeNetify() as fake:
         answers = teach(fake)
@@ -102,9 +102,9 @@ def walk(folder: Path, capture: Path) -> Walked:
             Netify(url=fake.url, key=KEY, calls_per_second=1_000, rate_file=folder / "rate.sqlite") as provider,
             AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
         ):
-            counts = enrich(found, answered, providers=[provider], store=store)
+            counts = enrich(found, sources.answers, providers=[provider], store=store)
         seen = fake.requests()
-    with rows(packets, names, answered, capture="lab/x.pcap", experiment="lab") as batches:
+    with rows(sources, capture="lab/x.pcap", experiment="lab") as batches:
         table = pa.Table.from_batches(list(batches)).sort_by("frame_number")
     assert set(table["skipped"].to_pylist()) == {None}
     ours = table.select([column.name for column in ORIGINAL_COLUMNS])

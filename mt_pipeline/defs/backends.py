@@ -27,13 +27,13 @@ class Backend(Protocol):
     """Somewhere to load rows into."""
 
     def load(
-        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
         """Load the packets and the flows of a capture in place of its earlier ones, then count what can be read.
 
         Args:
-            batches: of `questdb/rows.py`.
-            enrichment: the answers that these were made with.
+            packets: of `questdb/rows.py`.
+            flows: of `questdb/flows.py`; they take no time and no memory before the first is asked for.
             capture: the capture key; its lock is held.
             experiment: its experiment.
             progress: told the number of packets so far.
@@ -72,11 +72,11 @@ class QuestDb:
     lock: Path
 
     def load(
-        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
         """Load a capture."""
         with loading(self.lock):
-            return flow_loader.load(self.database, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
+            return flow_loader.load(self.database, packets, flows, capture=capture, experiment=experiment, progress=progress)
 
     def remove(self, capture: str) -> int:
         """Take a capture out of all views."""
@@ -104,10 +104,10 @@ class ParquetFiles:
     folder: Path
 
     def load(
-        self, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
         """Load a capture."""
-        return dataset.load(self.folder, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
+        return dataset.load(self.folder, packets, flows, capture=capture, experiment=experiment, progress=progress)
 
     def remove(self, capture: str) -> int:
         """Delete the files of a capture."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mt_pipeline.captures.identity import experiment_of, file_name_of
 from mt_pipeline.defs.versions import CODE_VERSIONS
+from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
@@ -40,6 +41,10 @@ class CaptureFiles:
         """Name the typed packets of these documents; written before the endpoints."""
         return self._of_endpoints(inputs, "packets")
 
+    def sums(self, inputs: str) -> Path:
+        """Name the sums of these packets by second and conversation; written before the endpoints."""
+        return self._of_endpoints(inputs, "sums")
+
     def names(self, inputs: str) -> Path:
         """Name what the streams of these documents were called; written before the endpoints."""
         return self._of_endpoints(inputs, "names")
@@ -52,9 +57,14 @@ class CaptureFiles:
         """Name the answers for these endpoints, written anew by each run."""
         return self._folder(ENRICHMENT) / f"{inputs}.parquet"
 
+    def sources(self, inputs: str) -> Sources:
+        """Name what the rows of these documents are made of."""
+        return Sources(self.packets(inputs), self.sums(inputs), self.names(inputs), self.enrichment(inputs))
+
     def keep_only(self, inputs: str) -> None:
         """Delete what other inputs or another column table made, and what a killed run left half written."""
-        kept = {self.documents(inputs), self.packets(inputs), self.names(inputs), self.endpoints(inputs), self.enrichment(inputs)}
+        sources = self.sources(inputs)
+        kept = {self.documents(inputs), self.endpoints(inputs), sources.packets, sources.sums, sources.names, sources.answers}
         for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
             for path in self._listed(asset):
                 if path.is_dir():

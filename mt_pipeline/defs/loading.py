@@ -2,8 +2,8 @@
 
 import logging
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 
@@ -16,28 +16,14 @@ from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.questdb.database import Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
+from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
-from mt_pipeline.questdb.rows import rows
+from mt_pipeline.questdb.rows import Sources, rows
 from mt_pipeline.questdb.story import story
 
 log = logging.getLogger(__name__)
 
 _PAUSE = 2
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What the rows of a capture are made of.
-
-    Attributes:
-        packets: typed packets.
-        names: what their streams were called.
-        answers: for their endpoints.
-    """
-
-    packets: Path
-    names: Path
-    answers: Path
 
 
 @dataclass(frozen=True)
@@ -98,9 +84,10 @@ def _load_all(context: Context, pipeline: Pipeline, key: str, sources: Sources) 
 
 def _load(context: Context, pipeline: Pipeline, backend: Backend, key: str, sources: Sources, devices: Devices) -> tuple[Loaded, Summary]:
     experiment, progress = experiment_of(key), pace(pipeline, key, "loading", "packets")
-    with rows(sources.packets, sources.names, sources.answers, capture=key, experiment=experiment, devices=devices) as batches:
+    of_flows = flows(sources, capture=key, experiment=experiment, devices=devices)
+    with closing(of_flows), rows(sources, capture=key, experiment=experiment, devices=devices) as of_packets:
         try:
-            return backend.load(batches, sources.answers, capture=key, experiment=experiment, progress=progress)
+            return backend.load(of_packets, of_flows, capture=key, experiment=experiment, progress=progress)
         except RowsMissing as missing:
             log_check(context, checks.rows_stored(key, missing.loaded))
             raise

@@ -161,7 +161,7 @@ class Stages:
         if self._heard is None:
             self._heard = self._open.enter_context(conversations(path))
             self._heard.read(source)
-        self._heard.write_packets(self.files.packets(self.inputs))
+        self._heard.write_packets(self.files.packets(self.inputs), self.files.sums(self.inputs))
         self._heard.write_names(self.files.names(self.inputs))
         found = endpoints.write(self._heard, path)
         self._open.close()  # gives its memory back before the load needs some
@@ -231,7 +231,7 @@ class Stages:
         """Load the rows, and count them."""
         started = time.monotonic()
         self._distilled()
-        sources = loading.Sources(self.files.packets(self.inputs), self.files.names(self.inputs), self.files.enrichment(self.inputs))
+        sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
         done = loading.load(self.context, self.pipeline, self.key, sources)

@@ -7,6 +7,7 @@ import hashlib
 
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
+from mt_pipeline.packets.conversations import SUMS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.tshark.command import PREFERENCES
@@ -29,7 +30,7 @@ def version(*parts: object) -> str:
 CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES),
     # Only what its files hold, or packets would be typed anew for a column of answers.
-    "endpoints": version(ENDPOINTS.to_string(), [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)]),
+    "endpoints": version(ENDPOINTS.to_string(), SUMS, [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)]),
     "netify_enrichment": version(ANSWERS.to_string()),
     "questdb_packets": version(COLUMNS, FLOW_COLUMNS),
 }

@@ -4,9 +4,7 @@ Nothing here holds more than a block. What streams are called is found by `conve
 `questdb/rows.py`.
 """
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +13,11 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import ARROW
 
+from mt_pipeline import engine
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.layers import Layers, choose
-
-MEMORY = "256MB"
-"""What DuckDB may hold before it moves to disk."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
 _LAYER_FIELDS = {field.name: {"protocol": _TEXT, "above_extensions": _TEXT, "quotes": _TRUTH}.get(field.name, _PLACE) for field in fields(Layers)}
@@ -29,36 +25,35 @@ _LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_
 _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"
 
 # Exact microseconds since 1970 from `1700000000.123456789` or ISO 8601, digit by digit, never through a float; NULL if it is neither.
+# tshark 4.0 always says nine decimals, which is the quick way.
 # QuestDB stores none before 1970 and none after the last microsecond of 9999.
 _MACROS = """
-CREATE TEMP MACRO epoch_us_of(text) AS CASE
+CREATE MACRO epoch_us_of(text) AS CASE
+    WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
     WHEN contains(text, ':') THEN
         epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP)) + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
     ELSE TRY_CAST(split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT) END;
-CREATE TEMP MACRO reason_to_skip(text, time_us) AS CASE
+CREATE MACRO reason_to_skip(text, time_us) AS CASE
     WHEN time_us IS NULL THEN 'time not readable'
     WHEN time_us < 0 OR starts_with(text, '-') THEN 'time before 1970'
     WHEN time_us > 253402300799999999 THEN 'time after 9999' END;
 """
 
 
-@contextmanager
-def connection(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection(beside: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Open a DuckDB of bounded memory that can choose layers; what is larger goes to disk beside a file.
 
     Args:
         beside: a file, in whose folder there is room.
     """
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=beside.parent, prefix=".spill-", ignore_cleanup_errors=True) as spill,
-        duckdb.connect(config={"memory_limit": MEMORY, "threads": 2, "temp_directory": spill}) as opened,
-    ):
-        opened.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
-        opened.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
-        opened.create_function("registrable_domain", _domains, ["VARCHAR"], "VARCHAR", type=ARROW)
-        opened.execute(_MACROS)
-        yield opened
+    return engine.connection(beside, prepare=_prepare)
+
+
+def _prepare(database: duckdb.DuckDBPyConnection) -> None:
+    database.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
+    database.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
+    database.create_function("registrable_domain", _domains, ["VARCHAR"], "VARCHAR", type=ARROW)
+    database.execute(_MACROS)
 
 
 def packets(source: str) -> str:

@@ -14,11 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
+from mt_pipeline import engine
 from mt_pipeline.captures.identity import file_name_of
-from mt_pipeline.packets import typed
 from mt_pipeline.parquet.writing import Dated
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
-from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing, without_skipped
 from mt_pipeline.questdb.tables import FLOWS, PACKETS
 
@@ -29,8 +28,8 @@ _OF_FLOWS = "SELECT count(*), sum(packets_out + packets_in)::BIGINT, sum(bytes_o
 
 def load(
     folder: Path,
-    batches: Iterator[pa.RecordBatch],
-    enrichment: Path,
+    packets: Iterator[pa.RecordBatch],
+    flows: Iterator[pa.RecordBatch],
     *,
     capture: str,
     experiment: str,
@@ -42,8 +41,8 @@ def load(
 
     Args:
         folder: of the data set.
-        batches: of `rows.rows`.
-        enrichment: the answers that these were made with.
+        packets: of `questdb/rows.py`.
+        flows: of `questdb/flows.py`, taken when the packets are written.
         capture: the capture key; nobody else may load it at the same time.
         experiment: its experiment.
         progress: told the number of packets written so far.
@@ -56,8 +55,8 @@ def load(
     beside = _beside(folder, capture)
     shutil.rmtree(beside, ignore_errors=True)  # of a load that was killed
     try:
-        read, sent, skipped = _write(beside, batches, enrichment, capture=capture, experiment=experiment, progress=progress)
-        stored = _summary(beside, enrichment)
+        read, sent, skipped = _write(beside, packets, flows, progress)
+        stored = _summary(beside)
         before = _rows(_files(folder, "packets", capture))
         loaded = Loaded(stored.rows, read, dict(skipped), max(0, before - stored.rows), has_view=True)
         if stored.rows != sent:
@@ -89,27 +88,26 @@ def name_of(capture: str) -> str:
 
 
 def _write(
-    beside: Path, batches: Iterator[pa.RecordBatch], enrichment: Path, *, capture: str, experiment: str, progress: Callable[[int], None]
+    beside: Path, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], progress: Callable[[int], None]
 ) -> tuple[int, int, Counter[str]]:
     read, sent, skipped = 0, 0, Counter[str]()
     for name in _TABLES:
         (beside / name).mkdir(parents=True)
-    with flows(enrichment) as counting:
-        with Dated(PACKETS, beside / "packets") as packets:
-            for batch in counting.counted(batches):
-                rows = without_skipped(batch, skipped)
-                packets.write(rows)
-                read, sent = read + batch.num_rows, sent + rows.num_rows
-                progress(sent)
-        with Dated(FLOWS, beside / "flows") as counted:
-            for batch in counting.batches(enrichment, capture=capture, experiment=experiment):
-                counted.write(batch)
+    with Dated(PACKETS, beside / "packets") as files:
+        for batch in packets:
+            rows = without_skipped(batch, skipped)
+            files.write(rows)
+            read, sent = read + batch.num_rows, sent + rows.num_rows
+            progress(sent)
+    with Dated(FLOWS, beside / "flows") as files:
+        for batch in flows:
+            files.write(batch)
     return read, sent, skipped
 
 
-def _summary(beside: Path, enrichment: Path) -> Summary:
+def _summary(beside: Path) -> Summary:
     """Read what was written, and count it."""
-    with typed.connection(enrichment) as connection:
+    with engine.connection(beside) as connection:
 
         def asked(name: str, query: str) -> Sequence[int | None]:
             files = [str(path) for path in (beside / name).iterdir()]

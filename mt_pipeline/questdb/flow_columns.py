@@ -4,7 +4,8 @@ A flow is what one conversation of a capture sent within one second. A conversat
 hardware addresses, and what they spoke: `ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the documentation
 derive from FLOW_COLUMNS. A source is DuckDB's SQL over what `flows.py` makes:
 
-- `f`: a flow and its conversation; `f.local_…` and `f.remote_…` are the parts of its ends, `…_is_public` whether they are PUBLIC.
+- `f`: a flow and its conversation; `f.local_…` and `f.remote_…` are the parts of its ends, `…_is_public` whether they are PUBLIC. The devices that
+  these are, it looks up in the inventory afterwards.
 - `address`, `name`: the answers for the remote address and for the server name, NULL if there are none.
 """
 
@@ -73,8 +74,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("port_remote", "INT", "", "TCP or UDP port of the remote end", "f.remote_port"),
     _text("eth_local", "hardware address at the local end, the innermost", "f.local_eth"),
     _text("eth_remote", "hardware address at the remote end, the innermost: often a router's", "f.remote_eth"),
-    _text("device_local", "device at the local end, of the user's inventory", "f.local_device"),
-    _text("device_remote", "device at the remote end, of the user's inventory", "f.remote_device"),
+    _text("device_local", "device at the local end, of the user's inventory", "CAST(NULL AS VARCHAR)"),
+    _text("device_remote", "device at the remote end, of the user's inventory", "CAST(NULL AS VARCHAR)"),
     _number("packets_out", "LONG", "packets", "packets from the local end to the remote one"),
     _number("bytes_out", "LONG", "bytes on the wire", "bytes from the local end to the remote one"),
     _number("packets_in", "LONG", "packets", "packets from the remote end to the local one"),

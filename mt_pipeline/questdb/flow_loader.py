@@ -1,15 +1,13 @@
-"""Loads a capture: its packets, then the flows that were counted on the way, and holds these against each other."""
+"""Loads a capture: its packets, then its flows, and holds these against each other."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.database import Database, LoadFailed
-from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS
@@ -56,8 +54,8 @@ class FlowsDiffer(LoadFailed):
 
 def load(
     database: Database,
-    batches: Iterator[pa.RecordBatch],
-    enrichment: Path,
+    packets: Iterator[pa.RecordBatch],
+    flows: Iterator[pa.RecordBatch],
     *,
     capture: str,
     experiment: str,
@@ -69,8 +67,8 @@ def load(
 
     Args:
         database: where to.
-        batches: of `rows.rows`.
-        enrichment: the answers that these were made with.
+        packets: of `rows.rows`.
+        flows: of `flows.flows`, taken when the packets are in.
         capture: the capture key; nobody else may load it at the same time.
         experiment: its experiment, for the views.
         progress: told the number of packets sent so far.
@@ -84,13 +82,11 @@ def load(
         ensure_table(connection, CAPTURES)
         ensure_table(connection, FLOWS)
         ensure_view(connection, experiment, FLOWS)
-    with flows(enrichment) as counting:
-        loaded = loader.load(database, counting.counted(batches), capture=capture, experiment=experiment, progress=progress)
-        found = counting.batches(enrichment, capture=capture, experiment=experiment)
-        try:
-            loader.load(database, found, capture=capture, experiment=experiment, table=FLOWS)
-        except RowsMissing as missing:
-            raise FlowsDiffer(str(missing), summary(database, capture)) from None
+    loaded = loader.load(database, packets, capture=capture, experiment=experiment, progress=progress)
+    try:
+        loader.load(database, flows, capture=capture, experiment=experiment, table=FLOWS)
+    except RowsMissing as missing:
+        raise FlowsDiffer(str(missing), summary(database, capture)) from None
     stored = summary(database, capture)
     if not stored.agrees:
         raise FlowsDiffer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,16 +23,29 @@ _FIELDS = {name: {column.source.partition(".")[2] for column in group if column.
            {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What the rows of a capture, of packets and of flows, are made of.
+
+    Attributes:
+        packets: typed packets of the packets room.
+        sums: of these, by second and conversation.
+        names: what each stream of them was called.
+        answers: of the enrichment room, one row for every public endpoint of these packets.
+    """
+
+    packets: Path
+    sums: Path
+    names: Path
+    answers: Path
+
+
 @contextmanager
-def rows(
-    packets: Path, names: Path, enrichment: Path, *, capture: str, experiment: str, devices: Devices | None = None
-) -> Iterator[Iterator[pa.RecordBatch]]:
+def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
     """Join the packets of a capture with the answers, and say which devices their ends are.
 
     Args:
-        packets: typed packets of the packets room.
-        names: what each stream of them was called.
-        enrichment: Parquet of the enrichment room, one row for every public endpoint of these packets.
+        sources: all Parquet.
         capture: the capture key.
         experiment: its experiment.
         devices: the inventory, if there is one.
@@ -39,11 +53,11 @@ def rows(
     Yields:
         Record batches with all of COLUMNS, text as dictionaries, and `skipped`, why a packet cannot be stored (NULL: it can).
     """
-    answers = _Answers(pyarrow.parquet.read_table(enrichment))
+    answers = _Answers(pyarrow.parquet.read_table(sources.answers))
     given = {"capture": capture, "experiment": experiment}
-    with typed.connection(packets) as connection:
-        connection.execute("SET threads = 1")  # QuestDB is the slower one; a second thread would only hold more memory
-        yield (_complete(batch, answers, given, devices or Devices()) for batch in typed.rows(connection, packets, names).to_arrow_reader(BATCH))
+    with typed.connection(sources.packets) as connection:
+        joined = typed.rows(connection, sources.packets, sources.names)
+        yield (_complete(batch, answers, given, devices or Devices()) for batch in joined.to_arrow_reader(BATCH))
 
 
 class _Answers:

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
+from mt_pipeline import engine
 from mt_pipeline.atomic import whole
 from mt_pipeline.tshark.command import PREFERENCES, Tshark
-from mt_pipeline.tshark.fields import FIELDS
+from mt_pipeline.tshark.fields import FIELDS, Field
 
 SUFFIX = ".ndjson.zst"
 
@@ -88,11 +90,12 @@ def write(
         whole(output) as partial,
         partial.open("wb") as file,
         pa.CompressedOutputStream(file, "zstd") as documents,
+        engine.connection(output) as connection,
         ThreadPoolExecutor(max_workers=1) as reader,  # ends after tshark, whose end it may be waiting for
         tshark.lines(capture, display_filter) as stream,
     ):
         try:
-            packets = _convert(stream.output, documents, listener, progress, reader)
+            packets = _convert(connection, stream.output, documents, listener, progress, reader)
         except pa.ArrowInvalid as error:
             stream.not_understood = str(error)
     return packets
@@ -114,26 +117,32 @@ def read(connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[
 
 def count(documents: Path) -> int:
     """Count the documents of a file."""
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with engine.connection(documents) as connection:
         [(packets,)] = read(connection, documents, keys=("frame_number",)).aggregate("count(*)").fetchall()
     return int(packets)
 
 
-def _convert(output: IO[bytes], documents: pa.NativeFile, listener: Listener | None, progress: Progress, reader: ThreadPoolExecutor) -> int:
+def _convert(
+    connection: duckdb.DuckDBPyConnection,
+    output: IO[bytes],
+    documents: pa.NativeFile,
+    listener: Listener | None,
+    progress: Progress,
+    reader: ThreadPoolExecutor,
+) -> int:
     packets = 0
-    with duckdb.connect(config={"threads": 1}) as connection:
-        # pyarrow waits for tshark in C, where no signal is heard: a thread waits there, and we where Ctrl-C and a cancelled run reach us.
-        batches = iter(reader.submit(_batches, output).result())
+    # pyarrow waits for tshark in C, where no signal is heard: a thread waits there, and we where Ctrl-C and a cancelled run reach us.
+    batches = iter(reader.submit(_batches, output).result())
+    following = reader.submit(next, batches, None)
+    while (batch := following.result()) is not None:
         following = reader.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = reader.submit(next, batches, None)
-            block = connection.from_arrow(_unescaped(batch))
-            for chunk in block.project(f"{_DOCUMENT} || chr(10)").to_arrow_table().column(0).chunks:
-                documents.write(_text_of(chunk))
-            if listener:
-                listener.add(block.project(", ".join(_LISTS[key] for key in listener.keys)).to_arrow_table())
-            packets += batch.num_rows
-            progress(packets)
+        block = _unescaped(batch)
+        for chunk in connection.from_arrow(block).project(_LINE).to_arrow_table().column(0).chunks:
+            documents.write(_text_of(chunk))
+        if listener:
+            listener.add(_lists(block, listener.keys))
+        packets += batch.num_rows
+        progress(packets)
     return packets
 
 
@@ -159,7 +168,7 @@ def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Undo tshark's escapes of control characters in text that others choose; hardly any capture has one."""
     for place, field in enumerate(FIELDS):
         column = batch.column(place)
-        if field.first_only and pyarrow.compute.any(pyarrow.compute.match_substring(column, "\\")).as_py():
+        if field.text and pyarrow.compute.any(pyarrow.compute.match_substring(column, "\\")).as_py():
             values = [_ESCAPE.sub(_control, value) for value in column.to_pylist()]
             batch = batch.set_column(place, field.key, pa.array(values, pa.string()))
     return batch
@@ -178,24 +187,39 @@ def _text_of(chunk: pa.Array) -> pa.Buffer:
     return text.slice(first, ends[-1].as_py() - first)
 
 
-def _document() -> str:
-    """Build the SQL that turns a row of columns into a document."""
-    members = []
-    for field in FIELDS:
-        values = f"'[' || to_json({field.key}) || ']'" if field.first_only else f"to_json(string_split({field.key}, ','))"
-        members.append(f"""CASE WHEN {field.key} <> '' THEN '"{field.key}":' || {values} END""")
+def _line() -> str:
+    """Build the SQL that turns a row of columns into a line with its document, in one `concat`: a chain of `||` copies the text at each link."""
     # Milliseconds, as ek has it; newer versions of tshark say ISO 8601 here and there too, which stays as it is.
     timestamp = "CASE WHEN contains(frame_time_epoch, ':') THEN frame_time_epoch ELSE replace(frame_time_epoch, '.', '')[:-7] END"
-    return f"""'{{"timestamp":' || to_json({timestamp}) || ',"layers":{{' || concat_ws(',', {", ".join(members)}) || '}}}}'"""
+    first, *others = FIELDS  # every packet has its number
+    members = [_member(first), *(f"CASE WHEN {field.key} <> '' THEN concat(',', {_member(field)}) END" for field in others)]
+    return f"""concat('{{"timestamp":"', {timestamp}, '","layers":{{', {", ".join(members)}, '}}}}', chr(10))"""
 
 
-_DOCUMENT = _document()
-_LISTS = {
-    field.key: f"CASE WHEN {field.key} <> '' THEN {{}} END AS {field.key}".format(
-        f"[{field.key}]" if field.first_only else f"string_split({field.key}, ',')"
-    )
-    for field in FIELDS
-}
+def _member(field: Field) -> str:
+    if field.text:
+        return f"""'"{field.key}":[', to_json({field.key}), ']'"""
+    values = field.key if field.first_only else f"""replace({field.key}, ',', '","')"""
+    return f"""'"{field.key}":["', {values}, '"]'"""
+
+
+_LINE = _line()
+
+
+def _lists(block: pa.RecordBatch, keys: Iterable[str]) -> pa.Table:
+    """Give the values of some fields as lists, NULL where a packet lacks the field; without copying text where no packet has several."""
+    several = {field.key for field in FIELDS if not field.first_only}
+    one_each = pa.array(np.arange(block.num_rows + 1, dtype=np.int32))
+    columns = {}
+    for key in keys:
+        text = block.column(key)
+        absent = pyarrow.compute.equal(text, "")
+        if key in several and pyarrow.compute.any(pyarrow.compute.match_substring(text, ",")).as_py():
+            lists = pyarrow.compute.split_pattern(text, ",")
+            columns[key] = pa.ListArray.from_arrays(lists.offsets, lists.values, mask=absent)
+        else:
+            columns[key] = pa.ListArray.from_arrays(one_each, text, mask=absent)
+    return pa.table(columns)
 
 
 class _Utf8(io.RawIOBase):

@@ -10,11 +10,14 @@ class Field:
     Attributes:
         name: tshark's name, as its display filters say it.
         first_only: only the first occurrence in a packet counts; otherwise tshark joins all of them by a comma, which cannot be
-            told from a comma inside a value, so text that others choose (server names, hosts) is always asked for so.
+            told from a comma inside a value, so text is always asked for so.
+        text: others choose it (server names, hosts), so it may hold any character; what tshark makes itself, numbers, addresses and names of
+            dissectors, has none that JSON must escape.
     """
 
     name: str
     first_only: bool = False
+    text: bool = False
 
     @property
     def key(self) -> str:
@@ -42,8 +45,8 @@ FIELDS: tuple[Field, ...] = (
     Field("udp.srcport"),
     Field("udp.dstport"),
     Field("udp.stream"),
-    Field("tls.handshake.extensions_server_name", first_only=True),
-    Field("tls.handshake.extensions_alpn_str", first_only=True),
-    Field("dns.qry.name", first_only=True),
-    Field("http.host", first_only=True),
+    Field("tls.handshake.extensions_server_name", first_only=True, text=True),
+    Field("tls.handshake.extensions_alpn_str", first_only=True, text=True),
+    Field("dns.qry.name", first_only=True, text=True),
+    Field("http.host", first_only=True, text=True),
 )

@@ -20,7 +20,7 @@ def typed_of(documents: Path) -> tuple[Path, Path]:
     packets, names = documents.with_suffix(".packets"), documents.with_suffix(".names")
     with conversations(documents) as heard:
         heard.read(documents)
-        heard.write_packets(packets)
+        heard.write_packets(packets, documents.with_suffix(".sums"))
         heard.write_names(names)
     return packets, names
 

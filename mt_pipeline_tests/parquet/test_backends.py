@@ -17,6 +17,7 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.columns import COLUMNS
 from mt_pipeline.parquet import dataset, writing
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
+from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.rows import rows
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.everything import everything
@@ -214,8 +215,9 @@ def test_captures_of_an_experiment_come_and_go_at_once(tmp_path: Path):
 
     def comes_and_goes(key: str) -> None:
         for _ in range(15):
-            with files_of_packets(packets(5)) as files, rows(*files, capture=key, experiment="crowd") as batches:
-                loaded, stored = dataset.load(tmp_path / "parquet", batches, files[-1], capture=key, experiment="crowd")
+            with files_of_packets(packets(5)) as files, rows(files, capture=key, experiment="crowd") as batches:
+                of_flows = flows(files, capture=key, experiment="crowd")
+                loaded, stored = dataset.load(tmp_path / "parquet", batches, of_flows, capture=key, experiment="crowd")
             assert (loaded.rows, stored.flow_packets) == (5, 5)
             if key != keys[0]:
                 assert dataset.remove(tmp_path / "parquet", key) == 5

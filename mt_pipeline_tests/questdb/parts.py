@@ -19,7 +19,7 @@ from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.loader import Loaded
-from mt_pipeline.questdb.rows import rows
+from mt_pipeline.questdb.rows import Sources, rows
 
 START = 1_700_000_000
 """Seconds since 1970 of packet 0."""
@@ -65,31 +65,30 @@ def batches_of(
     wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None, devices: Devices | None = None
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
-    with files_of(wanted, answers) as files, rows(*files, capture=capture, experiment=experiment, devices=devices) as batches:
+    with files_of(wanted, answers) as files, rows(files, capture=capture, experiment=experiment, devices=devices) as batches:
         yield batches
 
 
 @contextmanager
-def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterator[tuple[Path, Path, Path]]:
-    """Make the files that rows are made of: typed packets, names of streams, answers."""
+def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterator[Sources]:
+    """Make the files that rows are made of."""
     with tempfile.TemporaryDirectory() as folder:
-        documents, packets, names, found, answered = (
-            Path(folder) / name for name in ("documents.ndjson.zst", "packets", "names", "endpoints", "answers")
-        )
+        documents, found = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
+        sources = Sources(*(Path(folder) / name for name in ("packets", "sums", "names", "answers")))
         lines = [json.dumps({"timestamp": "0", "layers": {key: [value] for key, value in fields.items()}}) + "\n" for fields in wanted]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
         with conversations(found) as heard:
             heard.read(documents)
-            heard.write_packets(packets)
-            heard.write_names(names)
+            heard.write_packets(sources.packets, sources.sums)
+            heard.write_names(sources.names)
             endpoints.write(heard, found)
         if answers is None:
-            enrich(found, answered, providers=())
+            enrich(found, sources.answers, providers=())
         else:
             records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
-            pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)
-        yield packets, names, answered
+            pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), sources.answers)
+        yield sources
 
 
 def rows_of(wanted: Iterable[Packet], **arguments) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ from mt_pipeline.questdb import flow_loader, flows, loader
 from mt_pipeline.questdb.database import Database, NameTaken
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary, summary
-from mt_pipeline.questdb.rows import rows
+from mt_pipeline.questdb.rows import Sources, rows
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
@@ -27,8 +27,6 @@ from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_tim
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.questdb.conftest import Spare
 from mt_pipeline_tests.questdb.parts import CLIENT, SERVER, START, Answers, Packet, files_of, packet, packets, select, time_of
-
-Files = tuple[Path, Path, Path]
 
 ROUTER = "192.168.1.1"
 CLIENT6, SERVER6 = "fd00:1::20", "2606:2800:220:1:248:1893:25c8:1946"
@@ -50,9 +48,10 @@ def datagram(**fields: str | None) -> dict[str, str | None]:
     return {**dict.fromkeys(["tcp_srcport", "tcp_dstport", "tcp_stream"]), **own, **fields}
 
 
-def load_files(database: Database, files: Files, *, capture: str, experiment: str) -> Summary:
-    with rows(*files, capture=capture, experiment=experiment) as batches:
-        _, stored = flow_loader.load(database, batches, files[2], capture=capture, experiment=experiment)
+def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Summary:
+    of_flows = flows.flows(files, capture=capture, experiment=experiment)
+    with rows(files, capture=capture, experiment=experiment) as of_packets:
+        _, stored = flow_loader.load(database, of_packets, of_flows, capture=capture, experiment=experiment)
     return stored
 
 
@@ -69,25 +68,24 @@ def view(database: Database, experiment: str) -> list[dict[str, object]]:
 
 def flows_of(wanted: list[Packet], answers: Answers | None = None) -> list[dict[str, object]]:
     """Count packets without QuestDB."""
-    with files_of(wanted, answers) as files, rows(*files, capture="x/x.pcap", experiment="x") as batches, flows.flows(files[0]) as counting:
-        list(counting.counted(batches))
-        return [row for batch in counting.batches(files[2], capture="x/x.pcap", experiment="x") for row in batch.to_pylist()]
+    with files_of(wanted, answers) as files:
+        return [row for batch in flows.flows(files, capture="x/x.pcap", experiment="x") for row in batch.to_pylist()]
 
 
-def taken(path: Path, folder: Path) -> Files:
+def taken(path: Path, folder: Path) -> Sources:
     """Take a capture through tshark and the packets room; all names and every second address have answers."""
-    found, packets, names, answered = (folder / name for name in ("endpoints", "packets", "names", "answers"))
+    found, sources = folder / "endpoints", Sources(*(folder / name for name in ("packets", "sums", "names", "answers")))
     with conversations(found) as heard:
         documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=heard)
-        heard.write_packets(packets)
-        heard.write_names(names)
+        heard.write_packets(sources.packets, sources.sums)
+        heard.write_names(sources.names)
         endpoints.write(heard, found)
-    enrich(found, answered, providers=())
-    records = pyarrow.parquet.read_table(answered).to_pylist()
+    enrich(found, sources.answers, providers=())
+    records = pyarrow.parquet.read_table(sources.answers).to_pylist()
     for number, record in enumerate(records):
         record |= OF_NAMES if record["kind"] == "name" else OF_ADDRESSES if number % 2 else {}
-    pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), answered)
-    return packets, names, answered
+    pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), sources.answers)
+    return sources
 
 
 CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
@@ -105,7 +103,7 @@ CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
 def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(database: Database, tmp_path: Path, kind: str):
     CAPTURES_OF_ALL_KINDS[kind](tmp_path / "capture")
     files, capture, experiment = taken(tmp_path / "capture", tmp_path), f"flows_of_{kind}/a 'b'.pcap", f"of_{kind}"
-    with rows(*files, capture=capture, experiment=experiment) as batches:
+    with rows(files, capture=capture, experiment=experiment) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
     expected = flow_reference.flows(packets)
 
@@ -129,7 +127,7 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(dat
 def test_everything_has_flows_of_every_kind(tmp_path: Path):
     """Else the comparison above says little."""
     everything(tmp_path / "capture")
-    with rows(*taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x") as batches:
+    with rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x") as batches:
         found = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert {flow["direction"] for flow in found} == {"outside", "inside", "transit", "none"}
     assert {flow["app_source"] for flow in found} == {"name", "address", None}
@@ -145,8 +143,8 @@ def test_flows_are_the_same_however_the_packets_come_in_blocks(monkeypatch: pyte
     wanted[7] |= names
     wanted += [packet(30, **datagram(ip_src=SERVER, ip_dst=CLIENT)), packet(31, **datagram(dns_qry_name="second.example"))]
     whole = flows_of(wanted)
-    monkeypatch.setattr(flows, "_BLOCK", block)
-    monkeypatch.setattr("mt_pipeline.questdb.rows.BATCH", 1)
+    monkeypatch.setattr("mt_pipeline.packets.conversations._BLOCK", block)
+    monkeypatch.setattr(flows, "_STRETCH", block)
     assert flows_of(wanted) == whole
     assert len(whole) > 10
 
@@ -155,9 +153,8 @@ def test_batches_have_the_columns_in_their_order_and_their_types_whatever_is_in_
     arrow = {"TIMESTAMP": pa.timestamp("us"), "INT": pa.int32(), "LONG": pa.int64(), "DOUBLE": pa.float64()}
     text = pa.dictionary(pa.int32(), pa.string())
     wanted = [packet(1, **without_ip("eth:ethertype:arp"))]
-    with files_of(wanted, {}) as files, rows(*files, capture="x/x.pcap", experiment="x") as batches, flows.flows(files[0]) as counting:
-        list(counting.counted(batches))
-        [batch] = counting.batches(files[2], capture="x/x.pcap", experiment="x")
+    with files_of(wanted, {}) as files:
+        [batch] = flows.flows(files, capture="x/x.pcap", experiment="x")
     assert [(field.name, field.type) for field in batch.schema] == [(column.name, arrow.get(column.type, text)) for column in FLOW_COLUMNS]
 
 
@@ -336,7 +333,7 @@ def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(d
     stored = load(database, changed, capture="flows_changed/a.pcap", experiment="flows_changed")
 
     of_each = {name: [flow for flow in view(database, "flows_changed") if flow["capture"] == f"flows_changed/{name}.pcap"] for name in ("a", "other")}
-    with files_of(changed) as files, rows(*files, capture="flows_changed/a.pcap", experiment="flows_changed") as batches:
+    with files_of(changed) as files, rows(files, capture="flows_changed/a.pcap", experiment="flows_changed") as batches:
         assert of_each["a"] == flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert stored.flows == len(of_each["a"])
     assert of_each["other"] == [flow for flow in before if flow["capture"] == "flows_changed/other.pcap"]
@@ -348,7 +345,7 @@ def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(d
 def test_a_load_that_was_killed_between_packets_and_flows_is_made_good_by_the_next(database: Database):
     capture, experiment = "flows_killed/a.pcap", "flows_killed"
     load(database, packets(3), capture=capture, experiment=experiment)
-    with files_of(packets(5)) as files, rows(*files, capture=capture, experiment=experiment) as batches:
+    with files_of(packets(5)) as files, rows(files, capture=capture, experiment=experiment) as batches:
         loader.load(database, batches, capture=capture, experiment=experiment)
     assert not summary(database, capture).agrees
     assert load(database, packets(5), capture=capture, experiment=experiment).agrees
@@ -416,7 +413,5 @@ def test_traffic_of_a_home_is_many_packets_and_few_flows(tmp_path: Path):
     """Flows are what most questions need because there are few of them: a download of a thousand packets is one a second."""
     frames = traffic.tls_session(data_packets=1000)
     files = taken(write_pcap(tmp_path / "capture", timed(frames)), tmp_path)
-    with rows(*files, capture="x/x.pcap", experiment="x") as batches, flows.flows(files[0]) as counting:
-        list(counting.counted(batches))
-        found = sum(batch.num_rows for batch in counting.batches(files[2], capture="x/x.pcap", experiment="x"))
+    found = sum(batch.num_rows for batch in flows.flows(files, capture="x/x.pcap", experiment="x"))
     assert len(frames) / found > 100
