@@ -12,7 +12,7 @@ run: setup
 	@exec .venv/bin/mt-pipeline run
 
 test: setup chromium postgresql
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	.venv/bin/ruff check .

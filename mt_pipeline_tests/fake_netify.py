@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
-import requests
-
 How = Literal["answer", "close", "hang", "drip", "drip-head", "continue", "endless"]
 """answer; close the connection without a byte; never say a byte; a byte of the body now and then; the same of a header; again and again that the
 answer comes soon; bytes without end."""
@@ -85,6 +83,8 @@ class FakeNetify:
         self.port = int(self._process.stdout.readline())
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/api/v2"
+        import requests  # the process of the fake, started by hundreds of tests, is there in half the time without it
+
         self._control = requests.Session()
         self._control.trust_env = False
         return self

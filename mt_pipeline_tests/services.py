@@ -1,9 +1,10 @@
 """The whole service in a process of its own, on free ports: `mt-pipeline run` as tests start it and look at it; nothing is left of it."""
 
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -32,13 +33,13 @@ def eventually(holds: Callable[[], object], *, seconds: float = SECONDS) -> bool
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Find ports that nobody listens on. The system gives them to no client, so that none has one when its server comes to it seconds later."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 20_000 + secrets.randbelow(12_000)))
+            ports.add(probe.getsockname()[1])
+    return list(ports)
 
 
 def processes_of(data: Path) -> list[psutil.Process]:

@@ -28,6 +28,7 @@ from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, dns
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, files_below, program, wrapper
+from mt_pipeline_tests.services import free_ports
 
 Terminal = Callable[..., Said]
 
@@ -550,15 +551,8 @@ def test_bars_say_how_many_of_how_many_and_how_long_still(lab: Lab, tmp_path: Pa
     assert re.search(rb"captures \S+ [123]/3 \d\.\d/s \d+ s left", re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", shown))
 
 
-@pytest.fixture
-def ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        for each in (one, two):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path, ports: tuple[int, int]):
+def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path):
+    ports = free_ports(2)
     settings = lab.pipeline(data_dir=tmp_path / "data", questdb_host=None, questdb_http_port=ports[0], questdb_pg_port=ports[1]).settings
 
     told = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))

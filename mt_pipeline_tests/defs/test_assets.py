@@ -25,6 +25,7 @@ from mt_pipeline_tests.building.odd import giant
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, capture, files_below, wrapper
+from mt_pipeline_tests.services import eventually
 
 ODD_NAMES = [
     """it's "two" words.pcap""",
@@ -600,18 +601,18 @@ def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab:
     assert len(lab.rows("full")) == 20_000
 
 
-def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab):
+def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab, caplog: pytest.LogCaptureFixture):
     """Two runs of one capture at once: the second waits for the first, and does nothing then."""
+    caplog.set_level(logging.DEBUG, logger="filelock")
     lab.put("twice/a.pcap")
     pipeline, ran = lab.pipeline(), []
     with pipeline.ledger.lock("twice/a.pcap"):
         second = threading.Thread(target=lambda: ran.append(lab.run("twice/a.pcap")))
         second.start()
-        second.join(4)
-        assert second.is_alive(), "the run did not wait for the lock"
+        assert eventually(lambda: any("not acquired" in text for text in caplog.messages)), "the run did not wait for the lock"
         pipeline.ledger.claim(capture_at(lab.inbox, "twice/a.pcap"), run="the first")
         pipeline.ledger.finish("twice/a.pcap", sha256="0", documents="0", packets=2, rows=2, skipped={})
-    second.join(30)
+    second.join()
 
     assert ran[0].success
     assert ran[0].materialised("tshark_json") == []

@@ -1,6 +1,7 @@
 """Flows: every packet and byte of a capture, second by second and conversation by conversation, held against a count in plain Python."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def taken(path: Path, folder: Path) -> Sources:
 
 CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
     "everything": everything,
-    "bulk": lambda path: write_bulk(path, 30_000),
+    "bulk": lambda path: write_bulk(path, 10_000),
     "another_bulk": lambda path: write_bulk(path, 1_000, seed=7),
     "odd_names": lambda path: write_pcap(path, timed([frame for session in odd.odd_tls_sessions() for frame in session])),
     "year_9999": lambda path: odd_times(path, ODD_TIMES["9999"]),
@@ -99,13 +100,30 @@ CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", CAPTURES_OF_ALL_KINDS)
-def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(database: Database, tmp_path: Path, kind: str):
-    CAPTURES_OF_ALL_KINDS[kind](tmp_path / "capture")
-    files, capture, experiment = taken(tmp_path / "capture", tmp_path), f"flows_of_{kind}/a 'b'.pcap", f"of_{kind}"
+@dataclass(frozen=True)
+class Counted:
+    """A capture, its packets as rows, and its flows as plain Python counts them."""
+
+    capture: str
+    experiment: str
+    files: Sources
+    packets: list[dict[str, object]]
+    flows: list[dict[str, object]]
+
+
+@pytest.fixture(scope="module", params=CAPTURES_OF_ALL_KINDS)
+def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Counted:
+    """Count a capture once for both ways to QuestDB."""
+    folder, capture, experiment = tmp_path_factory.mktemp(request.param), f"flows_of_{request.param}/a 'b'.pcap", f"of_{request.param}"
+    CAPTURES_OF_ALL_KINDS[request.param](folder / "capture")
+    files = taken(folder / "capture", folder)
     with rows(files, capture=capture, experiment=experiment) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
-    expected = flow_reference.flows(packets)
+    return Counted(capture, experiment, files, packets, flow_reference.flows(packets))
+
+
+def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(database: Database, counted: Counted):
+    files, packets, capture, experiment, expected = counted.files, counted.packets, counted.capture, counted.experiment, counted.flows
 
     stored = load_files(database, files, capture=capture, experiment=experiment)
 
