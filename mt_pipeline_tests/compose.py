@@ -31,7 +31,6 @@ Service = dict[str, object]
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
 _PORTS = ("4000", "3000", "5432", "9000", "8812")
-_START_SECONDS = 90
 
 
 class MissingError(Exception):
@@ -113,7 +112,7 @@ class Stack:
             self._processes[name] = subprocess.Popen(
                 self._command(name), cwd=PROJECT, env=self.environment(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        assert eventually(lambda: self._processes[name].poll() is not None or self.is_healthy(name), seconds=_START_SECONDS), self.log(name)
+        assert eventually(lambda: self._processes[name].poll() is not None or self.is_healthy(name)), self.log(name)
         assert self._processes[name].poll() is None, self.log(name)
 
     def is_healthy(self, name: str) -> bool:
@@ -140,7 +139,7 @@ class Stack:
     def stop(self, name: str) -> int:
         """Ask a service and all that it started to end, as the image does when its container is stopped; returns its exit status."""
         os.killpg(self._processes[name].pid, signal.SIGTERM)
-        self._processes[name].wait(30)
+        self._processes[name].wait(120)
         return self._processes.pop(name).returncode
 
     def log(self, name: str) -> str:

@@ -91,7 +91,7 @@ class FakeNetify:
 
     def __exit__(self, *_: object) -> None:
         self._control.close()
-        self._process.communicate(timeout=10)  # closes its stdin, at which it ends
+        self._process.communicate(timeout=60)  # closes its stdin, at which it ends
 
     def say(
         self,
@@ -117,11 +117,11 @@ class FakeNetify:
         """
         raw = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         rule = _Rule(endpoint, status, None if raw is None else base64.b64encode(raw).decode(), dict(headers or {}), how, delay, times)
-        self._control.post(f"{self.root}/_control/say", json=asdict(rule), timeout=10).raise_for_status()
+        self._control.post(f"{self.root}/_control/say", json=asdict(rule), timeout=60).raise_for_status()
 
     def requests(self) -> list[Seen]:
         """Return all requests so far, in the order they came."""
-        seen = self._control.get(f"{self.root}/_control/requests", timeout=30).json()
+        seen = self._control.get(f"{self.root}/_control/requests", timeout=60).json()
         return [Seen(**{**one, "headers": [tuple(pair) for pair in one["headers"]]}) for one in seen]
 
     def asked(self) -> list[str]:
@@ -130,7 +130,7 @@ class FakeNetify:
 
     def reset(self) -> None:
         """Forget rules and requests."""
-        self._control.post(f"{self.root}/_control/reset", timeout=10).raise_for_status()
+        self._control.post(f"{self.root}/_control/reset", timeout=60).raise_for_status()
 
 
 @dataclass

@@ -258,7 +258,7 @@ def program(*arguments: str | Path, settings: Settings, prefix: Sequence[str] = 
     )
 
 
-def ended(process: subprocess.Popen[str], *, timeout: float = 120) -> Said:
+def ended(process: subprocess.Popen[str], *, timeout: float = 240) -> Said:
     """Wait for a process to end."""
     out, err = process.communicate(timeout=timeout)
     return Said(process.returncode, out, err)

@@ -28,7 +28,7 @@ from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, dns
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, files_below, program, wrapper
-from mt_pipeline_tests.services import free_ports
+from mt_pipeline_tests.services import SECONDS, free_ports
 
 Terminal = Callable[..., Said]
 
@@ -284,12 +284,12 @@ def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while not holds():
         assert process.poll() is None, ended(process)
         assert time.monotonic() < deadline
@@ -356,7 +356,7 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
         time.sleep(1)  # until all wait for tshark
         children = below(process)
         process.send_signal(signal.SIGINT)
-        told = ended(process, timeout=20)
+        told = ended(process)
     finally:
         process.kill()
 
@@ -508,7 +508,7 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
     with two_at_work(folder, settings, slow="*05*|*18*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
-        told = ended(process, timeout=30)
+        told = ended(process)
 
     assert (told.code, told.err) == (130, "mt-pipeline: cancelled\n")
     assert all_gone(children)

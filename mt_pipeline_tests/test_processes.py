@@ -19,7 +19,7 @@ IGNORES_SIGTERM = [SHELL, "-c", "trap '' TERM; echo ready; while :; do sleep 0.1
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 
 
-def is_gone(pid: int, seconds: float = 10) -> bool:
+def is_gone(pid: int, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     with suppress(psutil.NoSuchProcess):
         # In a container nobody may collect an orphan: a zombie has ended, too.

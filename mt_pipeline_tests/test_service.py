@@ -18,7 +18,7 @@ from mt_pipeline_tests.browsers import chromium
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of
-from mt_pipeline_tests.services import Running, eventually, free_ports, processes_of, running
+from mt_pipeline_tests.services import SECONDS, Running, eventually, free_ports, processes_of, running
 
 KEY = "kitchen/it's a test #1.pcap"
 
@@ -59,7 +59,7 @@ def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
             shown = browser.find_element(By.TAG_NAME, "body").text
         return all(text in shown for text in expected)
 
-    assert eventually(complete, seconds=30), shown
+    assert eventually(complete), shown
     return shown
 
 
@@ -158,7 +158,7 @@ def click(browser: webdriver.Chrome, text: str) -> None:
             pass
         return False
 
-    assert eventually(clicked, seconds=30), text
+    assert eventually(clicked), text
 
 
 def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropped: Running, browser: webdriver.Chrome):
@@ -169,7 +169,7 @@ def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropp
     for text in ("Materialize…", "Failed", "Launch"):  # "Launch 1 run", or "Launch backfill" of several
         click(browser, text)
 
-    assert eventually(lambda: dropped.record(keys[0]).run != before[0].run and dropped.record(keys[0]).state is State.FAILED, seconds=120)
+    assert eventually(lambda: dropped.record(keys[0]).run != before[0].run and dropped.record(keys[0]).state is State.FAILED)
     assert dropped.record(keys[1]) == before[1]
 
 
@@ -256,7 +256,7 @@ def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: 
     answer = service.query(f'mutation {{terminateRun(runId: "{record.run}") {{__typename}}}}')
 
     assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
-    assert eventually(lambda: service.record("cancelled/slow.pcap").state is State.FAILED, seconds=20)
+    assert eventually(lambda: service.record("cancelled/slow.pcap").state is State.FAILED)
     assert service.record("cancelled/slow.pcap").error == "cancelled/slow.pcap: its run was cancelled; launch it again"
     assert sleepers(service) == []
 
@@ -267,7 +267,7 @@ def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(d
     assert len(processes_of(dropped.data)) > 3
     dropped.process.send_signal(signal.SIGINT)
 
-    assert dropped.process.wait(30) == 0
+    assert dropped.process.wait(SECONDS) == 0
     assert processes_of(dropped.data) == []
     record = dropped.record("given back/slow.pcap")
     assert record is not None
@@ -284,7 +284,7 @@ def test_a_killed_service_leaves_no_process(tmp_path: Path):
         service.process.wait()
 
         assert len(started) > 3
-        assert eventually(lambda: processes_of(service.data) == [], seconds=20), processes_of(service.data)
+        assert eventually(lambda: processes_of(service.data) == []), processes_of(service.data)
 
 
 def test_without_questdb_the_service_takes_captures_to_parquet(tmp_path: Path):

@@ -164,7 +164,7 @@ def test_days_and_runs_of_long_ago_are_forgotten(tmp_path):
 def test_all_processes_spend_one_budget(tmp_path):
     command = [sys.executable, "-c", SPENDER, str(tmp_path)]
     running = [subprocess.Popen([*command, f"run {number}", "60"], stdout=subprocess.PIPE, text=True) for number in range(3)]
-    said = [process.communicate(timeout=60)[0].split() for process in running]
+    said = [process.communicate(timeout=120)[0].split() for process in running]
     assert [words.pop() for words in said] == ["spent"] * 3
     assert sum(map(len, said)) == 60 == budget(tmp_path).spent_today()
 

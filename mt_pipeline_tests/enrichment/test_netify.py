@@ -4,13 +4,14 @@ import gzip
 import logging
 import time
 import traceback
+from dataclasses import replace
 
 import pytest
 
 from mt_pipeline.enrichment.answers import Endpoint, Facts
 from mt_pipeline.enrichment.netify import LARGEST_BODY, Patience
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
-from mt_pipeline_tests.enrichment.parts import GOOGLE, KEY, NETFLIX
+from mt_pipeline_tests.enrichment.parts import GOOGLE, KEY, NETFLIX, QUICK
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body
 
 
@@ -48,7 +49,7 @@ def test_a_connection_that_breaks_or_never_ends_costs_this_endpoint_alone(fake_n
     fake_netify.say(how=how, times=3)
     began = time.monotonic()
     with pytest.raises(EndpointFailed, match=r"8\.8\.8\.8"):
-        netify(fake_netify).ask(GOOGLE)
+        netify(fake_netify, patience=replace(QUICK, read=1, answer=2)).ask(GOOGLE)
     assert time.monotonic() - began < 20
     assert len(fake_netify.asked()) == 3
 

@@ -31,7 +31,7 @@ rate.close()
 def calls_of(path: Path, *, processes: int, per_second: float, seconds: float) -> list[float]:
     command = [sys.executable, "-c", CALLER, str(path), str(per_second), str(seconds)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) for _ in range(processes)]
-    printed = [process.communicate(timeout=60)[0] for process in running]
+    printed = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0] * processes
     assert all(printed), "every process got through"
     return sorted(float(line) for text in printed for line in text.split())

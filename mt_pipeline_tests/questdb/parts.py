@@ -165,7 +165,7 @@ class Threads:
 
     def __exit__(self, *raised: object) -> None:
         for thread in self._threads:
-            thread.join(60)
+            thread.join(240)
         assert not any(thread.is_alive() for thread in self._threads)
         if self._errors and raised[1] is None:
             raise self._errors[0]

@@ -68,7 +68,7 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
         compacting.start()
         compacting.join(1)
         order.append("loaded")
-    compacting.join(30)
+    compacting.join(120)
     with loading(lock):
         order.append("loaded")
 

@@ -297,14 +297,14 @@ def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Sp
     def stop_half_way(piece: int) -> None:
         if piece == 4:
             half_way.set()
-            killed.wait(30)
+            killed.wait(120)
 
     def work() -> None:
         loaded.append(load(spare.database, packets(1000), capture="killed/a.pcap", experiment="killed", between=stop_half_way))
 
     with Threads() as threads:
         threads.start(work)
-        assert half_way.wait(30)
+        assert half_way.wait(120)
         spare.kill()
         killed.set()
         spare.start_again()
