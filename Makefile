@@ -11,8 +11,9 @@ setup: .venv/installed
 run: setup
 	@exec .venv/bin/mt-pipeline run
 
+# Two processes share the files, in their order: servers and browsers of a folder are started once in each.
 test: setup chromium postgresql
-	.venv/bin/pytest -n 2 --dist loadfile
+	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
 	.venv/bin/ruff check .
