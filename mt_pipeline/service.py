@@ -26,7 +26,8 @@ from mt_pipeline.questdb import java, server
 from mt_pipeline.settings import PROJECT, Settings
 
 HOST = "127.0.0.1"
-START_SECONDS = 120
+START_SECONDS = 300
+"""Many times what it takes on an idle machine; a process that ends meanwhile is told at once."""
 DAGSTER_GRACE = 20
 """Seconds for runs to end when the service stops: they note that they were cancelled."""
 
@@ -171,7 +172,7 @@ def _wait_for(ui: str, ended: threading.Event, watched: dict[str, Callable[[], i
         while time.monotonic() < deadline:
             _check(watched)
             try:
-                if session.get(f"{ui}/server_info", timeout=2).ok:
+                if session.get(f"{ui}/server_info", timeout=5).ok:
                     return True
             except requests.RequestException:
                 pass

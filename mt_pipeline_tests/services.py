@@ -20,7 +20,7 @@ from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.traffic import CLIENT
 from mt_pipeline_tests.pipelines import PASSWORD, environment, program, rows, settings_of, wrapper
 
-SECONDS = 240
+SECONDS = 300
 """Enough for a service to start on a machine that is busy with other tests."""
 
 
