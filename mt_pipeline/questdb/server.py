@@ -23,7 +23,7 @@ from mt_pipeline import processes
 from mt_pipeline.questdb import java
 from mt_pipeline.questdb.java import HOST, FolderInUse, FolderUnusable, Reader
 
-START_SECONDS = 60
+START_SECONDS = 180
 STOP_SECONDS = 20
 _RECORD = "server.json"
 _LOCK = "server.lock"
