@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY = "256MB"
+MEMORY = "128MB"
 """What one may hold before it moves to disk."""
 
 Prepare = Callable[[duckdb.DuckDBPyConnection], None]

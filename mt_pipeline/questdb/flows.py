@@ -20,8 +20,11 @@ from mt_pipeline.packets.conversations import KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.questdb.rows import Sources
 
-_STRETCH = 100_000
-"""Sums that are put together at once, as far as whole seconds allow."""
+_STRETCH = 25_000
+"""Sums that are put together at once, as far as whole seconds allow: four times as many take 100 MB more."""
+
+_BATCH = 50_000
+"""Flows in a batch, as far as stretches allow: see `rows.BATCH`."""
 
 _OF_STREAM = {"tls_sni": "coalesce(names.tls_sni, first_sni)", "tls_alpn": "coalesce(names.tls_alpn, first_alpn)"}
 _TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _OF_STREAM.items()} | {"dns_name": "dns_name", "http_host": "http_host"}
@@ -93,11 +96,16 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
     Yields:
         Record batches with all of FLOW_COLUMNS, text as dictionaries.
     """
+    gathered: list[pa.RecordBatch] = []
     with _joined(sources) as connection:
         for first, last in connection.sql(_STRETCHES, params={"most": _STRETCH}).fetchall():
             given = {"capture": capture, "experiment": experiment, "first": first, "last": last}
-            for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH):
-                yield _completed(batch, devices or Devices())
+            gathered += (_completed(batch, devices or Devices()) for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH))
+            if sum(batch.num_rows for batch in gathered) >= _BATCH:
+                yield _joined_up(gathered)
+                gathered.clear()
+    if gathered:
+        yield _joined_up(gathered)
 
 
 @contextmanager
@@ -108,6 +116,12 @@ def _joined(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.register("answers", _answers(sources.answers))
         connection.execute(f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}", {"packets": str(sources.packets)})
         yield connection
+
+
+def _joined_up(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Make one batch of several: to QuestDB, many small ones are dearer."""
+    [batch] = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
+    return batch
 
 
 def _answers(file: Path) -> pa.Table:
