@@ -107,17 +107,17 @@ def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> Non
 @cli.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be given back, and end.")
 def compact(*, dry_run: bool) -> None:
-    """Give back the disk of rows that are gone, day by day; others may read and load meanwhile."""
+    """Give back the disk of rows that are gone; others may read meanwhile, and loads wait."""
     from mt_pipeline.defs.resources import Pipeline
     from mt_pipeline.questdb.compact import compact
 
     pipeline = Pipeline(settings.load())
     with pipeline.questdb():
-        for one in compact(pipeline.database(), pipeline.loading_lock, dry_run=dry_run):
+        for one in compact(pipeline.database(), pipeline.loading_lock, dry_run=dry_run, say=click.echo):
             would = "would be" if dry_run else "were"
             click.echo(f"{one.table}: {one.rows:,} rows of {one.days:,} days, {one.bytes:,} bytes {would} given back")
-            if one.staying:
-                click.echo(f"{one.table}: {one.staying:,} more rows are gone, but lie in days with others that are not: their disk stays")
+            if one.rewritten and dry_run:
+                click.echo(f"{one.table}: other rows live in {one.rewritten:,} of these days: {one.needed:,} bytes must be free to write them anew")
 
 
 @cli.command()

@@ -16,7 +16,7 @@ from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.parquet import dataset
 from mt_pipeline.questdb import flow_loader, loader, schema
-from mt_pipeline.questdb.compact import loading
+from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
@@ -64,7 +64,7 @@ class QuestDb:
     Attributes:
         database: which one.
         console: where browsers reach its console.
-        lock: keeps partitions from being dropped during a load.
+        lock: keeps rows from being moved about meanwhile.
     """
 
     database: Database
@@ -75,12 +75,13 @@ class QuestDb:
         self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
         """Load a capture."""
-        with loading(self.lock):
+        with undisturbed(self.database, self.lock):
             return flow_loader.load(self.database, packets, flows, capture=capture, experiment=experiment, progress=progress)
 
     def remove(self, capture: str) -> int:
         """Take a capture out of all views."""
-        return loader.remove(self.database, capture)
+        with undisturbed(self.database, self.lock):
+            return loader.remove(self.database, capture)
 
     def forget(self, experiment: str) -> None:
         """Drop the views of an experiment."""

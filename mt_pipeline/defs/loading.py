@@ -14,6 +14,7 @@ from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.reporting import Context, log_check
 from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
+from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
 from mt_pipeline.questdb.flows import flows
@@ -76,7 +77,8 @@ def _load_all(context: Context, pipeline: Pipeline, key: str, sources: Sources) 
     evaluations = [check for one in results for check in (checks.rows_stored(key, one[0]), checks.flows_reconciled(key, one[1]))]
     described |= metadata.of_rows(loaded, stored, experiment=experiment, devices=len(devices))
     if pipeline.settings.has_questdb:
-        told = story(pipeline.database(), key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
+        with undisturbed(pipeline.database(), pipeline.loading_lock):
+            told = story(pipeline.database(), key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
         described |= pictures.of_story(told, grafana=pipeline.settings.grafana_url, experiment=experiment)
         evaluations.append(checks.applications_known(key, told))
     return Done(loaded, stored, described, evaluations)

@@ -72,7 +72,7 @@ class Pipeline:
 
     @property
     def loading_lock(self) -> Path:
-        """The lock that loads into QuestDB share."""
+        """The lock that all share who need QuestDB's rows to stay where they are."""
         return self.settings.data_dir / "loading.lock"
 
     @property

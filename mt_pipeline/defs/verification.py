@@ -17,6 +17,7 @@ from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.retention import is_expired
 from mt_pipeline.questdb import server
+from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.held import Held, held
 
@@ -54,7 +55,7 @@ def differences(pipeline: Pipeline, chosen: Callable[[Record], bool] = lambda _:
         DatabaseError: QuestDB does not answer, or cannot read its tables.
     """
     before = {record.key: record for record in pipeline.ledger.records()}
-    stored = held(pipeline.database()) if pipeline.settings.has_questdb else None
+    stored = _held(pipeline) if pipeline.settings.has_questdb else None
     after = {record.key: record for record in pipeline.ledger.records()}
     steady = [record for key, record in after.items() if before.get(key) == record and chosen(record)]
     found = [difference for record in steady for difference in _of_record(pipeline, record, stored)]
@@ -107,6 +108,11 @@ def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
         description=f"{len(found):,} differences",
         metadata={"differences": len(found), "found": dg.MetadataValue.md(lines + more)},
     )
+
+
+def _held(pipeline: Pipeline) -> dict[str, Held]:
+    with undisturbed(pipeline.database(), pipeline.loading_lock):
+        return held(pipeline.database())
 
 
 def _of_record(pipeline: Pipeline, record: Record, stored: dict[str, Held] | None) -> Iterator[Difference]:

@@ -1,12 +1,15 @@
-"""Gives back the disk of rows that are gone: QuestDB deletes whole partitions only, which are days here.
+"""Gives back the disk of rows that are gone. QuestDB deletes whole partitions only, which are days here.
 
-A day goes when all its rows are gone. No load may be under way then, as it might write into that very day: loads share a lock that this takes
-alone. Readers notice nothing: what they no longer see is what goes.
+A day all of whose rows are gone is dropped; one where others live is written anew without those that are gone (`beside.py`). Loads and removals
+share a lock that this takes alone (`turns.py`). Who reads views notices nothing; who reads the tables themselves misses a day for as long as it is
+copied back.
 """
 
-import fcntl
+import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,85 +17,163 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.questdb import beside, turns
+from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.questdb.schema import ensure_table, wait_until_readable
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
-_DAYS = "SELECT timestamp_floor('d', ts) AS day, count(), sum(CASE WHEN gone THEN 1 ELSE 0 END) FROM {} GROUP BY day ORDER BY day"
+log = logging.getLogger(__name__)
+
+_TABLES = (PACKETS, FLOWS)
+_GONE = "SELECT timestamp_floor('d', ts) AS day, count() FROM {} WHERE gone GROUP BY day"
 _SIZES = "SELECT name, diskSize FROM table_partitions({})"
+_STATEMENT_SECONDS = 24 * 3600  # the server's own limit is a minute, and a day may have many rows
+_TWICE = 2  # QuestDB keeps what is written once more, in its log, for some minutes
+
+
+class NoRoom(DatabaseError):
+    """The disk has no room for the rows that are copied meanwhile."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What goes of a table, or would go, and what stays.
+    """What goes of a table, or would go.
 
     Attributes:
         table: its name.
-        days: partitions that go.
-        rows: rows in these, all of them gone before.
-        bytes: their disk.
-        staying: rows that are gone, but lie in days with others that are not: their disk stays.
+        days: partitions with rows that are gone.
+        rewritten: those of them in which other rows live.
+        rows: rows that go, all of them gone before.
+        bytes: disk that was given back; of a dry run, and of days that are rewritten, the share of their rows.
+        needed: free disk that the rewriting takes meanwhile.
     """
 
     table: str
     days: int
+    rewritten: int
     rows: int
     bytes: int
-    staying: int
+    needed: int
 
 
 @contextmanager
-def loading(lock: Path) -> Iterator[None]:
-    """Keep partitions from being dropped while a load is under way; loads do not keep each other.
-
-    Args:
-        lock: a file; another one lies beside it.
-    """
-    with ExitStack() as held:
-        with _locked(lock.with_suffix(".gate"), fcntl.LOCK_EX):  # whoever wants to drop keeps it, so that one load after the other does not
-            held.enter_context(_locked(lock, fcntl.LOCK_SH))
-        yield
-
-
-def compact(database: Database, lock: Path, *, dry_run: bool = False) -> list[Compacted]:
-    """Drop the days of which every row is gone; waits for loads that are under way, and holds up new ones for a moment.
+def undisturbed(database: Database, lock: Path) -> Iterator[None]:
+    """Find the rows where they are, and keep them there; many may do so at once. What a killed `compact` left is made good first.
 
     Args:
         database: where.
-        lock: that of `loading`.
-        dry_run: only say what would go.
+        lock: a file; another one lies beside it.
+
+    Raises:
+        DatabaseError: QuestDB does not answer, or what was left cannot be made good.
+    """
+    while True:
+        with turns.shared(lock):
+            with database.connect() as connection:
+                broken_off = beside.is_broken_off(connection, *_TABLES)
+            if not broken_off:
+                yield
+                return
+        mend(database, lock)
+
+
+def mend(database: Database, lock: Path) -> None:
+    """Make good what a killed `compact` left, if there is anything.
 
     Raises:
         DatabaseError: QuestDB does not answer, or has suspended a table.
     """
+    with turns.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
+        for table in _TABLES:
+            beside.mend(connection, table, sync=_sync_of(database), say=log.warning)
+
+
+def compact(database: Database, lock: Path, *, dry_run: bool = False, say: Callable[[str], None] = log.info) -> list[Compacted]:
+    """Give back the disk of rows that are gone; waits for loads that are under way, and holds up new ones.
+
+    Args:
+        database: where.
+        lock: that of `undisturbed`.
+        dry_run: only say what would go.
+        say: told what is done, step by step.
+
+    Raises:
+        NoRoom: the disk has no room for the copies.
+        DatabaseError: QuestDB does not answer, or has suspended a table.
+    """
     with ExitStack() as held:
         if not dry_run:
-            held.enter_context(_locked(lock.with_suffix(".gate"), fcntl.LOCK_EX))
-            held.enter_context(_locked(lock, fcntl.LOCK_EX))
-        with database.connect() as connection:
-            return [_compact(connection, table, dry_run=dry_run) for table in (PACKETS, FLOWS)]
+            held.enter_context(turns.alone(lock))
+        connection = held.enter_context(database.connect(statement_seconds=_STATEMENT_SECONDS))
+        done = []
+        for table in _TABLES:
+            if not dry_run:
+                beside.mend(connection, table, sync=_sync_of(database), say=say)
+            done.append(_compact(connection, database, table, dry_run=dry_run, say=say))
+        return done
 
 
-def _compact(connection: psycopg.Connection, table: Table, *, dry_run: bool) -> Compacted:
+def _compact(connection: psycopg.Connection, database: Database, table: Table, *, dry_run: bool, say: Callable[[str], None]) -> Compacted:
     ensure_table(connection, table)
     wait_until_readable(connection, table)
-    days = connection.execute(sql.SQL(_DAYS).format(sql.Identifier(table.name))).fetchall()
-    sizes = {name: size for name, size in connection.execute(sql.SQL(_SIZES).format(sql.Literal(table.name))).fetchall()}
-    empty = {f"{day:%Y-%m-%d}": rows for day, rows, gone in days if rows == gone}
-    if empty and not dry_run:
+    identifier = sql.Identifier(table.name)
+    gone = {f"{day:%Y-%m-%d}": rows for day, rows in connection.execute(sql.SQL(_GONE).format(identifier)).fetchall()}
+    live = beside.live(connection, table)
+    days = Counter[str]()
+    for (day, _), rows in live.items():
+        days[day] += rows
+    mixed = sorted(gone.keys() & days.keys())
+    planned = _planned(connection, table, gone=gone, live=live, days=days)
+    if dry_run or not gone:
+        return planned
+    _check_room(database, planned)
+    before = sum(_sizes(connection, table).values())
+    if empty := sorted(gone.keys() - days.keys()):
+        say(f"{table.name}: {len(empty):,} days are dropped")
         names = sql.SQL(", ").join(map(sql.Literal, empty))
-        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(sql.Identifier(table.name), names))
+        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(identifier, names))
         wait_until_readable(connection, table)
-    staying = sum(gone for _, rows, gone in days if rows != gone)
-    return Compacted(table.name, len(empty), sum(empty.values()), sum(sizes.get(name, 0) for name in empty), staying)
+    if mixed:
+        beside.rewrite(connection, table, mixed, sync=_sync_of(database), say=say)
+    given = before - sum(_sizes(connection, table).values())
+    return Compacted(table.name, planned.days, planned.rewritten, planned.rows, max(given, 0), planned.needed)
 
 
-@contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, kind)
-        yield
-    finally:
-        os.close(descriptor)
+def _planned(connection: psycopg.Connection, table: Table, *, gone: dict[str, int], live: beside.Live, days: Counter[str]) -> Compacted:
+    """Estimate by the shares of rows what goes, and what must be free."""
+    sizes = _sizes(connection, table)
+    mixed = gone.keys() & days.keys()
+    experiments = {experiment for day, experiment in live if day in mixed}
+
+    def share(day: str, rows: int) -> int:
+        return sizes[day] * rows // (gone.get(day, 0) + days[day])
+
+    copied = sum(share(day, rows) for (day, experiment), rows in live.items() if experiment in experiments)
+    back = sum(share(day, days[day]) for day in mixed)
+    given = sum(share(day, rows) for day, rows in gone.items())
+    return Compacted(table.name, len(gone), len(mixed), sum(gone.values()), given, _TWICE * (copied + back))
+
+
+def _check_room(database: Database, planned: Compacted) -> None:
+    if database.import_folder is None:  # its disk is not ours to see
+        return
+    folder = database.import_folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < planned.needed:
+        raise NoRoom(
+            f"{planned.table}: days in which other rows live are written anew, and {planned.needed:,} bytes must be free for that meanwhile, but "
+            f"{folder} has {free:,}: make room, then say `mt-pipeline compact` again"
+        )
+
+
+def _sizes(connection: psycopg.Connection, table: Table) -> Counter[str]:
+    """Say how much disk each day has; QuestDB may keep it in parts, with longer names."""
+    sizes = Counter[str]()
+    for name, size in connection.execute(sql.SQL(_SIZES).format(sql.Literal(table.name))).fetchall():
+        sizes[name[:10]] += size
+    return sizes
+
+
+def _sync_of(database: Database) -> Callable[[], None]:
+    """QuestDB does not wait for the disk, and days are dropped that have long been there. Of a server elsewhere this cannot be seen to."""
+    return os.sync if database.import_folder else lambda: None

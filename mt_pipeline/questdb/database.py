@@ -67,8 +67,11 @@ class Database:
         return f"http://{self.host}:{self.http_port}"
 
     @contextmanager
-    def connect(self) -> Iterator[psycopg.Connection]:
+    def connect(self, *, statement_seconds: int = 0) -> Iterator[psycopg.Connection]:
         """Open a connection for SQL.
+
+        Args:
+            statement_seconds: how long a statement may take; 0 for as long as the server allows, a minute by default.
 
         Raises:
             Unreachable: QuestDB does not answer, or the connection broke inside the block.
@@ -85,6 +88,7 @@ class Database:
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=5,
+                options=f"-c statement_timeout={1000 * statement_seconds}" if statement_seconds else "",
             ) as connection:
                 yield connection
         except psycopg.OperationalError as error:

@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +54,17 @@ def drop_view(connection: Connection, experiment: str, table: Table = PACKETS) -
     name = table.view(experiment)
     if _is_ours(_views(connection).get(name, ""), experiment, table):
         connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def turn_views(connection: Connection, table: Table, *, to: str, experiments: Container[str] | None = None) -> None:
+    """Have the views of a table, or those of some experiments, read it or its table beside; readers see no gap."""
+    other = {table.name: table.beside, table.beside: table.name}[to]
+    for name, definition in _views(connection).items():
+        experiment = name.removeprefix(f"{table.views}_")
+        chosen = experiments is None or experiment in experiments
+        if chosen and name == table.view(experiment) and _is_ours(definition, experiment, table) and _source(definition) == other:
+            turned = sql.SQL(definition.replace(f' FROM "{other}" ', f' FROM "{to}" '))
+            connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), turned))
 
 
 def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
@@ -123,8 +134,10 @@ def _ensure_table(connection: Connection, table: Table) -> None:
 
 
 def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
-    name, definition = table.view(experiment), _definition(experiment, table)
+    name = table.view(experiment)
     views = _views(connection)
+    is_turned = name in views and _source(views[name]) == table.beside  # a rewriting turns it back
+    definition = _definition(experiment, table, source=table.beside if is_turned else table.name)
     if views.get(name) == definition.as_string(connection):
         return True
     if name in views and not _is_ours(views[name], experiment, table):
@@ -140,15 +153,21 @@ def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
     return True
 
 
-def _definition(experiment: str, table: Table) -> sql.Composed:
+def _definition(experiment: str, table: Table, *, source: str) -> sql.Composed:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     # An experiment is [a-z0-9_]+ (captures/identity.py), so its literal is itself; a view takes no parameters.
-    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(table.name), sql.Literal(experiment))
+    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(source), sql.Literal(experiment))
 
 
 def _is_ours(definition: str, experiment: str, table: Table) -> bool:
     """Say whether a view is one of ours, of whatever release: the shape of `_definition` and no other."""
-    return re.fullmatch(rf"""SELECT "\w+"(, "\w+")* FROM "{table.name}" WHERE experiment = '{experiment}' AND NOT gone""", definition) is not None
+    shape = rf"""SELECT "\w+"(, "\w+")* FROM "({table.name}|{table.beside})" WHERE experiment = '{experiment}' AND NOT gone"""
+    return re.fullmatch(shape, definition) is not None
+
+
+def _source(definition: str) -> str:
+    """Say which table one of our views reads."""
+    return definition.rpartition(' FROM "')[2].partition('"')[0]
 
 
 def _columns(connection: Connection, table: Table) -> dict[str, tuple[str, bool]]:

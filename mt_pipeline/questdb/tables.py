@@ -41,6 +41,11 @@ class Table:
         """Names of the columns of type SYMBOL."""
         return [name for name, kind in self.columns.items() if kind == "SYMBOL"]
 
+    @property
+    def beside(self) -> str:
+        """Name the table that has rows of it while days are rewritten; never the name of a view, which begins otherwise."""
+        return f"beside_{self.name}"
+
     def view(self, experiment: str) -> str:
         """Name the view of an experiment."""
         return f"{self.views}_{experiment}"
