@@ -19,6 +19,13 @@ from mt_pipeline.errors import CommandError
 FAILED = 1
 
 
+def _said(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty text: a variable that is not set, not all captures."""
+    if value == "":
+        raise click.BadParameter("it is empty")
+    return value
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mt-pipeline")
 def cli() -> None:
@@ -85,8 +92,8 @@ def status(*, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--capture", "key", help="Capture key: the path below the inbox.")
-@click.option("--name", help="All captures of an experiment.")
+@click.option("--capture", "key", callback=_said, help="Capture key: the path below the inbox.")
+@click.option("--name", callback=_said, help="All captures of an experiment.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and end.")
 def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> None:
@@ -121,8 +128,8 @@ def compact(*, dry_run: bool) -> None:
 
 
 @cli.command()
-@click.argument("experiment", required=False, metavar="EXPERIMENT")
-@click.option("--capture", "key", help="Only this capture: its path below the inbox.")
+@click.argument("experiment", required=False, metavar="EXPERIMENT", callback=_said)
+@click.option("--capture", "key", callback=_said, help="Only this capture: its path below the inbox.")
 @click.option("--all", "everything", is_flag=True, help="All experiments.")
 @click.option("--as-of", metavar="DATE", help="Load what was known on that day, or at that moment; nobody is asked.")
 @click.option("--dry-run", is_flag=True, help="Say how many calls it would cost, and ask nobody.")
@@ -145,23 +152,31 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
 
 
 @cli.command()
-@click.option("--capture", "key", help="Capture key: the path below the inbox.")
-@click.option("--name", help="All captures of an experiment.")
+@click.option("--capture", "key", callback=_said, help="Capture key: the path below the inbox.")
+@click.option("--name", callback=_said, help="All captures of an experiment.")
 @click.option("--repair", is_flag=True, help="Have captures whose rows are not right loaded again: by the service, or the next ingest of the inbox.")
+@click.option(
+    "--hash",
+    "hashed",
+    is_flag=True,
+    help="Read every file in the inbox, all documents and every column, too: longer, but it finds other bytes of the same size.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def verify(key: str | None, name: str | None, *, repair: bool, as_json: bool) -> None:
+def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_json: bool) -> None:
     """Compare files, documents and rows with what the ledger says of them, and name every difference."""
+    from mt_pipeline.defs.verification import numbered
     from mt_pipeline.verifying import verify
 
     if key is not None and name is not None:
         raise click.UsageError("say --capture or --name, not both")
-    found, again = verify(settings.load(), key=key, experiment=name, repair=repair)
+    found, repaired = verify(settings.load(), key=key, experiment=name, repair=repair, hashed=hashed)
     if as_json:
-        click.echo(json.dumps([asdict(difference) for difference in found], indent=2))
+        click.echo(json.dumps([{"key": one.key, "what": one.what, "rows": one.rows} for one in found], indent=2))
     else:
         for difference in found:
             click.echo(str(difference))
-        click.echo(f"{len(found):,} differences" + (f"; {again:,} captures are loaded again" if repair else ""))
+        again = f"; {repaired.again:,} capture{' is' if repaired.again == 1 else 's are'} loaded again" if repair else ""
+        click.echo(numbered(found) + again + (f"; left, as somebody works on them: {repaired.busy:,}" if repaired.busy else ""))
     if found:
         sys.exit(FAILED)
 

@@ -6,7 +6,7 @@ from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record
 from mt_pipeline.defs import verification
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.verification import Difference
+from mt_pipeline.defs.verification import Difference, Repaired
 from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
 
@@ -15,17 +15,18 @@ class NothingToVerifyError(CommandError):
     """There is no such capture or experiment."""
 
 
-def verify(settings: Settings, *, key: str | None, experiment: str | None, repair: bool) -> tuple[Sequence[Difference], int]:
+def verify(settings: Settings, *, key: str | None, experiment: str | None, repair: bool, hashed: bool) -> tuple[Sequence[Difference], Repaired]:
     """Compare captures.
 
     Args:
         settings: all of them.
         key: only this capture.
         experiment: only its captures.
+        hashed: read every file, all documents, and every column of the rows, too.
         repair: give captures whose rows are not right back to the next load.
 
     Returns:
-        What differs, and how many captures were given back.
+        What differs, and what became of the captures whose rows are not right.
 
     Raises:
         NothingToVerifyError: there is no such capture.
@@ -37,8 +38,9 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
     def chosen(record: Record) -> bool:
         return key in (None, record.key) and folded in (None, record.experiment)
 
-    if (key or experiment) and not any(map(chosen, pipeline.ledger.records())):
+    everything = key is None and experiment is None
+    if not everything and not any(map(chosen, pipeline.ledger.records())):
         raise NothingToVerifyError(f"no {'capture ' + key if key else f'experiment {experiment}'}; `mt-pipeline status` lists what there is")
     with pipeline.questdb():
-        found = verification.differences(pipeline, chosen)
-        return found, verification.load_again(pipeline, found) if repair else 0
+        found = verification.differences(pipeline, None if everything else chosen, hashed=hashed, thorough=hashed)
+        return found, verification.load_again(pipeline, found) if repair else Repaired()

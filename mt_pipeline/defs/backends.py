@@ -3,7 +3,7 @@
 Another back end is a class like these, its name in `settings.BACKENDS`, and a line in `opened`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,16 +15,23 @@ from mt_pipeline.defs import metadata
 from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.parquet import dataset
+from mt_pipeline.parquet.held import held as held_in_files
 from mt_pipeline.questdb import flow_loader, loader, schema
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Summary
+from mt_pipeline.questdb.held import Held, held
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.tables import FLOWS, PACKETS
 
 
 class Backend(Protocol):
     """Somewhere to load rows into."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
 
     def load(
         self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
@@ -52,6 +59,17 @@ class Backend(Protocol):
         """Take out what there is of an experiment beside its captures, of which none is left."""
         ...
 
+    def held(self, *, thorough: bool) -> Mapping[str, Held]:
+        """Count by capture key what can be read.
+
+        Args:
+            thorough: read every column, to find those that cannot be.
+
+        Raises:
+            DatabaseError: it cannot be asked.
+        """
+        ...
+
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
         """Say where a person finds the rows of a load."""
         ...
@@ -71,6 +89,11 @@ class QuestDb:
     console: str
     lock: Path
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return "QuestDB"
+
     def load(
         self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
@@ -89,6 +112,11 @@ class QuestDb:
             for table in (FLOWS, PACKETS):
                 schema.drop_view(connection, experiment, table)
 
+    def held(self, *, thorough: bool) -> Mapping[str, Held]:
+        """Count what the tables hold."""
+        with undisturbed(self.database, self.lock):
+            return held(self.database, thorough=thorough)
+
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
         """Name the view, with a link to the rows."""
         return metadata.of_view(loaded, key=capture, experiment=experiment, console=self.console)
@@ -104,6 +132,11 @@ class ParquetFiles:
 
     folder: Path
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return "Parquet"
+
     def load(
         self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
     ) -> tuple[Loaded, Summary]:
@@ -116,6 +149,10 @@ class ParquetFiles:
 
     def forget(self, experiment: str) -> None:
         """Do nothing: the folders of an experiment go with its last file."""
+
+    def held(self, *, thorough: bool) -> Mapping[str, Held]:
+        """Count what the files hold."""
+        return held_in_files(self.folder, thorough=thorough)
 
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
         """Name the files."""

@@ -1,25 +1,26 @@
-"""Holds the captures that the ledger calls done against their files and against what QuestDB holds, and has loaded again what is missing.
+"""Holds the captures that the ledger calls done against their files and against what the back ends hold, and has loaded again what is missing.
 
 QuestDB says that it has rows before they are on the disk: a power cut can take them away again. So this is done by itself after a stop that
 was not clean, besides by `mt-pipeline verify` and by the check `verified`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
+import duckdb
 
-from mt_pipeline.captures.identity import CaptureError, capture_at
+from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, sha256_of
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.retention import is_expired
 from mt_pipeline.questdb import server
-from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
-from mt_pipeline.questdb.held import Held, held
+from mt_pipeline.questdb.held import Held
+from mt_pipeline.tshark import documents
 
 _SHOWN = 20
 _MOMENT = 1
@@ -32,52 +33,73 @@ class Difference:
     Attributes:
         key: the capture key.
         what: what is not, and what to do.
-        rows: whether rows are missing or too many, which loading the capture again puts right.
+        rows: whether rows are missing, too many or of other packets, which loading the capture again puts right.
+        record: what the ledger said of it then; None if it does not know it.
     """
 
     key: str
     what: str
     rows: bool = False
+    record: Record | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Say it in a line."""
         return f"{self.key}: {self.what}"
 
 
-def differences(pipeline: Pipeline, chosen: Callable[[Record], bool] = lambda _: True) -> list[Difference]:
-    """Compare ledger, files and QuestDB; captures that are being worked on meanwhile are passed over.
+@dataclass(frozen=True)
+class Repaired:
+    """What became of captures whose rows are not right.
+
+    Attributes:
+        again: captures that are loaded again.
+        busy: captures that are being worked on, and so were left alone.
+    """
+
+    again: int = 0
+    busy: int = 0
+
+
+def differences(
+    pipeline: Pipeline, chosen: Callable[[Record], bool] | None = None, *, hashed: bool = False, thorough: bool = False
+) -> list[Difference]:
+    """Compare ledger, files and back ends; captures that are being worked on meanwhile are passed over.
 
     Args:
         pipeline: the rooms.
-        chosen: which captures.
+        chosen: which captures; all by default, and what the ledger does not know.
+        hashed: read every file and all documents, too.
+        thorough: read every column of the rows, as a power cut may have damaged any.
 
     Raises:
         DatabaseError: QuestDB does not answer, or cannot read its tables.
     """
     before = {record.key: record for record in pipeline.ledger.records()}
-    stored = _held(pipeline) if pipeline.settings.has_questdb else None
+    stored = {backend.name: backend.held(thorough=thorough) for backend in backends.opened(pipeline)}
     after = {record.key: record for record in pipeline.ledger.records()}
-    steady = [record for key, record in after.items() if before.get(key) == record and chosen(record)]
-    found = [difference for record in steady for difference in _of_record(pipeline, record, stored)]
-    everything = all(map(chosen, after.values()))
-    strangers = (stored or {}).keys() - after.keys() - before.keys() if everything else ()
+    steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
+    found = [difference for record in steady for difference in _of_record(pipeline, record, stored, hashed=hashed)]
+    if chosen is not None:
+        return found
     cure = "copy its file to the inbox under this key, or rows of a lost ledger stay as they are"
-    return found + [Difference(key, f"QuestDB has rows of it, but the ledger does not know it: {cure}") for key in sorted(strangers)]
+    strangers = [(key, name) for name, held in stored.items() for key in sorted(held.keys() - after.keys() - before.keys())]
+    return found + [Difference(key, f"{name} has rows of it, but the ledger does not know it: {cure}") for key, name in strangers]
 
 
-def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> int:
-    """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`. Returns how many.
+def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> Repaired:
+    """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`; without a file, to the next refresh.
 
-    One that is being worked on, or is not done any more, is left alone: its rows are about to be others. Who only looks lets go within moments.
+    One that is being worked on, or is not any more what was compared, is left alone: its rows are others by now. Who only looks lets go within
+    moments.
     """
-    again = 0
-    for key in {difference.key for difference in found if difference.rows and (pipeline.inbox / difference.key).exists()}:
-        with suppress(CaptureBusyError), pipeline.ledger.lock(key, timeout=_MOMENT):
-            record = pipeline.ledger.get(key)
-            if record and record.state is State.DONE:
-                pipeline.ledger.give_back(key)
-                again += 1
-    return again
+    again = busy = 0
+    for key, record in {difference.key: difference.record for difference in found if difference.rows}.items():
+        try:
+            with pipeline.ledger.lock(key, timeout=_MOMENT):
+                again += pipeline.ledger.get(key) == record and record is not None and _given_back(pipeline, record)
+        except CaptureBusyError:
+            busy += 1
+    return Repaired(again, busy)
 
 
 def after_a_crash(pipeline: Pipeline) -> str | None:
@@ -85,13 +107,23 @@ def after_a_crash(pipeline: Pipeline) -> str | None:
     if not pipeline.has_crashed:
         return None
     try:
-        found = [difference for difference in differences(pipeline) if difference.rows]
+        found = [difference for difference in differences(pipeline, thorough=True) if difference.rows]
     except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
         return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {error}"
-    again = load_again(pipeline, found)
-    server.forget_crash(pipeline.questdb_folder)
-    missing = f"rows of {len(found):,} captures are not as they were; {again:,} are loaded again" if found else "no row is missing"
+    repaired = load_again(pipeline, found)
+    missing = "no row is missing"
+    if keys := {difference.key for difference in found}:
+        missing = f"rows of {len(keys):,} captures are not as they were; {repaired.again:,} are loaded again"
+    if repaired.busy:
+        missing += f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
+    else:
+        server.forget_crash(pipeline.questdb_folder)
     return f"QuestDB was not stopped in order the last time: {missing}"
+
+
+def numbered(found: Sequence[Difference]) -> str:
+    """Say how many there are."""
+    return f"{len(found):,} difference{'' if len(found) == 1 else 's'}"
 
 
 @dg.asset_check(
@@ -105,33 +137,63 @@ def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(found):,} differences",
+        description=numbered(found),
         metadata={"differences": len(found), "found": dg.MetadataValue.md(lines + more)},
     )
 
 
-def _held(pipeline: Pipeline) -> dict[str, Held]:
-    with undisturbed(pipeline.database(), pipeline.loading_lock):
-        return held(pipeline.database())
-
-
-def _of_record(pipeline: Pipeline, record: Record, stored: dict[str, Held] | None) -> Iterator[Difference]:
-    here = None if stored is None else stored.get(record.key, Held())
-    if record.state is State.PURGED and here is not None and (here.rows or here.flow_packets):
-        yield Difference(record.key, f"it was purged, but QuestDB has {here.rows:,} rows of it: purge it again")
+def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> Iterator[Difference]:
+    held = {name: of_all.get(record.key, Held()) for name, of_all in stored.items()}
+    if record.state is State.PURGED:
+        for name, here in held.items():
+            if here.rows or here.flow_packets:
+                yield Difference(record.key, f"it was purged, but {name} has {here.rows:,} rows of it: purge it again")
     if record.state is not State.DONE:
         return
-    yield from _of_files(pipeline, record)
-    if here is None:
-        return
-    if here.rows != record.rows:
-        yield Difference(record.key, f"QuestDB has {here.rows:,} of its {record.rows or 0:,} rows: load it again", rows=True)
-    elif (here.rows, here.bytes) != (here.flow_packets, here.flow_bytes):
-        said = f"its flows have {here.flow_packets:,} packets and {here.flow_bytes:,} bytes, its rows {here.rows:,} and {here.bytes:,}"
-        yield Difference(record.key, f"{said}: load it again", rows=True)
+    yield from _of_files(pipeline, record, hashed=hashed)
+    for name, here in held.items():
+        if wrong := _of_rows(record, name, here):
+            yield Difference(record.key, f"{wrong}: {_cure(pipeline, record)}", rows=True, record=record)
 
 
-def _of_files(pipeline: Pipeline, record: Record) -> Iterator[Difference]:
+def _of_rows(record: Record, name: str, here: Held) -> str | None:
+    """Say what is wrong with the rows of a capture in a back end, None if nothing is."""
+    rows = record.rows or 0
+    if here.rows != rows:
+        return f"{name} has {here.rows:,} of its {rows:,} rows"
+    if (here.rows, here.bytes) != (here.flow_packets, here.flow_bytes):
+        flows = f"its flows have {here.flow_packets:,} packets and {here.flow_bytes:,} bytes"
+        return f"in {name} {flows}, its rows {here.rows:,} and {here.bytes:,}"
+    return None
+
+
+def _cure(pipeline: Pipeline, record: Record) -> str:
+    if (pipeline.inbox / record.key).exists():
+        return "load it again"
+    if _has_sources(pipeline, record):
+        return "its file has left the inbox, but `mt-pipeline verify --repair` has it loaded again from its documents"
+    return "its file has left the inbox and its documents are gone, so it cannot be loaded again until the file is back"
+
+
+def _has_sources(pipeline: Pipeline, record: Record) -> bool:
+    """Say whether a refresh can load the capture: from typed packets, or from documents."""
+    files = CaptureFiles(pipeline.settings.data_dir, record.key)
+    if record.documents is None:
+        return False
+    return files.endpoints(record.documents).exists() or files.documents(record.documents).exists()
+
+
+def _given_back(pipeline: Pipeline, record: Record) -> bool:
+    if (pipeline.inbox / record.key).exists():
+        pipeline.ledger.give_back(record.key)
+        return True
+    if _has_sources(pipeline, record):
+        pipeline.ledger.answered(record.key, answers=None, owed=record.owed)  # as if a refresh had broken off: the next one loads it
+        return True
+    return False
+
+
+def _of_files(pipeline: Pipeline, record: Record, *, hashed: bool) -> Iterator[Difference]:
     try:
         capture = capture_at(pipeline.inbox, record.key)
     except CaptureError:
@@ -139,6 +201,29 @@ def _of_files(pipeline: Pipeline, record: Record) -> Iterator[Difference]:
     else:
         if (capture.size, capture.mtime_ns) != (record.size, record.mtime_ns):
             yield Difference(record.key, "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again")
-    files = CaptureFiles(pipeline.settings.data_dir, record.key)
-    if record.documents and not is_expired(pipeline.settings, record) and not files.documents(record.documents).exists():
+        elif hashed:
+            yield from _of_content(capture, record)
+    if not record.documents or is_expired(pipeline.settings, record):
+        return
+    path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
+    if not path.exists():
         yield Difference(record.key, "its documents are gone: the next load runs tshark again")
+    elif hashed:
+        try:
+            count = documents.count(path)
+        except (duckdb.Error, OSError):
+            count = 0
+        if count != record.packets:
+            cure = f"delete {path}, and the next load runs tshark again"
+            yield Difference(record.key, f"{count:,} of its {record.packets or 0:,} documents can be read: {cure}")
+
+
+def _of_content(capture: Capture, record: Record) -> Iterator[Difference]:
+    try:
+        if sha256_of(capture) == record.sha256:
+            return
+    except CaptureError as error:
+        yield Difference(record.key, str(error).removeprefix(f"{record.key}: "))
+        return
+    what = "its file has other bytes than the one that was loaded, though size and time are the same"
+    yield Difference(record.key, f"{what}: load it again", rows=True, record=record)

@@ -163,7 +163,12 @@ def _files(folder: Path, name: str, capture: str) -> list[Path]:
 
 
 def _rows(files: Iterable[Path]) -> int:
-    return sum(pa.parquet.read_metadata(path).num_rows for path in files)
+    """Count the rows of files; one that cannot be read is about to be replaced, or deleted."""
+    rows = 0
+    for path in files:
+        with suppress(pa.ArrowException):
+            rows += pa.parquet.read_metadata(path).num_rows
+    return rows
 
 
 def _beside(folder: Path, capture: str) -> Path:

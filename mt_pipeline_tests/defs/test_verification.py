@@ -1,15 +1,17 @@
 """What is compared, what differs, and that rows which a power cut took are there again."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.verification import after_a_crash, verified
+from mt_pipeline.defs.verification import Repaired, after_a_crash, differences, load_again, verified
 from mt_pipeline.questdb import loader, server
 from mt_pipeline.questdb.database import Database
 from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, capture, ended, program, rows, settings_of
@@ -41,9 +43,9 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(lab: Lab, terminal
     loader.remove(lab.database, loaded)
     missing = f"{loaded}: QuestDB has 0 of its 2 rows: load it again"
 
-    assert told(terminal, loaded) == (1, [missing, "1 differences"])
+    assert told(terminal, loaded) == (1, [missing, "1 difference"])
     assert f"- {missing}" in str(verified(lab.pipeline()).metadata["found"].value)
-    assert told(terminal, loaded, "--repair") == (1, [missing, "1 differences; 1 captures are loaded again"])
+    assert told(terminal, loaded, "--repair") == (1, [missing, "1 difference; 1 capture is loaded again"])
     assert lab.record(loaded).state is State.WAITING
     assert terminal("ingest", lab.inbox / Path(loaded).parent).code == 0
     assert told(terminal, loaded) == (0, ["0 differences"])
@@ -53,12 +55,90 @@ def test_a_capture_that_is_worked_on_is_not_given_back(lab: Lab, terminal: Termi
     loader.remove(lab.database, loaded)
 
     with lab.pipeline().ledger.lock(loaded):
-        assert told(terminal, loaded, "--repair")[1][-1] == "1 differences; 0 captures are loaded again"
+        assert told(terminal, loaded, "--repair")[1][-1] == "1 difference; 0 captures are loaded again; left, as somebody works on them: 1"
     assert lab.record(loaded).state is State.DONE
 
 
 def test_a_capture_and_an_experiment_together_are_a_wrong_use(terminal: Terminal):
     assert terminal("verify", "--capture", "a/b.pcap", "--name", "a").code == 2
+
+
+@pytest.mark.parametrize("command", ["verify", "purge", "refresh"])
+def test_an_empty_text_is_a_wrong_use_and_not_all_captures(terminal: Terminal, command: str):
+    told = terminal(command, "--capture", "")
+    assert (told.code, "it is empty" in told.err) == (2, True)
+
+
+def test_what_was_loaded_since_it_was_compared_is_not_loaded_once_more(lab: Lab, terminal: Terminal, loaded: str):
+    loader.remove(lab.database, loaded)
+    found = [one for one in differences(lab.pipeline()) if one.key == loaded]
+    assert terminal("ingest", lab.inbox / loaded).code == 0
+
+    assert load_again(lab.pipeline(), found) == Repaired(again=0, busy=0)
+    assert lab.record(loaded).state is State.DONE
+
+
+def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_are_there(lab: Lab, terminal: Terminal, loaded: str):
+    loader.remove(lab.database, loaded)
+    (lab.inbox / loaded).unlink()
+    left = f"{loaded}: QuestDB has 0 of its 2 rows: its file has left the inbox"
+
+    assert told(terminal, loaded)[1][1] == f"{left}, but `mt-pipeline verify --repair` has it loaded again from its documents"
+    assert told(terminal, loaded, "--repair")[1][-1] == "2 differences; 1 capture is loaded again"
+    assert [record.key for record in lab.pipeline().ledger.owing()] == [loaded]
+    assert terminal("refresh", "--capture", loaded).out == "1 captures: 1 loaded again, 0 unchanged\n"
+    assert told(terminal, loaded)[1][-1] == "1 difference"
+
+    loader.remove(lab.database, loaded)
+    CaptureFiles(lab.data, loaded).delete()
+    lines = told(terminal, loaded, "--repair")[1]
+    assert f"{left} and its documents are gone, so it cannot be loaded again until the file is back" in lines
+    assert lines[-1] == "3 differences; 0 captures are loaded again"
+
+
+def test_files_of_the_parquet_data_set_are_compared_too(lab: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MT_BACKENDS", "questdb,parquet")
+    key = "in_parquet/a.pcap"
+    assert terminal("ingest", lab.put(key)).code == 0
+    assert told(terminal, key) == (0, ["0 differences"])
+    [packets] = (lab.data / "parquet" / "packets" / "experiment=in_parquet").rglob("*.parquet")
+    [flows] = (lab.data / "parquet" / "flows" / "experiment=in_parquet").rglob("*.parquet")
+    flows.unlink()
+
+    assert told(terminal, key)[1][0].startswith(f"{key}: in Parquet its flows have 0 packets and 0 bytes, its rows 2 and ")
+    packets.write_bytes(packets.read_bytes()[:-20])
+    assert told(terminal, key, "--repair") == (
+        1,
+        [f"{key}: Parquet has 0 of its 2 rows: load it again", "1 difference; 1 capture is loaded again"],
+    )
+    assert terminal("ingest", lab.inbox / "in_parquet").code == 0
+    assert told(terminal, key) == (0, ["0 differences"])
+
+
+def test_other_bytes_of_the_same_size_and_time_are_found(lab: Lab, terminal: Terminal, loaded: str):
+    path = lab.inbox / loaded
+    before = path.stat()
+    capture(path, "xyz.example.com")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+    assert told(terminal, loaded) == (0, ["0 differences"])
+    other = f"{loaded}: its file has other bytes than the one that was loaded, though size and time are the same: load it again"
+    assert told(terminal, loaded, "--hash", "--repair") == (1, [other, "1 difference; 1 capture is loaded again"])
+    assert terminal("ingest", path.parent).code == 0
+    assert told(terminal, loaded, "--hash") == (0, ["0 differences"])
+    assert {name for (name,) in lab.rows(loaded.partition("/")[0], ("dns_name",), key=loaded)} == {"xyz.example.com"}
+
+
+def test_documents_that_cannot_all_be_read_are_named_with_the_file(lab: Lab, terminal: Terminal, loaded: str):
+    path = CaptureFiles(lab.data, loaded).documents(lab.record(loaded).documents or "")
+    path.write_bytes(path.read_bytes()[:-10])
+
+    assert told(terminal, loaded) == (0, ["0 differences"])
+    assert told(terminal, loaded, "--hash") == (
+        1,
+        [f"{loaded}: 0 of its 2 documents can be read: delete {path}, and the next load runs tshark again", "1 difference"],
+    )
 
 
 def test_flows_that_are_missing_are_named(lab: Lab, terminal: Terminal, loaded: str):
@@ -70,7 +150,7 @@ def test_flows_that_are_missing_are_named(lab: Lab, terminal: Terminal, loaded: 
     code, lines = told(terminal, loaded)
 
     assert (code, len(lines)) == (1, 2)
-    assert lines[0].startswith(f"{loaded}: its flows have 0 packets and 0 bytes, its rows 2 and ")
+    assert lines[0].startswith(f"{loaded}: in QuestDB its flows have 0 packets and 0 bytes, its rows 2 and ")
 
 
 def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, loaded: str):
@@ -89,7 +169,7 @@ def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, 
 def test_rows_of_a_purged_capture_are_named(lab: Lab, terminal: Terminal, loaded: str):
     lab.pipeline().ledger.purge(loaded)
 
-    assert told(terminal, loaded) == (1, [f"{loaded}: it was purged, but QuestDB has 2 rows of it: purge it again", "1 differences"])
+    assert told(terminal, loaded) == (1, [f"{loaded}: it was purged, but QuestDB has 2 rows of it: purge it again", "1 difference"])
 
 
 def test_a_capture_that_nobody_knows_is_one_line(terminal: Terminal):
@@ -142,7 +222,13 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
         assert pipeline.has_crashed
         with spare.database.connect() as connection:
             connection.execute(told.split("`")[1])
-        assert after_a_crash(pipeline) == "QuestDB was not stopped in order the last time: no row is missing"
+        capture(pipeline.inbox / "lost" / "a.pcap")
+        pipeline.ledger.claim(capture_at(pipeline.inbox, "lost/a.pcap"), run="x")
+        pipeline.ledger.finish("lost/a.pcap", sha256="0", documents=None, packets=2_000, rows=2_000, skipped={})
+        with pipeline.ledger.lock("lost/a.pcap"):
+            assert "0 are loaded again; 1 are being worked on, and are looked at again" in (after_a_crash(pipeline) or "")
+        assert pipeline.has_crashed
+        assert "rows of 1 captures are not as they were; 1 are loaded again" in (after_a_crash(pipeline) or "")
         assert not pipeline.has_crashed
     finally:
         spare.stop()

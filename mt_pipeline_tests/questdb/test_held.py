@@ -44,15 +44,17 @@ def test_days_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_a
         again = packets(2_000, frame_time_epoch=f"{START + day * 86_400}.5")
         load(spare.database, again, capture=f"cut/{day}.pcap", experiment="cut")
     spare.kill()
-    for day in days[1:]:
-        (file,) = (tmp_path / "questdb" / "db").glob(f"captured_packets~*/{day}*/frame_len.d")
-        with file.open("rb+") as lengths:
-            lengths.truncate(100)
+    for day, column in zip(days[1:], ("frame_len", "port_src"), strict=True):
+        (file,) = (tmp_path / "questdb" / "db").glob(f"captured_packets~*/{day}*/{column}.d")
+        with file.open("rb+") as values:
+            values.truncate(100)
     spare.start_again()
 
+    with pytest.raises(Damaged, match=f"of 1 days of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{days[1]}'`"):
+        held(spare.database)
     cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{days[1]}', '{days[2]}'"
     with pytest.raises(Damaged, match=f"of 2 days of captured_packets: say `{cure}`"):
-        held(spare.database)
+        held(spare.database, thorough=True)
     with spare.database.connect() as connection:
         connection.execute(cure)
     assert rows(spare) == {"cut/0.pcap": 2_000}
