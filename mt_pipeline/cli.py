@@ -84,8 +84,9 @@ def status(*, as_json: bool) -> None:
     for capture in captures:
         numbers = "" if capture.rows is None else f"  {capture.packets:,} packets, {capture.rows:,} rows"
         skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in capture.skipped.items())
+        expired = "" if capture.packets_expired_at is None else ", expired: only flows are left"
         copy = f", the same bytes as {first[capture.key]}" if capture.key in first else ""
-        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}{copy}" + (f"  {capture.error}" if capture.error else ""))
+        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}{expired}{copy}" + (f"  {capture.error}" if capture.error else ""))
     number = Counter(capture.state for capture in captures)
     said = [*(f"{number[state]:,} {state}" for state in State if number[state]), *ledger.progress().pace]
     click.echo(f"{len(captures):,} captures: {', '.join(said)}")

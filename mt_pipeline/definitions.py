@@ -9,7 +9,7 @@ from mt_pipeline.defs.pending import pending_answers
 from mt_pipeline.defs.refresh import refresh_answers
 from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.retention import expire_daily, expire_documents
+from mt_pipeline.defs.retention import expire_daily, expire_old
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.defs.verification import verified
 
@@ -23,7 +23,7 @@ def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[ingest, experiment_report],
         asset_checks=[verified],
-        jobs=[ingest_captures, refresh_answers, report_experiments, expire_documents],
+        jobs=[ingest_captures, refresh_answers, report_experiments, expire_old],
         schedules=[refresh_daily, expire_daily],
         sensors=[new_captures, pending_answers, quiet_experiments],
         resources={"pipeline": pipeline or Pipeline(settings.load())},

@@ -35,10 +35,8 @@ class Plan:
     def described(self) -> list[str]:
         """Say it, a line per capture and one for all."""
         sizes = {record.key: CaptureFiles(self.pipeline.settings.data_dir, record.key).size() for record in self.records}
-        lines = [
-            f"{record.key}: {record.rows or 0:,} rows, {sizes[record.key]:,} bytes of files, its partition and its runs" for record in self.records
-        ]
-        rows = sum(record.rows or 0 for record in self.records)
+        lines = [f"{record.key}: {_rows(record):,} rows, {sizes[record.key]:,} bytes of files, its partition and its runs" for record in self.records]
+        rows = sum(map(_rows, self.records))
         return [*lines, f"{len(self.records)} captures, {rows:,} rows, {sum(sizes.values()):,} bytes; the captures themselves stay"]
 
 
@@ -61,6 +59,10 @@ def purge(planned: Plan, *, say: Callable[[str], None]) -> None:
     pipeline = planned.pipeline
     with instance.opened(pipeline.settings) as dagster, pipeline.questdb():
         _purge_all(planned, backends.opened(pipeline), dagster, say)
+
+
+def _rows(record: Record) -> int:
+    return record.rows or 0 if record.packets_expired_at is None else 0
 
 
 def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:

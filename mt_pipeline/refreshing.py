@@ -89,5 +89,6 @@ def _said(result: dg.ExecuteInProcessResult) -> list[str]:
             lines.append(f"failed: {event.step_failure_data.user_failure_data.description}")
         if event.event_type is dg.DagsterEventType.STEP_OUTPUT:
             numbers = {name: value.value for name, value in event.step_output_data.metadata.items()}
-            lines.append(f"{numbers['captures']} captures: {numbers['reloaded']} loaded again, {numbers['unchanged']} unchanged")
+            expired = f", {numbers['expired']} left as their packets have expired" if numbers["expired"] else ""
+            lines.append(f"{numbers['captures']} captures: {numbers['reloaded']} loaded again, {numbers['unchanged']} unchanged{expired}")
     return lines

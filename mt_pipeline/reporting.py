@@ -15,7 +15,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
 from mt_pipeline.report.page import GENERATOR, Made, render
-from mt_pipeline.report.queries import Experiment
+from mt_pipeline.report.queries import Experiment, NoExperiment
 from mt_pipeline.report.sources import Files
 from mt_pipeline.report.summary import summarise
 from mt_pipeline.settings import Settings
@@ -67,6 +67,7 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
     experiment = experiment_named(name)
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
+    _check_packets(pipeline, experiment)
     with pipeline.database().connect() as connection:
         summary = summarise(Experiment(connection, experiment))
     page = render(experiment, summary, _made(pipeline, experiment), now=now)
@@ -81,6 +82,15 @@ def _check_ours(path: Path) -> None:
         with path.open("rb") as file:
             if f'content="{GENERATOR} '.encode() not in file.read(_HEAD):
                 raise NotOursError(f"{path} is there and is no report of ours: it stays as it is; name another file by --output")
+
+
+def _check_packets(pipeline: Pipeline, experiment: str) -> None:
+    loaded = [record for record in pipeline.ledger.of_experiment(experiment) if record.state is State.DONE]
+    if loaded and all(record.packets_expired_at is not None for record in loaded):
+        raise NoExperiment(
+            f"the packets of {experiment} have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "
+            f"its flows are in flows_{experiment}"
+        )
 
 
 def _made(pipeline: Pipeline, experiment: str) -> Made:

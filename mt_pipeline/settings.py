@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     keep_documents_days: float | None = Field(
         None, ge=0, description="days after a load when the documents of a capture are deleted, each night at three; by default they stay"
     )
+    keep_packets_days: float | None = Field(
+        None,
+        ge=0,
+        description="days after a load when the packets of a capture are let go of, likewise; its flows stay; by default the packets stay, too",
+    )
     follow: bool = Field(False, description="take growing captures while they are written, whenever there is a tenth more of them")
     filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
     duplicates: Literal["load", "skip"] = Field(

@@ -117,7 +117,16 @@ class Ledger:
             UnknownCaptureError: there is no record of the key.
         """
         load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped), "cut": cut}
-        self._end(key, load | {"state": State.DONE, "error": None})
+        self._end(key, load | {"state": State.DONE, "error": None, "packets_expired_at": None})
+
+    def expire_packets(self, key: str) -> None:
+        """Note that the packets of a loaded capture were let go of; what is known of the load stays.
+
+        Raises:
+            UnknownCaptureError: there is no record of the key.
+        """
+        with self._file.write() as db:
+            _change(db, key, {"packets_expired_at": time.time()})
 
     def answered(
         self, key: str, *, answers: str | None, owed: int, answers_by: Mapping[str, Mapping[str, int]] | None = None, as_of: str | None = None
@@ -141,9 +150,9 @@ class Ledger:
             _change(db, key, values)
 
     def owing(self) -> list[Record]:
-        """Return the loaded captures that a refresh is due for: answers are owed, or a load with other answers broke off."""
+        """Return the loaded captures that a refresh is due for and can be made of: answers are owed, or a load with other answers broke off."""
         owed = sa.and_(TABLE.c.owed > 0, TABLE.c.as_of.is_(None))
-        return self._select(sa.and_(TABLE.c.state == State.DONE, sa.or_(owed, TABLE.c.answers.is_(None))))
+        return self._select(sa.and_(TABLE.c.state == State.DONE, TABLE.c.packets_expired_at.is_(None), sa.or_(owed, TABLE.c.answers.is_(None))))
 
     def fail(self, key: str, error: str) -> None:
         """Note why the capture failed; it is not requested again until its file changes.
@@ -168,7 +177,7 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of"))
+        no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of", "packets_expired_at"))
         self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
 
     def again(self, key: str) -> State:

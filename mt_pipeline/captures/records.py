@@ -63,6 +63,7 @@ class Record:
         answers_by: what became of its endpoints, by provider: {"netify": {"answered": 3, …}}.
         owed: endpoints for which a provider still owes an answer.
         as_of: the moment whose answers it was loaded with, if it was not the present, ISO 8601.
+        packets_expired_at: when its packets were let go of, and only its flows stayed; None if they are there.
         run: the Dagster run that claimed it last.
         attempts: requests that ended without a verdict.
         taken: bytes that the file had when a run claimed it last; 0 if none has.
@@ -90,6 +91,7 @@ class Record:
     answers_by: Mapping[str, Mapping[str, int]]
     owed: int
     as_of: str | None
+    packets_expired_at: float | None
     run: str | None
     attempts: int
     taken: int
@@ -134,6 +136,7 @@ TABLE = sa.Table(
     sa.Column("answers_by", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("owed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("as_of", sa.Text),
+    sa.Column("packets_expired_at", sa.Float),
     sa.Column("run", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("taken", sa.BigInteger, nullable=False, server_default="0"),

@@ -55,6 +55,10 @@ class Backend(Protocol):
         """Take a capture out; its lock is held. Returns how many packets it had."""
         ...
 
+    def expire(self, capture: str) -> int:
+        """Take the packets of a capture out, and leave its flows; its lock is held. Returns how many it had."""
+        ...
+
     def forget(self, experiment: str) -> None:
         """Take out what there is of an experiment beside its captures, of which none is left."""
         ...
@@ -106,6 +110,11 @@ class QuestDb:
         with undisturbed(self.database, self.lock):
             return loader.remove(self.database, capture)
 
+    def expire(self, capture: str) -> int:
+        """Take the packets of a capture out of their view."""
+        with undisturbed(self.database, self.lock):
+            return loader.remove(self.database, capture, tables=(PACKETS,))
+
     def forget(self, experiment: str) -> None:
         """Drop the views of an experiment."""
         with self.database.connect() as connection:
@@ -146,6 +155,10 @@ class ParquetFiles:
     def remove(self, capture: str) -> int:
         """Delete the files of a capture."""
         return dataset.remove(self.folder, capture)
+
+    def expire(self, capture: str) -> int:
+        """Delete the files of a capture's packets."""
+        return dataset.remove(self.folder, capture, flows=False)
 
     def forget(self, experiment: str) -> None:
         """Do nothing: the folders of an experiment go with its last file."""

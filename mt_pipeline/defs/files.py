@@ -72,6 +72,15 @@ class CaptureFiles:
                 elif path not in kept:
                     path.unlink(missing_ok=True)
 
+    def delete_packets(self, inputs: str) -> int:
+        """Delete the typed packets and what is only made with them; the endpoints first, as they say that all are there. Returns the bytes."""
+        size = 0
+        for path in (self.endpoints(inputs), self.names(inputs), self.packets(inputs)):
+            if path.exists():
+                size += path.stat().st_size
+                path.unlink()
+        return size
+
     def delete(self) -> int:
         """Delete all files of the capture. Returns how many bytes they had."""
         size = self.size()

@@ -33,6 +33,7 @@ class Outcome(Enum):
 
     RELOADED = "loaded again"
     UNCHANGED = "unchanged"
+    EXPIRED = "left: their packets have expired"
     LEFT = "left: it is not loaded now, or waits for another run"
 
 
@@ -124,6 +125,8 @@ def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of:
         record = pipeline.ledger.get(key)  # now that nobody else works on it
         if record is None or record.state is not State.DONE or record.documents is None:
             return Outcome.LEFT
+        if record.packets_expired_at is not None:
+            return Outcome.EXPIRED
         with closing(Stages(context, pipeline, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
             stages.answer(ask=False, as_of=as_of)
             if changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:

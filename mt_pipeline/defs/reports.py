@@ -105,8 +105,10 @@ def due(pipeline: Pipeline, instance: dg.DagsterInstance, *, quiet: float) -> li
 
 
 def _can_be_told(records: list[Record]) -> bool:
-    """Say whether there are rows, and nothing that is at work on others."""
-    return any(record.rows for record in records) and not any(record.state is State.RUNNING for record in records)
+    """Say whether there are packets, and nothing that is at work on others; a report of what has expired stays as it is."""
+    return any(record.rows and record.packets_expired_at is None for record in records) and not any(
+        record.state is State.RUNNING for record in records
+    )
 
 
 def _tries(pipeline: Pipeline, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:

@@ -1,28 +1,33 @@
-"""Lets go of documents that are old: most of the disk of the stages, and needed only when the code that reads them changes.
+"""Lets go of what is old: documents, most of the disk of the stages, and packets, most of the disk there is. The captures themselves stay.
 
-The typed packets, endpoints and answers stay, so refreshes go on without tshark. What was let go of is made again by the next run of tshark.
+Without documents, refreshes go on, as the typed packets stay; what was let go of is made again by the next run of tshark. Without packets, the flows
+of a capture and what the ledger and the table `captures` know of it stay, and a refresh leaves it alone; ingested by hand it is whole again.
 """
 
+import logging
 import time
 
 import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.questdb.compact import NoRoom, compact
 from mt_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _DAY = 86_400
 
 
 def is_expired(settings: Settings, record: Record) -> bool:
     """Say whether the documents of a loaded capture are older than MT_KEEP_DOCUMENTS_DAYS."""
-    days = settings.keep_documents_days
-    return days is not None and record.state is State.DONE and record.changed_at < time.time() - days * _DAY
+    return _is_older(record, settings.keep_documents_days)
 
 
 @dg.op
-def expire(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
+def expire_documents(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
     """Delete the documents that have expired; those of a capture at work are left alone."""
     captures = size = 0
     for record in pipeline.ledger.records():
@@ -38,18 +43,56 @@ def expire(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline])
     context.add_output_metadata({"captures": captures, "bytes": size})
 
 
+@dg.op
+def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
+    """Take out the packets that have expired, of the back ends and of the disk; those of a capture at work are left alone."""
+    captures = rows = size = 0
+    days = pipeline.settings.keep_packets_days
+    if due := [record for record in pipeline.ledger.records() if record.packets_expired_at is None and _is_older(record, days)]:
+        with pipeline.questdb():
+            opened = backends.opened(pipeline)
+            for record in due:
+                with pipeline.ledger.lock(record.key):
+                    if pipeline.ledger.get(record.key) != record:
+                        continue
+                    # Noted last: what a kill leaves half done is done again the next night.
+                    rows += max([backend.expire(record.key) for backend in opened])
+                    size += CaptureFiles(pipeline.settings.data_dir, record.key).delete_packets(record.documents or "")
+                    pipeline.ledger.expire_packets(record.key)
+                    captures += 1
+            _give_back(pipeline)
+    context.log.info(f"packets of {captures:,} captures let go of, {rows:,} rows, {size:,} bytes of files")
+    context.add_output_metadata({"captures": captures, "rows": rows, "bytes": size})
+
+
 @dg.job(
-    description="Delete documents older than MT_KEEP_DOCUMENTS_DAYS; rows, packets, endpoints and answers stay.", executor_def=dg.in_process_executor
+    description="Let go of documents older than MT_KEEP_DOCUMENTS_DAYS and of packets older than MT_KEEP_PACKETS_DAYS; flows stay.",
+    executor_def=dg.in_process_executor,
 )
-def expire_documents() -> None:
-    """Delete what has expired."""
-    expire()
+def expire_old() -> None:
+    """Let go of what has expired."""
+    expire_documents()
+    expire_packets()
 
 
 expire_daily = dg.ScheduleDefinition(
     name="expire_daily",
-    job=expire_documents,
+    job=expire_old,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Deletes documents that have expired. Does nothing unless MT_KEEP_DOCUMENTS_DAYS is set.",
+    description="Lets go of what has expired. Does nothing unless MT_KEEP_DOCUMENTS_DAYS or MT_KEEP_PACKETS_DAYS is set.",
 )
+
+
+def _is_older(record: Record, days: float | None) -> bool:
+    return days is not None and record.state is State.DONE and record.changed_at < time.time() - days * _DAY
+
+
+def _give_back(pipeline: Pipeline) -> None:
+    """Have the embedded QuestDB give the disk back. One of the user's own may be loaded into by others, of whose loads we do not know."""
+    if not pipeline.settings.has_questdb or pipeline.settings.questdb_host is not None:
+        return
+    try:
+        compact(pipeline.database(), pipeline.loading_lock)
+    except NoRoom as error:
+        log.warning("%s", error)

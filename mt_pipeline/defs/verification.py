@@ -159,6 +159,10 @@ def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[
 def _of_rows(record: Record, name: str, here: Held) -> str | None:
     """Say what is wrong with the rows of a capture in a back end, None if nothing is."""
     rows = record.rows or 0
+    if record.packets_expired_at is not None:
+        if here.rows:
+            return f"its packets have expired, but {name} has {here.rows:,} rows of it"
+        return None if here.flow_packets == rows else f"in {name} its flows have {here.flow_packets:,} of its {rows:,} packets"
     if here.rows != rows:
         return f"{name} has {here.rows:,} of its {rows:,} rows"
     if (here.rows, here.bytes) != (here.flow_packets, here.flow_bytes):
@@ -178,7 +182,7 @@ def _cure(pipeline: Pipeline, record: Record) -> str:
 def _has_sources(pipeline: Pipeline, record: Record) -> bool:
     """Say whether a refresh can load the capture: from typed packets, or from documents."""
     files = CaptureFiles(pipeline.settings.data_dir, record.key)
-    if record.documents is None:
+    if record.documents is None or record.packets_expired_at is not None:  # a refresh leaves these alone
         return False
     return files.endpoints(record.documents).exists() or files.documents(record.documents).exists()
 

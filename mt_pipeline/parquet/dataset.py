@@ -73,12 +73,12 @@ def load(
     return loaded, stored
 
 
-def remove(folder: Path, capture: str) -> int:
-    """Delete the files of a capture, also what a killed load left. Returns how many packets they had."""
+def remove(folder: Path, capture: str, *, flows: bool = True) -> int:
+    """Delete the files of a capture, those of its flows too or not, and what a killed load left. Returns how many packets they had."""
     shutil.rmtree(_beside(folder, capture), ignore_errors=True)
     packets = _files(folder, "packets", capture)
     rows = _rows(packets)
-    _delete([*_files(folder, "flows", capture), *packets])
+    _delete([*(_files(folder, "flows", capture) if flows else []), *packets])
     return rows
 
 

@@ -5,7 +5,7 @@ Which rows, and in which order the tables of a capture are loaded, is `flow_load
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -107,13 +107,14 @@ def load(
     return loaded
 
 
-def remove(database: Database, capture: str) -> int:
-    """Take the rows of a capture out of all views; their disk comes back later. Returns how many packets."""
+def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS, PACKETS)) -> int:
+    """Take the rows of a capture out of all views, of these tables; their disk comes back later. Returns how many, of the last table."""
+    rows = 0
     with database.connect() as connection:
-        for table in (FLOWS, PACKETS):
+        for table in tables:
             ensure_table(connection, table)
             rows = _mark_gone(connection, table, sql.SQL("capture = %s"), capture)
-        return rows
+    return rows
 
 
 def count(database: Database, *, experiment: str) -> int:

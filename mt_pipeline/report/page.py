@@ -120,4 +120,6 @@ def _missing(record: Record, shown: set[str]) -> str | None:
         return record.state
     if record.key in shown:
         return None
+    if record.packets_expired_at is not None:
+        return "its packets have expired, only its flows are kept"
     return "its rows are not in QuestDB" if record.rows else "no packets"

@@ -15,6 +15,7 @@ import pytest
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.compact import Compacted, NoRoom, compact, undisturbed
 from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline.questdb.schema import ensure_view
 from mt_pipeline_tests.questdb.parts import START, packets, select
 from mt_pipeline_tests.questdb.parts import load as load_packets
 from mt_pipeline_tests.soaking.servers import Spare
@@ -126,10 +127,15 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     before = {experiment: rows(server, experiment) for experiment in ("days", "others", "apart")}
     assert in_all(server) == 16_010
 
+    def report(step: str) -> None:
+        if step.endswith("is dropped"):  # a report makes sure of its view at whatever moment
+            with server.connect() as connection:
+                ensure_view(connection, "days")
+
     with reading(server, "days") as seen:
         planned = compact(server, lock, dry_run=True)[0]
         assert in_all(server) == 16_010
-        done = compact(server, lock)[0]
+        done = compact(server, lock, say=report)[0]
     again = compact(server, lock)[0]
 
     assert seen == {(6_000, 360_000)}
@@ -230,7 +236,7 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
 
     assert order[0] == "loaded"
     assert order.index("dropped") < order.index("loaded late")
-    assert [row[1] for row in rows(server, "days")] == ["days/b.pcap"] * 10 + ["days/c.pcap"] * 10 or len(rows(server, "days")) == 20
+    assert len(rows(server, "days")) == 20
 
 
 def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):

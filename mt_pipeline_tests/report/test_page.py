@@ -31,6 +31,7 @@ RECORD = Record(
         "answers_by": {},
         "owed": 0,
         "as_of": None,
+        "packets_expired_at": None,
         "attempts": 0,
         "taken": 0,
         "seen_at": 0,
