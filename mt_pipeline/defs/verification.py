@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 import duckdb
+import psycopg
 
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, sha256_of
 from mt_pipeline.captures.locks import CaptureBusyError
@@ -108,8 +109,10 @@ def after_a_crash(pipeline: Pipeline) -> str | None:
         return None
     try:
         found = [difference for difference in differences(pipeline, thorough=True) if difference.rows]
-    except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
-        return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {error}"
+    except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+        why = " ".join(str(error).split())
+        last = f"if that is no help, stop all, move {pipeline.questdb_folder} away, then `mt-pipeline verify --repair`: all is loaded again"
+        return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {why}; {last}"
     repaired = load_again(pipeline, found)
     missing = "no row is missing"
     if keys := {difference.key for difference in found}:

@@ -5,6 +5,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Container
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,7 +150,15 @@ def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
             )
         if sum(view.startswith((f"{PACKETS.views}_", f"{FLOWS.views}_")) for view in views) >= MOST_VIEWS:
             return False
-    connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), definition))
+    create = sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), definition)
+    try:
+        connection.execute(create)
+    except DatabaseError as error:
+        if "already exists" not in str(error) or name in _views(connection):
+            raise
+        with suppress(DatabaseError):  # a power cut took the files of the view, and this fails over them, but frees its name
+            connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(name)))
+        connection.execute(create)
     return True
 
 

@@ -1,5 +1,6 @@
 """What QuestDB holds is told of rows that reached the disk and of none that did not, also after a kill."""
 
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from mt_pipeline.questdb.database import Damaged, LoadFailed
 from mt_pipeline.questdb.held import held
-from mt_pipeline_tests.questdb.parts import START, load, packets
+from mt_pipeline_tests.questdb.parts import START, frames, load, packets
 from mt_pipeline_tests.soaking.servers import Spare
 
 
@@ -36,6 +37,18 @@ def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_a
     spare.start_again()
 
     assert rows(spare) == {"killed/a.pcap": 3, "killed/b.pcap": 20_000}
+
+
+def test_a_view_whose_files_a_power_cut_took_is_made_again(spare: Spare, tmp_path: Path):
+    load(spare.database, packets(3), capture="torn/a.pcap", experiment="torn")
+    spare.kill()
+    (folder,) = (tmp_path / "questdb" / "db").glob("packets_torn~*")
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        os.truncate(file, 0)
+    spare.start_again()
+
+    assert load(spare.database, packets(4), capture="torn/a.pcap", experiment="torn").rows == 4
+    assert len(frames(spare.database, "torn")) == 4
 
 
 def test_days_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(spare: Spare, tmp_path: Path):
