@@ -75,7 +75,7 @@ class CaptureFiles:
     def delete_packets(self, inputs: str) -> int:
         """Delete the typed packets and what is only made with them; the endpoints first, as they say that all are there. Returns the bytes."""
         size = 0
-        for path in (self.endpoints(inputs), self.names(inputs), self.packets(inputs)):
+        for path in (self.endpoints(inputs), self.names(inputs), self.sums(inputs), self.packets(inputs)):
             if path.exists():
                 size += path.stat().st_size
                 path.unlink()
