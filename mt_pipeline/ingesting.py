@@ -16,7 +16,7 @@ from mt_pipeline.bars import Bars
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.records import NO_FILE, Record, State
 from mt_pipeline.defs import instance, verification
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import ENDED, WAITING, Pipeline
@@ -116,7 +116,7 @@ class _Taking:
         self.all_in = True
         self._table = table
         self._ledger, self._filter, self._bars = ledger, display_filter, bars
-        self._taken: set[str] = set()
+        self._taken: dict[str, Wanted] = {}
         self._told: set[str] = set()
 
     def missing(self, wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -144,19 +144,19 @@ class _Taking:
                 click.echo(f"refused: {reason}", err=True)
                 self.all_in &= want.found  # a folder of captures may hold other things
             elif self._is_in(want, self._ledger.get(key)):  # the sensor was sooner
-                self._say(key)
+                self._say(want)
             else:
                 if want.outside:
                     _check_free(want.capture.path, want.outside)
                 # Noted first, so that the sensor, which sees the link a moment later, leaves it to us.
                 self._ledger.take(want.capture)
-                self._taken.add(key)
+                self._taken[key] = want
                 if want.outside:
                     _link(want.capture.path, want.outside)
                 return True
         except CaptureError as error:
             self._fail(str(error))
-        self._taken.discard(key)
+        self._taken.pop(key, None)
         self._bars.end(key)
         return False
 
@@ -168,9 +168,8 @@ class _Taking:
                 self._told.add(key)
                 click.echo(f"{key}: {WAITING}", err=True)
         elif key in self._taken:
-            self._taken.remove(key)
             self._bars.end(key)
-            self._say(key)
+            self._say(self._taken.pop(key))
 
     def _is_in(self, want: Wanted, record: Record | None) -> bool:
         if not want.found or record is None or record.state is not State.DONE:
@@ -178,16 +177,21 @@ class _Taking:
         is_it = want.outside is None or want.capture.path.resolve() == want.outside
         return is_it and (record.size, record.mtime_ns, record.filter or "") == (want.capture.size, want.capture.mtime_ns, self._filter)
 
-    def _say(self, key: str) -> None:
+    def _say(self, want: Wanted) -> None:
+        key = want.capture.key
         record = self._ledger.get(key)
-        if record and record.state is State.DONE:
+        if record is None or (record.state is State.DONE and record.size == NO_FILE):
+            stored = f"its {record.rows:,} rows stay as they are" if record else "nothing of it is stored"
+            click.echo(f"gone: {key} was deleted before it was read; {stored}", err=True)
+            self.all_in &= want.found  # a ring buffer deletes its oldest files, and nobody named this one
+        elif record.state is State.DONE:
             skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in record.skipped.items())
             cut = ", cut inside its last packet" if record.cut else ""
             click.echo(f"{key}: {record.packets:,} packets, {record.rows:,} rows in {self._table}{record.experiment}{skipped}{cut}")
-        elif record and record.state is State.REFUSED:  # a copy, and the user wants none
+        elif record.state is State.REFUSED:  # a copy, and the user wants none
             click.echo(f"refused: {record.error}", err=True)
         else:
-            self._fail(record.error if record and record.error else f"{key}: its run has no result; see Runs in the Dagster UI")
+            self._fail(record.error or f"{key}: its run has no result; see Runs in the Dagster UI")
 
     def _fail(self, reason: str) -> None:
         click.echo(f"failed: {reason}", err=True)

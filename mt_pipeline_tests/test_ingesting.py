@@ -468,6 +468,21 @@ def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
     assert told == Said(1, "", "refused: gone for good/a.pcap is not in the inbox any more: copy it there again.\n")
 
 
+def test_a_capture_of_a_folder_that_goes_while_it_is_read_is_said_and_fails_nothing(
+    terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("1.pcap", "2.pcap"):
+        lab.put(f"goes/{name}")
+    monkeypatch.setenv("MT_TSHARK", str(wrapper(tmp_path / "tshark", f'rm -f {lab.inbox}/goes/1.pcap; exec "$TSHARK" "$@"')))
+
+    told = terminal("ingest", lab.inbox / "goes")
+    named = terminal("ingest", lab.inbox / "goes" / "2.pcap")
+
+    assert told.out == "goes/2.pcap: 2 packets, 2 rows in packets_goes\n"
+    assert told.err == "gone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
+    assert (told.code, named.code) == (0, 0)
+
+
 needs_two_cores = pytest.mark.skipif(cores() < 2, reason="one core works alone")
 
 

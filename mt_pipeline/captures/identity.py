@@ -41,6 +41,10 @@ class CaptureUnreadableError(CaptureError):
     """The file is not there, is not a file, or may not be read."""
 
 
+class CaptureGoneError(CaptureUnreadableError):
+    """The file is not there: a ring buffer deleted it, or a person took it out."""
+
+
 class CaptureChangedError(CaptureError):
     """The file grew or was replaced while it was read."""
 
@@ -124,7 +128,8 @@ def capture_at(inbox: Path, key: str) -> Capture:
 
     Raises:
         KeyRefusedError: the key is none.
-        CaptureUnreadableError: no file is there.
+        CaptureGoneError: nothing is there.
+        CaptureUnreadableError: it is no file, or may not be looked at.
     """
     if refusal := refusal_of_key(key):
         raise KeyRefusedError(refusal)
@@ -174,7 +179,8 @@ def sha256_of(capture: Capture) -> str:
     """Hash the content, in hexadecimal, reading block by block.
 
     Raises:
-        CaptureUnreadableError: the file vanished, or may not be read.
+        CaptureGoneError: the file vanished.
+        CaptureUnreadableError: it may not be read.
         CaptureChangedError: it is not what `capture` says, before or after it was read.
     """
     try:
@@ -190,7 +196,7 @@ def check_unchanged(capture: Capture) -> None:
     """Make sure that the file still is what `capture` says.
 
     Raises:
-        CaptureUnreadableError: the file vanished.
+        CaptureGoneError: the file vanished.
         CaptureChangedError: its size or its time differ.
     """
     try:
@@ -222,5 +228,5 @@ def _escape(match: re.Match[str]) -> str:
 
 def _unreadable(key: str, error: OSError) -> CaptureUnreadableError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return CaptureUnreadableError(f"{key} is not in the inbox any more: copy it there again.")
+        return CaptureGoneError(f"{key} is not in the inbox any more: copy it there again.")
     return CaptureUnreadableError(f"{key} cannot be read ({error.strerror or error}): make it readable for this user.")

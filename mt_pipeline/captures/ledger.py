@@ -7,7 +7,7 @@ locks are `locks.py`.
 
     waiting -> waiting, requested -> running -> done | failed | refused        waiting -> refused        any -> purged
 
-A file that changes is waiting again, with what is known of its last load.
+A file that changes is waiting again, with what is known of its last load. One that goes before it was read is as before, or forgotten.
 """
 
 import time
@@ -23,7 +23,7 @@ from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import held
 from mt_pipeline.captures.progress import Progress
-from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, Status, record_of
+from mt_pipeline.captures.records import NO_FILE, TABLE, Record, RecordFile, State, Status, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
 
 MOST_ATTEMPTS = 2
@@ -161,6 +161,28 @@ class Ledger:
             UnknownCaptureError: there is no record of the key.
         """
         self._end(key, {"state": State.FAILED, "error": error}, frees_copies=True)
+
+    def gone(self, key: str, before: Record | None) -> bool:
+        """Note that the file of a capture was deleted before all of it was read: what nothing is stored of is forgotten, all else is as it was.
+
+        Args:
+            key: capture key.
+            before: its record when its lock was taken, which the caller still holds.
+
+        Returns:
+            Whether rows of it are stored.
+        """
+        with self._file.write() as db:
+            copies.free(db, key)
+            if before is None or before.packets is None:
+                db.execute(sa.delete(TABLE).where(OF_KEY), {"of": key})
+                return False
+            state = State.FAILED if before.state is State.FAILED else State.DONE
+            error = before.error if before.state is State.FAILED else None
+            # Without a size, so that the file counts as changed if it comes back.
+            now: dict[str, object] = {"state": state, "error": error, "size": NO_FILE, "attempts": 0, "requested_at": None, "changed_at": time.time()}
+            _change(db, key, {**vars(before), **now})
+        return True
 
     def give_back(self, key: str) -> None:
         """Note that the run was stopped by no fault of the capture: the next look returns it.

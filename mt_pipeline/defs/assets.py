@@ -66,7 +66,8 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     display_filter = pipeline.settings.filter if config.filter is None else config.filter
     failures: list[Failed] = []
     as_of = moment(config.as_of)
-    walks = [Walk(context, pipeline, key, stages, display_filter, as_of) for key in context.partition_keys]
+    keys = list(context.partition_keys)  # Dagster looks them up anew each time, and a partition may go
+    walks = [Walk(context, pipeline, key, stages, display_filter, as_of) for key in keys]
     for place, walk in enumerate(walks):
         try:
             walk.go()
@@ -81,7 +82,7 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
             raise
         pipeline.progress(walk.key, ENDED, 0)
     if "netify_enrichment" in stages:
-        observe_experiments(context, pipeline, {experiment_of(key) for key in context.partition_keys})
+        observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
     if failures:
-        raise failure(failures, len(context.partition_keys)) from None
+        raise failure(failures, len(keys)) from None
     yield from ()

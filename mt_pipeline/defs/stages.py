@@ -26,7 +26,7 @@ from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import count_packets
+from mt_pipeline.tshark.command import TsharkError, count_packets
 
 
 class NothingToWorkOnError(CaptureError):
@@ -86,6 +86,7 @@ class Stages:
         """Find out what documents of the capture would be made of: its hash, and that of all inputs."""
         self._looked = time.monotonic()
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
+            check_unchanged(capture)
             raise NotTakenError(reason)
         tshark = self.pipeline.tshark
         tshark.check_filter(display_filter)
@@ -108,14 +109,18 @@ class Stages:
             packets = documents.count(path)
         else:
             needs.check(self.pipeline.settings, capture, lambda: counting.result().packets)
-            packets = documents.write(
-                self.pipeline.tshark,
-                capture.path,
-                path,
-                display_filter=display_filter,
-                listener=self._listener() if listened else None,
-                progress=pace(self.pipeline, self.key, "reading", "packets"),
-            )
+            try:
+                packets = documents.write(
+                    self.pipeline.tshark,
+                    capture.path,
+                    path,
+                    display_filter=display_filter,
+                    listener=self._listener() if listened else None,
+                    progress=pace(self.pipeline, self.key, "reading", "packets"),
+                )
+            except TsharkError:
+                check_unchanged(capture)  # tshark is right about a file that is gone
+                raise
             try:
                 check_unchanged(capture)
             except CaptureError:

@@ -11,11 +11,12 @@ import dagster as dg
 
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.following import is_growing, still
-from mt_pipeline.captures.identity import Capture, capture_at
+from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import verdicts
 from mt_pipeline.defs.failures import failed
+from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import NothingToWorkOnError, Stages
 
@@ -44,6 +45,7 @@ class Walk:
     display_filter: str
     as_of: datetime | None = None
     _asked_at: float = 0
+    _before: Record | None = None
     _stages: Stages = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,12 +60,15 @@ class Walk:
         self._asked_at = time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
         with self.pipeline.ledger.lock(self.key), closing(self._stages):
+            self._before = self.pipeline.ledger.get(self.key)
             try:
                 self._claimed()
             except Exception as error:
                 if _INTERRUPTED in str(error):  # DuckDB's word for a signal that came while it worked
                     self.stopped()
                     raise KeyboardInterrupt from None
+                if isinstance(error, CaptureGoneError) and self._let_go():
+                    return
                 self._note(failed(self.key, error).reason)
                 raise
             except BaseException:
@@ -100,9 +105,19 @@ class Walk:
                 self.pipeline.ledger.fail(self.key, reason)
                 verdicts.copy(self.pipeline, self.key, seconds=self._stages.seconds)
 
+    def _let_go(self) -> bool:
+        """Let go of a capture whose file was deleted before it was read, as ring buffers do; a key that the UI made up has no record."""
+        if not self._judges or self.pipeline.ledger.get(self.key) is None:
+            return False
+        if self.pipeline.ledger.gone(self.key, self._before):
+            log.info("%s: its file was deleted before it was read again; its rows stay as they are", self.key)
+        else:
+            log.info("%s: its file was deleted before it was read; nothing of it is stored", self.key)
+            self.context.instance.delete_dynamic_partition(captures.name or "", self.key)
+        return True
+
     def _claimed(self) -> None:
-        capture = capture_at(self.pipeline.inbox, self.key)
-        before = self.pipeline.ledger.get(self.key)
+        capture, before = capture_at(self.pipeline.inbox, self.key), self._before
         if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
             log.info("%s: run %s did it meanwhile", self.key, before.run)
             return
