@@ -4,6 +4,7 @@ Each take reads from the beginning, as tshark must know a stream from its start;
 the cost of all takes stays about ten times that of the last.
 """
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mt_pipeline.captures.identity import Capture, open_capture
+from mt_pipeline.captures.identity import Capture, capture_at, open_capture
 
+_COPY = ".follow-"
 _PIECE = 1 << 20
 _GROWTH = 10
 
@@ -37,17 +39,26 @@ def still(capture: Capture, folder: Path) -> Iterator[Capture]:
     """Copy what a growing capture has now; the copy is gone afterwards.
 
     Args:
-        capture: the file, as it was when we looked.
-        folder: where there is room.
+        capture: the file, as it was when we looked; the caller holds its lock.
+        folder: of this capture alone, where there is room; what a run that was killed left there is deleted.
 
     Raises:
-        CaptureUnreadableError: it cannot be read.
+        CaptureGoneError: it was deleted.
+        OSError: it cannot be read, or there is no room.
     """
-    with TemporaryDirectory(dir=folder, prefix=".follow-", ignore_cleanup_errors=True) as own:
+    folder.mkdir(parents=True, exist_ok=True)
+    for abandoned in folder.glob(f"{_COPY}*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with TemporaryDirectory(dir=folder, prefix=_COPY, ignore_cleanup_errors=True) as own:
         copy = replace(capture, inbox=Path(own))
         copy.path.parent.mkdir(parents=True)
+        try:
+            opened = open_capture(capture)
+        except FileNotFoundError:
+            capture_at(capture.inbox, capture.key)  # says so if it is gone
+            raise
         left = capture.size
-        with open_capture(capture) as source, copy.path.open("wb") as target:
+        with opened as source, copy.path.open("wb") as target:
             while piece := source.read(min(_PIECE, left)):
                 target.write(piece)
                 left -= len(piece)

@@ -33,6 +33,11 @@ class CaptureFiles:
     data: Path
     key: str
 
+    @property
+    def workplace(self) -> Path:
+        """The folder for what is only needed while documents are made; what a killed run left there is deleted with `keep_only`."""
+        return self._folder(TSHARK_JSON)
+
     def documents(self, inputs: str) -> Path:
         """Name the documents that these inputs make."""
         return self._folder(TSHARK_JSON) / f"{inputs}{documents.SUFFIX}"

@@ -70,7 +70,7 @@ def needs(settings: Settings, packets: int) -> Needs:
     return Needs(int(packets * of_a_packet * _MARGIN) + _TABLES * embedded, _TSHARK + _TSHARK_PACKET * packets)
 
 
-def check(settings: Settings, capture: Capture, count: Callable[[], int | None]) -> None:
+def check(settings: Settings, capture: Capture, count: Callable[[], int | None], *, copied: bool = False) -> None:
     """Refuse a capture that there is no room for; warn of one that may need more memory than there is.
 
     Captures of other runs at the same time are not known here.
@@ -79,12 +79,14 @@ def check(settings: Settings, capture: Capture, count: Callable[[], int | None])
         settings: where the data folder is, and what is loaded.
         capture: the file.
         count: says how many packets it has, None if that cannot be told; only called if it may matter.
+        copied: it is going to be copied first, as one that grows.
 
     Raises:
         NoRoomError: too little disk is free.
         TooLargeError: it needs far more memory than the machine has.
     """
     free, memory = shutil.disk_usage(settings.data_dir).free, _memory()
+    free = max(free - capture.size, 0) if copied else free
     at_most = capture.size * _MOST_OF_A_BYTE
     if at_most < min(free - _TABLES, memory / 2 - _TSHARK):
         return

@@ -114,6 +114,7 @@ class Stages:
                     self.pipeline.tshark,
                     capture.path,
                     path,
+                    called=self.pipeline.inbox / self.key,  # a capture that grows is read from a copy
                     display_filter=display_filter,
                     listener=self._listener() if listened else None,
                     progress=pace(self.pipeline, self.key, "reading", "packets"),

@@ -14,11 +14,12 @@ from mt_pipeline.captures.following import is_growing, still
 from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import verdicts
+from mt_pipeline.defs import needs, verdicts
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import NothingToWorkOnError, Stages
+from mt_pipeline.tshark.command import count_packets
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,8 @@ class Walk:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
         settings = self.pipeline.settings
         if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
-            with still(capture, settings.data_dir) as copy:
+            needs.check(settings, capture, lambda: count_packets(capture.path).packets, copied=True)
+            with still(capture, self._stages.files.workplace) as copy:
                 self._walk(copy, before)
         else:
             self._walk(capture, before)

@@ -132,8 +132,13 @@ class Tshark:
         return [self.program, "-n", "-r", str(capture.absolute()), *(["-Y", display_filter] if display_filter else []), "-T", "tabs", *options]
 
     @contextmanager
-    def lines(self, capture: Path, display_filter: str = "") -> Iterator["Stream"]:
+    def lines(self, capture: Path, display_filter: str = "", *, called: Path | None = None) -> Iterator["Stream"]:
         """Run tshark on a capture; its output is `Stream.output`, and leaving the block ends it, whatever happened.
+
+        Args:
+            capture: the file.
+            display_filter: only packets that match; all if empty.
+            called: what people know the file as: errors name this path.
 
         Raises:
             TsharkError: on leaving, if tshark failed by itself.
@@ -158,6 +163,8 @@ class Tshark:
                 stream.output.close()  # after its end: a thread may still be reading, and closing would wait for it
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace")
+        if called:
+            said, capture = said.replace(str(capture.absolute()), str(called)), called
         # What is not understood is mostly the half line of a tshark that was killed: then its end is the reason to name.
         if stream.not_understood and child.returncode in (0, -signal.SIGPIPE):
             raise TsharkFailed(f"{capture}: tshark's output was not understood: {stream.not_understood}", said=said)

@@ -64,6 +64,7 @@ def write(
     capture: Path,
     output: Path,
     *,
+    called: Path | None = None,
     display_filter: str = "",
     listener: Listener | None = None,
     progress: Progress = lambda _: None,
@@ -74,6 +75,7 @@ def write(
         tshark: which one.
         capture: any file tshark reads.
         output: the file of documents.
+        called: what people know it as, if that is another path.
         display_filter: only packets that match; all if empty.
         listener: given every block of documents as it comes.
         progress: see Progress.
@@ -92,7 +94,7 @@ def write(
         pa.CompressedOutputStream(file, "zstd") as documents,
         engine.connection(output) as connection,
         ThreadPoolExecutor(max_workers=1) as reader,  # ends after tshark, whose end it may be waiting for
-        tshark.lines(capture, display_filter) as stream,
+        tshark.lines(capture, display_filter, called=called) as stream,
     ):
         try:
             packets = _convert(connection, stream.output, documents, listener, progress, reader)

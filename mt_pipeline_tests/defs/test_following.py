@@ -2,15 +2,18 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from mt_pipeline.captures.following import is_due
+from mt_pipeline.captures.following import is_due, still
+from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
 from mt_pipeline.columns import COLUMNS
+from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline_tests.building.bulk import write_bulk
@@ -28,6 +31,43 @@ def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(size: int, 
 def looked(lab: Lab, pipeline: Pipeline) -> list[str]:
     result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
     return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+
+
+def copies(lab: Lab) -> list[Path]:
+    """List the copies of growing captures that are there."""
+    return [folder for folder in lab.data.rglob(".follow-*") if folder.is_dir()]
+
+
+def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
+    """Copies of takes that were killed once lay in the data folder for ever."""
+    key = "killed take/a.pcap"
+    path, folder = lab.put(key), CaptureFiles(lab.data, key).workplace
+    script = (
+        "import os, sys; from pathlib import Path; from mt_pipeline.captures.following import still\n"
+        "from mt_pipeline.captures.identity import capture_at\n"
+        "with still(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])): os.kill(os.getpid(), 9)"
+    )
+
+    def killed() -> None:
+        assert subprocess.run([sys.executable, "-c", script, lab.inbox, key, folder], check=False).returncode == -9
+        assert len(copies(lab)) == 1
+
+    killed()
+    with still(capture_at(lab.inbox, key), folder) as copy:
+        assert copy.path.read_bytes() == path.read_bytes()
+        assert len(copies(lab)) == 1
+    killed()
+    assert lab.run(key).success
+    assert copies(lab) == []
+
+
+def test_what_tshark_says_of_a_growing_capture_names_it_and_not_its_copy(lab: Lab):
+    path = lab.put("named/grows.pcapng", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+
+    ran = lab.run("named/grows.pcapng", pipeline=lab.pipeline(follow=True, settle_seconds=60))
+
+    assert str(path) in ran.failure
+    assert ".follow-" not in ran.failure + str(ran.failure_metadata)
 
 
 def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_one_go(lab: Lab, tmp_path: Path):
@@ -57,7 +97,7 @@ def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_
     assert lab.rows("follow", names, key=key) == lab.rows("follow", names, key="follow/once.pcap")
     assert len(lab.rows("follow", key=key)) == PACKETS
     assert lab.record(key).state is State.DONE
-    assert list(lab.data.glob(".follow-*")) == []
+    assert copies(lab) == []
 
 
 def test_files_that_dumpcap_rotates_are_taken_when_they_are_quiet_and_keep_their_rows_when_it_deletes_them(lab: Lab, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs import needs
-from mt_pipeline.defs.needs import TooLargeError
+from mt_pipeline.defs.needs import NoRoomError, TooLargeError
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.pipelines import capture, ended, environment, files_below, program
@@ -84,6 +85,17 @@ def test_of_a_capture_that_may_fill_the_memory_the_log_warns(
 def test_a_capture_far_beyond_the_memory_is_refused_with_a_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, large: Capture):
     with pytest.raises(TooLargeError, match=r"^x/large\.pcap: for its .* packets tshark needs about .* of memory, .*editcap -c"):
         needs.check(without_disk(monkeypatch, tmp_path), large, lambda: 3 * memory() // 600)
+
+
+def test_a_capture_that_is_copied_first_needs_room_for_the_copy_too(tmp_path: Path):
+    """The copy was once made before anyone looked whether there was room for it."""
+    settings = Settings(_env_file=None, data_dir=tmp_path, backends="parquet")
+    capture(tmp_path / "x" / "grows.pcap")
+    growing = replace(capture_at(tmp_path, "x/grows.pcap"), size=shutil.disk_usage(tmp_path).total)
+
+    needs.check(settings, growing, lambda: 2)
+    with pytest.raises(NoRoomError, match=r"^x/grows\.pcap: its 2 packets .* and 0 MB are free"):
+        needs.check(settings, growing, lambda: 2, copied=True)
 
 
 def test_of_a_capture_that_is_small_beside_what_is_free_nobody_counts_the_packets(tmp_path: Path):
