@@ -53,7 +53,8 @@ class Ledger:
 
         What was seen last comes first, so that an archive does not hide what is dropped after it; of one look, by key.
 
-        A file has settled when two looks, `settle` seconds apart, saw the same size and time. What is running, requested, or dealt with
+        A file has settled when two looks, `settle` seconds apart, saw the same size and time, or when the next file of its rotation is
+        there (`rotation.py`). What is running, requested, or dealt with
         in its present form is not returned. A record whose file is gone stays if rows of it are stored, or if it failed or was purged.
 
         Args:

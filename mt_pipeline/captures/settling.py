@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import following
+from mt_pipeline.captures import following, rotation
 from mt_pipeline.captures.identity import Capture, experiment_of, storable
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.records import NO_FILE, TABLE, State
@@ -39,11 +39,14 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bo
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
     # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
     taken = {key: row.taken for key, row in known.items()}
+    waiting = [capture for capture in walk.captures if capture.key in seen_at]
+    complete = rotation.complete(waiting, walk.captures)
     ready = [
         capture
-        for capture in walk.captures
-        if capture.key in seen_at
-        and (not 0 <= now - seen_at[capture.key] < quiet or (follow and following.is_due(capture.size, taken.get(capture.key, 0))))
+        for capture in waiting
+        if not 0 <= now - seen_at[capture.key] < quiet
+        or capture.key in complete
+        or (follow and following.is_due(capture.size, taken.get(capture.key, 0)))
     ]
     attempts = {capture.key: row.attempts for capture in ready if (row := known.get(capture.key))}
     told = (replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0)) for capture in ready)

@@ -69,6 +69,22 @@ def test_a_growing_file_is_not_ready_until_it_is_quiet(ledger, inbox):
     assert look(ledger, inbox, 1025) == ["a.pcap"]
 
 
+def test_of_a_rotation_all_but_the_last_file_are_ready_at_once(ledger, inbox):
+    """A file of a ring that had been quiet for a while was taken while dumpcap still had it open."""
+    names = [f"ring_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
+    for time, name in enumerate(names):
+        (inbox / name).write_bytes(b"x")
+        os.utime(inbox / name, (time, time))
+    assert look(ledger, inbox, 1000) == names[:2]
+    assert look(ledger, inbox, 1005) == names
+    load(ledger, inbox, names[2])
+    (inbox / names[2]).write_bytes(b"it goes on")
+    os.utime(inbox / names[2], (9, 9))
+    assert look(ledger, inbox, 1010) == names[:2]
+    (inbox / "ring_00004_20260101120009.pcapng").write_bytes(b"x")
+    assert look(ledger, inbox, 1011) == [names[2], *names[:2]]
+
+
 def test_a_clock_set_back_does_not_hold_files_for_ever(ledger, inbox):
     (inbox / "a.pcap").write_bytes(b"x")
     look(ledger, inbox, 1_000_000)
