@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         description="days after a load when the packets of a capture are let go of, likewise; its flows stay; by default the packets stay, too",
     )
     follow: bool = Field(False, description="take growing captures while they are written, whenever there is a tenth more of them")
+    rotation: bool = Field(
+        False, description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump -C`) keep their server name there"
+    )
     filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
     duplicates: Literal["load", "skip"] = Field(
         "load", description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone"

@@ -2,8 +2,8 @@
 
 The sensor, the terminal and recovery ask here; nobody asks Dagster's event log. It knows nothing of packets or runs: others tell it.
 Each operation is one transaction; several processes may share the file, and a kill at any moment leaves it as the last one made it.
-What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`; the
-locks are `locks.py`.
+What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`; which
+belong to one rotation is `chains.py`; the locks are `locks.py`.
 
     waiting -> waiting, requested -> running -> done | failed | refused        waiting -> refused        any -> purged
 
@@ -17,14 +17,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import copies, progress
+from mt_pipeline.captures import chains, copies, progress
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import held
 from mt_pipeline.captures.progress import Progress
-from mt_pipeline.captures.records import NO_FILE, TABLE, Record, RecordFile, State, Status, record_of
-from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, look, seen
+from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, Status, record_of
+from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, forget, look, seen
 
 MOST_ATTEMPTS = 2
 """Requests without a verdict after which a capture has failed: it may be what kills its runs."""
@@ -102,7 +102,19 @@ class Ledger:
         with self._file.write() as db:
             return copies.note(db, key, sha256, skipped_by=skipped_by)
 
-    def finish(self, key: str, *, sha256: str, documents: str | None, packets: int, rows: int, skipped: Mapping[str, int], cut: bool = False) -> None:
+    def finish(
+        self,
+        key: str,
+        *,
+        sha256: str,
+        documents: str | None,
+        packets: int,
+        rows: int,
+        skipped: Mapping[str, int],
+        cut: bool = False,
+        follows: str = "",
+        leaves: str = "",
+    ) -> None:
         """Note that the rows of the capture can be read.
 
         Args:
@@ -113,12 +125,15 @@ class Ledger:
             rows: rows stored.
             skipped: packets that became no row, by reason.
             cut: the capture ends inside a packet.
+            follows: what was taken up of the file before it in its rotation.
+            leaves: what it leaves to the next.
 
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped), "cut": cut}
-        self._end(key, load | {"state": State.DONE, "error": None, "packets_expired_at": None})
+        load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped)}
+        load |= {"cut": cut, "follows": follows, "leaves": leaves, "packets_expired_at": None}
+        self._end(key, load | {"state": State.DONE, "error": None})
 
     def expire_packets(self, key: str) -> None:
         """Note that the packets of a loaded capture were let go of; what is known of the load stays.
@@ -155,6 +170,17 @@ class Ledger:
         owed = sa.and_(TABLE.c.owed > 0, TABLE.c.as_of.is_(None))
         return self._select(sa.and_(TABLE.c.state == State.DONE, TABLE.c.packets_expired_at.is_(None), sa.or_(owed, TABLE.c.answers.is_(None))))
 
+    def before(self, key: str) -> Record | None:
+        """Return the record of the file before this one in its rotation; None if it is in none, or that one was never seen."""
+        with self._file.read() as db:
+            found = chains.before(db, key)
+        return self.get(found) if found else None
+
+    def behind(self) -> dict[str, str]:
+        """Find the loaded captures whose rows do not have what the file before them leaves now, with that one's key; in the order of rotations."""
+        with self._file.read() as db:
+            return chains.behind(db)
+
     def fail(self, key: str, error: str) -> None:
         """Note why the capture failed; it is not requested again until its file changes.
 
@@ -175,15 +201,7 @@ class Ledger:
         """
         with self._file.write() as db:
             copies.free(db, key)
-            if before is None or before.packets is None:
-                db.execute(sa.delete(TABLE).where(OF_KEY), {"of": key})
-                return False
-            state = State.FAILED if before.state is State.FAILED else State.DONE
-            error = before.error if before.state is State.FAILED else None
-            # Without a size, so that the file counts as changed if it comes back.
-            now: dict[str, object] = {"state": state, "error": error, "size": NO_FILE, "attempts": 0, "requested_at": None, "changed_at": time.time()}
-            _change(db, key, {**vars(before), **now})
-        return True
+            return forget(db, key, before, now=time.time())
 
     def give_back(self, key: str) -> None:
         """Note that the run was stopped by no fault of the capture: the next look returns it.
@@ -201,6 +219,7 @@ class Ledger:
             UnknownCaptureError: there is no record of the key.
         """
         no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of", "packets_expired_at"))
+        no_load |= {"follows": "", "leaves": ""}
         self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
 
     def again(self, key: str) -> State:

@@ -54,11 +54,13 @@ class Record:
         filter: display filter of the last claim.
         sha256: of the content that was last read; None if there is none.
         hashed_at: when this content was first read under this key.
-        documents: name of the documents of the last load, as are the next four of it; None or empty if there is none.
+        documents: name of the documents of the last load, as are the next six of it; None or empty if there is none.
         packets: packets read.
         rows: rows stored.
         skipped: packets that became no row, by reason.
         cut: the capture ends inside a packet.
+        follows: what the file before it in its rotation had left when it was loaded; empty if nothing was taken up.
+        leaves: what it leaves to the next file: a hash of the names of streams that may go on there; empty if there are none.
         answers: fingerprint of the answers that its rows were made with; None if a load with others was begun and not ended.
         answers_by: what became of its endpoints, by provider: {"netify": {"answered": 3, …}}.
         owed: endpoints for which a provider still owes an answer.
@@ -87,6 +89,8 @@ class Record:
     rows: int | None
     skipped: Mapping[str, int]
     cut: bool
+    follows: str
+    leaves: str
     answers: str | None
     answers_by: Mapping[str, Mapping[str, int]]
     owed: int
@@ -132,6 +136,8 @@ TABLE = sa.Table(
     sa.Column("rows", sa.BigInteger),
     sa.Column("skipped", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("cut", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("follows", sa.Text, nullable=False, server_default=""),
+    sa.Column("leaves", sa.Text, nullable=False, server_default=""),
     sa.Column("answers", sa.Text),
     sa.Column("answers_by", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("owed", sa.Integer, nullable=False, server_default="0"),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from mt_pipeline.captures import following, rotation
 from mt_pipeline.captures.identity import Capture, experiment_of, storable
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.records import NO_FILE, TABLE, State
+from mt_pipeline.captures.records import NO_FILE, TABLE, Record, State
 
 Values: TypeAlias = dict[str, str | int | float | None]
 Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, int, bool]]]
@@ -51,6 +51,18 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bo
     attempts = {capture.key: row.attempts for capture in ready if (row := known.get(capture.key))}
     told = (replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0)) for capture in ready)
     return sorted(told, key=lambda capture: (-capture.seen_at, capture.key))
+
+
+def forget(db: sa.Connection, key: str, before: Record | None, *, now: float) -> bool:
+    """Settle the record of a file that went while a run had it in hand; see `Ledger.gone`."""
+    if before is None or before.packets is None:
+        db.execute(sa.delete(TABLE).where(OF_KEY), {"of": key})
+        return False
+    failed = before.state is State.FAILED
+    state, error = (State.FAILED, before.error) if failed else (State.DONE, None)
+    values = {"state": state, "error": error, "size": NO_FILE, "attempts": 0, "requested_at": None, "changed_at": now}
+    db.execute(sa.update(TABLE).where(OF_KEY).values({**vars(before), **values}), {"of": key})
+    return True
 
 
 def seen(capture: Capture, now: float) -> Values:

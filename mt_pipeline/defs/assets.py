@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mt_pipeline.captures.identity import experiment_of
-from mt_pipeline.defs import checks
+from mt_pipeline.defs import checks, refresh
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
@@ -83,6 +83,8 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
         pipeline.progress(walk.key, ENDED, 0)
     if "netify_enrichment" in stages:
         observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
+    if "questdb_packets" in stages:
+        refresh.catch_up(context, pipeline, keys)
     if failures:
         raise failure(failures, len(keys)) from None
     yield from ()

@@ -28,10 +28,12 @@ class CaptureFiles:
     Attributes:
         data: the data folder.
         key: the capture key.
+        follows: what was taken up of the file before it in its rotation (`rotations.py`); it made the names, so what is made of these too.
     """
 
     data: Path
     key: str
+    follows: str = ""
 
     @property
     def workplace(self) -> Path:
@@ -52,15 +54,19 @@ class CaptureFiles:
 
     def names(self, inputs: str) -> Path:
         """Name what the streams of these documents were called; written before the endpoints."""
-        return self._of_endpoints(inputs, "names")
+        return self._of_endpoints(self._named(inputs), "names")
+
+    def left(self, inputs: str) -> Path:
+        """Name what they leave to the next file of the rotation; written before the endpoints."""
+        return self._of_endpoints(self._named(inputs), "left")
 
     def endpoints(self, inputs: str) -> Path:
         """Name the endpoints of these documents."""
-        return self._of_endpoints(inputs, "endpoints")
+        return self._of_endpoints(self._named(inputs), "endpoints")
 
     def enrichment(self, inputs: str) -> Path:
         """Name the answers for these endpoints, written anew by each run."""
-        return self._folder(ENRICHMENT) / f"{inputs}.parquet"
+        return self._folder(ENRICHMENT) / f"{self._named(inputs)}.parquet"
 
     def sources(self, inputs: str) -> Sources:
         """Name what the rows of these documents are made of."""
@@ -69,7 +75,7 @@ class CaptureFiles:
     def keep_only(self, inputs: str) -> None:
         """Delete what other inputs or another column table made, and what a killed run left half written."""
         sources = self.sources(inputs)
-        kept = {self.documents(inputs), self.endpoints(inputs), sources.packets, sources.sums, sources.names, sources.answers}
+        kept = {self.documents(inputs), self.left(inputs), self.endpoints(inputs), sources.packets, sources.sums, sources.names, sources.answers}
         for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
             for path in self._listed(asset):
                 if path.is_dir():
@@ -98,6 +104,9 @@ class CaptureFiles:
     def size(self) -> int:
         """Sum the bytes of all files of the capture."""
         return sum(file.stat().st_size for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT) for file in self._listed(asset) if file.is_file())
+
+    def _named(self, inputs: str) -> str:
+        return f"{inputs}-{self.follows}" if self.follows else inputs
 
     def _of_endpoints(self, inputs: str, what: str) -> Path:
         # These hold columns, so the column table made them too.

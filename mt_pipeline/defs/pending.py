@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mt_pipeline.defs import providers
+from mt_pipeline.defs import providers, refresh
 from mt_pipeline.defs.refresh import RefreshConfig, refresh_answers
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.enrichment.budget import Budget
@@ -23,13 +23,13 @@ _GOING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED, dg.Dagste
 @dg.sensor(job_name=refresh_answers.name, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def pending_answers(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.RunRequest | dg.SkipReason:
     """Request a refresh of the captures that answers are owed for, once there is budget; say how many are pending until then."""
-    owing = pipeline.ledger.owing()
+    owing = refresh.owing(pipeline)
     if not owing:
         return dg.SkipReason("no answer is owed")
     pending = f"{sum(record.owed for record in owing):,} answers for {len(owing):,} captures are owed"
-    broken_off = any(record.answers is None for record in owing)
+    costs_nothing = any(record.answers is None or not record.owed for record in owing)  # loads that broke off, or are behind their rotation
     asks_netify = providers.NETIFY in pipeline.settings.providers
-    if asks_netify and not broken_off and (why := _spent(providers.budget(pipeline.settings))):
+    if asks_netify and not costs_nothing and (why := _spent(providers.budget(pipeline.settings))):
         return dg.SkipReason(f"{pending}; {why}")
     if _is_early(context.cursor):
         return dg.SkipReason(f"{pending}; asked within the hour")

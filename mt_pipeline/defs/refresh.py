@@ -6,7 +6,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/ops
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from enum import Enum
@@ -15,11 +15,12 @@ from pathlib import Path
 import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import providers, verdicts
+from mt_pipeline.defs import providers, rotations, verdicts
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
+from mt_pipeline.defs.reporting import Context
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import Stages
 from mt_pipeline.enrichment import changes
@@ -44,7 +45,7 @@ class RefreshConfig(dg.Config):
         experiment: only captures of this one.
         capture: only this one.
         as_of: load what was known on that day, or at that moment (ISO 8601), and ask nobody; such captures stay so until they are refreshed by name.
-        owing: only captures that an answer is still owed for.
+        owing: only captures that an answer is still owed for, or that are behind the file before them in their rotation.
     """
 
     experiment: str | None = None
@@ -64,10 +65,13 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
     failures: list[Failed] = []
     for record in chosen:
         try:
-            outcomes[_one(context, pipeline, record.key, as_of=as_of)] += 1
+            # What is only behind its rotation stays with the day that it was taken back to.
+            own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
+            outcomes[_one(context, pipeline, record.key, as_of=own)] += 1
         except EXPECTED as error:
             failures.append(failed(record.key, error))
             log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+    catch_up(context, pipeline, [record.key for record in chosen])
     log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
     observe_experiments(context, pipeline, {record.experiment for record in chosen})
     context.add_output_metadata({"captures": len(chosen), **{outcome.name.lower(): number for outcome, number in outcomes.items()}})
@@ -86,17 +90,41 @@ def due(pipeline: Pipeline, config: RefreshConfig) -> list[Record]:
     named = config.experiment is not None or config.capture is not None or config.as_of is not None
     return [
         record
-        for record in (pipeline.ledger.owing() if config.owing else pipeline.ledger.records())
+        for record in (owing(pipeline) if config.owing else pipeline.ledger.records())
         if record.state is State.DONE
         and config.experiment in (None, record.experiment)
         and config.capture in (None, record.key)
-        and (named or record.as_of is None or record.answers is None)
+        and (named or config.owing or record.as_of is None or record.answers is None)
     ]
+
+
+def owing(pipeline: Pipeline) -> list[Record]:
+    """List the loaded captures that a refresh is due for, whatever the reason; those of a rotation in its order, and first."""
+    behind = rotations.behind(pipeline)
+    records = (pipeline.ledger.get(key) for key in behind)
+    return [*(record for record in records if record), *(record for record in pipeline.ledger.owing() if record.key not in behind)]
+
+
+def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str]) -> None:
+    """Load again what is behind these captures or behind the files before them, and what comes after that; what fails is due for a refresh.
+
+    Whoever loads one of two neighbours last finds that the later one is behind, in whichever order and by however many they are loaded.
+    """
+    reached, tried = set(keys), set[str]()
+    while key := next((key for key, one in rotations.behind(pipeline).items() if key not in tried and {key, one} & reached), None):
+        tried.add(key)
+        reached.add(key)
+        try:
+            record = pipeline.ledger.get(key)
+            _one(context, pipeline, key, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
+        except EXPECTED as error:
+            log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
 
 
 def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:
     """List the files of endpoints that are there."""
-    paths = [CaptureFiles(pipeline.settings.data_dir, record.key).endpoints(record.documents) for record in records if record.documents]
+    data = pipeline.settings.data_dir
+    paths = [CaptureFiles(data, record.key, record.follows).endpoints(record.documents) for record in records if record.documents]
     return [path for path in paths if path.exists()]
 
 
@@ -118,8 +146,8 @@ def _ask(pipeline: Pipeline, records: Sequence[Record], *, run: str) -> None:
     )
 
 
-def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of: datetime | None) -> Outcome:
-    """Take the answers of the store for one capture, and load it again if they are others than those of its rows."""
+def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | None) -> Outcome:
+    """Take the answers of the store for one capture, and load it again if they, or what it takes up, are others than those of its rows."""
     started = time.monotonic()
     with pipeline.ledger.lock(key):
         record = pipeline.ledger.get(key)  # now that nobody else works on it
@@ -128,14 +156,19 @@ def _one(context: dg.OpExecutionContext, pipeline: Pipeline, key: str, *, as_of:
         if record.packets_expired_at is not None:
             return Outcome.EXPIRED
         with closing(Stages(context, pipeline, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
+            stages.distilling.go_on(kept=record.follows)
             stages.answer(ask=False, as_of=as_of)
-            if changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:
+            goes_on = stages.files.follows == record.follows
+            if goes_on and changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:
                 stages.note_answers()
                 return Outcome.UNCHANGED
+            if not goes_on:
+                stages.endpoints()
             stages.report_answers(seconds=time.monotonic() - started)
             # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
             pipeline.ledger.answered(key, answers=None, owed=record.owed)
             loaded, stored = stages.questdb_packets()
             stages.noted_as_done(loaded)
             verdicts.copy(pipeline, key, stored=stored, seconds=stages.seconds)
+            stages.files.keep_only(stages.inputs)
     return Outcome.RELOADED

@@ -48,6 +48,6 @@ def _data_version(files: CaptureFiles, inputs: str, asset: str) -> str:
     if asset == "tshark_json":
         return inputs
     if asset == "endpoints":
-        return f"{inputs}-{CODE_VERSIONS[asset]}"
+        return f"{inputs}-{CODE_VERSIONS[asset]}{files.follows and '-'}{files.follows}"
     answers = version(files.enrichment(inputs).read_bytes())
     return answers if asset == "netify_enrichment" else f"{inputs}-{answers}"

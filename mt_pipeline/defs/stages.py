@@ -12,6 +12,7 @@ import dagster as dg
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
 from mt_pipeline.defs import checks, loading, metadata, needs, providers
+from mt_pipeline.defs.distilling import Distilling, NothingToWorkOnError
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.reporting import Context, log_check, report
 from mt_pipeline.defs.resources import Pipeline, pace
@@ -19,18 +20,11 @@ from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.packets import endpoints
-from mt_pipeline.packets.conversations import Conversations, conversations
-from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError, count_packets
-
-
-class NothingToWorkOnError(CaptureError):
-    """A stage was chosen whose input was never made."""
 
 
 class NotTakenError(CaptureError):
@@ -52,7 +46,7 @@ class Stages:
         counts: what became of its endpoints; None if nobody looked.
         changed: endpoints of which something else is said than the last time.
         seconds: taken by the stages that are done.
-        files: where its files lie.
+        distilling: its packets, names and endpoints.
     """
 
     context: Context
@@ -65,13 +59,17 @@ class Stages:
     counts: Counts | None = None
     changed: Sequence[Change] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    files: CaptureFiles = field(init=False)
+    distilling: Distilling = field(init=False)
     _looked: float = 0
-    _heard: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self.files = CaptureFiles(self.pipeline.settings.data_dir, self.key)
+        self.distilling = Distilling(self.pipeline, CaptureFiles(self.pipeline.settings.data_dir, self.key))
+
+    @property
+    def files(self) -> CaptureFiles:
+        """Where its files lie."""
+        return self.distilling.files
 
     @property
     def experiment(self) -> str:
@@ -80,6 +78,7 @@ class Stages:
 
     def close(self) -> None:
         """Give back what the endpoints heard."""
+        self.distilling.close()
         self._open.close()
 
     def look(self, capture: Capture, display_filter: str) -> None:
@@ -116,7 +115,7 @@ class Stages:
                     path,
                     called=self.pipeline.inbox / self.key,  # a capture that grows is read from a copy
                     display_filter=display_filter,
-                    listener=self._listener() if listened else None,
+                    listener=self.distilling.listener(self.inputs) if listened else None,
                     progress=pace(self.pipeline, self.key, "reading", "packets"),
                 )
             except TsharkError:
@@ -144,34 +143,13 @@ class Stages:
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )
 
-    def _listener(self) -> Conversations:
-        self._heard = self._open.enter_context(conversations(self.files.endpoints(self.inputs)))
-        return self._heard
-
     def endpoints(self) -> None:
         """Make the endpoints."""
         started = time.monotonic()
-        found = self._distilled()
+        found = self.distilling.distilled(self.inputs)
         path = self.files.endpoints(self.inputs)
         late = out_of_order(self.files.packets(self.inputs))
         self._report("endpoints", metadata.of_endpoints(found, out_of_order=late, path=path, seconds=time.monotonic() - started))
-
-    def _distilled(self) -> Endpoints:
-        """Make sure of typed packets, names and endpoints: heard from tshark, or read from the documents. The endpoints are written last."""
-        path = self.files.endpoints(self.inputs)
-        if path.exists():
-            return endpoints.summary(path)
-        source = self.files.documents(self.inputs)
-        if not source.exists():
-            raise NothingToWorkOnError(f"{self.key}: {source} is not there; launch it with tshark_json too")
-        if self._heard is None:
-            self._heard = self._open.enter_context(conversations(path))
-            self._heard.read(source)
-        self._heard.write_packets(self.files.packets(self.inputs), self.files.sums(self.inputs))
-        self._heard.write_names(self.files.names(self.inputs))
-        found = endpoints.write(self._heard, path)
-        self._open.close()  # gives its memory back before the load needs some
-        return found
 
     def netify_enrichment(self, *, as_of: datetime | None = None) -> None:
         """Ask what the endpoints are.
@@ -190,7 +168,7 @@ class Stages:
             ask: whether to ask providers that cost something.
             as_of: take what was known at that moment instead.
         """
-        self._distilled()
+        self.distilling.distilled(self.inputs)
         path = self.files.enrichment(self.inputs)
         before = changes.read(path)
         tell = pace(self.pipeline, self.key, "asking", "endpoints")
@@ -222,7 +200,15 @@ class Stages:
     def noted_as_done(self, loaded: Loaded) -> None:
         """Let the ledger know that the rows can be read."""
         self.pipeline.ledger.finish(
-            self.key, sha256=self.sha256, documents=self.inputs, packets=loaded.read, rows=loaded.rows, skipped=loaded.skipped, cut=self.cut
+            self.key,
+            sha256=self.sha256,
+            documents=self.inputs,
+            packets=loaded.read,
+            rows=loaded.rows,
+            skipped=loaded.skipped,
+            cut=self.cut,
+            follows=self.files.follows,
+            leaves=self.distilling.leaves(self.inputs),
         )
         self.note_answers()
 
@@ -236,7 +222,7 @@ class Stages:
     def questdb_packets(self) -> tuple[Loaded, Summary]:
         """Load the rows, and count them."""
         started = time.monotonic()
-        self._distilled()
+        self.distilling.distilled(self.inputs)
         sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")

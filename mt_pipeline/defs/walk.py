@@ -15,10 +15,11 @@ from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import needs, verdicts
+from mt_pipeline.defs.distilling import NothingToWorkOnError
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.stages import NothingToWorkOnError, Stages
+from mt_pipeline.defs.stages import Stages
 from mt_pipeline.tshark.command import count_packets
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,10 @@ class Walk:
         else:
             raise NothingToWorkOnError(f"{self.key}: it was never loaded, so there are no documents to work on; launch it with tshark_json")
         if "endpoints" in self.stages:
+            work.distilling.go_on()
             work.endpoints()
+        elif before:
+            work.distilling.follow(before.follows)
         if "netify_enrichment" in self.stages:
             work.netify_enrichment(as_of=self.as_of)
         if "questdb_packets" in self.stages:

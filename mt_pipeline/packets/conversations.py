@@ -62,7 +62,7 @@ FROM met GROUP BY ALL
 """SQL of the sums of a block of packets."""
 
 _OF_SUMS = f"""
-SELECT is_tcp, stream_index, a_address AS address_src, b_address AS address_dst, skipped,
+SELECT is_tcp, stream_index, a_address AS address_src, b_address AS address_dst, a_port AS port_src, b_port AS port_dst, skipped,
     {_said("sni", "sni_number")} AS sni, max(sni_number) AS sni_number, {_said("alpn", "alpn_number")} AS alpn, max(alpn_number) AS alpn_number,
     sum(packets_ab + packets_ba)::BIGINT AS packets, sum(bytes_ab + bytes_ba)::BIGINT AS bytes,
     epoch_us(min(first_ts)) AS first_us, epoch_us(max(last_ts)) AS last_us
@@ -107,6 +107,11 @@ class Conversations:
             for batch in documents.read(reading, path).to_arrow_reader(_BLOCK):
                 self.add(pa.Table.from_batches([batch]))
 
+    def read_sums(self, path: Path) -> None:
+        """Take in the sums of typed packets that have their places already: none can be written then."""
+        self.connection.register("sums", self.connection.read_parquet(str(path)))
+        self.connection.execute(f"INSERT INTO conversations {_OF_SUMS}")
+
     def write_packets(self, packets: Path, sums: Path) -> None:
         """Give the typed packets and their sums their places, as Parquet; no more can be added then.
 
@@ -114,8 +119,9 @@ class Conversations:
             packets: for the typed packets, see `typed.typed`.
             sums: for packets and bytes each way, times and names, by `second`, KEY, and `skipped`; a block of packets has its own row for each.
         """
-        for writer, file, output in zip(self._writers, (self._packets, self._sums), (packets, sums), strict=True):
+        for writer in self._writers:
             writer.close()
+        for file, output in ((self._sums, sums), (self._packets, packets)):  # where the packets are, the sums are too
             with whole(output) as partial:
                 file.rename(partial)
 

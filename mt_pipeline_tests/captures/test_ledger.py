@@ -270,3 +270,25 @@ def test_a_lock_is_freed_by_an_error(ledger):
         raise KeyError
     with ledger.lock("a", timeout=0):
         pass
+
+
+def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_something_else(ledger):
+    keys = [f"lab/a_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
+    waiting(ledger, *keys, "lab/a.pcapng")
+    assert [record and record.key for record in map(ledger.before, [*keys, "lab/a.pcapng"])] == [None, *keys[:2], None]
+
+    def finish(key: str, follows: str, leaves: str) -> None:
+        ledger.finish(key, sha256="ab", documents="d", packets=1, rows=1, skipped={}, follows=follows, leaves=leaves)
+
+    finish(keys[1], "", "2")
+    finish(keys[2], "2", "3")
+    assert ledger.behind() == {}, "the first is not loaded"
+    finish(keys[0], "", "1")
+    assert ledger.behind() == {keys[1]: keys[0]}
+    finish(keys[1], "1", "changed")
+    assert ledger.behind() == {keys[2]: keys[1]}
+    finish(keys[2], "changed", "3")
+    assert ledger.behind() == {}
+    ledger.purge(keys[1])
+    assert ledger.behind() == {}
+    assert (ledger.get(keys[1]).follows, ledger.get(keys[1]).leaves) == ("", "")

@@ -21,6 +21,15 @@ def made(files: CaptureFiles, inputs: str) -> list[Path]:
     return paths
 
 
+def test_what_was_taken_up_of_the_file_before_names_all_that_is_made_of_the_names(tmp_path: Path):
+    files, going_on = CaptureFiles(tmp_path, KEY), CaptureFiles(tmp_path, KEY, "0ab")
+
+    assert (going_on.documents("1f"), going_on.packets("1f")) == (files.documents("1f"), files.packets("1f"))
+    for what in ("names", "left", "endpoints", "enrichment"):
+        assert getattr(going_on, what)("1f").name.startswith("1f-0ab")
+        assert getattr(files, what)("1f") != getattr(going_on, what)("1f")
+
+
 def test_files_lie_by_stage_experiment_and_capture(tmp_path: Path):
     files, own = CaptureFiles(tmp_path, KEY), file_name_of(KEY)
 

@@ -27,6 +27,8 @@ RECORD = Record(
     **{"sha256": "ab" * 32, "documents": "0", "packets": 9, "rows": 7, "skipped": {"no time": 2}, "cut": True, "run": None},
     **{
         "hashed_at": None,
+        "follows": "",
+        "leaves": "",
         "answers": None,
         "answers_by": {},
         "owed": 0,
