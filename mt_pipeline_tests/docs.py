@@ -68,7 +68,7 @@ The table `{}` behind the views has `load` and `gone` too.
 ## `captures`
 
 What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for people. Numbers are those of that load; one that failed
-has none. NULL where nothing is known.
+has none but those of its answers. NULL where nothing is known.
 
 {}
 """

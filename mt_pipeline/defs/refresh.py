@@ -161,6 +161,7 @@ def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | No
             goes_on = stages.files.follows == record.follows
             if goes_on and changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:
                 stages.note_answers()
+                verdicts.owes(pipeline, record, changes.owed(stages.files.enrichment(stages.inputs)))
                 return Outcome.UNCHANGED
             if not goes_on:
                 stages.endpoints()
@@ -169,6 +170,6 @@ def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | No
             pipeline.ledger.answered(key, answers=None, owed=record.owed)
             loaded, stored = stages.questdb_packets()
             stages.noted_as_done(loaded)
-            verdicts.copy(pipeline, key, stored=stored, seconds=stages.seconds)
+            verdicts.copy(pipeline, key, stored=stored, counts=stages.counts, seconds=stages.seconds)
             stages.files.keep_only(stages.inputs)
     return Outcome.RELOADED

@@ -2,14 +2,17 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import psycopg
 
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.defs import providers
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.versions import CODE_VERSIONS
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.questdb import captures
 from mt_pipeline.questdb.captures import Value
 from mt_pipeline.questdb.database import DatabaseError
@@ -26,7 +29,13 @@ _SECONDS = {
 
 
 def copy(
-    pipeline: Pipeline, key: str, *, stored: Summary | None = None, seconds: Mapping[str, float] | None = None, tshark: str | None = None
+    pipeline: Pipeline,
+    key: str,
+    *,
+    stored: Summary | None = None,
+    counts: Counts | None = None,
+    seconds: Mapping[str, float] | None = None,
+    tshark: str | None = None,
 ) -> None:
     """Add the verdict on a capture to `captures`; if that cannot be done, a warning says so, and nothing else happens. Without QuestDB nothing does.
 
@@ -34,6 +43,7 @@ def copy(
         pipeline: the rooms.
         key: the capture key; one without a record is passed over.
         stored: what QuestDB holds of it, after a load.
+        counts: what became of its endpoints, if somebody looked.
         seconds: time taken by the stages that were done, by asset.
         tshark: version of the tshark of its documents, if it is known.
     """
@@ -41,15 +51,34 @@ def copy(
     if record is None or not pipeline.settings.has_questdb:
         return
     taken: dict[str, Value] = {_SECONDS[asset]: duration for asset, duration in (seconds or {}).items()}
+    calls = providers.calls(pipeline.settings)
+    with _warned(key):
+        row = {**_of_record(record), **_of_load(record, stored), **_of_answers(counts), **calls, **taken, "tshark_version": tshark}
+        captures.add(pipeline.database(), row)
+
+
+def owes(pipeline: Pipeline, record: Record, owed: int) -> None:
+    """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
+    if record.owed != owed and pipeline.settings.has_questdb:
+        with _warned(record.key):
+            captures.owes(pipeline.database(), record.key, loaded_at=_time(record), owed=owed)
+
+
+@contextmanager
+def _warned(key: str) -> Iterator[None]:
     try:
-        captures.add(pipeline.database(), {**_of_record(record), **_of_load(record, stored), **taken, "tshark_version": tshark})
+        yield
     except (DatabaseError, psycopg.Error, OSError, UnicodeError) as error:
         log.warning("%s: not noted in QuestDB's table captures: %s", key, error)
 
 
+def _time(record: Record) -> datetime:
+    return datetime.fromtimestamp(record.changed_at, UTC)
+
+
 def _of_record(record: Record) -> dict[str, Value]:
     return {
-        "ts": datetime.fromtimestamp(record.changed_at, UTC),
+        "ts": _time(record),
         "capture": record.key,
         "experiment": record.experiment,
         "state": record.state.value,
@@ -78,4 +107,11 @@ def _of_load(record: Record, stored: Summary | None) -> dict[str, Value]:
         "last_packet": stored.last,
         "sha256": record.sha256,
         "documents": record.documents,
+        "owed": record.owed,
     }
+
+
+def _of_answers(counts: Counts | None) -> dict[str, Value]:
+    if counts is None:
+        return {}
+    return {"endpoints": counts.endpoints, "cache_hits": counts.cached, "calls": counts.asked, "pending": counts.pending}

@@ -105,7 +105,7 @@ class Walk:
         if self._judges:
             with suppress(UnknownCaptureError):
                 self.pipeline.ledger.fail(self.key, reason)
-                verdicts.copy(self.pipeline, self.key, seconds=self._stages.seconds)
+                verdicts.copy(self.pipeline, self.key, counts=self._stages.counts, seconds=self._stages.seconds)
 
     def _let_go(self) -> bool:
         """Let go of a capture whose file was deleted before it was read, as ring buffers do; a key that the UI made up has no record."""
@@ -173,7 +173,7 @@ class Walk:
         loaded, stored = work.questdb_packets()
         work.noted_as_done(loaded)  # Dagster knows already: a kill in between then only loads again
         tshark = self.pipeline.tshark.version if "tshark_json" in self.stages else None
-        verdicts.copy(self.pipeline, self.key, stored=stored, seconds=work.seconds, tshark=tshark)
+        verdicts.copy(self.pipeline, self.key, stored=stored, counts=work.counts, seconds=work.seconds, tshark=tshark)
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
         log.info("%s: %s packets, %s rows in %s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)

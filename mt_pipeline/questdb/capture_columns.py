@@ -47,4 +47,21 @@ CAPTURE_COLUMNS: tuple[CaptureColumn, ...] = (
     CaptureColumn("seconds_enrichment", "DOUBLE", "seconds", "time taken by `netify_enrichment`"),
     CaptureColumn("seconds_load", "DOUBLE", "seconds", "time taken by `questdb_packets`"),
     CaptureColumn("run", "VARCHAR", "", "the Dagster run"),
+    CaptureColumn(
+        "endpoints",
+        "LONG",
+        "endpoints",
+        "distinct public addresses and server names; NULL, as the next three, if nobody looked for answers",
+    ),
+    CaptureColumn("cache_hits", "LONG", "answers", "answers of paid providers that were there already; a refresh asks for all its captures first"),
+    CaptureColumn("calls", "LONG", "endpoints", "endpoints that a paid provider was asked about for this load"),
+    CaptureColumn("pending", "LONG", "endpoints", "endpoints that wait until the budget of a provider allows more calls"),
+    CaptureColumn(
+        "owed",
+        "LONG",
+        "endpoints",
+        "endpoints of which a paid provider owes a fresh answer; as the last refresh left them",
+    ),
+    CaptureColumn("calls_today", "LONG", "calls", "calls to Netify on that day (UTC) so far, of all runs; NULL if it is not among the providers"),
+    CaptureColumn("budget_today", "LONG", "calls", "how many calls a day are allowed then; NULL if there is no limit"),
 )

@@ -1,4 +1,4 @@
-"""Adds rows to the table `captures`. What its columns are is `capture_columns.py`; when there is something to tell, the callers know."""
+"""Adds and corrects rows of the table `captures`. What its columns are is `capture_columns.py`; when there is something to tell, the callers know."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,3 +27,22 @@ def add(database: Database, row: Mapping[str, Value]) -> None:
     with database.connect() as connection:
         ensure_table(connection, CAPTURES)
         connection.execute(statement, values)
+
+
+def owes(database: Database, capture: str, *, loaded_at: datetime, owed: int) -> None:
+    """Correct how many answers are owed for a load; nothing happens if there is no row of it.
+
+    Args:
+        database: where QuestDB is.
+        capture: capture key.
+        loaded_at: when the load ended, as its row has it.
+        owed: endpoints of which an answer is owed now.
+
+    Raises:
+        Unreachable: QuestDB does not answer.
+        NameTaken: there is a table or view of that name that is not ours.
+        psycopg.Error: QuestDB refuses it.
+    """
+    with database.connect() as connection:
+        ensure_table(connection, CAPTURES)
+        connection.execute(f"UPDATE {CAPTURES.name} SET owed = %s WHERE capture = %s AND ts = %s", (owed, capture, loaded_at))
