@@ -1,8 +1,8 @@
 """`make bench`: from files to readable rows, beside the original's own tshark command, in turn on the same packets.
 
-BENCH_PARTS says what is measured: `one` capture, and the queries of the dashboards over it; the same packets in many `files`; `small` captures of
-twenty packets; the `answers` (`bench_answers.py`); `peers`. All but the last if not set. Times of one command move by a quarter on a shared machine:
-read the ratios.
+BENCH_PARTS says what is measured: `one` capture; the queries of the `dashboards` over BENCH_ROWS packets, five million if not set; the packets of
+`one` in many `files`; `small` captures of twenty packets; the `answers` (`bench_answers.py`); `peers`. All but the last if not set. Times of one
+command move by a quarter on a shared machine: read the ratios.
 """
 
 import os
@@ -22,6 +22,7 @@ PACKETS = int(os.environ.get("BENCH_PACKETS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 FILES = int(os.environ.get("BENCH_FILES", "200"))
 SMALL = int(os.environ.get("BENCH_SMALL", "50"))
+ROWS = int(os.environ.get("BENCH_ROWS", "5000000"))
 PEER_PACKETS = int(os.environ.get("BENCH_PEER_PACKETS", "20000"))
 OF_SMALL = 20
 EDITCAP = shutil.which("editcap") or "editcap"
@@ -29,7 +30,7 @@ EDITCAP = shutil.which("editcap") or "editcap"
 
 def main() -> None:
     tshark = Tshark.find()
-    parts = os.environ.get("BENCH_PARTS", "one files small answers").split()
+    parts = os.environ.get("BENCH_PARTS", "one dashboards files small answers").split()
     with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as name:
         folder = Path(name)
         capture = folder / "one" / "bulk.pcap"
@@ -44,7 +45,9 @@ def main() -> None:
                 "ours, from the file to readable rows": lambda number: ours(capture.parent, folder / f"data-one{number}"),
             }
             compared(f"One capture of {PACKETS:,} packets", PACKETS, ROUNDS, candidates)
-            dashboards.timed(folder / "data-one0")
+        if "dashboards" in parts:
+            ours(capture.parent, folder / "data-dashboards", enrichment="offline")
+            dashboards.timed(folder / "data-dashboards", rows=ROWS)
         if "files" in parts:
             beside(tshark, split(capture, folder / "files", -(-PACKETS // FILES)), f"{PACKETS:,} packets in {FILES} files", PACKETS, folder)
         if "small" in parts:

@@ -51,22 +51,24 @@ def run(*commands: list[str], environment: dict[str, str] | None = None) -> Meas
     return Measured(time.monotonic() - started, processor, memory)
 
 
-def ours(captures: Path, folder: Path) -> Measured:
+def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
     """Take captures through all stages as the watched folder does, beside a running QuestDB, until their rows are counted.
 
     Args:
         captures: a folder of captures.
         folder: for the data; must not exist yet.
+        enrichment: providers that are asked what the endpoints are.
     """
-    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
+    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": enrichment}
     with server.start(folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest") as database:
-        before = _processor(database.pid)
+        before = processor_of(database.pid)
         whole = run([sys.executable, "-m", "mt_pipeline_tests.benchmarks.ingesting", str(captures), str(folder / "said")], environment=environment)
         seconds, processor = map(float, (folder / "said").read_text().split())
-        return Measured(seconds, processor + _processor(database.pid) - before, whole.memory)
+        return Measured(seconds, processor + processor_of(database.pid) - before, whole.memory)
 
 
-def _processor(process: int) -> float:
+def processor_of(process: int) -> float:
+    """Return the seconds of processor that a process has taken so far, in steps of a hundredth."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
