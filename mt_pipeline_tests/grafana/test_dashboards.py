@@ -45,7 +45,7 @@ ALIASES = {
 WORDS = {
     *"select from where and or not in is null as on by group order limit with case when then else end join left union all desc over".split(),
     *"sum min max count distinct count_distinct coalesce replace timestamp_floor cast datediff dateadd to_str greatest lag row_number".split(),
-    *"string_agg nullif last rows latest partition timestamp long int varchar".split(),
+    *"string_agg nullif last arg_max concat cross long_sequence x rows latest partition timestamp long int varchar".split(),
 }
 
 
