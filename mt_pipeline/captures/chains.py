@@ -18,8 +18,9 @@ def before(db: sa.Connection, key: str) -> str | None:
 
 
 def behind(db: sa.Connection) -> dict[str, str]:
-    """Find what is behind the file before it; see `Ledger.behind`."""
-    rows = db.execute(sa.select(TABLE.c.key, TABLE.c.state == State.DONE, TABLE.c.follows, TABLE.c.leaves)).all()
-    loaded = {key: (follows, leaves) for key, is_done, follows, leaves in rows if is_done}
+    """Find what is behind the file before it, unless its packets have expired; see `Ledger.behind`."""
+    rows = db.execute(sa.select(TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves, TABLE.c.packets_expired_at)).all()
+    leaves = {row.key: row.leaves for row in rows if row.state == State.DONE}
+    follows = {row.key: row.follows for row in rows if row.state == State.DONE and row.packets_expired_at is None}
     found = befores(row.key for row in rows)
-    return {key: one for key, one in found.items() if key in loaded and one in loaded and loaded[key][0] != loaded[one][1]}
+    return {key: one for key, one in found.items() if key in follows and one in leaves and follows[key] != leaves[one]}

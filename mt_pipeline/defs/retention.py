@@ -57,7 +57,7 @@ def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pi
                         continue
                     # Noted last: what a kill leaves half done is done again the next night.
                     rows += max([backend.expire(record.key) for backend in opened])
-                    size += CaptureFiles(pipeline.settings.data_dir, record.key).delete_packets(record.documents or "")
+                    size += CaptureFiles(pipeline.settings.data_dir, record.key, record.follows).delete_packets(record.documents or "")
                     pipeline.ledger.expire_packets(record.key)
                     captures += 1
             _give_back(pipeline)
