@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mt_pipeline.columns import UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureRows:
@@ -54,15 +56,36 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
-    """What an end without a public address sent, or was sent."""
+class Place:
+    """Packets whose remote end is in the same place; degrees are NULL where only the country is known."""
 
+    country: str | None
+    city: str | None
+    longitude: float | None
+    latitude: float | None
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a device of the inventory, or another end without a public address, sent, or was sent; a public end has no hardware address here."""
+
+    device: str | None
     hardware: str | None
     ipv4: str | None
     ipv6: str | None
     sent: bool
     packets: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom such an end, by its device, hardware address or address, whichever is known first, exchanged most bytes with."""
+
+    who: str
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +123,8 @@ class New:
 
     step: int
     addresses: int
+
+
+def known(text: str | None) -> str | None:
+    """Take `Unknown` for what it is."""
+    return None if text in (None, "", UNKNOWN) else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol as Like
 from typing import TypeVar
 
-from mt_pipeline.report.facts import Local, Protocol, Slice
+from mt_pipeline.report.facts import Local, Peer, Protocol, Slice
 from mt_pipeline.report.queries import ENCRYPTED, NO_PROTOCOL
 from mt_pipeline.report.span import Span
 
@@ -60,12 +60,42 @@ class Bar:
 
 @dataclass(frozen=True)
 class Device:
-    """An end without a public address: its hardware address, if the capture has those, and its addresses."""
+    """A device of the inventory, or another end without a public address.
 
-    hardware: str | None
+    Attributes:
+        label: its name in the inventory; None if it is not in there.
+        hardware: its hardware addresses, if the captures have those.
+        addresses: its addresses.
+        peers: whom it exchanged most bytes with.
+        sent: packets and bytes from it.
+        received: those to it.
+    """
+
+    label: str | None
+    hardware: Sequence[str]
     addresses: Sequence[str]
+    peers: Sequence[str]
     sent: Bar
     received: Bar
+
+    @property
+    def name(self) -> str:
+        """What it is listed by: the first of these that is known."""
+        return self._names[0]
+
+    @property
+    def others(self) -> Sequence[str]:
+        """What else it is known by."""
+        return self._names[1:]
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [*([self.label] if self.label else []), *self.hardware, *self.addresses]
+
+    @property
+    def bytes(self) -> int:
+        """All bytes from it and to it."""
+        return self.sent.bytes + self.received.bytes
 
 
 @dataclass(frozen=True)
@@ -110,23 +140,27 @@ def secrecy_of(row: Protocol) -> str:
     return "cannot be told" if protocol_of(row) is None else "plain"
 
 
-def devices(rows: Iterable[Local]) -> list[Device]:
-    """Add up by hardware address, else by address; groups that many listen to are no device."""
-    groups = defaultdict[str, list[Local]](list)
+def devices(rows: Iterable[Local], peers: Iterable[Peer] = ()) -> list[Device]:
+    """Add up by device, else by hardware address, else by address; groups that many listen to are no device."""
+    groups, friends = defaultdict[str, list[Local]](list), defaultdict[str, list[str]](list)
     for row in rows:
-        name = row.hardware or _address(row)
-        if name and not _is_group(row):
+        name = row.device or row.hardware or _address(row)
+        if name and (row.device or not _is_group(row)):
             groups[name].append(row)
+    for peer in peers:
+        friends[peer.who].append(peer.peer)
     found = [
         Device(
-            group[0].hardware,
+            group[0].device,
+            sorted({row.hardware for row in group if row.hardware}),
             sorted({address for row in group if (address := _address(row))}, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)),
+            friends[name],
             total(row for row in group if row.sent),
             total(row for row in group if not row.sent),
         )
-        for group in groups.values()
+        for name, group in groups.items()
     ]
-    return sorted(found, key=lambda device: (-device.sent.bytes - device.received.bytes, device.hardware or "", device.addresses))
+    return sorted(found, key=lambda device: (-device.bytes, device.label or "", device.hardware, device.addresses))
 
 
 def series(span: Span, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:

@@ -14,9 +14,10 @@ from markupsafe import Markup
 
 from mt_pipeline import __version__
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.report import figures, wording
+from mt_pipeline.report import atlas, figures, wording
 from mt_pipeline.report.facts import CaptureRows
 from mt_pipeline.report.folding import Bar
+from mt_pipeline.report.places import circles
 from mt_pipeline.report.sources import Files, sources
 from mt_pipeline.report.summary import Summary
 
@@ -75,6 +76,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
     skipped: Counter[str] = Counter()
     for key in shown & made.records.keys():
         skipped.update(made.records[key].skipped)
+    drawn = circles(summary.spots)
     areas = [(one.colour, [value / size for value in one.values]) for one in summary.series]
     return _ENVIRONMENT.get_template("page.html").render(
         experiment=experiment,
@@ -85,6 +87,9 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
         traffic=figures.areas(summary.span, areas, said="Bytes over time, stacked; the table below has the numbers"),
+        land=atlas.land() if drawn else "",
+        circles=drawn,
+        on_map=sum(circle.spot.bytes for circle in drawn),
         growth=figures.line(summary.span, summary.addresses, said="Number of public addresses seen so far, over time"),
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
         rest=Bar(
@@ -96,7 +101,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         missing=[(record.key, why) for record in made.records.values() if (why := _missing(record, shown))],
         skipped=sorted(skipped.items()),
         tshark=made.tshark,
-        sources=sources(summary.answered_by, made.files, has_city=summary.has_offline_city, has_domains=bool(summary.domains)),
+        sources=sources(summary.answered_by, made.files, has_city=summary.has_offline_city, has_domains=bool(summary.domains), has_map=bool(drawn)),
         most_devices=MOST_DEVICES,
         most_captures=MOST_CAPTURES,
     )

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from mt_pipeline.columns import UNKNOWN
 from mt_pipeline.questdb import schema
 from mt_pipeline.questdb.database import DatabaseError
-from mt_pipeline.report.facts import CaptureRows, Destination, Local, Name, New, Protocol, Remote, Slice
+from mt_pipeline.report.facts import CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
 from mt_pipeline.report.span import Span
 
 ENCRYPTED = ("dtls", "esp", "gquic", "isakmp", "openvpn", "quic", "srtp", "ssh", "ssl", "tls", "wg")
@@ -121,12 +121,45 @@ class Experiment:
                 FROM {view} WHERE stream_index IS NULL""",
         )
 
+    def places(self) -> list[Place]:
+        """Sum up the packets with a remote end by where that is, the place with most bytes first."""
+        return self._ask(
+            Place,
+            """SELECT country, city, longitude, latitude, sum(packets) AS packets, sum(bytes) AS bytes FROM ({halves})
+            ORDER BY bytes DESC, country, city, longitude, latitude""",
+            halves=self._both_ways(
+                """SELECT ip_{end}_netify_geo_country AS country, ip_{end}_netify_geo_city AS city, ip_{end}_netify_geo_lon AS longitude,
+                ip_{end}_netify_geo_lat AS latitude, count() AS packets, sum(frame_len) AS bytes FROM {view} WHERE {is_remote}"""
+            ),
+        )
+
     def locals(self) -> list[Local]:
-        """Sum up what each end without a public address sent, and was sent."""
-        half = """SELECT eth_{end} AS hardware, ip_{end}::string AS ipv4, ipv6_{end} AS ipv6, {sent} AS sent, packets, bytes FROM
-            (SELECT eth_{end}, ip_{end}, ipv6_{end}, count() AS packets, sum(frame_len) AS bytes FROM {view} WHERE ip_{end}_type <> 'PUBLIC')"""
-        halves = [self._sql(half, end=sql.SQL(end), sent=sql.SQL(sent)) for end, sent in (("src", "true"), ("dst", "false"))]
-        return self._ask(Local, "{halves}", halves=sql.SQL(" UNION ALL ").join(halves))
+        """Sum up what each device, and each other end without a public address, sent, and was sent."""
+        return self._ask(
+            Local,
+            "{halves}",
+            halves=self._of_either_end(
+                """SELECT device_{end} AS device, hardware, ip_{end}::string AS ipv4, ipv6_{end} AS ipv6, {sent} AS sent, packets, bytes FROM
+                (SELECT device_{end}, {hardware} AS hardware, ip_{end}, ipv6_{end}, count() AS packets, sum(frame_len) AS bytes
+                FROM {view} WHERE {is_near})"""
+            ),
+        )
+
+    def peers(self, limit: int) -> list[Peer]:
+        """List for each of these the applications, domains or other ends that it exchanged most bytes with, the largest first."""
+        return self._ask(
+            Peer,
+            """SELECT who, peer FROM (SELECT who, peer, bytes, row_number() OVER (PARTITION BY who ORDER BY bytes DESC, peer) AS place FROM
+                (SELECT who, peer, sum(bytes) AS bytes FROM ({halves}) WHERE who IS NOT NULL AND peer IS NOT NULL))
+            WHERE place <= %s ORDER BY who, place""",
+            limit,
+            halves=self._of_either_end(
+                """SELECT coalesce(device_{end}::string, ({hardware})::string, ip_{end}::string, ipv6_{end}::string) AS who,
+                coalesce(({label})::string, device_{other}::string, ip_{other}::string, nullif(ipv6_{other}, '::')::string,
+                    eth_{other}::string) AS peer,
+                sum(frame_len) AS bytes FROM {view} WHERE {is_near}"""
+            ),
+        )
 
     def names(self, limit: int) -> list[Name]:
         """List the server names with most bytes."""
@@ -179,6 +212,17 @@ class Experiment:
         """Ask once of the packets to a remote end, and once of those from one."""
         ways = (("dst", _TO_REMOTE), ("src", _FROM_REMOTE))
         return sql.SQL(" UNION ALL ").join(self._sql(half, end=sql.SQL(end), is_remote=sql.SQL(which)) for end, which in ways)
+
+    def _of_either_end(self, half: str) -> sql.Composable:
+        """Ask once of the senders of packets, and once of the receivers: those that are devices, or have no public address."""
+        halves = []
+        for end, other, sent in (("src", "dst", "true"), ("dst", "src", "false")):
+            parts = {
+                "hardware": f"CASE WHEN ip_{end}_type <> 'PUBLIC' THEN eth_{end} END",  # else it is a router's
+                "is_near": f"(ip_{end}_type <> 'PUBLIC' OR device_{end} IS NOT NULL)",
+            }
+            halves.append(self._sql(half, **{name: sql.SQL(text) for name, text in {"end": end, "other": other, "sent": sent, **parts}.items()}))
+        return sql.SQL(" UNION ALL ").join(halves)
 
     def _sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(query).format(**self._parts, **parts)

@@ -42,10 +42,16 @@ _APPS = Source(
     "Applications that offline answered: netify-apps.conf, the open edition, by ", "eGloo Inc.", "https://www.netify.ai", ", Apache License 2.0."
 )
 _NETIFY = Source("Applications, categories and places that netify answered: ", "Netify Data Feeds", "https://www.netify.ai", " by eGloo Inc.")
+_LAND = Source(
+    "Outlines of land on the map, and the middle of countries: ",
+    "countryinfo",
+    "https://pypi.org/project/countryinfo/",
+    ", MIT License; its outlines are those of world.geo.json.",
+)
 _SUFFIXES = Source("Registrable domains: ", "Public Suffix List", "https://publicsuffix.org", ", Mozilla Public License 2.0.")
 
 
-def sources(answered_by: Set[str], files: Files, *, has_city: bool, has_domains: bool) -> list[Source]:
+def sources(answered_by: Set[str], files: Files, *, has_city: bool, has_domains: bool, has_map: bool = False) -> list[Source]:
     """List the sources of a page.
 
     Args:
@@ -53,6 +59,7 @@ def sources(answered_by: Set[str], files: Files, *, has_city: bool, has_domains:
         files: of the provider `offline`.
         has_city: `offline` said a city.
         has_domains: the page has registrable domains.
+        has_map: the page has a map.
     """
     found: list[Source] = []
     if "offline" in answered_by:
@@ -65,7 +72,7 @@ def sources(answered_by: Set[str], files: Files, *, has_city: bool, has_domains:
     if "netify" in answered_by:
         found.append(_NETIFY)
     found += [Source(f"Answers of {name}: see the package that has this provider.") for name in sorted(answered_by - {"netify", "offline"})]
-    return [*found, *([_SUFFIXES] if has_domains else [])]
+    return [*found, *([_SUFFIXES] if has_domains else []), *([_LAND] if has_map else [])]
 
 
 def _city(kind: str | None) -> Source:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from mt_pipeline.columns import UNKNOWN
-from mt_pipeline.report import folding
-from mt_pipeline.report.facts import CaptureRows, Destination, Name, Remote
+from mt_pipeline.report import atlas, folding, places
+from mt_pipeline.report.facts import CaptureRows, Destination, Name, Remote, known
 from mt_pipeline.report.folding import MOST_BARS, MOST_LABELS, Bar, Device, Series
+from mt_pipeline.report.places import Spot
 from mt_pipeline.report.queries import Experiment, NoExperiment
 from mt_pipeline.report.span import Span
 
+MOST_PEERS = 3
 MOST_DESTINATIONS = 500
 
 
@@ -25,7 +26,10 @@ class Summary:
         named: those of `public` with a server name.
         span: the time, in steps.
         series: bytes of each step, by application or registrable domain.
-        devices: who has no public address, largest first.
+        devices: who is in the inventory or has no public address, largest first.
+        spots: places of remote ends, largest first: all that are known.
+        places: the same as a list.
+        has_cities: of some, more than the country is known.
         countries: of remote ends; the largest, then all others, then what is not known, as in the other lists.
         applications: of remote ends or their names.
         categories: of these applications.
@@ -52,6 +56,9 @@ class Summary:
     span: Span
     series: Sequence[Series]
     devices: Sequence[Device]
+    spots: Sequence[Spot]
+    places: Sequence[Bar]
+    has_cities: bool
     countries: Sequence[Bar]
     applications: Sequence[Bar]
     categories: Sequence[Bar]
@@ -92,6 +99,7 @@ def summarise(rows: Experiment) -> Summary:
         raise NoExperiment(f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures")
     span = Span.over(min(capture.first for capture in captures), max(capture.last for capture in captures))
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
+    where = rows.places()
     names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
     named = [remote for remote in remotes if remote.has_name]
     new = {row.step: row.addresses for row in rows.news(span)}
@@ -102,7 +110,10 @@ def summarise(rows: Experiment) -> Summary:
         named=folding.total(named),
         span=span,
         series=folding.series(span, labels, rows.slices(span, labels)),
-        devices=folding.devices(rows.locals()),
+        devices=folding.devices(rows.locals(), rows.peers(MOST_PEERS)),
+        spots=places.spots(where, atlas.middles()),
+        places=folding.bars(where, places.name_of, "place not known"),
+        has_cities=any(known(row.city) for row in where),
         countries=folding.bars(remotes, lambda remote: known(remote.country), "country not known"),
         applications=folding.bars(remotes, application_of, "application not known"),
         categories=folding.bars(remotes, _category_of, "category not known"),
@@ -126,11 +137,6 @@ def summarise(rows: Experiment) -> Summary:
 def application_of(of: Remote | Destination) -> str | None:
     """Tell the application of the server name, else of the address."""
     return known(of.name_application) or known(of.application)
-
-
-def known(text: str | None) -> str | None:
-    """Take `Unknown` for what it is."""
-    return None if text in (None, "", UNKNOWN) else text
 
 
 def _category_of(remote: Remote) -> str | None:

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from mt_pipeline.report.facts import Destination
-from mt_pipeline.report.summary import application_of, known
+from mt_pipeline.report.facts import Destination, known
+from mt_pipeline.report.summary import application_of
 
 LONGEST = 253
 """Letters of a name that are shown: as many as a host name may have."""

@@ -104,11 +104,12 @@ def load(
     capture: str,
     experiment: str,
     answers: Answers | None = None,
+    devices: Devices | None = None,
     between: Callable[[int], object] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
     """Load packets as a capture; with `between` in pieces of a hundred rows, and it is called with the number of each before that is made."""
-    with batches_of(wanted, capture=capture, experiment=experiment, answers=answers) as batches:
+    with batches_of(wanted, capture=capture, experiment=experiment, answers=answers, devices=devices) as batches:
         pieces = batches if between is None else _pieces(batches, between)
         return loader.load(database, pieces, capture=capture, experiment=experiment, progress=progress)
 

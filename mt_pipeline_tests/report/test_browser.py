@@ -23,7 +23,12 @@ def report(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the page of an experiment with names of all kinds, and with more of them than are shown."""
     database = Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
     names = [*HOSTILE, *(f"a-rather-long-name-of-a-server-{number}.cdn.example{number}.com" for number in range(40))]
-    answers: Answers = {("address", f"93.184.216.{number}"): {"provider": "offline", "geo_country": name} for number, name in enumerate(names, 1)}
+    answers: Answers = {
+        ("address", f"93.184.216.{number}"): {
+            **{"provider": "offline", "geo_country": name, "geo_lon": number * 53.0 % 340 - 170, "geo_lat": number * 29.0 % 130 - 55}
+        }
+        for number, name in enumerate(names, 1)
+    }
     packets = [
         packet(
             **{"number": number, "ip_dst": f"93.184.216.{number}", "tcp_stream": str(number), "frame_len": str(1500 - number), NAME: name},
@@ -140,6 +145,42 @@ def test_on_a_phone_the_page_itself_does_not_scroll_sideways_and_charts_can_be_r
     assert all(height >= 10 for _, height in sizes(shown, "svg.chart text"))
     assert all(width <= PHONE for width, _ in sizes(shown, ".bars, h1, p, .legend, .wide-table"))
     assert max(width for width, _ in sizes(shown, "#table-of-destinations")) > PHONE, "what is wide scrolls by itself"
+
+
+def test_the_map_has_land_and_circles_and_the_numbers_of_the_list_wherever_they_do_not_touch(shown: webdriver.Chrome):
+    counts = []
+    for width in (DESK, PHONE):
+        look(shown, width=width)
+        [(map_width, map_height)], [(land_width, _)] = sizes(shown, "svg.map"), sizes(shown, "svg.map .land")
+        assert 0.85 * width < map_width <= width
+        assert map_height > 0.38 * map_width
+        assert land_width > 0.9 * map_width
+        assert len(sizes(shown, "svg.map circle")) == len(HOSTILE) + 40
+        assert min(circle[0] for circle in sizes(shown, "svg.map circle")) > 2
+        boxes = shown.execute_script(
+            "return [...document.querySelectorAll('svg.map text')].filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect())"
+        )
+        assert all(box["height"] >= 10 for box in boxes)
+        assert not [
+            1
+            for place, one in enumerate(boxes)
+            for other in boxes[:place]
+            if one["left"] < other["right"] and other["left"] < one["right"] and one["top"] < other["bottom"] and other["top"] < one["bottom"]
+        ]
+        counts.append(len(boxes))
+    assert 3 < counts[1] < counts[0] <= 15
+    number = shown.execute_script("return getComputedStyle(document.querySelector('.numbered .number'), '::before').content")
+    assert "counter(place)" in number
+
+
+def test_the_numbers_of_the_map_are_those_of_the_list(shown: webdriver.Chrome):
+    script = """const titles = [...document.querySelectorAll('svg.map circle')].map(e => [e.getAttribute('cx'), e.getAttribute('cy'), e.textContent]);
+    return [...document.querySelectorAll('svg.map text')].map(e =>
+        [Number(e.textContent), titles.find(t => t[0] == e.getAttribute('x') && t[1] == e.getAttribute('y'))[2]])"""
+    listed = [row.find_element(By.TAG_NAME, "bdi").text for row in shown.find_elements(By.CSS_SELECTOR, ".numbered tbody th:has(.number)")]
+
+    for number, title in shown.execute_script(script):
+        assert " ".join(title.rpartition(": ")[0].split()) == " ".join(listed[number - 1].split())
 
 
 def test_in_the_dark_it_is_dark_and_on_paper_it_is_not(shown: webdriver.Chrome):

@@ -120,7 +120,7 @@ def test_devices_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPy
             before = counted[hardware]
             counted[hardware] = (before[0] + int(size), before[1] + packets)
 
-    shown = {row[0]: (number(row[2]), number(row[4])) for row in bulk.tables["Devices"]}
+    shown = {row[0]: (number(row[3]), number(row[5])) for row in bulk.tables["Devices"]}
     assert len(shown) == 50 < len(counted) == number(bulk.figures["Devices"])
     assert shown == {hardware: counted[hardware] for hardware in shown}
 

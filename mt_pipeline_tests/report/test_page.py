@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.enrichment.devices import Devices
+from mt_pipeline.enrichment.inventory import Entry
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
 from mt_pipeline.questdb.server import Server, start
@@ -108,8 +110,27 @@ def test_a_stream_has_one_protocol_and_is_encrypted_or_not(page: Page):
 
 
 def test_devices_have_what_they_sent_and_were_sent(page: Page):
-    assert row_of(page, "Devices", "02:00:00:00:00:20") == [CLIENT, "135", "1,000", "5", "1"]
-    assert row_of(page, "Devices", "02:00:00:00:00:01") == ["192.168.1.30", "0", "3", "0", "1"]
+    assert row_of(page, "Devices", "02:00:00:00:00:20") == [CLIENT, f"example, {CHINA}, cdn", "135", "1,000", "5", "1"]
+    assert row_of(page, "Devices", "02:00:00:00:00:01") == ["192.168.1.30", CLIENT, "0", "3", "0", "1"]
+
+
+def test_devices_of_the_inventory_go_by_their_labels_wherever_they_are(database: Database):
+    """A label joins hardware addresses and addresses; a device with a public address does not get the router's hardware address."""
+    inventory = Devices(
+        [Entry(1, "Lamp", "mac", HOME["eth_src"]), Entry(2, "Lamp", "network", "192.168.1.30/32"), Entry(3, "Our server", "network", f"{SERVER}/32")]
+    )
+    packets = [
+        lone(1, frame_len="100"),
+        lone(2, frame_len="10", ip_src="192.168.1.30", eth_src="02:00:00:00:00:30", ip_dst=CHINA),
+        lone(3, frame_len="1", ip_dst="192.168.1.40", eth_dst="02:00:00:00:00:40"),
+    ]
+    load(database, packets, capture="report labels/x.pcap", experiment="report_labels", answers=ANSWERS, devices=inventory)
+
+    assert Page(page_of(database, "report_labels")).tables["Devices"] == [
+        ["Lamp", f"{HOME['eth_src']}, 02:00:00:00:00:30, {CLIENT}, 192.168.1.30", f"cdn, {CHINA}, 192.168.1.40", "111", "0", "3", "0"],
+        ["Our server", SERVER, "cdn", "0", "100", "0", "1"],
+        ["02:00:00:00:00:40", "192.168.1.40", "Lamp", "0", "1", "0", "1"],
+    ]
 
 
 def test_destinations_say_who_where_and_when(page: Page):
@@ -119,6 +140,50 @@ def test_destinations_say_who_where_and_when(page: Page):
         [SERVER, "", "cdn", "Germany", "offline", "2", "12", "2023-11-14 22:13:25", "2023-11-14 22:13:26"],
     ]
     assert "These are all 3." in page.text
+
+
+PLACES: Answers = {
+    ("address", "93.184.216.1"): {"provider": "x", "geo_country": "Germany", "geo_city": "Berlin", "geo_lon": 13.4, "geo_lat": 52.5},
+    ("address", "93.184.216.2"): {"provider": "x", "geo_country": "Germany"},
+    ("address", "93.184.216.3"): {"provider": "x", "geo_country": "Atlantis"},
+    ("address", "93.184.216.4"): {"provider": "x"},
+    ("address", "93.184.216.5"): {"provider": "x", "geo_country": "Chile", "geo_city": "Santiago", "geo_lon": -70.7, "geo_lat": -33.5},
+}
+
+
+def drawn(page: Page) -> list[tuple[str, str]]:
+    return [(attributes["cx"] or "", attributes["cy"] or "") for tag, attributes in page.tags if tag == "circle"]
+
+
+def test_places_are_counted_and_stand_where_they_are_on_the_map(database: Database):
+    """Of Germany only the country is known, so its middle; nobody knows where Atlantis is, and of one address nothing is known."""
+    sizes = {1: "1000", 2: "300", 3: "200", 4: "50", 5: "500"}
+    packets = [lone(number, ip_dst=f"93.184.216.{number}", frame_len=size) for number, size in sizes.items()]
+    back = lone(6, ip_src="93.184.216.5", ip_dst=CLIENT, tcp_srcport="443", tcp_dstport="50000", frame_len="7")
+    load(database, [*packets, back], capture="report places/x.pcap", experiment="report_places", answers=PLACES)
+    found = Page(page_of(database, "report_places"))
+
+    assert bars(found, "Places") == {
+        **{"Berlin, Germany": (1000, 1), "Santiago, Chile": (507, 2), "Germany": (300, 1), "Atlantis": (200, 1), "place not known": (50, 1)}
+    }
+    assert drawn(found) == [("13.4", "-52.5"), ("-70.7", "33.5"), ("9.0", "-51.0")]
+    assert "12.2% of the bytes with a public address are not on the map" in found.text
+    assert "countryinfo" in found.text
+
+
+def test_without_cities_the_countries_are_the_list_beside_the_map(page: Page):
+    assert "Places" not in page.tables
+    assert drawn(page) == [("9.0", "-51.0"), ("105.0", "-35.0")]
+    assert "Only countries are known" in page.text
+
+
+def test_without_a_place_there_is_no_map(database: Database):
+    load(database, [packet(1)], capture="report nowhere/x.pcap", experiment="report_nowhere")
+    found = Page(page_of(database, "report_nowhere"))
+
+    assert "No place of a remote end is known." in found.text
+    assert not [tag for tag, _ in found.tags if tag == "circle"]
+    assert "countryinfo" not in found.text
 
 
 def test_of_two_public_ends_the_one_with_the_lower_port_is_remote(database: Database):
@@ -143,7 +208,7 @@ def test_ends_without_hardware_addresses_are_listed_by_their_own_and_groups_are_
     load(database, packets, capture="report raw/x.pcap", experiment="report_raw")
     found = Page(page_of(database, "report_raw"))
 
-    assert [row[:2] for row in found.tables["Devices"]] == [[NOT_KNOWN, "fd00:1::20"], [NOT_KNOWN, CLIENT]]
+    assert [row[:3] for row in found.tables["Devices"]] == [["fd00:1::20", "", "ff02::fb"], [CLIENT, "", SERVER]]
 
 
 def test_each_capture_has_its_hash_its_filter_and_what_was_skipped(database: Database):
