@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench soak docs clean lock
+.PHONY: setup run test check bench soak docs screenshots clean lock
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.setup
@@ -34,6 +34,10 @@ soak: setup
 docs: .venv/installed
 	.venv/bin/python -m mt_pipeline_tests.docs
 
+# Renews the pictures of the README, from captures that are built by code.
+screenshots: setup chromium
+	.venv/bin/python -m mt_pipeline_tests.screenshots
+
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
@@ -52,10 +56,10 @@ lock: .venv/installed
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests look at pages in a real browser, and start what compose.yml starts, Postgres included.
+# Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included.
 .PHONY: chromium postgresql
 chromium:
-	@command -v chromedriver >/dev/null || { echo "make test: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
+	@command -v chromedriver >/dev/null || { echo "make: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }

@@ -2,16 +2,23 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+
+from mt_pipeline_tests.services import eventually
 
 _SWITCHES = (
     "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync "
     "disable-dev-shm-usage"
 ).split()
+
+GRAPH = "/locations/mt_pipeline/asset-groups/captures/lineage"
+"""Where Dagster draws the graph of the assets; on its page of all groups they are hidden in a box."""
 
 
 @contextmanager
@@ -37,3 +44,19 @@ def chromium(profile: Path, *switches: str, notes: Mapping[str, str] | None = No
         yield opened
     finally:
         opened.quit()
+
+
+def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
+    """Open a page and wait until it shows some texts; returns all it shows."""
+    browser.get(url)
+    shown = ""
+
+    def complete() -> bool:
+        nonlocal shown
+        # What is asked and what is returned is one reading: the page draws itself anew at any moment.
+        with suppress(WebDriverException):
+            shown = browser.find_element(By.TAG_NAME, "body").text
+        return all(text in shown for text in expected)
+
+    assert eventually(complete, seconds=30), shown
+    return shown

@@ -102,7 +102,7 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
     with (folder / "said").open("w") as said:
         more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
         more["MT_QUESTDB_READER_PASSWORD"] = "may only read"
-        process = program("run", settings=settings, env=environment(settings, **more, **others), stdout=said, stderr=said)
+        process = program("run", settings=settings, env=environment(settings, **{**more, **others}), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:
         assert eventually(lambda: process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()), service.said.read_text()

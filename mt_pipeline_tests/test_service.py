@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.questdb.database import Database
-from mt_pipeline_tests.browsers import chromium
+from mt_pipeline_tests.browsers import chromium, page
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of
@@ -45,22 +45,6 @@ def dropped(service: Running) -> Running:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     with chromium(tmp_path_factory.mktemp("profile"), "window-size=1600,1200") as opened:
         yield opened
-
-
-def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
-    """Open a page and wait until it shows some texts; returns all it shows."""
-    browser.get(url)
-    shown = ""
-
-    def complete() -> bool:
-        nonlocal shown
-        # What is asked and what is returned is one reading: the page draws itself anew at any moment.
-        with suppress(WebDriverException):
-            shown = browser.find_element(By.TAG_NAME, "body").text
-        return all(text in shown for text in expected)
-
-    assert eventually(complete), shown
-    return shown
 
 
 def test_it_says_where_everything_is(service: Running):
