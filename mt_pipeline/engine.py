@@ -44,7 +44,7 @@ def connection(beside: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.Duc
         except BaseException:  # whatever state it is in
             database.close()
             raise
-        if any(Path(spill).iterdir()):  # it never takes another folder once it has used one
+        if not Path(spill).is_dir() or any(Path(spill).iterdir()):  # it never takes another folder once it has used one
             database.close()
         else:
             _idle[prepare].append(database)

@@ -1,5 +1,6 @@
 """Databases in memory that are used again, and leave nothing of the one before to the next."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -44,6 +45,15 @@ def test_what_does_not_fit_into_memory_lies_beside_the_file_and_is_gone_afterwar
             assert files_below(tmp_path / folder)
             assert connection.sql("SELECT count(*) FROM large").fetchall() == [(12_000_000,)]
         assert files_below(tmp_path) == []
+
+
+def test_a_folder_that_somebody_took_away_is_no_error(tmp_path: Path):
+    """Regression: documents that had expired were made again beside endpoints that were there, whose folder is tidied up before the end."""
+    with engine.connection(tmp_path / "gone" / "file") as connection:
+        shutil.rmtree(tmp_path / "gone")
+        assert connection.sql("SELECT 1").fetchall() == [(1,)]
+    with engine.connection(tmp_path / "gone" / "file") as connection:
+        assert connection.sql("SELECT 1").fetchall() == [(1,)]
 
 
 def test_after_an_error_the_next_one_begins_anew(tmp_path: Path):

@@ -108,4 +108,4 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
     assert flows(own, "let_go") == [(old, PACKETS), (young, PACKETS)]
     assert [found for found in differences(own.pipeline(**both)) if found.key in (old, young)] == []
     assert own.record(old).packets_expired_at is None
-    assert len(files_below(typed)) == 6
+    assert len(files_below(typed)) == 8
