@@ -36,7 +36,10 @@ def connection(beside: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.Duc
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside.parent, prefix=".spill-", ignore_cleanup_errors=True) as spill:
-        database = _idle[prepare].pop() if _idle[prepare] else _new(prepare)
+        try:
+            database = _idle[prepare].pop()
+        except IndexError:
+            database = _new(prepare)
         try:
             database.execute(f"SET temp_directory = '{spill.replace(chr(39), 2 * chr(39))}'")
             with database.cursor() as opened:

@@ -38,7 +38,8 @@ class Settings(BaseSettings):
     keep_packets_days: float | None = Field(
         None,
         ge=0,
-        description="days after a load when the packets of a capture are let go of, likewise; its flows stay; by default the packets stay, too",
+        description="days after a load, also one by a refresh, when the packets of a capture are let go of, each night at three; its flows stay; "
+        "by default the packets stay, too",
     )
     follow: bool = Field(False, description="take growing captures while they are written, whenever there is a tenth more of them")
     rotation: bool = Field(

@@ -169,7 +169,7 @@ class Stack:
     def _command(self, name: str) -> Sequence[str]:
         """Say what a container runs: what the file says, or what the image of a database does by itself."""
         if name == "questdb":
-            return java.command(self.place("/var/lib/questdb"), temporary=self.folder, heap="256m")
+            return java.command(self.place("/var/lib/questdb"), temporary=self.folder, heap="512m")
         if name == "postgres":
             return self._postgres_command()
         return [*map(self._here, self.services[name]["command"])]

@@ -135,14 +135,18 @@ class Ledger:
         load |= {"cut": cut, "follows": follows, "leaves": leaves, "packets_expired_at": None}
         self._end(key, load | {"state": State.DONE, "error": None})
 
-    def expire_packets(self, key: str) -> None:
-        """Note that the packets of a loaded capture were let go of; what is known of the load stays.
+    def expire_packets(self, key: str, *, undo: bool = False) -> None:
+        """Note that the packets of a loaded capture are let go of; what is known of the load stays.
+
+        Args:
+            key: capture key.
+            undo: they are there still, or again.
 
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
         with self._file.write() as db:
-            _change(db, key, {"packets_expired_at": time.time()})
+            _change(db, key, {"packets_expired_at": None if undo else time.time()})
 
     def answered(
         self, key: str, *, answers: str | None, owed: int, answers_by: Mapping[str, Mapping[str, int]] | None = None, as_of: str | None = None

@@ -14,6 +14,7 @@ from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
+_LEFT = ".left.parquet"
 
 
 def report_file(data: Path, experiment: str) -> Path:
@@ -57,8 +58,8 @@ class CaptureFiles:
         return self._of_endpoints(self._named(inputs), "names")
 
     def left(self, inputs: str) -> Path:
-        """Name what they leave to the next file of the rotation; written before the endpoints."""
-        return self._of_endpoints(self._named(inputs), "left")
+        """Name what they leave to the next file of the rotation; written before the endpoints. It holds no columns, so it outlives their table."""
+        return self._folder(ENDPOINTS) / f"{self._named(inputs)}{_LEFT}"
 
     def endpoints(self, inputs: str) -> Path:
         """Name the endpoints of these documents."""
@@ -83,11 +84,12 @@ class CaptureFiles:
                 elif path not in kept:
                     path.unlink(missing_ok=True)
 
-    def delete_packets(self, inputs: str) -> int:
-        """Delete the typed packets and what is only made with them; the endpoints first, as they say that all are there. Returns the bytes."""
+    def delete_packets(self) -> int:
+        """Delete the typed packets and what is made with them, of whatever release, but for what is left to the next file. Returns the bytes."""
         size = 0
-        for path in (self.endpoints(inputs), self.names(inputs), self.sums(inputs), self.packets(inputs)):
-            if path.exists():
+        # The endpoints first, as they say that all are there.
+        for path in sorted(self._listed(ENDPOINTS), key=lambda path: ".endpoints." not in path.name):
+            if path.is_file() and not path.name.endswith(_LEFT):
                 size += path.stat().st_size
                 path.unlink()
         return size

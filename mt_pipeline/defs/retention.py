@@ -13,7 +13,8 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb.compact import NoRoom, compact
+from mt_pipeline.questdb.compact import compact
+from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 _DAY = 86_400
 
 
-def is_expired(settings: Settings, record: Record) -> bool:
+def documents_expired(settings: Settings, record: Record) -> bool:
     """Say whether the documents of a loaded capture are older than MT_KEEP_DOCUMENTS_DAYS."""
     return _is_older(record, settings.keep_documents_days)
 
@@ -31,7 +32,7 @@ def expire_documents(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[
     """Delete the documents that have expired; those of a capture at work are left alone."""
     captures = size = 0
     for record in pipeline.ledger.records():
-        if not record.documents or not is_expired(pipeline.settings, record):
+        if not record.documents or not documents_expired(pipeline.settings, record):
             continue
         path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
         with pipeline.ledger.lock(record.key):
@@ -55,10 +56,10 @@ def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pi
                 with pipeline.ledger.lock(record.key):
                     if pipeline.ledger.get(record.key) != record:
                         continue
-                    # Noted last: what a kill leaves half done is done again the next night.
-                    rows += max([backend.expire(record.key) for backend in opened])
-                    size += CaptureFiles(pipeline.settings.data_dir, record.key, record.follows).delete_packets(record.documents or "")
+                    # Noted first: else who verifies after a kill would have the capture loaded again.
                     pipeline.ledger.expire_packets(record.key)
+                    rows += max([backend.expire(record.key) for backend in opened])
+                    size += CaptureFiles(pipeline.settings.data_dir, record.key).delete_packets()
                     captures += 1
             _give_back(pipeline)
     context.log.info(f"packets of {captures:,} captures let go of, {rows:,} rows, {size:,} bytes of files")
@@ -94,5 +95,5 @@ def _give_back(pipeline: Pipeline) -> None:
         return
     try:
         compact(pipeline.database(), pipeline.loading_lock)
-    except NoRoom as error:
+    except DatabaseError as error:  # what was let go of is so all the same
         log.warning("%s", error)

@@ -17,7 +17,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.retention import is_expired
+from mt_pipeline.defs.retention import documents_expired
 from mt_pipeline.questdb import server
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.held import Held
@@ -36,12 +36,14 @@ class Difference:
         what: what is not, and what to do.
         rows: whether rows are missing, too many or of other packets, which loading the capture again puts right.
         record: what the ledger said of it then; None if it does not know it.
+        left_over: its packets have expired, and yet there are rows of them.
     """
 
     key: str
     what: str
     rows: bool = False
     record: Record | None = field(default=None, repr=False)
+    left_over: bool = False
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -94,10 +96,10 @@ def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> Repaired:
     moments.
     """
     again = busy = 0
-    for key, record in {difference.key: difference.record for difference in found if difference.rows}.items():
+    for key, difference in {difference.key: difference for difference in found if difference.rows}.items():
         try:
             with pipeline.ledger.lock(key, timeout=_MOMENT):
-                again += pipeline.ledger.get(key) == record and record is not None and _given_back(pipeline, record)
+                again += pipeline.ledger.get(key) == difference.record and _given_back(pipeline, difference)
         except CaptureBusyError:
             busy += 1
     return Repaired(again, busy)
@@ -156,7 +158,7 @@ def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[
     yield from _of_files(pipeline, record, hashed=hashed)
     for name, here in held.items():
         if wrong := _of_rows(record, name, here):
-            yield Difference(record.key, f"{wrong}: {_cure(pipeline, record)}", rows=True, record=record)
+            yield Difference(record.key, f"{wrong}: {_cure(pipeline, record, here)}", rows=True, record=record, left_over=_is_left_over(record, here))
 
 
 def _of_rows(record: Record, name: str, here: Held) -> str | None:
@@ -174,7 +176,9 @@ def _of_rows(record: Record, name: str, here: Held) -> str | None:
     return None
 
 
-def _cure(pipeline: Pipeline, record: Record) -> str:
+def _cure(pipeline: Pipeline, record: Record, here: Held) -> str:
+    if _is_left_over(record, here):
+        return "`mt-pipeline verify --repair` has the next `expire_old` take them out"
     if (pipeline.inbox / record.key).exists():
         return "load it again"
     if _has_sources(pipeline, record):
@@ -182,15 +186,25 @@ def _cure(pipeline: Pipeline, record: Record) -> str:
     return "its file has left the inbox and its documents are gone, so it cannot be loaded again until the file is back"
 
 
+def _is_left_over(record: Record, here: Held) -> bool:
+    return record.packets_expired_at is not None and here.rows > 0
+
+
 def _has_sources(pipeline: Pipeline, record: Record) -> bool:
     """Say whether a refresh can load the capture: from typed packets, or from documents."""
     files = CaptureFiles(pipeline.settings.data_dir, record.key)
     if record.documents is None or record.packets_expired_at is not None:  # a refresh leaves these alone
         return False
-    return files.endpoints(record.documents).exists() or files.documents(record.documents).exists()
+    return files.packets(record.documents).exists() or files.documents(record.documents).exists()
 
 
-def _given_back(pipeline: Pipeline, record: Record) -> bool:
+def _given_back(pipeline: Pipeline, difference: Difference) -> bool:
+    record = difference.record
+    if record is None:
+        return False
+    if difference.left_over:
+        pipeline.ledger.expire_packets(record.key, undo=True)
+        return False
     if (pipeline.inbox / record.key).exists():
         pipeline.ledger.give_back(record.key)
         return True
@@ -210,7 +224,7 @@ def _of_files(pipeline: Pipeline, record: Record, *, hashed: bool) -> Iterator[D
             yield Difference(record.key, "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again")
         elif hashed:
             yield from _of_content(capture, record)
-    if not record.documents or is_expired(pipeline.settings, record):
+    if not record.documents or documents_expired(pipeline.settings, record):
         return
     path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
     if not path.exists():

@@ -126,7 +126,6 @@ def _compact(connection: psycopg.Connection, database: Database, table: Table, *
     planned = _planned(connection, table, gone=gone, live=live, days=days)
     if dry_run or not gone:
         return planned
-    _check_room(database, planned)
     before = sum(_sizes(connection, table).values())
     if empty := sorted(gone.keys() - days.keys()):
         say(f"{table.name}: {len(empty):,} days are dropped")
@@ -134,6 +133,7 @@ def _compact(connection: psycopg.Connection, database: Database, table: Table, *
         connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(identifier, names))
         wait_until_readable(connection, table)
     if mixed:
+        _check_room(database, planned)  # dropping days needs none, and makes some
         beside.rewrite(connection, table, mixed, sync=_sync_of(database), say=say)
     given = before - sum(_sizes(connection, table).values())
     return Compacted(table.name, planned.days, planned.rewritten, planned.rows, max(given, 0), planned.needed)

@@ -84,7 +84,7 @@ def forget_crash(folder: Path) -> None:
     (folder / _CRASHED).unlink(missing_ok=True)
 
 
-def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, heap: str = "256m") -> Server:
+def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, heap: str = "512m") -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
     It ends with the calling thread: call from one that lives as long as the server should.
@@ -96,7 +96,7 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
         user: for HTTP and PostgreSQL both.
         password: of that user.
         reader: a second user, if there is to be one.
-        heap: Java's heap; 128m is too little to start.
+        heap: Java's heap at most. 128m is too little to start; with 256m large queries of dashboards found none left beside hundreds of views.
 
     Raises:
         ServerError: one of its kinds; nothing is left running.

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.verification import differences
+from mt_pipeline.defs.verification import differences, load_again
 from mt_pipeline.questdb.server import Server
 from mt_pipeline.questdb.story import story
 from mt_pipeline_tests.pipelines import PACKETS, Lab, files_below, open_lab, rows
@@ -64,6 +64,7 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
     old, young = (f"let_go/{path.name}" for path in paths)
     assert terminal("ingest", paths[0]).code == 0
     typed = own.data / "endpoints" / "let_go"
+    next(typed.iterdir()).joinpath("0-of-an-older-release.packets.parquet").touch()
     counted = flows(own, "let_go")
     drawn = story(own.database, old, parts=10, columns=("protocol",))
     seen, ended = set(), threading.Event()
@@ -109,3 +110,10 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
     assert [found for found in differences(own.pipeline(**both)) if found.key in (old, young)] == []
     assert own.record(old).packets_expired_at is None
     assert len(files_below(typed)) == 8
+
+    own.pipeline().ledger.expire_packets(young)  # a kill came before its rows went
+    left = [found for found in differences(own.pipeline(**both)) if found.key == young]
+    assert "QuestDB has 2 rows of it: `mt-pipeline verify --repair` has the next `expire_old` take them out" in str(left[0])
+    load_again(own.pipeline(**both), left)
+    assert own.record(young).packets_expired_at is None
+    assert [found for found in differences(own.pipeline(**both)) if found.key == young] == []

@@ -85,7 +85,7 @@ def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_a
 
     assert told(terminal, loaded)[1][1] == f"{left}, but `mt-pipeline verify --repair` has it loaded again from its documents"
     assert told(terminal, loaded, "--repair")[1][-1] == "2 differences; 1 capture is loaded again"
-    assert [record.key for record in lab.pipeline().ledger.owing()] == [loaded]
+    assert loaded in [record.key for record in lab.pipeline().ledger.owing()]
     assert terminal("refresh", "--capture", loaded).out == "1 captures: 1 loaded again, 0 unchanged\n"
     assert told(terminal, loaded)[1][-1] == "1 difference"
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet
 
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
 from mt_pipeline.defs.files import CaptureFiles
@@ -43,8 +44,8 @@ def packets(lab: Lab, key: str) -> list[Row]:
     files = CaptureFiles(lab.data, key)
     chosen = ", ".join(f"{_source(column)} AS {column.name}" for column in COLUMNS)
     with typed.connection(files.packets(record.documents)) as opened:
-        typed.rows(opened, files.packets(record.documents), files.names(record.documents)).create("p")
-        opened.execute("CREATE TABLE answers AS FROM read_parquet(?)", [str(files.enrichment(record.documents))])
+        opened.register("p", typed.rows(opened, files.packets(record.documents), files.names(record.documents)).to_arrow_table())
+        opened.register("answers", pyarrow.parquet.read_table(files.enrichment(record.documents)))
         found = opened.sql(
             f"""SELECT {chosen}, p.skipped FROM p LEFT JOIN answers src ON src.kind = 'address' AND src.endpoint = p.address_src
             LEFT JOIN answers dst ON dst.kind = 'address' AND dst.endpoint = p.address_dst
