@@ -113,7 +113,8 @@ def after_a_crash(pipeline: Pipeline) -> str | None:
         found = [difference for difference in differences(pipeline, thorough=True) if difference.rows]
     except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
         why = " ".join(str(error).split())
-        last = f"if that is no help, stop all, move {pipeline.questdb_folder} away, then `mt-pipeline verify --repair`: all is loaded again"
+        cure = f"move {pipeline.questdb_folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {pipeline.inbox}`"
+        last = f"if that is no help, stop all, {cure}: all is loaded again"
         return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {why}; {last}"
     repaired = load_again(pipeline, found)
     missing = "no row is missing"

@@ -219,6 +219,7 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
 
         told = after_a_crash(pipeline) or ""
         assert "what is missing cannot be told: QuestDB cannot read its files of 1 days of captured_packets" in told
+        assert f"move {folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {pipeline.inbox}`" in told
         assert pipeline.has_crashed
         with spare.database.connect() as connection:
             connection.execute(told.split("`")[1])
