@@ -14,10 +14,10 @@ from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.questdb.database import Database
-from mt_pipeline_tests.browsers import chromium, page
+from mt_pipeline_tests.browsers import GRAPH, chromium, page
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
-from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, rows, settings_of
+from mt_pipeline_tests.pipelines import PASSWORD, STAGES, Said, capture, ended, environment, files_below, program, rows, settings_of
 from mt_pipeline_tests.services import SECONDS, Running, eventually, free_ports, processes_of, running
 
 KEY = "kitchen/it's a test #1.pcap"
@@ -91,6 +91,36 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
     ]
 
 
+def boxes(browser: webdriver.Chrome) -> dict[str, list[tuple[str, bool]]]:
+    """Read the boxes of the graph: what each asset says of its partitions, and whether that is said on green.
+
+    Its icons are no part of it: one of them is always green, as is the box of an asset without any capture.
+    """
+    script = r"""const said = [];
+        for (const link of document.querySelectorAll('foreignObject a[href$="view=partitions"]')) {
+            let box = link, colour;
+            while ((colour = getComputedStyle(box).backgroundColor) === 'rgba(0, 0, 0, 0)') box = box.parentElement;
+            const [red, green, blue] = colour.match(/[\d.]+/g).map(Number);
+            said.push([new URL(link.href).pathname.split('/').pop(), link.textContent, green > red && green > blue]);
+        }
+        return said"""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for asset, text, green in browser.execute_script(script):
+        found.setdefault(asset, []).append((text, green))
+    return found
+
+
+def test_a_dropped_capture_turns_the_graph_green_before_ones_eyes(service: Running, browser: webdriver.Chrome):
+    """The first capture of this service: one that failed would keep the boxes red."""
+    page(browser, service.ui + GRAPH, *STAGES)
+    assert eventually(lambda: boxes(browser) == {asset: [("0 partitions", True)] for asset in STAGES}), boxes(browser)
+
+    capture(service.data / "inbox" / "graph" / "a.pcap")
+
+    green = [("100% filled", False), ("1 partition", True)]
+    assert eventually(lambda: boxes(browser) == dict.fromkeys(STAGES, green)), boxes(browser)
+
+
 def test_a_dropped_capture_becomes_rows(dropped: Running):
     assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
 
@@ -111,6 +141,17 @@ def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser
 
     lines = shown.splitlines()
     assert any(line.split() == ["rows", str(len(tls_session()))] for line in lines) or lines[lines.index("rows") + 1] == str(len(tls_session()))
+
+
+def test_the_page_of_a_capture_draws_its_traffic_and_what_is_most_in_it(dropped: Running, browser: webdriver.Chrome):
+    page(browser, f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}", "traffic_over_time", "top_protocols")
+    widths = """return [...document.querySelectorAll('tr')].filter(row => row.cells[0]?.textContent === 'traffic_over_time')
+        .flatMap(row => [...row.querySelectorAll('img')].map(image => image.naturalWidth))"""  # a picture that is broken has none
+
+    assert eventually(lambda: any(browser.execute_script(widths)), seconds=30)
+    for name, most in {"top_server_names": "www.example.com", "top_protocols": "tls"}.items():
+        lines = [row.text.split() for row in browser.find_elements(By.XPATH, f"//tr[td[1]='{name}']//table//tr")]
+        assert [line[0] for line in lines[1:]] == [most]
 
 
 def test_the_page_of_server_names_draws_its_table(dropped: Running, browser: webdriver.Chrome):
