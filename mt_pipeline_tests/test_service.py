@@ -170,6 +170,30 @@ def test_the_page_of_a_failed_run_says_which_capture_and_why(dropped: Running, b
     assert record.error in " ".join(shown.split())
 
 
+def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(dropped: Running, browser: webdriver.Chrome):
+    """Without a click and without scrolling, on the screen of a small laptop."""
+    record = dropped.record("kitchen/damaged.pcapng")
+    assert record is not None
+    # Whether all lines of the sentence, from end to end, are what one would touch there; what is scrolled away or covered is not.
+    script = """const lines = document.createRange(), texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        for (let text; text = texts.nextNode();) {
+            const start = text.data.indexOf(arguments[0]);
+            if (start < 0) continue;
+            lines.setStart(text, start);
+            lines.setEnd(text, start + arguments[0].length);
+            const touched = (x, y) => text.parentElement.contains(document.elementFromPoint(x, y));
+            if ([...lines.getClientRects()].every(line => touched(line.left + 1, line.top + 7) && touched(line.right - 1, line.top + 7))) return true;
+        }"""
+    whole = browser.get_window_size()
+    browser.set_window_size(1366, 768)
+    try:
+        page(browser, f"{dropped.ui}/runs/{record.run}", "RUN_FAILURE", "damaged.pcapng")
+
+        assert eventually(lambda: browser.execute_script(script, record.error), seconds=30), record.error
+    finally:
+        browser.set_window_size(whole["width"], whole["height"])
+
+
 def click(browser: webdriver.Chrome, text: str) -> None:
     """Click the first button whose text begins so, as soon as it can be clicked."""
 
