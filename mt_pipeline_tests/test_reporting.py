@@ -111,5 +111,5 @@ def test_the_city_file_in_use_is_named_as_its_licence_asks(terminal: Terminal, l
 
     assert terminal("report", "report city").code == 0
     page = Page((here / "report-report_city.html").read_text(encoding="utf-8"))
-    assert page.links == ["https://db-ip.com", "https://pypi.org/project/countryinfo/"]
+    assert page.links == ["https://db-ip.com", "https://github.com/porimol/countryinfo"]
     assert [row[0] for row in page.tables["Countries"]] == ["United States"]

@@ -45,7 +45,7 @@ _NETIFY = Source("Applications, categories and places that netify answered: ", "
 _LAND = Source(
     "Outlines of land on the map, and the middle of countries: ",
     "countryinfo",
-    "https://pypi.org/project/countryinfo/",
+    "https://github.com/porimol/countryinfo",
     ", MIT License; its outlines are those of world.geo.json.",
 )
 _SUFFIXES = Source("Registrable domains: ", "Public Suffix List", "https://publicsuffix.org", ", Mozilla Public License 2.0.")
