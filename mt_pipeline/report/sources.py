@@ -30,7 +30,7 @@ class Files:
 _REGISTRIES = (
     "where the holder of an address is registered with AFRINIC, APNIC, ARIN, LACNIC or RIPE NCC. The machine may stand elsewhere. The data are what "
 )
-_IPTOCC = ("iptocc", "https://pypi.org/project/iptocc/", " carries.")
+_IPTOCC = ("iptocc", "https://github.com/roniemartinez/IPToCC", " carries.")
 _ALLOCATED = Source(f"Countries that offline answered are countries of allocation: {_REGISTRIES}", *_IPTOCC)
 _ALLOCATED_BEFORE = Source(f"Countries of captures that were loaded without this file are countries of allocation: {_REGISTRIES}", *_IPTOCC)
 _DB_IP = Source("Places that offline answered: ", "IP Geolocation by DB-IP", "https://db-ip.com", ", CC BY 4.0.")
