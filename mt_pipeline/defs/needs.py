@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _MB = 10**6
 _STAGES = 70
-"""Bytes on disk for each packet: 31 of documents, 26 of typed packets and endpoints, and what is temporary."""
+"""Bytes on disk for each packet: 31 of documents, 30 of typed packets, their sums and endpoints, and what is temporary."""
 
 _PARQUET = 40
 """Likewise in Parquet, of rows and flows."""
