@@ -29,9 +29,9 @@ _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_F
 # QuestDB stores none before 1970 and none after the last microsecond of 9999.
 _MACROS = """
 CREATE MACRO epoch_us_of(text) AS CASE
-    WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
     WHEN contains(text, ':') THEN
         epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP)) + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
+    WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
     ELSE TRY_CAST(split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT) END;
 CREATE MACRO reason_to_skip(text, time_us) AS CASE
     WHEN time_us IS NULL THEN 'time not readable'
