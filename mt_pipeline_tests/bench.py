@@ -1,8 +1,8 @@
 """`make bench`: from files to readable rows, beside the original's own tshark command, in turn on the same packets.
 
 BENCH_PARTS says what is measured: `one` capture; the queries of the `dashboards` over BENCH_ROWS packets, five million if not set; the packets of
-`one` in many `files`; `small` captures of twenty packets; the `answers` (`bench_answers.py`); `peers`. All but the last if not set. Times of one
-command move by a quarter on a shared machine: read the ratios.
+`one` in many `files`; `small` captures of twenty packets; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. All but the last
+if not set. Times of one command move by a quarter on a shared machine, and by half on a busy one: read the ratios.
 """
 
 import os
@@ -14,15 +14,17 @@ from pathlib import Path
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
-from mt_pipeline_tests.benchmarks import dashboards, peers
-from mt_pipeline_tests.benchmarks.measuring import compared, original, ours, run, say
+from mt_pipeline_tests.benchmarks import crowded, dashboards, peers
+from mt_pipeline_tests.benchmarks.measuring import compared, ingested, original, ours, run, say
 from mt_pipeline_tests.building.bulk import write_bulk
 
 PACKETS = int(os.environ.get("BENCH_PACKETS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 FILES = int(os.environ.get("BENCH_FILES", "200"))
-SMALL = int(os.environ.get("BENCH_SMALL", "50"))
+SMALL = int(os.environ.get("BENCH_SMALL", "400"))
 ROWS = int(os.environ.get("BENCH_ROWS", "5000000"))
+KNOWN = int(os.environ.get("BENCH_KNOWN", "50000"))
+PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "25000"))
 PEER_PACKETS = int(os.environ.get("BENCH_PEER_PACKETS", "20000"))
 OF_SMALL = 20
 EDITCAP = shutil.which("editcap") or "editcap"
@@ -30,7 +32,7 @@ EDITCAP = shutil.which("editcap") or "editcap"
 
 def main() -> None:
     tshark = Tshark.find()
-    parts = os.environ.get("BENCH_PARTS", "one dashboards files small answers").split()
+    parts = os.environ.get("BENCH_PARTS", "one dashboards files small crowded answers").split()
     with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as name:
         folder = Path(name)
         capture = folder / "one" / "bulk.pcap"
@@ -54,6 +56,9 @@ def main() -> None:
             packets = SMALL * OF_SMALL
             subprocess.run([EDITCAP, "-r", str(capture), str(folder / "few.pcap"), f"1-{packets}"], check=True)
             beside(tshark, split(folder / "few.pcap", folder / "small", OF_SMALL), f"{SMALL} captures of {OF_SMALL} packets", packets, folder)
+        if "crowded" in parts:
+            crowded.looks(folder / "data-looks", count=KNOWN)
+            crowded.asset_page(folder / "crowded", partitions=PARTITIONS)
         if "answers" in parts:
             bench_answers.main(say)
         if "peers" in parts:
@@ -78,7 +83,7 @@ def beside(tshark: Tshark, captures: Path, title: str, packets: int, folder: Pat
         ROUNDS,
         {
             "tshark -T json, one file after the other": lambda _: run(*commands),
-            "ours, from the files to readable rows": lambda number: ours(captures, folder / f"data-{captures.name}{number}"),
+            "ours, from the files to readable rows": lambda number: ingested(captures, folder / f"data-{captures.name}{number}"),
         },
     )
 

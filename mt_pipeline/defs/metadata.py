@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import dagster as dg
-import duckdb
 
+from mt_pipeline import engine
 from mt_pipeline.captures.records import Record
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
@@ -150,7 +150,7 @@ def of_pace(rows: int, *, seconds: float) -> Metadata:
 
 def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
     """Sum the bytes of the server names of each application; of its addresses where no name is known."""
-    with duckdb.connect() as connection:
+    with engine.connection(answers) as connection:
         return connection.execute(
             """SELECT a.app_tag, sum(e.bytes)::BIGINT AS bytes FROM read_parquet(?) e JOIN read_parquet(?) a USING (kind, endpoint)
             WHERE a.app_tag IS NOT NULL GROUP BY a.app_tag, kind QUALIFY row_number() OVER (PARTITION BY a.app_tag ORDER BY kind DESC) = 1

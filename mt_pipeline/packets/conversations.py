@@ -76,6 +76,10 @@ WHERE stream_index IS NOT NULL AND (sni IS NOT NULL OR alpn IS NOT NULL) GROUP B
 """
 
 
+_empty: list[pa.Table] = []
+"""Typed packets and sums of no documents, worked out once: to know their columns takes as long as the packets of a small capture."""
+
+
 class Conversations:
     """The conversations of a capture, in a table `conversations` of a DuckDB connection; its typed packets and their sums in files.
 
@@ -89,10 +93,13 @@ class Conversations:
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self.connection = connection
         self._packets, self._sums = folder / "packets", folder / "sums"
-        packets, sums = self._worked_out(pa.schema([(key, pa.list_(pa.string())) for key in self.keys]).empty_table())
+        if not _empty:
+            _empty.extend(self._worked_out(pa.schema([(key, pa.list_(pa.string())) for key in self.keys]).empty_table()))
+        packets, sums = _empty
         self._writers = [
             pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd") for path, table in ((self._packets, packets), (self._sums, sums))
         ]
+        connection.register("sums", sums)
         connection.execute(f"CREATE TEMP TABLE conversations AS {_OF_SUMS}")
 
     def add(self, block: pa.Table) -> None:

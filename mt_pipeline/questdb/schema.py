@@ -35,6 +35,9 @@ def ensure_table(connection: Connection, table: Table = PACKETS) -> None:
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
+    with suppress(DatabaseError):  # it is mostly there, as it should be: then one question is enough, and hinders nobody
+        if _lacks(_columns(connection, table), table) == ([], {}):
+            return
     _patiently(connection, lambda: _ensure_table(connection, table))
 
 
@@ -121,17 +124,23 @@ def _ensure_table(connection: Connection, table: Table) -> None:
             sql.Identifier(name), columns, sql.Identifier(table.keys[0]), sql.SQL(", ").join(map(sql.Identifier, table.keys))
         )
     )
-    present = _columns(connection, table)
-    if wrong := [column for column in (*table.keys, *table.hidden) if present.get(column) != (types[column], column in table.keys)]:
+    wrong, missing = _lacks(_columns(connection, table), table)
+    if wrong:
         what = f"no {'key' if wrong[0] in table.keys else 'column'} {wrong[0]} of type {types[wrong[0]]}"
         raise NameTaken(f"QuestDB has a table {name} that is not ours ({what}): rename it, or use another QuestDB, then launch again")
-    missing = {column: kind for column, kind in types.items() if column not in present}
     for column, kind in missing.items():
         connection.execute(
             sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}").format(sql.Identifier(name), sql.Identifier(column), sql.SQL(kind))
         )
     if missing:
         wait_until_readable(connection, table)  # a column is there when the table has applied it
+
+
+def _lacks(present: dict[str, tuple[str, bool]], table: Table) -> tuple[list[str], dict[str, str]]:
+    """Say which columns show that a table is not ours, and which it lacks, with their types."""
+    types = table.types
+    wrong = [column for column in (*table.keys, *table.hidden) if present.get(column) != (types[column], column in table.keys)]
+    return wrong, {column: kind for column, kind in types.items() if column not in present}
 
 
 def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:

@@ -67,6 +67,17 @@ def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
         return Measured(seconds, processor + processor_of(database.pid) - before, whole.memory)
 
 
+def ingested(captures: Path, folder: Path) -> Measured:
+    """Take captures in by `mt-pipeline ingest` as a person would, on all cores; its start, and that of QuestDB, are in it, and QuestDB's memory.
+
+    Args:
+        captures: a folder of captures.
+        folder: for the data; must not exist yet.
+    """
+    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
+    return run([sys.executable, "-m", "mt_pipeline.cli", "ingest", str(captures)], environment=environment)
+
+
 def processor_of(process: int) -> float:
     """Return the seconds of processor that a process has taken so far, in steps of a hundredth."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
