@@ -320,7 +320,8 @@ def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(d
     assert processes_of(dropped.data) == []
     record = dropped.record("given back/slow.pcap")
     assert record is not None
-    assert (record.state, record.requested_at, record.error) == (State.WAITING, None, None)
+    # The sensor may have looked once more before it was stopped, and asked for a run that never came: the next start makes that good.
+    assert (record.state, record.error) == (State.WAITING, None)
     assert "\nstopping\n" in dropped.said.read_text()
     assert "Traceback" not in dropped.said.read_text()
     assert not [file for file in files_below(dropped.data) if file.endswith(".part")]

@@ -6,12 +6,10 @@ told from the separator, an empty value is absent, and a backslash before a, b, 
 control character, which it does not tell from the same text in a name. A field that is asked for once (`Field.first_only`) has one value.
 """
 
-import codecs
 import hashlib
-import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Protocol
@@ -48,6 +46,9 @@ ALL_KEYS = tuple(field.key for field in FIELDS)
 """Names of the fields in a document."""
 
 _ESCAPE = re.compile(r"\\([abfnrtv]|0(?!00)[0-3][0-7]|177)")
+
+_BLOCK_BYTES = 4 << 20
+"""Of tshark's output: some ten thousand packets. Smaller ones cost more, larger ones more memory."""
 
 _FORMAT = 1  # raise it when the same fields are written in another form
 
@@ -133,8 +134,8 @@ def _convert(
     reader: ThreadPoolExecutor,
 ) -> int:
     packets = 0
-    # pyarrow waits for tshark in C, where no signal is heard: a thread waits there, and we where Ctrl-C and a cancelled run reach us.
-    batches = iter(reader.submit(_batches, output).result())
+    # A thread waits for tshark and parses the next block, while we work on one; so both are busy, and no more than that is in memory.
+    batches = _batches(output)
     following = reader.submit(next, batches, None)
     while (batch := following.result()) is not None:
         following = reader.submit(next, batches, None)
@@ -148,22 +149,31 @@ def _convert(
     return packets
 
 
-def _batches(output: IO[bytes]) -> Iterable[pa.RecordBatch]:
-    """Parse tshark's lines as they come: a column of text per field, empty where the packet lacks it."""
-    text = pa.schema([pa.field(key, pa.string()) for key in ALL_KEYS])
-    try:
-        batches: Iterable[pa.RecordBatch] = pyarrow.csv.open_csv(
-            _Utf8(output),
-            # A thread of pyarrow's reads ahead, so that tshark and we work at the same time.
-            read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=4 << 20, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=text, strings_can_be_null=False),
-        )
-    except pa.ArrowInvalid as error:
-        if str(error) == "Empty CSV file":
-            return []
-        raise
-    return batches
+def _batches(output: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    """Parse tshark's lines as they come, a block at a time and none ahead: a column of text per field, empty where the packet lacks it."""
+    rest = b""
+    while data := output.read(_BLOCK_BYTES):
+        lines, end, rest = (rest + data).rpartition(b"\n")
+        if end:
+            yield _parsed(lines + end)
+    if rest:  # of a tshark that was killed
+        yield _parsed(rest)
+
+
+def _parsed(lines: bytes) -> pa.RecordBatch:
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(_utf8(lines)),
+        read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=2 * len(lines), use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(ALL_KEYS, pa.string()), strings_can_be_null=False),
+    )
+    [batch] = table.combine_chunks().to_batches()
+    return batch
+
+
+def _utf8(text: bytes) -> bytes:
+    """Make tshark's output valid: a value cut at 2,047 bytes may end inside a character."""
+    return text if text.isascii() else text.decode("utf-8", "replace").encode()
 
 
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -222,21 +232,3 @@ def _lists(block: pa.RecordBatch, keys: Iterable[str]) -> pa.Table:
         else:
             columns[key] = pa.ListArray.from_arrays(one_each, text, mask=absent)
     return pa.table(columns)
-
-
-class _Utf8(io.RawIOBase):
-    """tshark's output as valid UTF-8: a value cut at 2,047 bytes may end inside a character."""
-
-    def __init__(self, output: IO[bytes]) -> None:
-        self._output = output
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._output.read(size)
-        pending = self._decoder.getstate()[0]
-        if not pending and data.isascii():
-            return data
-        return self._decoder.decode(data, final=not data).encode()
