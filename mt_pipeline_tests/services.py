@@ -112,4 +112,5 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
         process.kill()
         process.wait()
         for left in processes_of(service.data):
-            left.kill()
+            with suppress(psutil.NoSuchProcess):  # ends by itself, once its parent is gone
+                left.kill()
