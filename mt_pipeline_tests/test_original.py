@@ -1,6 +1,7 @@
 """Rows as the original stores them: all stages but the database, held against `reference.py` packet by packet."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def walk(folder: Path, capture: Path) -> Walked:
         ):
             counts = enrich(found, sources.answers, providers=[provider], store=store)
         seen = fake.requests()
-    with rows(sources, capture="lab/x.pcap", experiment="lab") as batches:
+    with closing(rows(sources, capture="lab/x.pcap", experiment="lab")) as batches:
         table = pa.Table.from_batches(list(batches)).sort_by("frame_number")
     assert set(table["skipped"].to_pylist()) == {None}
     ours = table.select([column.name for column in ORIGINAL_COLUMNS])

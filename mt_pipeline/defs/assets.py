@@ -10,7 +10,9 @@ import dagster as dg
 
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import checks, refresh
+from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.group import take_all
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
@@ -67,20 +69,21 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     failures: list[Failed] = []
     as_of = moment(config.as_of)
     keys = list(context.partition_keys)  # Dagster looks them up anew each time, and a partition may go
-    walks = [Walk(context, pipeline, key, stages, display_filter, as_of) for key in keys]
-    for place, walk in enumerate(walks):
-        try:
-            walk.go()
-        except Exception as error:
-            if not isinstance(error, EXPECTED):
-                log.exception("%s", walk.key)
-            failures.append(failed(walk.key, error))
-            log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
-        except BaseException:
-            for left in walks[place + 1 :]:
-                left.never_begun()
-            raise
-        pipeline.progress(walk.key, ENDED, 0)
+    checked = Checked()
+    walks = [Walk(context, pipeline, key, stages, display_filter, checked, as_of) for key in keys]
+    try:
+        for key, error in take_all(pipeline, walks):
+            if error is not None:
+                if not isinstance(error, EXPECTED):
+                    log.error("%s", key, exc_info=error)
+                failures.append(failed(key, error))
+                log.error("%s", failures[-1].reason)
+            pipeline.progress(key, ENDED, 0)
+    except BaseException:
+        for walk in walks:
+            walk.never_begun()
+        raise
+    checked.tell(context)
     if "netify_enrichment" in stages:
         observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
     if "questdb_packets" in stages:

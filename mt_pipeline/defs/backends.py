@@ -3,13 +3,12 @@
 Another back end is a class like these, its name in `settings.BACKENDS`, and a line in `opened`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import dagster as dg
-import pyarrow as pa
 
 from mt_pipeline.defs import metadata
 from mt_pipeline.defs.metadata import Metadata
@@ -19,7 +18,7 @@ from mt_pipeline.parquet.held import held as held_in_files
 from mt_pipeline.questdb import flow_loader, loader, schema
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.flow_loader import Summary
+from mt_pipeline.questdb.flow_loader import Load, Summary
 from mt_pipeline.questdb.held import Held, held
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.tables import FLOWS, PACKETS
@@ -33,21 +32,15 @@ class Backend(Protocol):
         """What people call it."""
         ...
 
-    def load(
-        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
-    ) -> tuple[Loaded, Summary]:
-        """Load the packets and the flows of a capture in place of its earlier ones, then count what can be read.
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Summary]]:
+        """Load the packets and the flows of captures in place of their earlier ones, then count what can be read of each.
 
         Args:
-            packets: of `questdb/rows.py`.
-            flows: of `questdb/flows.py`; they take no time and no memory before the first is asked for.
-            capture: the capture key; its lock is held.
-            experiment: its experiment.
-            progress: told the number of packets so far.
+            loads: what is to be loaded, of each capture once; packets and flows take no time and no memory before the first is asked for.
 
         Raises:
-            RowsMissing: it does not hold the packets that were sent.
-            FlowsDiffer: the flows do not have the packets and bytes of the rows.
+            RowsMissing: it does not hold the packets that were sent of a capture; whether it holds those of the others is not said.
+            FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows; likewise.
         """
         ...
 
@@ -98,12 +91,10 @@ class QuestDb:
         """Its name."""
         return "QuestDB"
 
-    def load(
-        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
-    ) -> tuple[Loaded, Summary]:
-        """Load a capture."""
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Summary]]:
+        """Load captures together."""
         with undisturbed(self.database, self.lock):
-            return flow_loader.load(self.database, packets, flows, capture=capture, experiment=experiment, progress=progress)
+            return flow_loader.load(self.database, loads)
 
     def remove(self, capture: str) -> int:
         """Take a capture out of all views."""
@@ -146,11 +137,9 @@ class ParquetFiles:
         """Its name."""
         return "Parquet"
 
-    def load(
-        self, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], *, capture: str, experiment: str, progress: Callable[[int], None]
-    ) -> tuple[Loaded, Summary]:
-        """Load a capture."""
-        return dataset.load(self.folder, packets, flows, capture=capture, experiment=experiment, progress=progress)
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Summary]]:
+        """Load captures, one after the other."""
+        return [dataset.load(self.folder, one) for one in loads]
 
     def remove(self, capture: str) -> int:
         """Delete the files of a capture."""

@@ -1,8 +1,9 @@
-"""The last stage of a capture: its rows into every back end, each counted and checked by itself. What a back end is says `backends.py`."""
+"""The last stage: the rows of captures into every back end, each counted and checked by itself. What a back end is says `backends.py`."""
 
 import logging
 import time
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import dagster as dg
@@ -11,16 +12,14 @@ from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import backends, checks, metadata, pictures, providers
 from mt_pipeline.defs.backends import Backend
 from mt_pipeline.defs.metadata import Metadata
-from mt_pipeline.defs.reporting import Context, log_check
 from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
-from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Refused, Unreachable
-from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
+from mt_pipeline.questdb.flow_loader import Load, Summary
 from mt_pipeline.questdb.flows import flows
-from mt_pipeline.questdb.loader import Loaded, RowsMissing
+from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources, rows
-from mt_pipeline.questdb.story import story
+from mt_pipeline.questdb.story import Storyteller
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _PAUSE = 2
 
 @dataclass(frozen=True)
 class Done:
-    """What a load did, the same in every back end.
+    """What a load did of a capture, the same in every back end.
 
     Attributes:
         loaded: of the first.
@@ -44,55 +43,61 @@ class Done:
     checks: list[dg.AssetCheckEvaluation]
 
 
-def load(context: Context, pipeline: Pipeline, key: str, sources: Sources) -> Done:
-    """Load the rows of a capture into each back end in turn, and count them; a QuestDB of the user's own that is away is waited for.
+def load(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]:
+    """Load the rows of captures into each back end in turn, and count them; a QuestDB of the user's own that is away is waited for.
+
+    Args:
+        pipeline: the rooms.
+        captures: what the rows are made of, by capture key; their locks are held.
 
     Raises:
         Unreachable: QuestDB does not answer, or not for too long.
-        RowsMissing: a back end does not hold the packets that were sent; the check is logged.
-        FlowsDiffer: its flows do not have the packets and bytes of its rows; likewise.
+        RowsMissing: a back end does not hold the packets that were sent of a capture.
+        FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
     """
     own = pipeline.settings.questdb_host is not None  # the embedded one ends with its service, and the run too
     deadline = time.monotonic() + (pipeline.settings.questdb_wait_seconds if own else 0)
     while True:
         try:
-            return _load_all(context, pipeline, key, sources)
+            return _load_all(pipeline, captures)
         except Unreachable as error:
             if isinstance(error, Refused) or time.monotonic() >= deadline:
                 raise
-            log.warning("%s: %s; asking again", key, error)
-            pipeline.progress(key, WAITING, 0)
+            log.warning("%s: %s; asking again", next(iter(captures)), error)
+            for key in captures:
+                pipeline.progress(key, WAITING, 0)
             time.sleep(_PAUSE)
 
 
-def _load_all(context: Context, pipeline: Pipeline, key: str, sources: Sources) -> Done:
-    experiment, devices = experiment_of(key), providers.devices(pipeline.settings)
+def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]:
+    started, devices = time.monotonic(), providers.devices(pipeline.settings)
     opened = backends.opened(pipeline)
-    described: Metadata = {}
-    results = []
-    for backend in opened:
-        results.append(_load(context, pipeline, backend, key, sources, devices))
-        described |= backend.described(results[-1][0], capture=key, experiment=experiment)
-    loaded, stored = results[0]
-    evaluations = [check for one in results for check in (checks.rows_stored(key, one[0]), checks.flows_reconciled(key, one[1]))]
-    described |= metadata.of_rows(loaded, stored, experiment=experiment, devices=len(devices))
-    if pipeline.settings.has_questdb:
-        with undisturbed(pipeline.database(), pipeline.loading_lock):
-            told = story(pipeline.database(), key, parts=pictures.PARTS, columns=tuple(pictures.LISTS))
-        described |= pictures.of_story(told, grafana=pipeline.settings.grafana_url, experiment=experiment)
-        evaluations.append(checks.applications_known(key, told))
-    return Done(loaded, stored, described, evaluations)
+    tellers = {key: Storyteller(tuple(pictures.LISTS)) for key in captures}
+    first, *_ = [_load(pipeline, backend, captures, devices, tellers if backend is opened[0] else {}) for backend in opened]
+    done = {}
+    for key, (loaded, stored) in first.items():
+        experiment, story = experiment_of(key), tellers[key].story(parts=pictures.PARTS)
+        described: Metadata = {}
+        for backend in opened:
+            described |= backend.described(loaded, capture=key, experiment=experiment)
+        described |= metadata.of_rows(loaded, stored, experiment=experiment, devices=len(devices))
+        described |= pictures.of_story(story, grafana=pipeline.settings.grafana_url, experiment=experiment)
+        described |= metadata.of_pace(loaded.rows, seconds=(time.monotonic() - started) / len(captures))
+        evaluations = [checks.rows_stored(key, loaded), checks.flows_reconciled(key, stored), checks.applications_known(key, story)]
+        done[key] = Done(loaded, stored, described, evaluations)
+    return done
 
 
-def _load(context: Context, pipeline: Pipeline, backend: Backend, key: str, sources: Sources, devices: Devices) -> tuple[Loaded, Summary]:
-    experiment, progress = experiment_of(key), pace(pipeline, key, "loading", "packets")
-    of_flows = flows(sources, capture=key, experiment=experiment, devices=devices)
-    with closing(of_flows), rows(sources, capture=key, experiment=experiment, devices=devices) as of_packets:
-        try:
-            return backend.load(of_packets, of_flows, capture=key, experiment=experiment, progress=progress)
-        except RowsMissing as missing:
-            log_check(context, checks.rows_stored(key, missing.loaded))
-            raise
-        except FlowsDiffer as differ:
-            log_check(context, checks.flows_reconciled(key, differ.summary))
-            raise
+def _load(
+    pipeline: Pipeline, backend: Backend, captures: Mapping[str, Sources], devices: Devices, tellers: Mapping[str, Storyteller]
+) -> dict[str, tuple[Loaded, Summary]]:
+    loads = []
+    with ExitStack() as opened:
+        for key, sources in captures.items():
+            experiment = experiment_of(key)
+            of_packets, of_flows = (
+                opened.enter_context(closing(make(sources, capture=key, experiment=experiment, devices=devices))) for make in (rows, flows)
+            )
+            heard = tellers[key].listen(of_flows) if key in tellers else of_flows
+            loads.append(Load(key, experiment, of_packets, heard, pace(pipeline, key, "loading", "packets")))
+        return dict(zip(captures, backend.load(loads), strict=True))

@@ -16,8 +16,10 @@ import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import providers, rotations, verdicts
+from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.group import load_one
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.reporting import Context
@@ -63,14 +65,16 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
         _ask(pipeline, chosen, run=context.run.run_id)
     outcomes = dict.fromkeys(Outcome, 0)
     failures: list[Failed] = []
+    checked = Checked()
     for record in chosen:
         try:
             # What is only behind its rotation stays with the day that it was taken back to.
             own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
-            outcomes[_one(context, pipeline, record.key, as_of=own)] += 1
+            outcomes[_one(context, pipeline, record.key, checked, as_of=own)] += 1
         except EXPECTED as error:
             failures.append(failed(record.key, error))
             log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+    checked.tell(context)
     catch_up(context, pipeline, [record.key for record in chosen])
     log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
     observe_experiments(context, pipeline, {record.experiment for record in chosen})
@@ -110,15 +114,16 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str]) -> None:
 
     Whoever loads one of two neighbours last finds that the later one is behind, in whichever order and by however many they are loaded.
     """
-    reached, tried = set(keys), set[str]()
+    reached, tried, checked = set(keys), set[str](), Checked()
     while key := next((key for key, one in rotations.behind(pipeline).items() if key not in tried and {key, one} & reached), None):
         tried.add(key)
         reached.add(key)
         try:
             record = pipeline.ledger.get(key)
-            _one(context, pipeline, key, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
+            _one(context, pipeline, key, checked, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
         except EXPECTED as error:
             log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
+    checked.tell(context)
 
 
 def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:
@@ -146,7 +151,7 @@ def _ask(pipeline: Pipeline, records: Sequence[Record], *, run: str) -> None:
     )
 
 
-def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | None) -> Outcome:
+def _one(context: Context, pipeline: Pipeline, key: str, checked: Checked, *, as_of: datetime | None) -> Outcome:
     """Take the answers of the store for one capture, and load it again if they, or what it takes up, are others than those of its rows."""
     started = time.monotonic()
     with pipeline.ledger.lock(key):
@@ -155,7 +160,7 @@ def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | No
             return Outcome.LEFT
         if record.packets_expired_at is not None:
             return Outcome.EXPIRED
-        with closing(Stages(context, pipeline, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
+        with closing(Stages(context, pipeline, key, checked, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
             stages.distilling.go_on(kept=record.follows)
             stages.answer(ask=False, as_of=as_of)
             goes_on = stages.files.follows == record.follows
@@ -168,8 +173,9 @@ def _one(context: Context, pipeline: Pipeline, key: str, *, as_of: datetime | No
             stages.report_answers(seconds=time.monotonic() - started)
             # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
             pipeline.ledger.answered(key, answers=None, owed=record.owed)
-            loaded, stored = stages.questdb_packets()
-            stages.noted_as_done(loaded)
-            verdicts.copy(pipeline, key, stored=stored, counts=stages.counts, seconds=stages.seconds)
+            done = load_one(pipeline, key, stages.sources(), checked)
+            stages.report_rows(done)
+            stages.noted_as_done(done.loaded)
+            verdicts.copy(pipeline, key, stored=done.stored, counts=stages.counts, seconds=stages.seconds)
             stages.files.keep_only(stages.inputs)
     return Outcome.RELOADED

@@ -1,4 +1,4 @@
-"""What Dagster is told of a capture: a materialisation per stage, with its versions, and what was checked.
+"""What Dagster is told of a capture: a materialisation per stage, with its versions. What was checked tells `checked.py`.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 """
@@ -12,7 +12,7 @@ from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM, version
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
-def report(context: Context, files: CaptureFiles, inputs: str, asset: str, described: Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
+def report(context: Context, files: CaptureFiles, inputs: str, asset: str, described: Metadata) -> None:
     """Log that a stage of a capture is done.
 
     Args:
@@ -21,7 +21,6 @@ def report(context: Context, files: CaptureFiles, inputs: str, asset: str, descr
         inputs: hash of all that made its documents.
         asset: the stage.
         described: what people want to know.
-        check: what was checked.
     """
     # An event that is logged carries no versions by itself; with its own and those of what it was made of, the UI tells what is stale.
     tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": _data_version(files, inputs, asset)}
@@ -29,13 +28,6 @@ def report(context: Context, files: CaptureFiles, inputs: str, asset: str, descr
         tags[f"dagster/input_data_version/{upstream}"] = _data_version(files, inputs, upstream)
         tags[f"dagster/input_event_pointer/{upstream}"] = _last_event(context, files.key, upstream)
     context.log_event(dg.AssetMaterialization(asset, partition=files.key, metadata=described, tags=tags))
-    if check:
-        log_check(context, check)
-
-
-def log_check(context: Context, check: dg.AssetCheckEvaluation) -> None:
-    """Log what was checked."""
-    context.log_event(check)  # type: ignore[arg-type]  # that of an op takes checks too, its annotation forgot them
 
 
 def _last_event(context: Context, key: str, asset: str) -> str:

@@ -1,4 +1,7 @@
-"""The four stages of a capture: open, call the room, report what was counted. The rooms do the work; in which order is said in `walk.py`."""
+"""The stages of a capture: open, call the room, report what was counted. The rooms do the work; in which order is said in `walk.py`.
+
+The last one, the load, is `loading.py`: it takes several captures at once.
+"""
 
 import time
 from collections.abc import Sequence
@@ -11,18 +14,20 @@ import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
-from mt_pipeline.defs import checks, loading, metadata, needs, providers
+from mt_pipeline.defs import checks, metadata, needs, providers
+from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.distilling import Distilling, NothingToWorkOnError
 from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.reporting import Context, log_check, report
+from mt_pipeline.defs.loading import Done
+from mt_pipeline.defs.reporting import Context, report
 from mt_pipeline.defs.resources import Pipeline, pace
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.order import out_of_order
-from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError, count_packets
 
@@ -39,6 +44,7 @@ class Stages:
         context: of the run.
         pipeline: the rooms.
         key: the capture key.
+        checked: is told what was checked.
         inputs: hash of all that made its documents; `tshark_json` says it.
         sha256: of its content; likewise.
         cut: whether it ends inside a packet; likewise.
@@ -52,6 +58,7 @@ class Stages:
     context: Context
     pipeline: Pipeline
     key: str
+    checked: Checked
     inputs: str = ""
     sha256: str = ""
     cut: bool = False
@@ -219,20 +226,24 @@ class Stages:
         as_of = None if self.as_of is None else self.as_of.isoformat()
         self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), answers_by=by, as_of=as_of)
 
-    def questdb_packets(self) -> tuple[Loaded, Summary]:
-        """Load the rows, and count them."""
-        started = time.monotonic()
+    def sources(self) -> Sources:
+        """Say what the rows are made of; what is missing is made first.
+
+        Raises:
+            NothingToWorkOnError: there are no answers.
+        """
         self.distilling.distilled(self.inputs)
         sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
-        done = loading.load(self.context, self.pipeline, self.key, sources)
-        self._report("questdb_packets", done.described | metadata.of_pace(done.loaded.rows, seconds=time.monotonic() - started))
-        for check in done.checks:
-            log_check(self.context, check)
-        return done.loaded, done.stored
+        return sources
 
-    def _report(self, asset: str, described: metadata.Metadata, check: dg.AssetCheckEvaluation | None = None) -> None:
-        report(self.context, self.files, self.inputs, asset, described, check)
+    def report_rows(self, done: Done) -> None:
+        """Tell Dagster of the rows that are loaded."""
+        self._report("questdb_packets", done.described, *done.checks)
+
+    def _report(self, asset: str, described: metadata.Metadata, *evaluations: dg.AssetCheckEvaluation) -> None:
+        report(self.context, self.files, self.inputs, asset, described)
+        self.checked.add(*evaluations)
         if isinstance(seconds := described["seconds"], float):
             self.seconds[asset] = seconds

@@ -1,8 +1,11 @@
-"""One capture through the chosen stages (`stages.py`), under its lock: claimed in the ledger, walked, and a verdict whatever happens."""
+"""One capture through the chosen stages (`stages.py`), under its lock: claimed in the ledger, walked, and a verdict whatever happens.
+
+Before its load it may wait for others: see `group.py`.
+"""
 
 import logging
 import time
-from collections.abc import Set
+from collections.abc import Generator, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,16 +18,22 @@ from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import needs, verdicts
+from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.distilling import NothingToWorkOnError
 from mt_pipeline.defs.failures import failed
+from mt_pipeline.defs.loading import Done
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import Stages
+from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark.command import count_packets
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED = "Query interrupted"
+
+Steps = Generator[Sources, Done, None]
+"""A walk that stops with what its rows are made of, if they are to be loaded: it is sent what the load did, or thrown what it raised."""
 
 
 @dataclass
@@ -37,6 +46,7 @@ class Walk:
         key: the capture key.
         stages: names of the chosen assets.
         display_filter: only packets that match become rows.
+        checked: is told what was checked.
         as_of: load what was known of the endpoints at that moment; None for the present.
     """
 
@@ -45,28 +55,33 @@ class Walk:
     key: str
     stages: Set[str]
     display_filter: str
+    checked: Checked
     as_of: datetime | None = None
     _asked_at: float = 0
     _before: Record | None = None
     _stages: Stages = field(init=False)
 
     def __post_init__(self) -> None:
-        self._stages = Stages(self.context, self.pipeline, self.key)
+        self._stages = Stages(self.context, self.pipeline, self.key, self.checked)
 
-    def go(self) -> None:
+    def go(self, *, wait: bool = True) -> Steps:
         """Take the capture through the stages; the ledger knows how it ended, whatever happens.
 
+        Args:
+            wait: until nobody else works on it.
+
         Raises:
+            CaptureBusyError: somebody else does, and that is not to be waited for.
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
         self._asked_at = time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
-        with self.pipeline.ledger.lock(self.key), closing(self._stages):
+        with self.pipeline.ledger.lock(self.key, timeout=-1 if wait else 0), closing(self._stages):
             self._before = self.pipeline.ledger.get(self.key)
             try:
-                self._claimed()
+                yield from self._claimed()
             except Exception as error:
-                if _INTERRUPTED in str(error):  # DuckDB's word for a signal that came while it worked
+                if is_interrupt(error):
                     self.stopped()
                     raise KeyboardInterrupt from None
                 if isinstance(error, CaptureGoneError) and self._let_go():
@@ -118,7 +133,7 @@ class Walk:
             self.context.instance.delete_dynamic_partition(captures.name or "", self.key)
         return True
 
-    def _claimed(self) -> None:
+    def _claimed(self) -> Steps:
         capture, before = capture_at(self.pipeline.inbox, self.key), self._before
         if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
             log.info("%s: run %s did it meanwhile", self.key, before.run)
@@ -129,11 +144,11 @@ class Walk:
         if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
             needs.check(settings, capture, lambda: count_packets(capture.path).packets, copied=True)
             with still(capture, self._stages.files.workplace) as copy:
-                self._walk(copy, before)
+                yield from self._walk(copy, before)
         else:
-            self._walk(capture, before)
+            yield from self._walk(capture, before)
 
-    def _walk(self, capture: Capture, before: Record | None) -> None:
+    def _walk(self, capture: Capture, before: Record | None) -> Steps:
         work = self._stages
         if "tshark_json" in self.stages:
             work.look(capture, self.display_filter)
@@ -153,7 +168,7 @@ class Walk:
         if "netify_enrichment" in self.stages:
             work.netify_enrichment(as_of=self.as_of)
         if "questdb_packets" in self.stages:
-            self._questdb_packets()
+            self._loaded((yield work.sources()))
 
     @property
     def _skips_copies(self) -> bool:
@@ -168,15 +183,20 @@ class Walk:
             log.info("%s has the same bytes as %s%s", self.key, copy.of, ": it is left out" if copy.within and self._skips_copies else "")
         return copy
 
-    def _questdb_packets(self) -> None:
-        work = self._stages
-        loaded, stored = work.questdb_packets()
+    def _loaded(self, done: Done) -> None:
+        work, loaded = self._stages, done.loaded
+        work.report_rows(done)
         work.noted_as_done(loaded)  # Dagster knows already: a kill in between then only loads again
         tshark = self.pipeline.tshark.version if "tshark_json" in self.stages else None
-        verdicts.copy(self.pipeline, self.key, stored=stored, counts=work.counts, seconds=work.seconds, tshark=tshark)
+        verdicts.copy(self.pipeline, self.key, stored=done.stored, counts=work.counts, seconds=work.seconds, tshark=tshark)
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
         log.info("%s: %s packets, %s rows in %s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)
+
+
+def is_interrupt(error: Exception) -> bool:
+    """Say whether a signal came while DuckDB worked: this is its word for it."""
+    return _INTERRUPTED in str(error)
 
 
 def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:

@@ -5,8 +5,7 @@ All files of a load are written beside, counted, and renamed then; what the load
 
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +16,8 @@ import pyarrow.parquet
 from mt_pipeline import engine
 from mt_pipeline.captures.identity import file_name_of
 from mt_pipeline.parquet.writing import Dated
-from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary
-from mt_pipeline.questdb.loader import Loaded, RowsMissing, without_skipped
+from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary
+from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing
 from mt_pipeline.questdb.tables import FLOWS, PACKETS
 
 _TABLES = {"packets": PACKETS, "flows": FLOWS}
@@ -26,48 +25,40 @@ _OF_PACKETS = "SELECT count(*), sum(frame_len)::BIGINT, epoch_us(min(ts)), epoch
 _OF_FLOWS = "SELECT count(*), sum(packets_out + packets_in)::BIGINT, sum(bytes_out + bytes_in)::BIGINT FROM read_parquet(?)"
 
 
-def load(
-    folder: Path,
-    packets: Iterator[pa.RecordBatch],
-    flows: Iterator[pa.RecordBatch],
-    *,
-    capture: str,
-    experiment: str,
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[Loaded, Summary]:
+def load(folder: Path, wanted: Load) -> tuple[Loaded, Summary]:
     """Load the packets and the flows of a capture, and compare them before anybody can read them.
 
     Readers see the earlier files until each is replaced. A load that breaks off is made good by the next one.
 
     Args:
         folder: of the data set.
-        packets: of `questdb/rows.py`.
-        flows: of `questdb/flows.py`, taken when the packets are written.
-        capture: the capture key; nobody else may load it at the same time.
-        experiment: its experiment.
-        progress: told the number of packets written so far.
+        wanted: what is to be loaded.
 
     Raises:
         RowsMissing: the files do not hold the packets that were written.
         FlowsDiffer: the flows do not have the packets and bytes of the rows.
         OSError: the files cannot be written, for example on a full disk.
     """
+    capture = wanted.capture
     beside = _beside(folder, capture)
     shutil.rmtree(beside, ignore_errors=True)  # of a load that was killed
     try:
-        read, sent, skipped = _write(beside, packets, flows, progress)
+        packets = _write(beside, wanted)
         stored = _summary(beside)
         before = _rows(_files(folder, "packets", capture))
-        loaded = Loaded(stored.rows, read, dict(skipped), max(0, before - stored.rows), has_view=True)
-        if stored.rows != sent:
-            raise RowsMissing(f"{capture}: {sent} rows were written, but its Parquet files hold {stored.rows}; launch the capture again", loaded)
+        loaded = Loaded(stored.rows, packets.read, dict(packets.skipped), max(0, before - stored.rows), has_view=True)
+        if stored.rows != packets.sent:
+            raise RowsMissing(
+                f"{capture}: {packets.sent} rows were written, but its Parquet files hold {stored.rows}; launch the capture again", capture, loaded
+            )
         if not stored.agrees:
             raise FlowsDiffer(
                 f"{capture}: in Parquet the flows have {stored.flow_packets} packets and {stored.flow_bytes} bytes, the rows {stored.rows} and "
                 f"{stored.bytes}; launch the capture again",
+                capture,
                 stored,
             )
-        _publish(folder, beside, capture, experiment)
+        _publish(folder, beside, capture, wanted.experiment)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return loaded, stored
@@ -87,22 +78,17 @@ def name_of(capture: str) -> str:
     return f"{file_name_of(capture).lstrip('._')}.parquet"
 
 
-def _write(
-    beside: Path, packets: Iterator[pa.RecordBatch], flows: Iterator[pa.RecordBatch], progress: Callable[[int], None]
-) -> tuple[int, int, Counter[str]]:
-    read, sent, skipped = 0, 0, Counter[str]()
+def _write(beside: Path, wanted: Load) -> Part:
     for name in _TABLES:
         (beside / name).mkdir(parents=True)
+    packets = Part(wanted.capture, wanted.experiment, wanted.packets, wanted.progress)
     with Dated(PACKETS, beside / "packets") as files:
-        for batch in packets:
-            rows = without_skipped(batch, skipped)
-            files.write(rows)
-            read, sent = read + batch.num_rows, sent + rows.num_rows
-            progress(sent)
-    with Dated(FLOWS, beside / "flows") as files:
-        for batch in flows:
+        for batch in packets.storable():
             files.write(batch)
-    return read, sent, skipped
+    with Dated(FLOWS, beside / "flows") as files:
+        for batch in wanted.flows:
+            files.write(batch)
+    return packets
 
 
 def _summary(beside: Path) -> Summary:

@@ -1,19 +1,20 @@
-"""Loads a capture: its packets, then its flows, and holds these against each other."""
+"""Loads captures: their packets, then their flows, and holds these against each other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
+from psycopg import sql
 
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.database import Database, LoadFailed
-from mt_pipeline.questdb.loader import Loaded, RowsMissing
+from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing, among
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS
 
-_OF_PACKETS = "SELECT count(), sum(frame_len::LONG), min(ts), max(ts) FROM captured_packets WHERE capture = %s AND NOT gone"
-_OF_FLOWS = "SELECT count(), sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE capture = %s AND NOT gone"
+_OF_PACKETS = "SELECT capture, count(), sum(frame_len::LONG), min(ts), max(ts) FROM captured_packets WHERE NOT gone AND {} GROUP BY capture"
+_OF_FLOWS = "SELECT capture, count(), sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone AND {} GROUP BY capture"
 
 
 @dataclass(frozen=True)
@@ -45,61 +46,80 @@ class Summary:
 
 
 class FlowsDiffer(LoadFailed):
-    """The flows that QuestDB holds do not have the packets or the bytes of its rows; `summary` says what they have."""
+    """The flows that QuestDB holds of `capture` do not have the packets or the bytes of its rows; `summary` says what they have."""
 
-    def __init__(self, message: str, summary: Summary) -> None:
+    def __init__(self, message: str, capture: str, summary: Summary) -> None:
         super().__init__(message)
+        self.capture = capture
         self.summary = summary
 
 
-def load(
-    database: Database,
-    packets: Iterator[pa.RecordBatch],
-    flows: Iterator[pa.RecordBatch],
-    *,
-    capture: str,
-    experiment: str,
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[Loaded, Summary]:
-    """Load the packets and the flows of a capture, and compare them.
+@dataclass(frozen=True)
+class Load:
+    """What is to be loaded of a capture.
+
+    Attributes:
+        capture: the capture key; nobody else may load it at the same time.
+        experiment: its experiment, for the views.
+        packets: of `rows.rows`.
+        flows: of `flows.flows`, taken when the packets are in.
+        progress: told the number of packets sent so far.
+    """
+
+    capture: str
+    experiment: str
+    packets: Iterator[pa.RecordBatch]
+    flows: Iterator[pa.RecordBatch]
+    progress: Callable[[int], None] = lambda _: None
+
+
+def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summary]]:
+    """Load the packets and the flows of captures, and compare them; what QuestDB asks for a load is shared by all of them.
 
     Readers see new packets beside earlier flows for a moment. A load that breaks off is made good by the next one.
 
     Args:
         database: where to.
-        packets: of `rows.rows`.
-        flows: of `flows.flows`, taken when the packets are in.
-        capture: the capture key; nobody else may load it at the same time.
-        experiment: its experiment, for the views.
-        progress: told the number of packets sent so far.
+        loads: the captures, each of them once.
 
     Raises:
-        RowsMissing: QuestDB does not hold the packets that were sent.
-        FlowsDiffer: the flows do not have the packets and bytes of the rows.
+        RowsMissing: QuestDB does not hold the packets that were sent of a capture.
+        FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
         DatabaseError: else what `loader.load` says.
     """
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
         ensure_table(connection, CAPTURES)
         ensure_table(connection, FLOWS)
-        ensure_view(connection, experiment, FLOWS)
-    loaded = loader.load(database, packets, capture=capture, experiment=experiment, progress=progress)
+        for experiment in {one.experiment for one in loads}:
+            ensure_view(connection, experiment, FLOWS)
+    captures = [one.capture for one in loads]
+    loaded = loader.load(database, [Part(one.capture, one.experiment, one.packets, one.progress) for one in loads])
     try:
-        loader.load(database, flows, capture=capture, experiment=experiment, table=FLOWS)
+        loader.load(database, [Part(one.capture, one.experiment, one.flows) for one in loads], table=FLOWS)
     except RowsMissing as missing:
-        raise FlowsDiffer(str(missing), summary(database, capture)) from None
-    stored = summary(database, capture)
-    if not stored.agrees:
-        raise FlowsDiffer(
-            f"{capture}: the flows have {stored.flow_packets} packets and {stored.flow_bytes} bytes, the rows {stored.rows} and {stored.bytes}; "
-            "launch the capture again",
-            stored,
-        )
-    return loaded, stored
+        raise FlowsDiffer(str(missing), missing.capture, summaries(database, [missing.capture])[missing.capture]) from None
+    stored = summaries(database, captures)
+    for capture, one in stored.items():
+        if not one.agrees:
+            raise FlowsDiffer(
+                f"{capture}: the flows have {one.flow_packets} packets and {one.flow_bytes} bytes, the rows {one.rows} and {one.bytes}; "
+                "launch the capture again",
+                capture,
+                one,
+            )
+    return [(one, stored[capture]) for capture, one in zip(captures, loaded, strict=True)]
 
 
-def summary(database: Database, capture: str) -> Summary:
-    """Ask what QuestDB holds of a capture."""
+def summaries(database: Database, captures: Sequence[str]) -> dict[str, Summary]:
+    """Ask what QuestDB holds of captures."""
     with database.connect() as connection:
-        rows, length, first, last = connection.execute(_OF_PACKETS, (capture,)).fetchone() or (0, 0, None, None)
-        of_flows = connection.execute(_OF_FLOWS, (capture,)).fetchone() or ()
-    return Summary(rows, length or 0, first, last, *(number or 0 for number in of_flows))
+        of_packets, of_flows = (
+            {capture: numbers for capture, *numbers in connection.execute(sql.SQL(question).format(among(captures)), captures)}
+            for question in (_OF_PACKETS, _OF_FLOWS)
+        )
+    none = (0, 0, None, None), (0, 0, 0)
+    found = {}
+    for capture in captures:
+        rows, length, first, last = of_packets.get(capture, none[0])
+        found[capture] = Summary(rows, length or 0, first, last, *(number or 0 for number in of_flows.get(capture, none[1])))
+    return found

@@ -18,7 +18,7 @@ from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
-from mt_pipeline.questdb.rows import Sources
+from mt_pipeline.questdb.rows import Sources, joined
 
 _STRETCH = 25_000
 """Sums that are put together at once, as far as whole seconds allow: four times as many take 100 MB more."""
@@ -97,31 +97,25 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
         Record batches with all of FLOW_COLUMNS, text as dictionaries.
     """
     gathered: list[pa.RecordBatch] = []
-    with _joined(sources) as connection:
+    with _opened(sources) as connection:
         for first, last in connection.sql(_STRETCHES, params={"most": _STRETCH}).fetchall():
             given = {"capture": capture, "experiment": experiment, "first": first, "last": last}
             gathered += (_completed(batch, devices or Devices()) for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH))
             if sum(batch.num_rows for batch in gathered) >= _BATCH:
-                yield _joined_up(gathered)
+                yield joined(gathered)
                 gathered.clear()
     if gathered:
-        yield _joined_up(gathered)
+        yield joined(gathered)
 
 
 @contextmanager
-def _joined(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
     with typed.connection(sources.sums) as connection:
         sums, names = (f"'{str(path).replace(chr(39), 2 * chr(39))}'" for path in (sources.sums, sources.names))
         connection.execute(f"CREATE TEMP VIEW sums AS {_SUMS.format(sums, names)}")
         connection.register("answers", _answers(sources.answers))
         connection.execute(f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}", {"packets": str(sources.packets)})
         yield connection
-
-
-def _joined_up(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Make one batch of several: to QuestDB, many small ones are dearer."""
-    [batch] = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()
-    return batch
 
 
 def _answers(file: Path) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Loads the rows of a capture into a table, and makes sure by counting that they can be read; removes them again.
+"""Loads the rows of captures into a table, and makes sure by counting that they can be read; removes them again.
 
 Which rows, and in which order the tables of a capture are loaded, is `flow_loader.py`.
 """
@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from psycopg import sql
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.line import Line
 from mt_pipeline.questdb.parquet_line import ParquetLine, own_folder
+from mt_pipeline.questdb.rows import BATCH, joined
 from mt_pipeline.questdb.schema import ensure_table, ensure_view, wait_until_readable
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
@@ -47,64 +48,89 @@ class Loaded:
 
 
 class RowsMissing(LoadFailed):
-    """QuestDB does not hold what was sent; `loaded` says what it holds."""
+    """QuestDB does not hold what was sent of `capture`; `loaded` says what it holds."""
 
-    def __init__(self, message: str, loaded: Loaded) -> None:
+    def __init__(self, message: str, capture: str, loaded: Loaded) -> None:
         super().__init__(message)
+        self.capture = capture
         self.loaded = loaded
 
 
-def load(
-    database: Database,
-    batches: Iterator[pa.RecordBatch],
-    *,
-    capture: str,
-    experiment: str,
-    table: Table = PACKETS,
-    progress: Callable[[int], None] = lambda _: None,
-) -> Loaded:
-    """Load a capture: send, wait until readable, mark what earlier loads had and this one lacks, count.
+@dataclass
+class Part:
+    """The rows of one capture in a load, and how many of them are sent.
+
+    Attributes:
+        capture: the capture key; nobody else may load it at the same time.
+        experiment: its experiment, for the view.
+        batches: of `rows.rows`, or with the columns of another table.
+        progress: told the number of rows sent so far.
+        read: packets, or flows, that were read so far.
+        sent: those of them that can be stored.
+        skipped: those that cannot, by reason.
+    """
+
+    capture: str
+    experiment: str
+    batches: Iterator[pa.RecordBatch]
+    progress: Callable[[int], None] = lambda _: None
+    read: int = 0
+    sent: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def storable(self) -> Iterator[pa.RecordBatch]:
+        """Leave out, and count, what cannot be stored."""
+        for batch in self.batches:
+            storable = _without_skipped(batch, self.skipped)
+            self.read += batch.num_rows
+            self.sent += storable.num_rows
+            yield storable
+            self.progress(self.sent)
+
+
+def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -> list[Loaded]:
+    """Load captures: send, wait until readable, mark what earlier loads had and this one lacks, count.
 
     Readers see the earlier rows until each is replaced. A load that breaks off is made good by the next one.
 
     Args:
         database: where to.
-        batches: of `rows.rows`, or with the columns of another table.
-        capture: the capture key; nobody else may load it at the same time.
-        experiment: its experiment, for the view.
+        parts: the captures, each of them once.
         table: which table.
-        progress: told the number of rows sent so far.
 
     Raises:
         Unreachable: QuestDB does not answer, also after some patience.
-        NameTaken: the table or the view would be in the way of one of the user's own.
+        NameTaken: the table or a view would be in the way of one of the user's own.
         LoadFailed: QuestDB refuses rows.
-        RowsMissing: it does not hold what was sent.
+        RowsMissing: of a capture it does not hold what was sent; of those after it nothing is said.
     """
     with database.connect() as connection:
         ensure_table(connection, table)
-        has_view = ensure_view(connection, experiment, table)
+        has_view = {experiment: ensure_view(connection, experiment, table) for experiment in {part.experiment for part in parts}}
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
-    read, sent, skipped = 0, 0, Counter[str]()
     with _Lines(database, table) as lines:
-        for batch in batches:
-            storable = without_skipped(batch, skipped)
-            read += batch.num_rows
-            sent += storable.num_rows
-            lines.send(storable, number)
-            progress(sent)
+        for batch in _together(parts):
+            lines.send(batch, number)
+    captures = [part.capture for part in parts]
     with database.connect() as connection:
         wait_until_readable(connection, table)
-        gone = _mark_gone(connection, table, sql.SQL("capture = %s AND load <> %s"), capture, number)
-        stored = _count(connection, table, sql.SQL("capture = %s"), capture)
-        of_this_load = _count(connection, table, sql.SQL("capture = %s AND load = %s"), capture, number)
-    loaded = Loaded(of_this_load, read, dict(skipped), gone, has_view)
-    if not stored == of_this_load == sent:
-        raise RowsMissing(
-            f"{capture}: sent {sent} rows, but QuestDB holds {stored} in {table.name}, {of_this_load} of them of this load; launch the capture again",
-            loaded,
-        )
-    return loaded
+        before = held = _held(connection, table, captures, number)
+        if any(all_of_it != of_this_load for all_of_it, of_this_load in held.values()):
+            _mark_gone(connection, table, sql.SQL("{} AND load <> %s").format(among(captures)), *captures, number)
+            held = _held(connection, table, captures, number)
+    done = []
+    for part in parts:
+        stored, of_this_load = held.get(part.capture, (0, 0))
+        earlier, _ = before.get(part.capture, (0, 0))
+        done.append(Loaded(of_this_load, part.read, dict(part.skipped), earlier - of_this_load, has_view[part.experiment]))
+        if not stored == of_this_load == part.sent:
+            raise RowsMissing(
+                f"{part.capture}: sent {part.sent} rows, but QuestDB holds {stored} in {table.name}, {of_this_load} of them of this load; "
+                "launch the capture again",
+                part.capture,
+                done[-1],
+            )
+    return done
 
 
 def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS, PACKETS)) -> int:
@@ -122,6 +148,20 @@ def count(database: Database, *, experiment: str) -> int:
     with database.connect() as connection:
         ensure_table(connection)
         return _count(connection, PACKETS, sql.SQL("experiment = %s"), experiment)
+
+
+def _together(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
+    """Give the rows of all captures, those of small ones in one batch, as QuestDB compiles the INSERT of each anew."""
+    most = BATCH if len(parts) > 1 else 1
+    gathered: list[pa.RecordBatch] = []
+    for part in parts:
+        for batch in part.storable():
+            gathered.append(batch)
+            if sum(one.num_rows for one in gathered) >= most:
+                yield joined(gathered)
+                gathered.clear()
+    if gathered:
+        yield joined(gathered)
 
 
 class _Lines:
@@ -159,7 +199,7 @@ class _Lines:
             self._lines.put(line)
 
 
-def without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
+def _without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
     """Leave out, and count by reason, what cannot be stored."""
     if "skipped" not in batch.schema.names:
         return batch
@@ -170,7 +210,7 @@ def without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBa
     return batch.drop_columns(["skipped"])
 
 
-def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.SQL, *values: str | int) -> int:
+def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:
     """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
     rows = _count(connection, table, which, *values)
     if rows:
@@ -186,6 +226,19 @@ def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.SQL, *va
     return rows
 
 
-def _count(connection: psycopg.Connection, table: Table, which: sql.SQL, *values: str | int) -> int:
+def _held(connection: psycopg.Connection, table: Table, captures: Sequence[str], load: int) -> dict[str, tuple[int, int]]:
+    """Count by capture the rows that can be read, and those of them that a load made."""
+    question = sql.SQL("SELECT capture, count(), sum(CASE WHEN load = {} THEN 1 ELSE 0 END) FROM {} WHERE NOT gone AND {} GROUP BY capture").format(
+        sql.Literal(load), sql.Identifier(table.name), among(captures)
+    )
+    return {capture: (int(rows), int(of_load)) for capture, rows, of_load in connection.execute(question, captures)}
+
+
+def among(captures: Sequence[str]) -> sql.Composed:
+    """Build the condition that a row is of one of so many captures; their keys are its values."""
+    return sql.SQL("capture IN ({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(captures)))
+
+
+def _count(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:
     row = connection.execute(sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(sql.Identifier(table.name)) + which, values).fetchone()
     return int(row[0]) if row else 0

@@ -1,7 +1,6 @@
 """The rows of a capture: typed packets joined with the answers for their endpoints, batch by batch."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +39,8 @@ class Sources:
     answers: Path
 
 
-@contextmanager
-def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Join the packets of a capture with the answers, and say which devices their ends are.
+def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None) -> Generator[pa.RecordBatch, None, None]:
+    """Join the packets of a capture with the answers, and say which devices their ends are; nothing is done before the first is asked for.
 
     Args:
         sources: all Parquet.
@@ -56,8 +54,16 @@ def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | 
     answers = _Answers(pyarrow.parquet.read_table(sources.answers))
     given = {"capture": capture, "experiment": experiment}
     with typed.connection(sources.packets) as connection:
-        joined = typed.rows(connection, sources.packets, sources.names)
-        yield (_complete(batch, answers, given, devices or Devices()) for batch in joined.to_arrow_reader(BATCH))
+        for batch in typed.rows(connection, sources.packets, sources.names).to_arrow_reader(BATCH):
+            yield _complete(batch, answers, given, devices or Devices())
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Make one batch of several: to QuestDB, many small ones are dearer."""
+    if len(batches) == 1:
+        return batches[0]
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return next(iter(table.to_batches()), batches[0])
 
 
 class _Answers:

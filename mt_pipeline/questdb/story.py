@@ -1,22 +1,20 @@
-"""What the flows of a capture tell at a glance: traffic over time, and who has most of it. How it is drawn is not said here."""
+"""What the flows of a capture tell at a glance: traffic over time, and who has most of it. How it is drawn is not said here.
 
-from collections.abc import Mapping, Sequence
+It is heard while the flows are loaded: nobody is asked again for what was just in hand.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
-import psycopg
-from psycopg import sql
-
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.tables import FLOWS
+import pyarrow as pa
+import pyarrow.compute as pc
 
 MOST = 10
 """Entries of a list."""
 
-_OF_CAPTURE = sql.SQL("FROM {} WHERE capture = {} AND NOT gone")
-_TOTALS = sql.SQL("""SELECT min(first_ts), max(last_ts), sum(packets_out + packets_in), sum(bytes_out), sum(bytes_in),
-    sum(CASE WHEN direction IN ('outside', 'transit') THEN bytes_out + bytes_in ELSE 0 END),
-    sum(CASE WHEN direction IN ('outside', 'transit') AND app_tag IS NULL THEN bytes_out + bytes_in ELSE 0 END) """)
+_WITH_A_PUBLIC_END = pa.array(["outside", "transit"])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -51,32 +49,81 @@ class Story:
         return self.unnamed_bytes / self.public_bytes if self.public_bytes else 0.0
 
 
-def story(database: Database, capture: str, *, parts: int, columns: Sequence[str]) -> Story:
-    """Ask for the story of a capture that is loaded.
+class Storyteller:
+    """Listens to the flows of a capture, then tells its story; holds no more than the sums of what it heard."""
 
-    Args:
-        database: where.
-        capture: the capture key.
-        parts: into how many parts its time is divided, at most; a part has whole seconds.
-        columns: of which the values with the most bytes are wanted.
-    """
-    which = _OF_CAPTURE.format(sql.Identifier(FLOWS.name), sql.Placeholder())
-    with database.connect() as connection:
-        first, last, packets, out, into, public, unnamed = connection.execute(_TOTALS + which, (capture,)).fetchone() or (None,) * 7
+    def __init__(self, columns: Sequence[str]) -> None:
+        """Begin with nothing heard.
+
+        Args:
+            columns: of which the values with the most bytes are wanted.
+        """
+        self._sums = pa.table({name: pa.array([], pa.int64()) for name in ("first", "last", "packets", "out", "in", "public", "unnamed")})
+        self._seconds: list[pa.Table] = []
+        self._values: dict[str, list[pa.Table]] = {name: [] for name in columns}
+
+    def listen(self, flows: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+        """Pass on the batches of `flows.flows`."""
+        for batch in flows:
+            self._hear(pa.Table.from_batches([batch]))
+            yield batch
+
+    def story(self, *, parts: int) -> Story:
+        """Tell what was heard.
+
+        Args:
+            parts: into how many parts the time is divided, at most; a part has whole seconds.
+        """
+        first, last = pc.min(self._sums["first"]).as_py(), pc.max(self._sums["last"]).as_py()
         if first is None:
             return Story()
-        start = first.replace(microsecond=0)
-        seconds = int((last - start).total_seconds()) + 1
-        width = -(-seconds // parts)
-        over_time = [(0, 0)] * -(-seconds // width)
-        query = sql.SQL("SELECT (datediff('s', {}, ts) / {})::INT AS part, sum(bytes_out), sum(bytes_in) ")
-        for part, part_out, part_in in connection.execute(query.format(sql.Literal(start), sql.Literal(width)) + which, (capture,)):
+        packets, out, into, public, unnamed = (pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:])
+        start = first // 1_000_000
+        width = -(-(last // 1_000_000 - start + 1) // parts)
+        over_time = [(0, 0)] * -(-(last // 1_000_000 - start + 1) // width)
+        heard = _summed(self._seconds, "second")
+        places = pc.divide(pc.subtract(heard["second"], start), width)
+        for part, part_out, part_in in zip(*_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True):
             over_time[part] = (part_out, part_in)
-        most = {name: _most(connection, name, which, capture) for name in columns}
-        return Story(first, last, packets, out, into, public, unnamed, over_time, most)
+        most = {name: _most(values) for name, values in self._values.items()}
+        return Story(_time(first), _time(last), packets, out, into, public, unnamed, over_time, most)
+
+    def _hear(self, flows: pa.Table) -> None:
+        out, into = flows["bytes_out"], flows["bytes_in"]
+        size = pc.add(out, into)
+        is_public = pc.is_in(flows["direction"].cast(pa.string()), _WITH_A_PUBLIC_END)
+        sums = {
+            "first": pc.min(flows["first_ts"].cast(pa.int64())),
+            "last": pc.max(flows["last_ts"].cast(pa.int64())),
+            "packets": pc.sum(pc.add(flows["packets_out"], flows["packets_in"])),
+            "out": pc.sum(out),
+            "in": pc.sum(into),
+            "public": pc.sum(size.filter(is_public), min_count=0),
+            "unnamed": pc.sum(size.filter(pc.and_(is_public, pc.is_null(flows["app_tag"]))), min_count=0),
+        }
+        self._sums = pa.concat_tables([self._sums, pa.table({name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()})])
+        second = pc.divide(flows["ts"].cast(pa.int64()), 1_000_000)
+        self._seconds.append(_summed([pa.table({"second": second, "out": out, "in": into})], "second"))
+        for name, heard in self._values.items():
+            heard.append(_summed([pa.table({"value": flows[name].cast(pa.string()), "bytes": size})], "value"))
 
 
-def _most(connection: psycopg.Connection, column: str, which: sql.Composed, capture: str) -> list[tuple[str, int]]:
-    query = sql.SQL("SELECT * FROM (SELECT {0} AS value, sum(bytes_out + bytes_in) AS bytes ").format(sql.Identifier(column)) + which
-    most = sql.SQL(" AND {0} IS NOT NULL GROUP BY value) ORDER BY bytes DESC, value LIMIT {1}").format(sql.Identifier(column), sql.Literal(MOST))
-    return [(value, total) for value, total in connection.execute(query + most, (capture,))]
+def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
+    """Sum up all other columns by one; they keep their names."""
+    table = pa.concat_tables(tables)
+    summed = table.group_by(key).aggregate([(name, "sum") for name in table.column_names if name != key])
+    return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names]).select(table.column_names)
+
+
+def _most(values: Sequence[pa.Table]) -> list[tuple[str, int]]:
+    summed = _summed(values, "value")
+    ranked = summed.filter(pc.is_valid(summed["value"])).sort_by([("bytes", "descending"), ("value", "ascending")])
+    return list(zip(*_columns(ranked.slice(0, MOST)), strict=True))
+
+
+def _columns(table: pa.Table) -> list[list[int]]:
+    return [column.to_pylist() for column in table.columns]
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from mt_pipeline.defs import checks
-from mt_pipeline.defs.pictures import LISTS, PARTS, of_story
-from mt_pipeline.questdb.story import Story, story
+from mt_pipeline.defs.pictures import PARTS, of_story
+from mt_pipeline.questdb.story import Story
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
 from mt_pipeline_tests.pipelines import Lab
@@ -95,14 +95,10 @@ def test_a_loaded_capture_tells_its_story(lab: Lab):
     ran = lab.run("pictured/a.pcap", pipeline=lab.pipeline(grafana_url="http://127.0.0.1:3001"))
 
     assert ran.success
-    told = story(lab.database, "pictured/a.pcap", parts=PARTS, columns=tuple(LISTS))
-    assert told.packets == len(frames)
-    assert told.bytes_out + told.bytes_in == sum(map(len, frames)) == told.public_bytes == told.unnamed_bytes
-    assert (sum(out for out, _ in told.over_time), sum(into for _, into in told.over_time)) == (told.bytes_out, told.bytes_in)
-    assert dict(told.most["protocol"]).keys() == {"tls", "dns"}
-    assert [name for name, _ in told.most["tls_sni"]] == ["www.example.com"]
     described = ran.metadata("questdb_packets", "pictured/a.pcap")
+    assert described["bytes_out"] + described["bytes_in"] == sum(map(len, frames)) == described["bytes"] == described["public_bytes"]
     assert described["share_without_application"] == 1
     assert "www.example.com" in str(described["top_server_names"])
+    assert all(name in str(described["top_protocols"]) for name in ("tls", "dns"))
     [check] = ran.checks("applications_known")
     assert not check.passed

@@ -4,7 +4,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.loader import Loaded, Part
 from mt_pipeline.questdb.rows import Sources, rows
 
 START = 1_700_000_000
@@ -65,7 +65,7 @@ def batches_of(
     wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None, devices: Devices | None = None
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
-    with files_of(wanted, answers) as files, rows(files, capture=capture, experiment=experiment, devices=devices) as batches:
+    with files_of(wanted, answers) as files, closing(rows(files, capture=capture, experiment=experiment, devices=devices)) as batches:
         yield batches
 
 
@@ -111,7 +111,8 @@ def load(
     """Load packets as a capture; with `between` in pieces of a hundred rows, and it is called with the number of each before that is made."""
     with batches_of(wanted, capture=capture, experiment=experiment, answers=answers, devices=devices) as batches:
         pieces = batches if between is None else _pieces(batches, between)
-        return loader.load(database, pieces, capture=capture, experiment=experiment, progress=progress)
+        [loaded] = loader.load(database, [Part(capture, experiment, pieces, progress)])
+        return loaded
 
 
 def _pieces(batches: Iterator[pa.RecordBatch], between: Callable[[int], object]) -> Iterator[pa.RecordBatch]:

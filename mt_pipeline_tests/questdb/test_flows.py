@@ -1,6 +1,7 @@
 """Flows: every packet and byte of a capture, second by second and conversation by conversation, held against a count in plain Python."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,8 @@ from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.questdb import flow_loader, flows, loader
 from mt_pipeline.questdb.database import Database, NameTaken
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
-from mt_pipeline.questdb.flow_loader import FlowsDiffer, Summary, summary
+from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary, summaries
+from mt_pipeline.questdb.loader import Part
 from mt_pipeline.questdb.rows import Sources, rows
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.tshark import documents
@@ -49,10 +51,14 @@ def datagram(**fields: str | None) -> dict[str, str | None]:
     return {**dict.fromkeys(["tcp_srcport", "tcp_dstport", "tcp_stream"]), **own, **fields}
 
 
+def summary(database: Database, capture: str) -> Summary:
+    return summaries(database, [capture])[capture]
+
+
 def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Summary:
     of_flows = flows.flows(files, capture=capture, experiment=experiment)
-    with rows(files, capture=capture, experiment=experiment) as of_packets:
-        _, stored = flow_loader.load(database, of_packets, of_flows, capture=capture, experiment=experiment)
+    with closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
+        [(_, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
     return stored
 
 
@@ -117,7 +123,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder, capture, experiment = tmp_path_factory.mktemp(request.param), f"flows_of_{request.param}/a 'b'.pcap", f"of_{request.param}"
     CAPTURES_OF_ALL_KINDS[request.param](folder / "capture")
     files = taken(folder / "capture", folder)
-    with rows(files, capture=capture, experiment=experiment) as batches:
+    with closing(rows(files, capture=capture, experiment=experiment)) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
     return Counted(capture, experiment, files, packets, flow_reference.flows(packets))
 
@@ -145,7 +151,7 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(dat
 def test_everything_has_flows_of_every_kind(tmp_path: Path):
     """Else the comparison above says little."""
     everything(tmp_path / "capture")
-    with rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x") as batches:
+    with closing(rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x")) as batches:
         found = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert {flow["direction"] for flow in found} == {"outside", "inside", "transit", "none"}
     assert {flow["app_source"] for flow in found} == {"name", "address", None}
@@ -351,7 +357,7 @@ def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(d
     stored = load(database, changed, capture="flows_changed/a.pcap", experiment="flows_changed")
 
     of_each = {name: [flow for flow in view(database, "flows_changed") if flow["capture"] == f"flows_changed/{name}.pcap"] for name in ("a", "other")}
-    with files_of(changed) as files, rows(files, capture="flows_changed/a.pcap", experiment="flows_changed") as batches:
+    with files_of(changed) as files, closing(rows(files, capture="flows_changed/a.pcap", experiment="flows_changed")) as batches:
         assert of_each["a"] == flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert stored.flows == len(of_each["a"])
     assert of_each["other"] == [flow for flow in before if flow["capture"] == "flows_changed/other.pcap"]
@@ -363,8 +369,8 @@ def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(d
 def test_a_load_that_was_killed_between_packets_and_flows_is_made_good_by_the_next(database: Database):
     capture, experiment = "flows_killed/a.pcap", "flows_killed"
     load(database, packets(3), capture=capture, experiment=experiment)
-    with files_of(packets(5)) as files, rows(files, capture=capture, experiment=experiment) as batches:
-        loader.load(database, batches, capture=capture, experiment=experiment)
+    with files_of(packets(5)) as files, closing(rows(files, capture=capture, experiment=experiment)) as batches:
+        loader.load(database, [Part(capture, experiment, batches)])
     assert not summary(database, capture).agrees
     assert load(database, packets(5), capture=capture, experiment=experiment).agrees
     assert len(view(database, experiment)) == 5

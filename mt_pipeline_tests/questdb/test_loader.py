@@ -10,7 +10,7 @@ import pytest
 
 from mt_pipeline.questdb import loader, patience, schema
 from mt_pipeline.questdb.database import Database, LoadFailed, NameTaken, Unreachable
-from mt_pipeline.questdb.loader import Loaded, RowsMissing, count, remove
+from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing, count, remove
 from mt_pipeline_tests.questdb.conftest import Spare
 from mt_pipeline_tests.questdb.parts import SERVER, START, Threads, batches_of, frames, load, packet, packets, select, time_of, view
 
@@ -249,7 +249,7 @@ def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(database: 
         values = pa.array(["1", "no number", None]).dictionary_encode()
         wrong = [batch.set_column(batch.schema.get_field_index(column), column, values) for batch in batches]
     with pytest.raises(LoadFailed, match=f"refuses rows.*{said}"):
-        loader.load(database, iter(wrong), capture=f"{experiment}/a.pcap", experiment=experiment)
+        loader.load(database, [Part(f"{experiment}/a.pcap", experiment, iter(wrong))])
     assert count(database, experiment=experiment) == 0
     assert load(database, packets(3), capture=f"{experiment}/a.pcap", experiment=experiment).rows == 3
 
