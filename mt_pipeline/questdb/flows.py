@@ -23,7 +23,7 @@ from mt_pipeline.questdb.rows import Sources, joined
 _STRETCH = 25_000
 """Sums that are put together at once, as far as whole seconds allow: four times as many take 100 MB more."""
 
-_BATCH = 50_000
+_BATCH = 25_000
 """Flows in a batch, as far as stretches allow: see `rows.BATCH`."""
 
 _OF_STREAM = {"tls_sni": "coalesce(names.tls_sni, first_sni)", "tls_alpn": "coalesce(names.tls_alpn, first_alpn)"}

@@ -62,7 +62,7 @@ class Choice:
 
     def _among(self, variable: str, value: object) -> bool:
         chosen = self.values.get(variable)
-        return chosen is None or value in ([chosen] if isinstance(chosen, str) else chosen)
+        return chosen in (None, "*") or value in ([chosen] if isinstance(chosen, str) else chosen)
 
     def _excluded(self, variable: str) -> list[object]:
         excluded = list(self.values.get(variable) or ())

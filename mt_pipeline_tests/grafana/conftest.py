@@ -8,7 +8,7 @@ from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import START_NS, in_time_order, write_pcap
 from mt_pipeline_tests.building.traffic import OTHER_SERVER, RESOLVER, SERVER, SERVER6, dns, tls_session
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
-from mt_pipeline_tests.grafana.loaded import AWKWARD, BROKEN, FIRST, HOSTILE, SECOND, Loaded
+from mt_pipeline_tests.grafana.loaded import AWKWARD, BROKEN, DEVICES, FIRST, HOSTILE, SECOND, Loaded
 from mt_pipeline_tests.pipelines import Lab
 
 
@@ -33,7 +33,9 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
     }
     cities = city_file(lab.data / "cities.mmdb", places)
     keys = (f"{FIRST}/{AWKWARD}", f"{FIRST}/names.pcap", f"{FIRST}/names.pcap1", f"{SECOND}.pcap")
-    ran = lab.run(*keys, pipeline=lab.pipeline(enrichment="offline", offline_city_mmdb=cities))
+    inventory = lab.data / "devices.csv"
+    inventory.write_text("device,address\n" + "".join(f"{device},{address}\n" for address, device in DEVICES.items()))
+    ran = lab.run(*keys, pipeline=lab.pipeline(enrichment="offline", offline_city_mmdb=cities, devices=inventory))
     assert ran.success, ran.failure
     lab.put(f"{BROKEN}.pcap", b"no capture at all")
     assert not lab.run(f"{BROKEN}.pcap").success

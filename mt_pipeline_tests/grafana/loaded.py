@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import psycopg
 
+from mt_pipeline_tests.building.traffic import CLIENT, SERVER
 from mt_pipeline_tests.grafana.plugin import HOUR, Query, Value, expand, queries
 from mt_pipeline_tests.pipelines import Lab, Ran
 
 FIRST, SECOND, BROKEN = "dashboards_one", "dashboards_two", "dashboards_broken"
 HOSTILE = ("O'Brien", "%", "\\", "$", '"; DROP', "'); DROP TABLE flows; --", "${experiment}")
+DEVICES = {CLIENT: "Tom's phone", SERVER: "a cloud"}
 AWKWARD = """it's "all" of `it` for $HOME & more.pcapng"""
 QUERIES = {str(query): query for query in queries()}
 

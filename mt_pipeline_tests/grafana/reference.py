@@ -16,6 +16,7 @@ from mt_pipeline.packets import typed
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline_tests import flow_reference
 from mt_pipeline_tests.grafana.choices import Choice, Row
+from mt_pipeline_tests.grafana.loaded import DEVICES
 from mt_pipeline_tests.pipelines import STAGES, Lab, Ran
 
 _KINDS = {"SYMBOL": pa.string(), "VARCHAR": pa.string(), "IPV4": pa.string(), "INT": pa.int64(), "LONG": pa.int64(), "DOUBLE": pa.float64()}
@@ -60,7 +61,8 @@ def _source(column: Column) -> str:
     if column.origin is Origin.CAPTURE:
         return f"${column.name}"
     if column.origin is Origin.DEVICE:
-        return "NULL"
+        known = " ".join(f"WHEN '{address}' THEN '{device.replace(chr(39), 2 * chr(39))}'" for address, device in DEVICES.items())
+        return f"CASE p.address_{column.source} {known} END"
     if column.origin is not Origin.ANSWER:
         return f"p.{column.name}"
     if field == "type":

@@ -11,7 +11,7 @@ import pytest
 from mt_pipeline_tests.building.traffic import CLIENT, CLIENT6, CLIENT_MAC, SERVER, SERVER6
 from mt_pipeline_tests.grafana.choices import Choice, Chosen
 from mt_pipeline_tests.grafana.expected import ELSEWHERE, PANELS
-from mt_pipeline_tests.grafana.loaded import AWKWARD, BROKEN, FIRST, HOSTILE, QUERIES, SECOND, Loaded
+from mt_pipeline_tests.grafana.loaded import AWKWARD, BROKEN, DEVICES, FIRST, HOSTILE, QUERIES, SECOND, Loaded
 from mt_pipeline_tests.grafana.reference import Reference
 
 ONE, OTHER = f"{FIRST}/names.pcap", f"{FIRST}/{AWKWARD}"
@@ -31,7 +31,9 @@ CHOICES: Mapping[str, tuple[Chosen, ...]] = {
     ),
     "mt-host": (
         NOBODY,
-        *({"who": who} for who in (CLIENT, SERVER, CLIENT6, SERVER6, CLIENT_MAC, "www.netflix.com", "netflix.com", "netflix", *HOSTILE, "")),
+        *({"who": who} for who in (CLIENT, SERVER, CLIENT6, SERVER6, CLIENT_MAC, "www.netflix.com", "netflix.com", "netflix", "")),
+        *({"who": who} for who in (*DEVICES.values(), *HOSTILE)),
+        {"who": HOSTILE[0], "experiment": "*"},
         *({"who": CLIENT, **more} for more in ({"experiment": [SECOND]}, {"experiment": [FIRST, SECOND, *HOSTILE]}, {"top": "5"}, {"step": "5s"})),
         {"who": CLIENT, "from": 1.3, "to": 1.3},
     ),
@@ -46,7 +48,7 @@ CHOICES: Mapping[str, tuple[Chosen, ...]] = {
             {"protocol": ["tls"]},
             {"protocol": ["dns", "quic"]},
         ),
-        *({"who": who} for who in (SERVER, SERVER6, "www.netflix.com", "netflix", *HOSTILE)),
+        *({"who": who} for who in (SERVER, SERVER6, "www.netflix.com", "netflix", *DEVICES.values(), *HOSTILE)),
         *({"protocol": HOSTILE}, {"stream": "3"}, {"capture": [ONE], "stream": "1", "protocol": ["tls"]}, {"from": 1.3, "to": 1.3}),
     ),
     "mt-pipeline": (NOBODY, {}, {"experiment": [FIRST, SECOND, BROKEN]}, {"experiment": [SECOND, *HOSTILE]}, {"step": "1h", "top": "5"}),
