@@ -504,8 +504,8 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
 
 @contextmanager
 def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subprocess.Popen[str]]:
-    """Ingest a folder of 24 captures, and wait until two workers are at a capture that takes a minute: those whose tshark command fits `slow`."""
-    for number in range(24):
+    """Ingest a folder of 64 captures, and wait until two workers are at a capture that takes a minute: those whose tshark command fits `slow`."""
+    for number in range(64):
         capture(folder / f"{number:02}.pcap")
     at = folder.with_name("slow")
     tshark = wrapper(folder.with_name("tshark"), f'case "$*" in {slow}) echo x >> {at}; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"')
@@ -520,7 +520,7 @@ def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subp
 @needs_two_cores
 def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
     folder, settings = tmp_path / "stopped", lab.pipeline().settings
-    with two_at_work(folder, settings, slow="*05*|*18*") as process:
+    with two_at_work(folder, settings, slow="*28*|*60*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
         told = ended(process)
@@ -528,12 +528,12 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
     assert (told.code, told.err) == (130, "mt-pipeline: cancelled\n")
     assert all_gone(children)
     done = told.out.splitlines()
-    assert 0 < len(done) < 24
+    assert 0 < len(done) < 64
     again = ended(program("ingest", folder, settings=settings))
     assert again.code == 0
-    assert again.out.splitlines()[0] == f"{len(done)} of 24 captures are in already"
-    assert len(again.out.splitlines()) == 1 + 24 - len(done)
-    assert len(lab.rows("stopped")) == 24 * PACKETS
+    assert again.out.splitlines()[0] == f"{len(done)} of 64 captures are in already"
+    assert len(again.out.splitlines()) == 1 + 64 - len(done)
+    assert len(lab.rows("stopped")) == 64 * PACKETS
 
 
 @needs_two_cores

@@ -23,6 +23,9 @@ _BYTES = 2_000_000
 _SECONDS = 5
 """After so long nobody waits for others, which may be slow."""
 
+_LARGE = 5_000_000
+"""Bytes of a capture that takes seconds to prepare: nobody waits for it."""
+
 Ended = tuple[str, Exception | None]
 """A capture key, and what went wrong, if anything did."""
 
@@ -42,6 +45,8 @@ def take_all(pipeline: Pipeline, walks: Iterable[Walk]) -> Iterator[Ended]:
     group: list[_Waiting] = []
     try:
         for walk in walks:
+            if group and walk.size >= _LARGE:
+                yield from _load(pipeline, group)
             try:
                 yield from _prepare(walk, group, wait=not group)
             except CaptureBusyError:  # whoever works on it may wait for one of ours

@@ -64,6 +64,13 @@ class Walk:
     def __post_init__(self) -> None:
         self._stages = Stages(self.context, self.pipeline, self.key, self.checked)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file; 0 if it is gone."""
+        with suppress(OSError):
+            return (self.pipeline.inbox / self.key).stat().st_size
+        return 0
+
     def go(self, *, wait: bool = True) -> Steps:
         """Take the capture through the stages; the ledger knows how it ended, whatever happens.
 

@@ -37,7 +37,7 @@ def test_small_captures_are_rows_of_one_load_each_with_its_own(lab: Lab):
     assert [lab.record(key).rows for key in keys] == [PACKETS] * 3
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_MOST", 1), ("_BYTES", 1), ("_SECONDS", 0)])
+@pytest.mark.parametrize(("limit", "value"), [("_MOST", 1), ("_BYTES", 1), ("_SECONDS", 0), ("_LARGE", 1)])
 def test_what_is_enough_is_loaded_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, value: int):
     monkeypatch.setattr(group, limit, value)
     experiment = f"enough{limit.lower()}"
