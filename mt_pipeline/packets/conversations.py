@@ -21,6 +21,9 @@ from mt_pipeline.tshark import documents
 _BLOCK = 50_000
 """Documents in a block, when they are read from their file."""
 
+_ROW_GROUP = 50_000
+"""Rows that are written at once: readers hold what a file says of each of its row groups, 40 KB, all the time."""
+
 PARTS_OF_AN_END = ("address", "port", "eth")
 """What tells the ends of conversations apart: columns of a typed packet, without `_src` and `_dst`."""
 
@@ -96,16 +99,14 @@ class Conversations:
         if not _empty:
             _empty.extend(self._worked_out(pa.schema([(key, pa.list_(pa.string())) for key in self.keys]).empty_table()))
         packets, sums = _empty
-        self._writers = [
-            pyarrow.parquet.ParquetWriter(path, table.schema, compression="zstd") for path, table in ((self._packets, packets), (self._sums, sums))
-        ]
+        self._files = [_File(self._packets, packets.schema), _File(self._sums, sums.schema)]
         connection.register("sums", sums)
         connection.execute(f"CREATE TEMP TABLE conversations AS {_OF_SUMS}")
 
     def add(self, block: pa.Table) -> None:
         """Take in a block of documents, with `keys` as columns of lists of text."""
-        for writer, table in zip(self._writers, self._worked_out(block), strict=True):
-            writer.write_table(table)
+        for file, table in zip(self._files, self._worked_out(block), strict=True):
+            file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_OF_SUMS}")
 
     def read(self, path: Path) -> None:
@@ -126,11 +127,11 @@ class Conversations:
             packets: for the typed packets, see `typed.typed`.
             sums: for packets and bytes each way, times and names, by `second`, KEY, and `skipped`; a block of packets has its own row for each.
         """
-        for writer in self._writers:
-            writer.close()
-        for file, output in ((self._sums, sums), (self._packets, packets)):  # where the packets are, the sums are too
+        for file in self._files:
+            file.close()
+        for path, output in ((self._sums, sums), (self._packets, packets)):  # where the packets are, the sums are too
             with whole(output) as partial:
-                file.rename(partial)
+                path.rename(partial)
 
     def write_names(self, output: Path) -> None:
         """Write what each stream was called, as Parquet: is_tcp, stream_index, tls_sni, tls_alpn; the file appears only when whole."""
@@ -145,6 +146,28 @@ class Conversations:
         sums = self.connection.sql(SUMS).to_arrow_table()
         self.connection.register("sums", sums)
         return packets, sums
+
+
+class _File:
+    """A Parquet file that is written in row groups of some size, however small the tables are."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pyarrow.parquet.ParquetWriter(path, schema, compression="zstd")
+        self._tables: list[pa.Table] = []
+
+    def write(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        if sum(one.num_rows for one in self._tables) >= _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._tables:
+            self._writer.write_table(pa.concat_tables(self._tables))
+        self._tables.clear()
 
 
 @contextmanager

@@ -41,7 +41,9 @@ WHERE skipped IS NULL
 
 # The endpoints of a capture are exactly its public addresses (packets/endpoints.py), so being one decides.
 _CONVERSATIONS = f"""
-WITH whole AS (SELECT {", ".join(KEY)}, min(first_frame) AS conversation, arg_min(turned, first_frame) AS turned FROM sums GROUP BY ALL),
+WITH whole AS (SELECT {", ".join(KEY)}, min(first_frame) AS conversation, arg_min(turned, first_frame) AS turned,
+        min(second) AS since, max(second) AS until
+    FROM sums GROUP BY ALL),
 counted AS (
     SELECT nullif(ip_proto, '{UNKNOWN}') AS ip_proto, stream_index, protocol, count(*) AS packets
     FROM read_parquet($packets) WHERE skipped IS NULL AND stream_index IS NOT NULL GROUP BY ALL),
@@ -64,18 +66,20 @@ SELECT min(second), max(second)
 FROM (SELECT second, sum(count(*)) OVER (ORDER BY second) // $most AS stretch FROM sums GROUP BY second) GROUP BY stretch ORDER BY stretch
 """
 
+# Of all conversations few are under way in a stretch.
 _FLOWS = f"""
-WITH counted AS (
+WITH active AS (SELECT * FROM conversations WHERE since <= $last AND until >= $first),
+counted AS (
     SELECT second, conversation,
         sum(packets_ab)::BIGINT AS packets_ab, sum(bytes_ab)::BIGINT AS bytes_ab,
         sum(packets_ba)::BIGINT AS packets_ba, sum(bytes_ba)::BIGINT AS bytes_ba, min(first_ts) AS first_ts, max(last_ts) AS last_ts,
         {", ".join(f"arg_min({name}, first_frame) FILTER ({name} IS NOT NULL) AS {name}" for name in _TEXTS)}
-    FROM sums JOIN conversations ON {" AND ".join(f"sums.{name} IS NOT DISTINCT FROM conversations.{name}" for name in KEY)}
+    FROM sums JOIN active ON {" AND ".join(f"sums.{name} IS NOT DISTINCT FROM active.{name}" for name in KEY)}
     WHERE second BETWEEN $first AND $last GROUP BY ALL),
 f AS (
     SELECT *, registrable_domain(tls_sni) AS tls_sni_domain, {chosen(("packets", "bytes"), "a_is_local", "{}_ab", "{}_ba", "{}_out")},
         {chosen(("packets", "bytes"), "a_is_local", "{}_ba", "{}_ab", "{}_in")}
-    FROM counted JOIN conversations USING (conversation))
+    FROM counted JOIN active USING (conversation))
 SELECT {", ".join(f"{column.source} AS {column.name}" for column in FLOW_COLUMNS)}, f.local_is_public, f.remote_is_public
 FROM f
 LEFT JOIN answers address ON address.kind = 'address' AND address.endpoint = f.remote_address

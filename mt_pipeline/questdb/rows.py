@@ -12,7 +12,7 @@ from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
 
-BATCH = 100_000
+BATCH = 80_000
 """Rows in a batch. QuestDB compiles each INSERT anew, which costs it as much as 20,000 rows; its memory grows with a larger batch."""
 
 
