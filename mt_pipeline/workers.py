@@ -1,6 +1,7 @@
 """Processes that run the job side by side for one terminal: a line of JSON in for each run, lines out for what is done.
 
-`python -m mt_pipeline.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again.
+`python -m mt_pipeline.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again,
+those that waited for their load each by itself.
 """
 
 import json
@@ -131,7 +132,7 @@ class _Crew:
         return self._again.popleft() if self._again else next(self._runs, None)
 
     def _left(self, dead: _Worker) -> list[list[str]]:
-        """Find what a dead worker left: the capture at work, once more by itself, and those of its run that were never begun."""
+        """Find what a dead worker left: those at work, each once more by itself, and those of its run that were never begun."""
         ledger, status = self._pipeline.ledger, dead.process.wait()
         unfinished = {record.key: record for record in ledger.unfinished()}
         records = [unfinished[key] for key in dead.keys if key in unfinished]
@@ -140,7 +141,7 @@ class _Crew:
         if never_begun == dead.keys:
             raise WorkerError(f"a process that was to ingest ended with status {status} before it began; its messages are above")
         for record in at_work:
-            if record.run and (run := self._instance.get_run_by_id(record.run)):
+            if record.run and (run := self._instance.get_run_by_id(record.run)) and not run.is_finished:
                 self._instance.report_run_failed(run, "the process of this run is gone; its captures are taken up by another one")
             if ledger.again(record.key) is not State.WAITING:
                 self._pipeline.progress(record.key, ENDED, 0)

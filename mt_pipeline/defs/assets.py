@@ -3,7 +3,6 @@
 For the underlying concept, see https://docs.dagster.io/guides/build/assets
 """
 
-import logging
 from collections.abc import Iterator
 
 import dagster as dg
@@ -11,17 +10,15 @@ import dagster as dg
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import checks, refresh
 from mt_pipeline.defs.checked import Checked
-from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.failures import failure
 from mt_pipeline.defs.group import take_all
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import ENDED, Pipeline
+from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
 from mt_pipeline.defs.walk import Walk
-
-log = logging.getLogger(__name__)
 
 
 def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:
@@ -66,28 +63,14 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     """Take each capture through the chosen stages, past those that fail."""
     stages = {key.to_user_string() for key in context.selected_asset_keys}
     display_filter = pipeline.settings.filter if config.filter is None else config.filter
-    failures: list[Failed] = []
     as_of = moment(config.as_of)
     keys = list(context.partition_keys)  # Dagster looks them up anew each time, and a partition may go
-    checked = Checked()
-    walks = [Walk(context, pipeline, key, stages, display_filter, checked, as_of) for key in keys]
-    try:
-        for key, error in take_all(pipeline, walks):
-            if error is not None:
-                if not isinstance(error, EXPECTED):
-                    log.error("%s", key, exc_info=error)
-                failures.append(failed(key, error))
-                log.error("%s", failures[-1].reason)
-            pipeline.progress(key, ENDED, 0)
-    except BaseException:
-        for walk in walks:
-            walk.never_begun()
-        raise
-    checked.tell(context)
-    if "netify_enrichment" in stages:
-        observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
-    if "questdb_packets" in stages:
-        refresh.catch_up(context, pipeline, keys)
+    with Checked.told(context) as checked:
+        failures = take_all(pipeline, [Walk(context, pipeline, key, stages, display_filter, checked, as_of) for key in keys])
+        if "netify_enrichment" in stages:
+            observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
+        if "questdb_packets" in stages:
+            refresh.catch_up(context, pipeline, keys, checked)
     if failures:
         raise failure(failures, len(keys)) from None
     yield from ()

@@ -4,7 +4,9 @@ A check has one state per asset, not one per capture, so only the last evaluatio
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 import dagster as dg
 
@@ -18,6 +20,7 @@ class Checked:
     """Collects the evaluations of the captures of a run."""
 
     def __init__(self) -> None:
+        """Begin with nothing checked."""
         self._evaluations: dict[tuple[dg.AssetKey, str], list[dg.AssetCheckEvaluation]] = {}
 
     def add(self, *evaluations: dg.AssetCheckEvaluation) -> None:
@@ -25,11 +28,16 @@ class Checked:
         for one in evaluations:
             self._evaluations.setdefault((one.asset_key, one.check_name or ""), []).append(one)
 
-    def tell(self, context: Context) -> None:
-        """Log what was checked, and forget it."""
-        for evaluations in self._evaluations.values():
-            context.log_event(_summed_up(evaluations))  # type: ignore[arg-type]  # that of an op takes checks too, its annotation forgot them
-        self._evaluations.clear()
+    @classmethod
+    @contextmanager
+    def told(cls, context: Context) -> Iterator[Self]:
+        """Give one that tells what was checked when the block ends, however it does."""
+        checked = cls()
+        try:
+            yield checked
+        finally:
+            for evaluations in checked._evaluations.values():
+                context.log_event(_summed_up(evaluations))  # type: ignore[arg-type]  # that of an op takes checks too, its annotation forgot them
 
 
 def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckEvaluation:

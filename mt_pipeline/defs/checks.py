@@ -1,4 +1,4 @@
-"""What is checked of every capture. A check has one state per asset, so each evaluation names its capture and counts.
+"""What is checked of every capture: each evaluation names its capture and counts. Those of a run are told as one, see `checked.py`.
 
 For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 """

@@ -68,7 +68,7 @@ class Distilling:
             NothingToWorkOnError: there is nothing to read.
         """
         path, rotates = self.files.endpoints(inputs), rotations.rotates(self.pipeline, self.key)
-        if path.exists() and (self.files.left(inputs).exists() or not rotates):
+        if path.exists() and self.files.packets(inputs).exists() and (self.files.left(inputs).exists() or not rotates):
             return endpoints.summary(path)
         left = rotations.left(self.pipeline, self.key, follows=self.files.follows)
         if left is None and self.files.follows:  # what it took up once is not to be had any more

@@ -1,19 +1,24 @@
 """The captures of a run, prepared one after the other (`walk.py`), and loaded in groups: to QuestDB, a load is as dear as many of their rows."""
 
+import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.defs import checks, loading
 from mt_pipeline.defs.checked import Checked
+from mt_pipeline.defs.failures import EXPECTED, Failed, failed
 from mt_pipeline.defs.loading import Done
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.walk import Steps, Walk, is_interrupt
 from mt_pipeline.questdb.database import Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer
 from mt_pipeline.questdb.loader import RowsMissing
 from mt_pipeline.questdb.rows import Sources
+
+log = logging.getLogger(__name__)
 
 _MOST = 25
 
@@ -21,27 +26,48 @@ _BYTES = 2_000_000
 """Of typed packets: some hundred thousand."""
 
 _SECONDS = 5
-"""After so long nobody waits for others, which may be slow."""
+"""Whose walk was begun so long ago waits for no other one to begin."""
 
 _LARGE = 5_000_000
 """Bytes of a capture that takes seconds to prepare: nobody waits for it."""
 
-Ended = tuple[str, Exception | None]
+_Ended = tuple[str, Exception | None]
 """A capture key, and what went wrong, if anything did."""
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A capture that waits for its load, since some moment."""
+    """A capture that waits for its load, and when its walk was begun."""
 
     walk: Walk
     steps: Steps
     sources: Sources
-    since: float
+    begun: float
 
 
-def take_all(pipeline: Pipeline, walks: Iterable[Walk]) -> Iterator[Ended]:
-    """Take captures through the chosen stages, and say of each how it ended."""
+def take_all(pipeline: Pipeline, walks: Sequence[Walk]) -> list[Failed]:
+    """Take captures through the chosen stages, past those that fail. Returns these."""
+    failures: list[Failed] = []
+    left = {walk.key: walk for walk in walks}
+    try:
+        with closing(_ended(pipeline, walks)) as ended:
+            for key, error in ended:
+                del left[key]
+                if error is not None:
+                    if not isinstance(error, EXPECTED):
+                        log.error("%s", key, exc_info=error)
+                    failures.append(failed(key, error))
+                    log.error("%s", failures[-1].reason)
+                pipeline.progress(key, ENDED, 0)
+    except BaseException:
+        for walk in left.values():
+            walk.never_begun()
+        raise
+    return failures
+
+
+def _ended(pipeline: Pipeline, walks: Sequence[Walk]) -> Generator[_Ended, None, None]:
+    """Take captures through the stages, and say of each how it ended."""
     group: list[_Waiting] = []
     try:
         for walk in walks:
@@ -56,8 +82,9 @@ def take_all(pipeline: Pipeline, walks: Iterable[Walk]) -> Iterator[Ended]:
                 yield from _load(pipeline, group)
         yield from _load(pipeline, group)
     finally:
-        for one in group:  # the run ends before its time
-            one.steps.close()
+        with ExitStack() as rest:
+            for one in group:  # the run ends before its time
+                rest.callback(one.steps.close)
 
 
 def load_one(pipeline: Pipeline, key: str, sources: Sources, checked: Checked) -> Done:
@@ -76,11 +103,11 @@ def load_one(pipeline: Pipeline, key: str, sources: Sources, checked: Checked) -
         raise
 
 
-def _prepare(walk: Walk, group: list[_Waiting], *, wait: bool) -> Iterator[Ended]:
+def _prepare(walk: Walk, group: list[_Waiting], *, wait: bool) -> Iterator[_Ended]:
     """Have a capture join the group, unless it ends before."""
-    steps = walk.go(wait=wait)
+    steps, begun = walk.go(wait=wait), time.monotonic()
     try:
-        group.append(_Waiting(walk, steps, next(steps), time.monotonic()))
+        group.append(_Waiting(walk, steps, next(steps), begun))
     except StopIteration:
         yield walk.key, None
     except Exception as error:
@@ -93,11 +120,11 @@ def _is_full(pipeline: Pipeline, group: Sequence[_Waiting]) -> bool:
     if pipeline.settings.rotation and group:  # what it leaves to the next file of its rotation is said when it is loaded
         return True
     size = sum(one.sources.packets.stat().st_size for one in group)
-    return len(group) >= _MOST or size >= _BYTES or any(time.monotonic() - one.since >= _SECONDS for one in group)
+    return len(group) >= _MOST or size >= _BYTES or any(time.monotonic() - one.begun >= _SECONDS for one in group)
 
 
-def _load(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[Ended]:
-    """Load the group, and empty it. If that fails, each is loaded by itself: it costs nobody else anything that one of them cannot be."""
+def _load(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[_Ended]:
+    """Load the group, and empty it. If that fails, each is loaded by itself, unless QuestDB is away: that one of them cannot be costs no other."""
     done: dict[str, Done] = {}
     away = None
     if len(group) > 1:
@@ -108,6 +135,7 @@ def _load(pipeline: Pipeline, group: list[_Waiting]) -> Iterator[Ended]:
         except Exception as error:
             if is_interrupt(error):
                 raise KeyboardInterrupt from None
+            log.warning("%s captures cannot be loaded together, so each is by itself: %s", len(group), error)
     while group:
         yield group[0].walk.key, _finish(pipeline, group[0], done.get(group[0].walk.key), away)
         del group[0]

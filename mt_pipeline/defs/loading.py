@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 2
 
+_AS_DEAR_AS = 1000
+"""Packets: what a capture costs besides those that it has, by which the time of a load is divided among its captures."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -74,6 +77,7 @@ def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, 
     opened = backends.opened(pipeline)
     tellers = {key: Storyteller(tuple(pictures.LISTS)) for key in captures}
     first, *_ = [_load(pipeline, backend, captures, devices, tellers if backend is opened[0] else {}) for backend in opened]
+    seconds, dear = time.monotonic() - started, sum(loaded.read + _AS_DEAR_AS for loaded, _ in first.values())
     done = {}
     for key, (loaded, stored) in first.items():
         experiment, story = experiment_of(key), tellers[key].story(parts=pictures.PARTS)
@@ -82,7 +86,7 @@ def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, 
             described |= backend.described(loaded, capture=key, experiment=experiment)
         described |= metadata.of_rows(loaded, stored, experiment=experiment, devices=len(devices))
         described |= pictures.of_story(story, grafana=pipeline.settings.grafana_url, experiment=experiment)
-        described |= metadata.of_pace(loaded.rows, seconds=(time.monotonic() - started) / len(captures))
+        described |= metadata.of_pace(loaded.rows, seconds=seconds * (loaded.read + _AS_DEAR_AS) / dear)
         evaluations = [checks.rows_stored(key, loaded), checks.flows_reconciled(key, stored), checks.applications_known(key, story)]
         done[key] = Done(loaded, stored, described, evaluations)
     return done

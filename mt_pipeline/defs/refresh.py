@@ -65,17 +65,16 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
         _ask(pipeline, chosen, run=context.run.run_id)
     outcomes = dict.fromkeys(Outcome, 0)
     failures: list[Failed] = []
-    checked = Checked()
-    for record in chosen:
-        try:
-            # What is only behind its rotation stays with the day that it was taken back to.
-            own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
-            outcomes[_one(context, pipeline, record.key, checked, as_of=own)] += 1
-        except EXPECTED as error:
-            failures.append(failed(record.key, error))
-            log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
-    checked.tell(context)
-    catch_up(context, pipeline, [record.key for record in chosen])
+    with Checked.told(context) as checked:
+        for record in chosen:
+            try:
+                # What is only behind its rotation stays with the day that it was taken back to.
+                own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
+                outcomes[_one(context, pipeline, record.key, checked, as_of=own)] += 1
+            except EXPECTED as error:
+                failures.append(failed(record.key, error))
+                log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+        catch_up(context, pipeline, [record.key for record in chosen], checked)
     log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
     observe_experiments(context, pipeline, {record.experiment for record in chosen})
     context.add_output_metadata({"captures": len(chosen), **{outcome.name.lower(): number for outcome, number in outcomes.items()}})
@@ -109,12 +108,12 @@ def owing(pipeline: Pipeline) -> list[Record]:
     return [*(record for record in records if record), *(record for record in pipeline.ledger.owing() if record.key not in behind)]
 
 
-def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str]) -> None:
+def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str], checked: Checked) -> None:
     """Load again what is behind these captures or behind the files before them, and what comes after that; what fails is due for a refresh.
 
     Whoever loads one of two neighbours last finds that the later one is behind, in whichever order and by however many they are loaded.
     """
-    reached, tried, checked = set(keys), set[str](), Checked()
+    reached, tried = set(keys), set[str]()
     while key := next((key for key, one in rotations.behind(pipeline).items() if key not in tried and {key, one} & reached), None):
         tried.add(key)
         reached.add(key)
@@ -123,7 +122,6 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str]) -> None:
             _one(context, pipeline, key, checked, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
         except EXPECTED as error:
             log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
-    checked.tell(context)
 
 
 def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:

@@ -233,6 +233,7 @@ class Stages:
             NothingToWorkOnError: there are no answers.
         """
         self.distilling.distilled(self.inputs)
+        self.close()  # it may wait for others
         sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
             raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")

@@ -81,7 +81,7 @@ class Walk:
             CaptureBusyError: somebody else does, and that is not to be waited for.
             Exception: what a room says; `failures.failed` turns it into a sentence.
         """
-        self._asked_at = time.time()
+        self._asked_at = self._asked_at or time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
         with self.pipeline.ledger.lock(self.key, timeout=-1 if wait else 0), closing(self._stages):
             self._before = self.pipeline.ledger.get(self.key)

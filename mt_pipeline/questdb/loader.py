@@ -64,7 +64,7 @@ class Part:
         capture: the capture key; nobody else may load it at the same time.
         experiment: its experiment, for the view.
         batches: of `rows.rows`, or with the columns of another table.
-        progress: told the number of rows sent so far.
+        progress: told the number of rows that were taken so far.
         read: packets, or flows, that were read so far.
         sent: those of them that can be stored.
         skipped: those that cannot, by reason.
@@ -152,12 +152,14 @@ def count(database: Database, *, experiment: str) -> int:
 
 def _together(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
     """Give the rows of all captures, those of small ones in one batch, as QuestDB compiles the INSERT of each anew."""
-    most = BATCH if len(parts) > 1 else 1
     gathered: list[pa.RecordBatch] = []
     for part in parts:
         for batch in part.storable():
+            if gathered and sum(one.num_rows for one in (*gathered, batch)) > BATCH:
+                yield joined(gathered)
+                gathered.clear()
             gathered.append(batch)
-            if sum(one.num_rows for one in gathered) >= most:
+            if len(parts) == 1:  # nobody to wait for
                 yield joined(gathered)
                 gathered.clear()
     if gathered:

@@ -672,7 +672,7 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
                 new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
                 states.append(lab.record("looked at/a.pcap").state)
 
-    log, handler = logging.getLogger("mt_pipeline.defs.assets"), Looks()
+    log, handler = logging.getLogger("mt_pipeline.defs.group"), Looks()
     log.addHandler(handler)
     try:
         ran = lab.run("looked at/a.pcap", pipeline=pipeline)

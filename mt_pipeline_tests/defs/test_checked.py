@@ -1,5 +1,6 @@
 """What was checked of the captures of a run, summed up."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -21,11 +22,10 @@ class Context:
 
 def told(*counts: tuple[int, int]) -> dg.AssetCheckEvaluation:
     """Check captures of so many packets, of which capinfos counts so many."""
-    checked, context = Checked(), Context()
-    for number, (packets, counted) in enumerate(counts):
-        checked.add(checks.packets_read(f"x/{number}.pcap", packets=packets, counted=counted, display_filter=""))
-    checked.tell(context)
-    checked.tell(context)  # nothing is told twice
+    context = Context()
+    with Checked.told(context) as checked:
+        for number, (packets, counted) in enumerate(counts):
+            checked.add(checks.packets_read(f"x/{number}.pcap", packets=packets, counted=counted, display_filter=""))
     [evaluation] = context.events
     return evaluation
 
@@ -57,13 +57,15 @@ def test_those_that_fail_are_named_the_first_ones_of_many(wrong: int):
     assert evaluation.metadata["failed"].value == wrong
 
 
-def test_checks_of_different_names_are_told_apart_and_nothing_checked_is_nothing_told():
-    checked, context = Checked(), Context()
-    checked.tell(context)
+def test_checks_of_different_names_are_told_apart_also_if_the_run_ends_early_and_nothing_checked_is_nothing_told():
+    context = Context()
+    with Checked.told(context):
+        pass
     assert context.events == []
-    checked.add(
-        checks.packets_read("x/a.pcap", packets=1, counted=1, display_filter=""),
-        dg.AssetCheckEvaluation(dg.AssetKey("questdb_packets"), "rows_stored", True),
-    )
-    checked.tell(context)
+    with suppress(KeyboardInterrupt), Checked.told(context) as checked:
+        checked.add(
+            checks.packets_read("x/a.pcap", packets=1, counted=1, display_filter=""),
+            dg.AssetCheckEvaluation(dg.AssetKey("questdb_packets"), "rows_stored", True),
+        )
+        raise KeyboardInterrupt
     assert [one.check_name for one in context.events] == ["packets_read", "rows_stored"]

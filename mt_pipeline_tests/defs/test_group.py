@@ -53,7 +53,7 @@ def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_las
     assert len(loads_of(lab, "not_grouped")) == 3
 
 
-def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     keys, load = keys_of(lab, "one_fails"), loading.load
     tried: list[list[str]] = []
 
@@ -64,8 +64,10 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monk
         return load(pipeline, captures)
 
     monkeypatch.setattr(loading, "load", refuses)
-    ran = lab.run(*keys)
+    with caplog.at_level("WARNING"):
+        ran = lab.run(*keys)
 
+    assert "3 captures cannot be loaded together, so each is by itself: [Errno 28]" in caplog.text
     assert tried == [keys, *([key] for key in keys)]
     assert ran.failure.startswith("1 of 3 captures failed, the others are done. one_fails/b.pcap")
     assert [lab.record(key).state for key in keys] == [State.DONE, State.FAILED, State.DONE]
@@ -125,3 +127,23 @@ def test_two_runs_over_the_same_captures_in_opposite_order_do_not_wait_for_each_
         assert lab.run(*keys).success
     assert ended == [keys[0]]
     assert len(lab.rows("crossing")) == 3 * PACKETS
+
+
+def test_typed_packets_that_somebody_deleted_are_made_again_and_harm_nobody(lab: Lab):
+    keys = keys_of(lab, "typed_deleted")
+    assert lab.run(*keys).success
+    before = lab.rows("typed_deleted", ("capture", "frame_number", "tls_sni"))
+    for path in (lab.data / "endpoints" / "typed_deleted").rglob("*.packets.parquet"):
+        path.unlink()
+
+    for key in keys:
+        assert lab.run(key).success
+
+    assert lab.rows("typed_deleted", ("capture", "frame_number", "tls_sni")) == before
+
+
+def test_the_time_of_a_load_is_that_of_its_captures(lab: Lab):
+    keys = keys_of(lab, "shared_time")
+    ran = lab.run(*keys)
+    [seconds] = {ran.metadata("questdb_packets", key)["seconds"] for key in keys}  # they have as many packets
+    assert seconds > 0
