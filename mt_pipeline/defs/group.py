@@ -7,15 +7,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from mt_pipeline.captures.locks import CaptureBusyError
-from mt_pipeline.defs import checks, loading
-from mt_pipeline.defs.checked import Checked
+from mt_pipeline.defs import loading
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed
 from mt_pipeline.defs.loading import Done
 from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.defs.walk import Steps, Walk, is_interrupt
 from mt_pipeline.questdb.database import Unreachable
-from mt_pipeline.questdb.flow_loader import FlowsDiffer
-from mt_pipeline.questdb.loader import RowsMissing
 from mt_pipeline.questdb.rows import Sources
 
 log = logging.getLogger(__name__)
@@ -87,22 +84,6 @@ def _ended(pipeline: Pipeline, walks: Sequence[Walk]) -> Generator[_Ended, None,
                 rest.callback(one.steps.close)
 
 
-def load_one(pipeline: Pipeline, key: str, sources: Sources, checked: Checked) -> Done:
-    """Load one capture; if that fails, it is noted what was checked.
-
-    Raises:
-        Exception: what `loading.load` does.
-    """
-    try:
-        return loading.load(pipeline, {key: sources})[key]
-    except RowsMissing as missing:
-        checked.add(checks.rows_stored(key, missing.loaded))
-        raise
-    except FlowsDiffer as differ:
-        checked.add(checks.flows_reconciled(key, differ.summary))
-        raise
-
-
 def _prepare(walk: Walk, group: list[_Waiting], *, wait: bool) -> Iterator[_Ended]:
     """Have a capture join the group, unless it ends before."""
     steps, begun = walk.go(wait=wait), time.monotonic()
@@ -146,7 +127,7 @@ def _finish(pipeline: Pipeline, one: _Waiting, done: Done | None, away: Unreacha
     problem: Exception | None = away
     if done is None and problem is None:
         try:
-            done = load_one(pipeline, one.walk.key, one.sources, one.walk.checked)
+            done = loading.load_one(pipeline, one.walk.key, one.sources, one.walk.checked)
         except Exception as error:
             problem = error
     try:

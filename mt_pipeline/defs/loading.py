@@ -11,13 +11,14 @@ import dagster as dg
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import backends, checks, metadata, pictures, providers
 from mt_pipeline.defs.backends import Backend
+from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.questdb.database import Refused, Unreachable
-from mt_pipeline.questdb.flow_loader import Load, Summary
+from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary
 from mt_pipeline.questdb.flows import flows
-from mt_pipeline.questdb.loader import Loaded
+from mt_pipeline.questdb.loader import Loaded, RowsMissing
 from mt_pipeline.questdb.rows import Sources, rows
 from mt_pipeline.questdb.story import Storyteller
 
@@ -70,6 +71,22 @@ def load(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]
             for key in captures:
                 pipeline.progress(key, WAITING, 0)
             time.sleep(_PAUSE)
+
+
+def load_one(pipeline: Pipeline, key: str, sources: Sources, checked: Checked) -> Done:
+    """Load one capture; if that fails, it is noted what was checked.
+
+    Raises:
+        Exception: what `load` does.
+    """
+    try:
+        return load(pipeline, {key: sources})[key]
+    except RowsMissing as missing:
+        checked.add(checks.rows_stored(key, missing.loaded))
+        raise
+    except FlowsDiffer as differ:
+        checked.add(checks.flows_reconciled(key, differ.summary))
+        raise
 
 
 def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]:

@@ -19,7 +19,7 @@ from mt_pipeline.defs import providers, rotations, verdicts
 from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
 from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.group import load_one
+from mt_pipeline.defs.loading import load_one
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.reporting import Context

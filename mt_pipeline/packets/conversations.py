@@ -22,7 +22,7 @@ _BLOCK = 50_000
 """Documents in a block, when they are read from their file."""
 
 _ROW_GROUP = 50_000
-"""Rows that are written at once: readers hold what a file says of each of its row groups, 40 KB, all the time."""
+"""Rows that are written at once: a file says 2.5 KB of each of its row groups, and readers hold that all the time."""
 
 PARTS_OF_AN_END = ("address", "port", "eth")
 """What tells the ends of conversations apart: columns of a typed packet, without `_src` and `_dst`."""

@@ -55,7 +55,6 @@ def load(folder: Path, wanted: Load) -> tuple[Loaded, Summary]:
             raise FlowsDiffer(
                 f"{capture}: in Parquet the flows have {stored.flow_packets} packets and {stored.flow_bytes} bytes, the rows {stored.rows} and "
                 f"{stored.bytes}; launch the capture again",
-                capture,
                 stored,
             )
         _publish(folder, beside, capture, wanted.experiment)

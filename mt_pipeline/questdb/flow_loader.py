@@ -46,11 +46,10 @@ class Summary:
 
 
 class FlowsDiffer(LoadFailed):
-    """The flows that QuestDB holds of `capture` do not have the packets or the bytes of its rows; `summary` says what they have."""
+    """The flows that QuestDB holds do not have the packets or the bytes of its rows; `summary` says what they have."""
 
-    def __init__(self, message: str, capture: str, summary: Summary) -> None:
+    def __init__(self, message: str, summary: Summary) -> None:
         super().__init__(message)
-        self.capture = capture
         self.summary = summary
 
 
@@ -97,14 +96,13 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
     try:
         loader.load(database, [Part(one.capture, one.experiment, one.flows) for one in loads], table=FLOWS)
     except RowsMissing as missing:
-        raise FlowsDiffer(str(missing), missing.capture, summaries(database, [missing.capture])[missing.capture]) from None
+        raise FlowsDiffer(str(missing), summaries(database, [missing.capture])[missing.capture]) from None
     stored = summaries(database, captures)
     for capture, one in stored.items():
         if not one.agrees:
             raise FlowsDiffer(
                 f"{capture}: the flows have {one.flow_packets} packets and {one.flow_bytes} bytes, the rows {one.rows} and {one.bytes}; "
                 "launch the capture again",
-                capture,
                 one,
             )
     return [(one, stored[capture]) for capture, one in zip(captures, loaded, strict=True)]
@@ -117,9 +115,8 @@ def summaries(database: Database, captures: Sequence[str]) -> dict[str, Summary]
             {capture: numbers for capture, *numbers in connection.execute(sql.SQL(question).format(among(captures)), captures)}
             for question in (_OF_PACKETS, _OF_FLOWS)
         )
-    none = (0, 0, None, None), (0, 0, 0)
     found = {}
     for capture in captures:
-        rows, length, first, last = of_packets.get(capture, none[0])
-        found[capture] = Summary(rows, length or 0, first, last, *(number or 0 for number in of_flows.get(capture, none[1])))
+        rows, length, first, last = of_packets.get(capture, (0, 0, None, None))
+        found[capture] = Summary(rows, length or 0, first, last, *(number or 0 for number in of_flows.get(capture, (0, 0, 0))))
     return found
