@@ -80,15 +80,16 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         if not missing:
             return taking.all_in
         working = replace(pipeline, progress=taking.tell)
-        with pipeline.questdb(), instance.opened(settings) as dagster:
+        with instance.opened(settings) as dagster:
             runs = _runs(dagster, missing, taking)
             size = sum(want.capture.size for want in missing)
             workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
             if workers > 1:
-                finished = run_all(working, dagster, runs, display_filter=display_filter, workers=workers)
+                finished = run_all(working, dagster, runs, display_filter=display_filter, workers=workers, opening=pipeline.questdb())
             else:
-                runner = Runner(working, dagster, display_filter=display_filter)
-                finished = all(runner.run(keys) for keys in runs)
+                with pipeline.questdb():
+                    runner = Runner(working, dagster, display_filter=display_filter)
+                    finished = all(runner.run(keys) for keys in runs)
             if not finished:
                 raise click.Abort
     return taking.all_in

@@ -16,9 +16,17 @@ from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
 
+# Not in `dagster.yaml` itself, which `dagster dev` finds in the project's folder without DAGSTER_HOME.
+_STORAGE = """storage: # what Dagster has by itself, with connections that are kept: an event takes less than half the time
+  custom:
+    module: mt_pipeline.defs.storage
+    class: Storage
+    config: {base_dir: {env: DAGSTER_HOME}}
+"""
+
 
 def prepare(settings: Settings) -> Path:
-    """Make the data folders and put Dagster's settings there, with a run for each core; a `dagster.yaml` that is there stays as it is.
+    """Make the data folders and put Dagster's settings there; a `dagster.yaml` that is there stays as it is.
 
     Returns:
         DAGSTER_HOME.
@@ -27,9 +35,13 @@ def prepare(settings: Settings) -> Path:
     for folder in (settings.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        text = (PROJECT / "dagster.yaml").read_text()
+        text = re.sub(
+            r"max_concurrent_runs: \d+\b[^}]*}.*",
+            f"max_concurrent_runs: {cores()}}} # as many as there are cores",
+            (PROJECT / "dagster.yaml").read_text(),
+        )
         with whole(home / "dagster.yaml") as partial:
-            partial.write_text(re.sub(r"max_concurrent_runs: \d+\b[^}]*}.*", f"max_concurrent_runs: {cores()}}} # as many as there are cores", text))
+            partial.write_text(text + _STORAGE)
     return home
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from queue import SimpleQueue
 from signal import SIGINT
 
@@ -34,7 +34,15 @@ class WorkerError(Exception):
     """A worker cannot begin."""
 
 
-def run_all(pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], *, display_filter: str | None, workers: int) -> bool:
+def run_all(
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    runs: Iterator[Sequence[str]],
+    *,
+    display_filter: str | None,
+    workers: int,
+    opening: AbstractContextManager[None],
+) -> bool:
     """Run captures in processes of their own.
 
     Args:
@@ -43,6 +51,7 @@ def run_all(pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Seq
         runs: the captures of each run, neighbours among the partitions; taken from as workers become idle.
         display_filter: of all runs; the setting's if it is None.
         workers: how many work at once.
+        opening: opens what they work with: it takes as long as they take to start, and need not be there before.
 
     Returns:
         Whether all were run; False if Ctrl-C ended it, which the workers have noted then.
@@ -51,22 +60,13 @@ def run_all(pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Seq
         WorkerError: a worker ended before it began.
     """
     crew = _Crew(pipeline, instance, runs, display_filter)
-    try:
+    with ExitStack() as stack:
+        stack.callback(crew.end)
         for _ in range(workers):
-            crew.start()
-        while any(worker.keys for worker in crew.workers):
-            crew.hear()
-    except KeyboardInterrupt:
-        for worker in crew.workers:
-            worker.process.send_signal(SIGINT)
-        for worker in crew.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.process.wait(GRACE)
-        return False
-    finally:
-        for worker in crew.workers:
-            worker.end()
-    return True
+            crew.hire()
+        stack.enter_context(opening)
+        stack.callback(crew.end)  # before what they work with is closed
+        return crew.work()
 
 
 class _Worker:
@@ -108,25 +108,50 @@ class _Crew:
         self._again: deque[Sequence[str]] = deque()
         self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
 
-    def start(self) -> None:
-        """Start a worker, if there is something to do."""
-        if keys := self._next():
-            self.workers.append(_Worker(self._filter, self._said))
-            self.workers[-1].give(keys)
+    def hire(self) -> _Worker:
+        """Start a worker."""
+        worker = _Worker(self._filter, self._said)
+        self.workers.append(worker)
+        return worker
+
+    def work(self) -> bool:
+        """Let the workers do all that is to be done; says whether they did, and Ctrl-C did not end it."""
+        try:
+            for worker in self.workers:
+                self._occupy(worker)
+            while any(worker.keys for worker in self.workers):
+                self.hear()
+        except KeyboardInterrupt:
+            for worker in self.workers:
+                worker.process.send_signal(SIGINT)
+            for worker in self.workers:
+                with suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(GRACE)
+            return False
+        return True
+
+    def end(self) -> None:
+        """End all workers, whatever they do."""
+        while self.workers:
+            self.workers.pop().end()
 
     def hear(self) -> None:
         """Wait for what a worker says next, and see to it."""
         worker, line = self._said.get()
         if line == _DONE:
             worker.keys = []
-            if keys := self._next():
-                worker.give(keys)
+            self._occupy(worker)
         elif line:
             self._pipeline.progress(*json.loads(line))
         elif worker.keys:
             self._again += self._left(worker)
             worker.keys = []
-            self.start()
+            self._occupy(self.hire())
+
+    def _occupy(self, worker: _Worker) -> None:
+        """Give a worker something to do, if there is anything."""
+        if keys := self._next():
+            worker.give(keys)
 
     def _next(self) -> Sequence[str] | None:
         return self._again.popleft() if self._again else next(self._runs, None)

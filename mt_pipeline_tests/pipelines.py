@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import dagster as dg
 import pytest
 from psycopg import sql
 
-from mt_pipeline import cli, setup
+from mt_pipeline import cli
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs import instance
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb.database import Database
@@ -193,9 +195,8 @@ class Lab:
 def open_lab(data: Path, server: Address) -> Iterator[Lab]:
     """Set up a data folder as `make setup` does, and open its Dagster instance."""
     database = Database("127.0.0.1", server.http_port, server.pg_port, "admin", PASSWORD)
-    home = setup.prepare(settings_of(data, database))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield Lab(data, instance, database)
+    with patch.dict(os.environ), instance.opened(settings_of(data, database)) as opened:
+        yield Lab(data, opened, database)
 
 
 def rows(database: Database, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:

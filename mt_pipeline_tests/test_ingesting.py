@@ -22,7 +22,9 @@ from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.ingesting import FEW
 from mt_pipeline.processes import cores
+from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import Settings
+from mt_pipeline.workers import run_all
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
@@ -502,6 +504,22 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
     assert lab.instance.get_run_by_id(lab.record("killing/1/deadly.pcap").run).is_finished
 
 
+def test_workers_end_if_what_they_work_with_does_not_open(lab: Lab):
+    before, hired = psutil.Process().children(), []
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        hired.extend(child for child in psutil.Process().children() if child not in before)
+        raise ServerError("its port is in use")
+        yield
+
+    with pytest.raises(ServerError, match="its port is in use"):
+        run_all(lab.pipeline(), lab.instance, iter([["never/taken.pcap"]]), display_filter=None, workers=2, opening=broken())
+
+    assert len(hired) == 2
+    assert all_gone(hired)
+
+
 @contextmanager
 def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subprocess.Popen[str]]:
     """Ingest a folder of 64 captures, and wait until two workers are at a capture that takes a minute: those whose tshark command fits `slow`."""
@@ -520,7 +538,7 @@ def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subp
 @needs_two_cores
 def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
     folder, settings = tmp_path / "stopped", lab.pipeline().settings
-    with two_at_work(folder, settings, slow="*28*|*60*") as process:
+    with two_at_work(folder, settings, slow="*/28.pcap*|*/60.pcap*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
         told = ended(process)

@@ -32,7 +32,8 @@ def test_it_makes_the_folders_and_dagsters_settings_and_says_so(data: Path, caps
 
     assert (data / "inbox").is_dir()
     ours, theirs = (yaml.safe_load(file.read_text()) for file in (PROJECT / "dagster.yaml", data / "dagster" / "dagster.yaml"))
-    assert theirs == {**ours, "concurrency": {"runs": {"max_concurrent_runs": cores()}}}
+    storage = {"module": "mt_pipeline.defs.storage", "class": "Storage", "config": {"base_dir": {"env": "DAGSTER_HOME"}}}
+    assert theirs == {**ours, "concurrency": {"runs": {"max_concurrent_runs": cores()}}, "storage": {"custom": storage}}
     first, last = lines(capsys)
     assert first.startswith("make setup: tshark ")
     assert first.endswith(f" at {TSHARK}")

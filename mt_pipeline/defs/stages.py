@@ -5,7 +5,7 @@ The last one, the load, is `loading.py`: it takes several captures at once.
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,7 +29,7 @@ from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import TsharkError, count_packets
+from mt_pipeline.tshark.command import Counted, TsharkError, count_packets
 
 
 class NotTakenError(CaptureError):
@@ -68,6 +68,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
     distilling: Distilling = field(init=False)
     _looked: float = 0
+    _counting: Future[Counted] = field(default_factory=Future)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -94,6 +95,7 @@ class Stages:
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotTakenError(reason)
+        self._counting = self._open.enter_context(ThreadPoolExecutor(1)).submit(count_packets, capture.path)
         tshark = self.pipeline.tshark
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
@@ -109,12 +111,11 @@ class Stages:
             copy_of: another capture with the same bytes, if there is one.
         """
         path = self.files.documents(self.inputs)
-        counting = self._open.enter_context(ThreadPoolExecutor(1)).submit(count_packets, capture.path)  # beside tshark
         reused = path.exists()
         if reused:
             packets = documents.count(path)
         else:
-            needs.check(self.pipeline.settings, capture, lambda: counting.result().packets)
+            needs.check(self.pipeline.settings, capture, lambda: self._counting.result().packets)
             try:
                 packets = documents.write(
                     self.pipeline.tshark,
@@ -133,7 +134,7 @@ class Stages:
             except CaptureError:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
-        counted = counting.result()
+        counted = self._counting.result()
         self.cut = counted.cut
         self._report(
             "tshark_json",

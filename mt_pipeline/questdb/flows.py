@@ -26,6 +26,8 @@ _STRETCH = 25_000
 _BATCH = 25_000
 """Flows in a batch, as far as stretches allow: see `rows.BATCH`."""
 
+_ALL_TIME = (0, 1 << 40)
+
 _OF_STREAM = {"tls_sni": "coalesce(names.tls_sni, first_sni)", "tls_alpn": "coalesce(names.tls_alpn, first_alpn)"}
 _TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _OF_STREAM.items()} | {"dns_name": "dns_name", "http_host": "http_host"}
 _TRANSPORTS = "('tcp', 'udp', 'udplite')"
@@ -102,7 +104,7 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
     """
     gathered: list[pa.RecordBatch] = []
     with _opened(sources) as connection:
-        for first, last in connection.sql(_STRETCHES, params={"most": _STRETCH}).fetchall():
+        for first, last in _stretches(connection, sources.sums):
             given = {"capture": capture, "experiment": experiment, "first": first, "last": last}
             gathered += (_completed(batch, devices or Devices()) for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH))
             if sum(batch.num_rows for batch in gathered) >= _BATCH:
@@ -110,6 +112,13 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
                 gathered.clear()
     if gathered:
         yield joined(gathered)
+
+
+def _stretches(connection: duckdb.DuckDBPyConnection, sums: Path) -> list[tuple[int, int]]:
+    """Cut the time of a capture: first and last second of each part."""
+    if pyarrow.parquet.read_metadata(sums).num_rows <= _STRETCH:
+        return [_ALL_TIME]
+    return connection.sql(_STRETCHES, params={"most": _STRETCH}).fetchall()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from mt_pipeline import setup
+from mt_pipeline.defs import instance
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
@@ -25,31 +25,30 @@ _NOWHERE = Database("127.0.0.1", 9, 9, "", "")
 def looks(folder: Path, *, count: int) -> None:
     """Time the looks of the sensor at an inbox with so many captures: new ones, those that have settled, and all done with."""
     settings = settings_of(folder, _NOWHERE, settle_seconds=0.1)
-    pipeline, home = Pipeline(settings), setup.prepare(settings)
+    pipeline = Pipeline(settings)
     first = capture(pipeline.inbox / "0" / "0.pcap")
     for number in range(1, count):
         path = pipeline.inbox / str(number % FOLDERS) / f"{number}.pcap"
         path.parent.mkdir(exist_ok=True)
         os.link(first, path)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        _look(instance, pipeline, f"{count:,} captures, all new")
-        _look(instance, pipeline, "the same, settled: the first portion is asked for")
+    with instance.opened(settings) as opened:
+        _look(opened, pipeline, f"{count:,} captures, all new")
+        _look(opened, pipeline, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
             ledger.execute("UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, sha256 = key")
         for _ in range(3):
-            _look(instance, pipeline, "the same, all done with")
+            _look(opened, pipeline, "the same, all done with")
 
 
 def asset_page(folder: Path, *, partitions: int) -> None:
     """Time the page of an asset in a browser, with so many partitions that are there."""
     settings = settings_of(folder / "data", _NOWHERE)
     keys = [f"experiment{number % FOLDERS}/{number:06}.pcap" for number in range(partitions)]
-    home = setup.prepare(settings)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        instance.add_dynamic_partitions(captures.name or "", keys)
+    with instance.opened(settings) as opened:
+        opened.add_dynamic_partitions(captures.name or "", keys)
         for asset in STAGES:
-            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=keys[0], metadata={"seconds": 1.0}))
-    _copy_events(home / "history" / "runs" / "index.db", keys)
+            opened.report_runless_asset_event(dg.AssetMaterialization(asset, partition=keys[0], metadata={"seconds": 1.0}))
+    _copy_events(settings.data_dir / "dagster" / "history" / "runs" / "index.db", keys)
     with running(folder) as service, chromium(folder / "profile") as browser:
         for what in ("first", "again"):
             started = time.monotonic()
@@ -57,15 +56,13 @@ def asset_page(folder: Path, *, partitions: int) -> None:
             say(f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s")
 
 
-def _look(instance: dg.DagsterInstance, pipeline: Pipeline, what: str) -> None:
+def _look(opened: dg.DagsterInstance, pipeline: Pipeline, what: str) -> None:
     time.sleep(0.2)
     started = time.monotonic()
-    result = new_captures(dg.build_sensor_context(instance=instance, resources={"pipeline": pipeline}))
+    result = new_captures(dg.build_sensor_context(instance=opened, resources={"pipeline": pipeline}))
     say(f"sensor, {what}: {time.monotonic() - started:.2f} s")
     if isinstance(result, dg.SensorResult):
-        instance.add_dynamic_partitions(
-            captures.name or "", [key for request in result.dynamic_partitions_requests for key in request.partition_keys]
-        )
+        opened.add_dynamic_partitions(captures.name or "", [key for request in result.dynamic_partitions_requests for key in request.partition_keys])
 
 
 def _copy_events(index: Path, keys: list[str]) -> None:

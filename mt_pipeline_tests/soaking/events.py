@@ -6,17 +6,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from mt_pipeline import setup
+from mt_pipeline.defs import instance
 from mt_pipeline.settings import Settings
 
 
 def main(data: Path, count: int) -> None:
     """Write them, and make sure that each is there."""
-    home = setup.prepare(Settings(_env_file=None, data_dir=data))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with instance.opened(Settings(_env_file=None, data_dir=data)) as opened:
         for number in range(count):
-            instance.report_runless_asset_event(dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}"))
-        mine = [key for key in instance.get_materialized_partitions(dg.AssetKey("tshark_json")) if key.startswith(f"{os.getpid()}-")]
+            opened.report_runless_asset_event(dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}"))
+        mine = [key for key in opened.get_materialized_partitions(dg.AssetKey("tshark_json")) if key.startswith(f"{os.getpid()}-")]
         if len(mine) != count:
             sys.exit(f"{len(mine)} of {count} events are there")
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import dagster as dg
 import psutil
 
-from mt_pipeline import setup
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs import instance
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of
 from mt_pipeline_tests.services import Running, eventually, processes_of, running
@@ -128,8 +127,8 @@ def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-4
 def events(folder: Path, *, count: int) -> list[str]:
     """Let four processes write events into Dagster's database at once, as four runs do."""
     settings = Settings(_env_file=None, data_dir=folder / "data")
-    with dg.DagsterInstance.from_config(str(setup.prepare(settings))) as instance:
-        instance.get_runs_count()  # the service makes the databases before any run does
+    with instance.opened(settings) as opened:
+        opened.get_runs_count()  # the service makes the databases before any run does
     command = [sys.executable, "-m", "mt_pipeline_tests.soaking.events", str(settings.data_dir), str(count // 4)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]
     told = [writer.communicate()[0] for writer in writers]

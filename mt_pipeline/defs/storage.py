@@ -1,0 +1,63 @@
+"""Dagster's storage in SQLite, with the connections to its event log kept; the `dagster.yaml` of a data folder names it.
+
+Dagster's own opens an engine and a connection for each of the three to five transactions of an event, and whoever closes a database last
+checkpoints it: more than half of the processor time of an event. Where things lie, what they hold and what is synced to disk is as Dagster has it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine
+
+_MOST = 4
+"""Databases that are kept open: the index, and one for each of the last runs. A webserver reads those of many."""
+
+
+class Storage(DagsterSqliteStorage):
+    """Dagster's, but for its event log."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = EventLog(str(Path(base_dir, "history", "runs")))
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> "Storage":  # noqa: ANN401  as Dagster has it
+        """Open it, for Dagster."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+class EventLog(SqliteEventLogStorage):
+    """Dagster's, but for how it connects: one at a time, as there."""
+
+    def __init__(self, base_dir: str) -> None:
+        self._engines: dict[str, Engine] = {}
+        super().__init__(base_dir)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock, self._engine(shard).begin() as connection:
+            yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        """Give the engine of a database, which is made if it is not there, or not any more."""
+        engine = self._engines.pop(shard, None)
+        if engine is None or not Path(self.path_for_shard(shard)).exists():
+            engine = create_engine(self.conn_string_for_shard(shard), pool_size=1, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+            self._initdb(engine)
+        self._engines[shard] = engine  # the one used last stands last
+        if len(self._engines) > _MOST:
+            self._engines.pop(next(iter(self._engines))).dispose()
+        return engine
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        for engine in self._engines.values():
+            engine.dispose()

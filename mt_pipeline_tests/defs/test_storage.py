@@ -1,0 +1,93 @@
+"""The event log of our Dagster instances: Dagster's own, over connections that are kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy.engine import Engine
+
+from mt_pipeline.defs import instance, storage
+from mt_pipeline.settings import Settings
+from mt_pipeline_tests.pipelines import Lab
+
+ASSET = dg.AssetKey("tshark_json")
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("DAGSTER_HOME", "set by the instance, taken back after the test")
+    with instance.opened(Settings(_env_file=None, data_dir=tmp_path)) as found:
+        yield found
+
+
+def reported(found: dg.DagsterInstance, *partitions: str) -> None:
+    for partition in partitions:
+        found.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition=partition))
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job
+def idle() -> None:
+    """Do it."""
+    nothing()
+
+
+def test_the_instance_of_a_data_folder_has_it(lab: Lab):
+    assert type(lab.instance.event_log_storage) is storage.EventLog
+
+
+def test_one_connection_serves_all_events(opened: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
+    reported(opened, "the first")
+    asked: list[str] = []
+    made: list[str] = []
+    engine = storage.EventLog._engine
+
+    def noted(log: storage.EventLog, shard: str) -> Engine:
+        asked.append(shard)
+        return engine(log, shard)
+
+    monkeypatch.setattr(storage.EventLog, "_engine", noted)
+    monkeypatch.setattr(storage, "create_engine", lambda url, **_: made.append(url))
+
+    reported(opened, "a", "b")
+
+    assert opened.get_materialized_partitions(ASSET) == {"the first", "a", "b"}
+    assert "index" in asked
+    assert not made
+
+
+def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(opened: dg.DagsterInstance, tmp_path: Path):
+    reported(opened, "ours")
+    theirs = SqliteEventLogStorage(str(tmp_path / "dagster" / "history" / "runs"))
+    assert theirs.get_materialized_partitions(ASSET) == {"ours"}
+
+    theirs.wipe_asset(ASSET)
+
+    assert opened.get_materialized_partitions(ASSET) == set()
+
+
+def test_few_runs_are_kept_open_and_all_can_be_read(opened: dg.DagsterInstance):
+    done = [idle.execute_in_process(instance=opened).run_id for _ in range(storage._MOST + 2)]
+
+    log = opened.event_log_storage
+    assert isinstance(log, storage.EventLog)
+    assert len(log._engines) == storage._MOST
+    assert all(opened.all_logs(run, of_type=dg.DagsterEventType.RUN_SUCCESS) for run in done)
+    assert len(log._engines) == storage._MOST
+
+
+def test_a_run_whose_file_is_gone_is_written_anew(opened: dg.DagsterInstance, tmp_path: Path):
+    run = idle.execute_in_process(instance=opened).run_id
+    for path in (tmp_path / "dagster" / "history" / "runs").glob(f"{run}.db*"):
+        path.unlink()
+
+    assert list(opened.all_logs(run)) == []
+    opened.report_engine_event("again", opened.get_run_by_id(run))
+
+    assert len(list(opened.all_logs(run))) == 1
