@@ -29,7 +29,16 @@ INLINE = 1000
 
 
 def of_documents(
-    *, path: Path, packets: int, capture_bytes: int, seconds: float, reused: bool, cut: bool, display_filter: str, copy_of: str | None
+    *,
+    path: Path,
+    packets: int,
+    capture_bytes: int,
+    seconds: float,
+    reused: bool,
+    cut: bool,
+    display_filter: str,
+    copy_of: str | None,
+    duplicate_packets: int | None,
 ) -> Metadata:
     """Describe the documents of a capture."""
     return {
@@ -43,6 +52,7 @@ def of_documents(
         "cut": dg.MetadataValue.bool(cut),
         "display_filter": display_filter or "none",
         **({"same_bytes_as": copy_of} if copy_of else {}),
+        **({} if duplicate_packets is None else {"duplicate_packets": duplicate_packets}),
         "documents": dg.MetadataValue.path(path),
     }
 

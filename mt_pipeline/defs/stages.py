@@ -29,7 +29,8 @@ from mt_pipeline.packets.order import out_of_order
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import Counted, TsharkError, count_packets
+from mt_pipeline.tshark.command import TsharkError
+from mt_pipeline.tshark.counting import Counted, count_packets, duplicates
 
 
 class NotTakenError(CaptureError):
@@ -111,6 +112,7 @@ class Stages:
             copy_of: another capture with the same bytes, if there is one.
         """
         path = self.files.documents(self.inputs)
+        twice = self._open.enter_context(duplicates(capture.path))  # beside tshark
         reused = path.exists()
         if reused:
             packets = documents.count(path)
@@ -147,6 +149,7 @@ class Stages:
                 cut=self.cut,
                 display_filter=display_filter,
                 copy_of=copy_of,
+                duplicate_packets=twice(),
             ),
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )

@@ -26,7 +26,7 @@ from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import Stages
 from mt_pipeline.questdb.rows import Sources
-from mt_pipeline.tshark.command import count_packets
+from mt_pipeline.tshark.counting import count_packets
 
 log = logging.getLogger(__name__)
 

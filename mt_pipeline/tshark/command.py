@@ -33,7 +33,9 @@ PREFERENCES = (
     "tcp.reassemble_out_of_order:TRUE",
 )
 
-_CUT = "cut short in the middle of a packet"
+CUT = "cut short in the middle of a packet"
+"""What the programs of Wireshark say of a capture that ends so."""
+
 _NOISE = re.compile(r'^Running as user "root".*\n?', re.MULTILINE)
 _TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864"
 """How glibc asks for memory: a start, most of what a small capture takes of tshark, is a seventh shorter than with pages of 4 KB."""
@@ -101,7 +103,7 @@ class Tshark:
         path = shutil.which(program)
         if path is None:
             raise TsharkMissing(f"tshark not found as {program!r}; {INSTALL}, or set MT_TSHARK to its path")
-        said = _run([path, "--version"]).stdout
+        said = run([path, "--version"]).stdout
         match = re.match(r"TShark \D*(\d+)\.(\d+)\.(\d+)", said)
         if match is None:
             raise TsharkMissing(f"{path} does not say a tshark version but {said[:80]!r}; set MT_TSHARK to a tshark")
@@ -122,7 +124,7 @@ class Tshark:
             return
         if "\0" in display_filter:
             raise FilterError(f"display filter not understood: {display_filter!r} holds a NUL")
-        done = _run([self.program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
+        done = run([self.program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
         if done.returncode:
             raise FilterError(
                 f"display filter not understood: {display_filter!r}. {_last_words(done.stderr)}", said=done.stderr, status=done.returncode
@@ -153,7 +155,7 @@ class Tshark:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=_environment(profile),
+                env=environment(profile),
                 pipesize=1 << 20,
             )
             stream = Stream(_stdout(child))
@@ -187,28 +189,30 @@ class Stream:
         self.not_understood = ""
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What capinfos says, which does not dissect: packets, None if it is missing or cannot say; and whether the capture is cut."""
-
-    packets: int | None
-    cut: bool
+def environment(profile: str) -> dict[str, str]:
+    """Give tshark an empty profile: a user's preferences, columns and plugins must change nothing."""
+    folders = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "WIRESHARK_CONFIG_DIR"), profile)
+    return {"GLIBC_TUNABLES": _TUNABLES, **os.environ, **folders, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
-def count_packets(capture: Path) -> Counted:
-    """Count the packets of a capture without dissecting them."""
-    program = shutil.which("capinfos")
-    if program is None:
-        return Counted(None, cut=False)
-    done = _run([program, "-Mcr", "-T", str(capture.absolute())])  # a cut capture gives its whole packets and an error status
-    match = re.search(r"\t(\d+)\s*$", done.stdout)
-    return Counted(int(match.group(1)) if match else None, cut=_CUT in done.stderr)
+def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Run a program of Wireshark to its end, with such an environment.
+
+    Raises:
+        TsharkMissing: it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile:
+        try:
+            done = subprocess.run(command, input=stdin, capture_output=True, env=environment(profile), check=False)
+        except OSError as error:
+            raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 
 def _judge(capture: Path, status: int, stderr: str) -> None:
     """Raise if tshark failed; a capture that is cut inside its last packet gave all its whole packets."""
     said = _last_words(stderr)
-    if status == 0 or _CUT in said:
+    if status == 0 or CUT in said:
         return
     if status < 0:
         raise TsharkFailed(
@@ -224,21 +228,6 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
 
 def _last_words(stderr: str) -> str:
     return " ".join(_NOISE.sub("", stderr[-4000:]).split()) or "nothing"
-
-
-def _environment(profile: str) -> dict[str, str]:
-    """Give tshark an empty profile: a user's preferences, columns and plugins must change nothing."""
-    folders = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "WIRESHARK_CONFIG_DIR"), profile)
-    return {"GLIBC_TUNABLES": _TUNABLES, **os.environ, **folders, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-
-
-def _run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile:
-        try:
-            done = subprocess.run(command, input=stdin, capture_output=True, env=_environment(profile), check=False)
-        except OSError as error:
-            raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 
 def _stdout(child: subprocess.Popen[bytes]) -> IO[bytes]:

@@ -236,6 +236,17 @@ def test_what_is_checked_of_each_capture_is_told_in_one_evaluation_of_each_check
     assert stored.metadata["rows"].value == sum(lab.record(key).rows for key in done) > len(done)
 
 
+def test_packets_that_a_mirror_port_records_twice_are_kept_and_counted(lab: Lab):
+    key = "mirrored/both.pcap"
+    (lab.inbox / "mirrored").mkdir()
+    write_pcap(lab.inbox / key, timed([packet for packet in dns() for _ in range(2)]))
+
+    ran = lab.run(key)
+
+    assert ran.metadata("tshark_json", key)["duplicate_packets"] == 2
+    assert len(lab.rows("mirrored")) == 4
+
+
 def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
     path = lab.inbox / "whole" / "everything.pcapng"
     path.parent.mkdir()

@@ -61,3 +61,9 @@ def endless_capture(path: Path) -> Iterator[Path]:
         yield path
     finally:
         os.close(pipe)
+
+
+def output_of(capture: Path, display_filter: str = "", *, program: Tshark | None = None) -> list[bytes]:
+    """Give the lines that tshark says of a capture."""
+    with (program or tshark()).lines(capture, display_filter) as stream:
+        return stream.output.readlines()

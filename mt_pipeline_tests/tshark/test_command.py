@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from mt_pipeline.tshark.command import (
-    Counted,
     FilterError,
     NotACapture,
     Tshark,
@@ -19,13 +18,13 @@ from mt_pipeline.tshark.command import (
     TsharkFailed,
     TsharkMissing,
     TsharkTooOld,
-    count_packets,
 )
+from mt_pipeline.tshark.counting import Counted, count_packets
 from mt_pipeline_tests.building import traffic
-from mt_pipeline_tests.building.everything import everything, tcp_udp_only
+from mt_pipeline_tests.building.everything import tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.test_processes import is_gone, only_linux
-from mt_pipeline_tests.tshark.parts import endless_capture, tshark
+from mt_pipeline_tests.tshark.parts import endless_capture, output_of, tshark
 
 SNI = "tls.handshake.extensions_server_name"
 
@@ -35,11 +34,6 @@ def script(path: Path, text: str, *, interpreter: str = "/bin/sh") -> str:
     path.write_text(f"#!{interpreter}\n{text}\n")
     path.chmod(0o755)
     return str(path)
-
-
-def output_of(capture: Path, display_filter: str = "", *, program: Tshark | None = None) -> list[bytes]:
-    with (program or tshark()).lines(capture, display_filter) as stream:
-        return stream.output.readlines()
 
 
 def the_child() -> psutil.Process:
@@ -322,25 +316,3 @@ def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
     with pytest.raises(FilterError):
         tshark().check_filter("tcp.prot")
     assert not ran.exists()
-
-
-# Counting without dissecting
-
-
-def test_capinfos_counts_what_tshark_says(tmp_path: Path):
-    path = everything(tmp_path / "x.pcapng")
-    packets = len(output_of(path))
-    assert packets > 300
-    assert count_packets(path) == Counted(packets, cut=False)
-    assert {count_packets(compress(path, how)) for how in ("gzip", "zstd", "lz4")} == {Counted(packets, cut=False)}
-
-
-def test_a_capture_without_packets_has_none(tmp_path: Path):
-    path = write_pcapng(tmp_path / "x.pcapng", [])
-    assert count_packets(path) == Counted(0, cut=False)
-    assert output_of(path) == []
-
-
-def test_without_capinfos_nothing_is_counted(capture: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert count_packets(capture) == Counted(None, cut=False)
