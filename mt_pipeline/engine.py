@@ -3,7 +3,8 @@
 Opening one and making its functions takes as long as all that is asked of it for a small capture.
 """
 
-import tempfile
+import shutil
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,22 +42,25 @@ def connection(beside: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.Duc
         prepare: makes its functions, once.
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=beside.parent, prefix=".spill-", ignore_cleanup_errors=True) as spill:
-        try:
-            database = _idle[prepare].pop()
-        except IndexError:
-            database = _new(prepare)
-        try:
-            database.execute(f"SET temp_directory = '{spill.replace(chr(39), 2 * chr(39))}'")
-            with database.cursor() as opened:
-                yield opened
-        except BaseException:  # whatever state it is in
-            database.close()
-            raise
-        if not Path(spill).is_dir() or any(Path(spill).iterdir()):  # it never takes another folder once it has used one
+    spill = beside.parent / f".spill-{uuid.uuid4().hex}"  # it is made when it is needed
+    try:
+        database = _idle[prepare].pop()
+    except IndexError:
+        database = _new(prepare)
+    try:
+        database.execute(f"SET temp_directory = '{str(spill).replace(chr(39), 2 * chr(39))}'")
+        with database.cursor() as opened:
+            yield opened
+    except BaseException:  # whatever state it is in
+        database.close()
+        raise
+    else:
+        if spill.exists():  # it never takes another folder once it has used one
             database.close()
         else:
             _idle[prepare].append(database)
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
 
 
 def _new(prepare: Prepare) -> duckdb.DuckDBPyConnection:

@@ -175,8 +175,7 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # No pool: no connection outlives its transaction, nor crosses a fork or a thread.
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool, connect_args={"timeout": BUSY_SECONDS})
+        engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
         sa.event.listen(engine, "connect", _connected)
         sa.event.listen(engine, "begin", _begun)
         self._readers = engine
@@ -221,7 +220,7 @@ def record_of(row: sa.Row[tuple[object, ...]]) -> Record:
 def _connected(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin when we say, not when the driver guesses
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # in WAL mode nothing breaks, whatever is killed
+    connection.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
 
 
 def _begun(db: sa.Connection) -> None:

@@ -37,6 +37,9 @@ CUT = "cut short in the middle of a packet"
 """What the programs of Wireshark say of a capture that ends so."""
 
 _NOISE = re.compile(r'^Running as user "root".*\n?', re.MULTILINE)
+_NOWHERE = "/nonexistent"
+"""A folder that is never there, as users without a home have it on Debian: nothing has to be made, or taken away, for each start."""
+
 _EMPTY_PCAP = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
 
 
@@ -145,14 +148,14 @@ class Tshark:
         Raises:
             TsharkError: on leaving, if tshark failed by itself.
         """
-        with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile, tempfile.TemporaryFile() as errors:
+        with tempfile.TemporaryFile() as errors:
             # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
             child = subprocess.Popen(
                 bound(self.command(capture, display_filter), signal="KILL"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment(profile),
+                env=environment(),
                 pipesize=1 << 20,
             )
             stream = Stream(_stdout(child))
@@ -186,9 +189,9 @@ class Stream:
         self.not_understood = ""
 
 
-def environment(profile: str) -> dict[str, str]:
-    """Give tshark an empty profile: a user's preferences, columns and plugins must change nothing."""
-    folders = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "WIRESHARK_CONFIG_DIR"), profile)
+def environment() -> dict[str, str]:
+    """Give the programs of Wireshark an empty profile: a user's preferences, columns and plugins must change nothing."""
+    folders = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "WIRESHARK_CONFIG_DIR"), _NOWHERE)
     return {**os.environ, **folders, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
@@ -198,11 +201,10 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
     Raises:
         TsharkMissing: it does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="mt-tshark-") as profile:
-        try:
-            done = subprocess.run(command, input=stdin, capture_output=True, env=environment(profile), check=False)
-        except OSError as error:
-            raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, env=environment(), check=False)
+    except OSError as error:
+        raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 

@@ -46,9 +46,9 @@ def duplicates(capture: Path) -> Iterator[Callable[[], int | None]]:
     if program is None:
         yield lambda: None
         return
-    with tempfile.TemporaryDirectory(prefix="mt-editcap-") as profile, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said:
         command = bound([program, "-d", str(capture.absolute()), os.devnull])
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=environment(profile))
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=environment())
         try:
             yield lambda: _skipped(child, said)
         finally:

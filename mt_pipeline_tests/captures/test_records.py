@@ -3,6 +3,7 @@
 import multiprocessing
 import resource
 import sqlite3
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def test_a_damaged_file_is_named_with_a_cure(tmp_path):
 
 def test_damage_that_shows_later_is_named_too(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    ledger = Ledger(path)
-    ledger.look(Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(1000)]), settle=0)
+    Ledger(path).look(Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(1000)]), settle=0)
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes()
     path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    ledger = Ledger(path)
     with pytest.raises(LedgerError, match="it is damaged: stop the service and move it away"):
         ledger.records()
 
