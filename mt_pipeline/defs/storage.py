@@ -47,10 +47,12 @@ class EventLog(SqliteEventLogStorage):
 
     def _engine(self, shard: str) -> Engine:
         """Give the engine of a database, which is made if it is not there, or not any more."""
-        engine = self._engines.pop(shard, None)
-        if engine is None or not Path(self.path_for_shard(shard)).exists():
+        engine, there = self._engines.pop(shard, None), Path(self.path_for_shard(shard)).exists()
+        if engine is None or not there:
             engine = create_engine(self.conn_string_for_shard(shard), pool_size=1, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
-            self._initdb(engine)
+            if not there or shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
         self._engines[shard] = engine  # the one used last stands last
         if len(self._engines) > _MOST:
             self._engines.pop(next(iter(self._engines))).dispose()
