@@ -644,7 +644,7 @@ def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab:
         ran = lab.run("full/a.pcap", "beside_full/a.pcap")
         left = files_below(disk)
     finally:
-        subprocess.run(["/bin/umount", disk], check=True)
+        subprocess.run(["/bin/umount", "--lazy", disk], check=True)
 
     assert "1 of 2 captures failed, the others are done. full/a.pcap: the disk is full" in ran.failure
     assert "free some space, then launch the capture again" in ran.failure

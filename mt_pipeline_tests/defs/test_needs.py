@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False).returncode:
         pytest.skip("mounting is not allowed here")
     yield disk
-    subprocess.run(["/bin/umount", disk], check=True)
+    subprocess.run(["/bin/umount", "--lazy", disk], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")

@@ -477,8 +477,9 @@ def test_a_tick_says_how_far_it_is(watch: Watch):
     assert re.fullmatch(r"1 of 3 captures in, 1 failed, \d+\.\d a second, 1 s left", result.skip_message)
 
 
-def test_a_damaged_ledger_makes_a_tick_that_says_so(watch: Watch):
-    (watch.pipeline.settings.data_dir / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
+def test_a_damaged_ledger_makes_a_tick_that_says_so(lab: Lab, tmp_path: Path):
+    (tmp_path / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
+    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(data_dir=tmp_path)})
 
     with pytest.raises(LedgerError, match="it is damaged: stop the service and move it away"):
-        watch.look()
+        new_captures(context)
