@@ -103,7 +103,7 @@ class _Crew:
     """The workers, and the runs that are still to be done."""
 
     def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None) -> None:
-        self.workers: list[_Worker] = []
+        self._workers: list[_Worker] = []
         self._pipeline, self._instance, self._runs, self._filter = pipeline, instance, runs, display_filter
         self._again: deque[Sequence[str]] = deque()
         self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
@@ -111,20 +111,20 @@ class _Crew:
     def hire(self) -> _Worker:
         """Start a worker."""
         worker = _Worker(self._filter, self._said)
-        self.workers.append(worker)
+        self._workers.append(worker)
         return worker
 
     def work(self) -> bool:
         """Let the workers do all that is to be done; says whether they did, and Ctrl-C did not end it."""
         try:
-            for worker in self.workers:
+            for worker in self._workers:
                 self._occupy(worker)
-            while any(worker.keys for worker in self.workers):
-                self.hear()
+            while any(worker.keys for worker in self._workers):
+                self._hear()
         except KeyboardInterrupt:
-            for worker in self.workers:
+            for worker in self._workers:
                 worker.process.send_signal(SIGINT)
-            for worker in self.workers:
+            for worker in self._workers:
                 with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(GRACE)
             return False
@@ -132,10 +132,10 @@ class _Crew:
 
     def end(self) -> None:
         """End all workers, whatever they do."""
-        while self.workers:
-            self.workers.pop().end()
+        while self._workers:
+            self._workers.pop().end()
 
-    def hear(self) -> None:
+    def _hear(self) -> None:
         """Wait for what a worker says next, and see to it."""
         worker, line = self._said.get()
         if line == _DONE:

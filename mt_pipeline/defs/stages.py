@@ -69,7 +69,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
     distilling: Distilling = field(init=False)
     _looked: float = 0
-    _counting: Future[Counted] = field(default_factory=Future)
+    _counting: Future[Counted] = field(init=False)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:

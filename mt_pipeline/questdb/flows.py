@@ -27,6 +27,7 @@ _BATCH = 25_000
 """Flows in a batch, as far as stretches allow: see `rows.BATCH`."""
 
 _ALL_TIME = (0, 1 << 40)
+"""First and last second of whatever can be stored."""
 
 _OF_STREAM = {"tls_sni": "coalesce(names.tls_sni, first_sni)", "tls_alpn": "coalesce(names.tls_alpn, first_alpn)"}
 _TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _OF_STREAM.items()} | {"dns_name": "dns_name", "http_host": "http_host"}

@@ -10,11 +10,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import dagster as dg
-
-from mt_pipeline import settings, setup
+from mt_pipeline import settings
 from mt_pipeline.captures import inbox
 from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs import instance
 from mt_pipeline.defs.assets import CAPTURES_PER_RUN
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
@@ -24,13 +23,12 @@ def main(source: Path, output: Path) -> None:
     """Take all captures of a folder; ends with an error if one fails."""
     logging.disable(logging.CRITICAL)
     chosen = settings.load()
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(chosen))
     shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)
     pipeline = Pipeline(chosen)
     keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
     seconds = processor = 0.0
-    with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions(captures.name or "", keys)
+    with instance.opened(chosen) as opened:
+        opened.add_dynamic_partitions(captures.name or "", keys)
         for start in range(0, len(keys), CAPTURES_PER_RUN):
             some = keys[start : start + CAPTURES_PER_RUN]
             before = sum(os.times()[:4])
@@ -38,10 +36,10 @@ def main(source: Path, output: Path) -> None:
                 build_defs(pipeline=pipeline)
                 .resolve_job_def("ingest_captures")
                 .execute_in_process(
-                    instance=instance, tags={"dagster/asset_partition_range_start": some[0], "dagster/asset_partition_range_end": some[-1]}
+                    instance=opened, tags={"dagster/asset_partition_range_start": some[0], "dagster/asset_partition_range_end": some[-1]}
                 )
             )
-            record = instance.get_run_record_by_id(result.run_id)
+            record = opened.get_run_record_by_id(result.run_id)
             if record is None or record.end_time is None or record.start_time is None:
                 sys.exit(f"run {result.run_id} did not end")
             seconds += record.end_time - record.start_time

@@ -28,11 +28,10 @@ def test_a_capture_without_packets_has_none(tmp_path: Path):
 
 
 def test_a_packet_with_the_bytes_of_one_of_the_four_before_is_there_twice(tmp_path: Path):
-    a, b, c, d, e, f = (dns(f"{letter}.example.com")[0] for letter in "abcdef")
+    packets = {letter: dns(f"{letter}.example.com")[0] for letter in "abcdef"}
     captures = {"abcdef": 0, "aabc": 1, "aaabb": 3, "abcda": 1, "abcdea": 0}
     for letters, expected in captures.items():
-        packets = [{"a": a, "b": b, "c": c, "d": d, "e": e, "f": f}[letter] for letter in letters]
-        with duplicates(write_pcap(tmp_path / f"{letters}.pcap", timed(packets))) as counted:
+        with duplicates(write_pcap(tmp_path / f"{letters}.pcap", timed(packets[letter] for letter in letters))) as counted:
             assert (letters, counted()) == (letters, expected)
 
 
