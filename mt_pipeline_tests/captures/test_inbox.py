@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -143,15 +144,20 @@ def test_files_that_come_and_go_meanwhile_do_no_harm(tmp_path):
     churn.start()
     try:
         assert started.wait(60)
-        walks = [walk(tmp_path) for _ in range(5000)]
+        seen: set[frozenset[str]] = set()
+        walks, deadline = 0, time.monotonic() + 60
+        # A busy machine may not let the other process run for thousands of walks.
+        while walks < 5000 or (len(seen) < 2 and time.monotonic() < deadline):
+            found = walk(tmp_path)
+            assert not found.problems
+            assert not found.refused
+            seen.add(frozenset(capture.key for capture in found.captures))
+            walks += 1
     finally:
         churn.kill()
         churn.join()
-    assert not any(found.problems or found.refused for found in walks)
-    seen = [{capture.key for capture in found.captures} for found in walks]
-    assert all("a.pcap" in names for names in seen)
-    assert {name for names in seen for name in names} <= {"a.pcap", "b.pcap", "sub/c.pcap"}
-    assert len({frozenset(names) for names in seen}) > 1
+    assert len(seen) > 1
+    assert all({"a.pcap"} <= names <= {"a.pcap", "b.pcap", "sub/c.pcap"} for names in seen)
 
 
 def _look_as_nobody(results: "multiprocessing.SimpleQueue[object]") -> None:

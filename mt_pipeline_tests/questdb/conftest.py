@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
+import psycopg
 import pytest
 
 from mt_pipeline.questdb import java
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.server import Server
+from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.soaking.servers import Spare
 
 LOGIN = {"user": "someone", "password": "s3cret'pass word"}
@@ -40,5 +43,16 @@ def spare(_spare: Spare, near: bool) -> Spare:
     _spare.database = replace(_spare.database, import_folder=_spare.imports if near else None)
     with _spare.database.connect() as connection:
         for name, kind in connection.execute("SELECT table_name, table_type FROM tables()").fetchall():
-            connection.execute(f'DROP {"VIEW" if kind == "V" else "TABLE"} "{name}"')
+            assert eventually(partial(_dropped, connection, f'{"VIEW" if kind == "V" else "TABLE"} "{name}"')), name
     return _spare
+
+
+def _dropped(connection: psycopg.Connection, what: str) -> bool:
+    """Drop a table or a view, unless QuestDB has just a reader open on it, as for a view that it compiles anew."""
+    try:
+        connection.execute(f"DROP {what}")
+    except psycopg.DatabaseError as error:
+        if "busyReader" in str(error):
+            return False
+        raise
+    return True

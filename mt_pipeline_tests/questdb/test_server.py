@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from mt_pipeline.questdb import java
 from mt_pipeline.questdb.java import DidNotStart, FolderInUse, FolderUnusable, JarDiffers, JarMissing, PortTaken, ServerError
 from mt_pipeline.questdb.server import Address, Server, find, start, use
 from mt_pipeline_tests.conftest import READER
+from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.test_processes import is_gone, only_linux
 
 FREE = {"http_port": 0, "pg_port": 0, "user": "admin", "password": "quest"}
@@ -36,13 +36,6 @@ def select(server: Address, sql: str, *, user: str = "admin", password: str = FR
 
 def our_java() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True) if child.name() == "java"}
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
 
 
 @contextmanager
