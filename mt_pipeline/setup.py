@@ -24,6 +24,8 @@ _STORAGE = """storage: # what Dagster has by itself, with connections that are k
     config: {base_dir: {env: DAGSTER_HOME}}
 """
 
+_SLOWER = "; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+
 
 def prepare(settings: Settings) -> Path:
     """Make the data folders and put Dagster's settings there; a `dagster.yaml` that is there stays as it is.
@@ -50,7 +52,8 @@ def main() -> int:
     try:
         settings = load()
         tshark = _tshark(settings.tshark)
-        _say(f"tshark {tshark.version} at {tshark.program}")
+        forks = tshark.forks() or (not settings.data_dir.exists() and _installed("lua-posix") and tshark.forks())
+        _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
         if settings.questdb_host is None and settings.has_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings)
@@ -62,17 +65,24 @@ def main() -> int:
 
 
 def _tshark(program: str) -> Tshark:
-    """Find tshark; from Debian's packages, if it is missing and we may install it without a password."""
+    """Find tshark; from the packages of this system, if it is missing and we may install it."""
     try:
         return Tshark.find(program)
     except TsharkMissing:
-        apt, sudo = shutil.which("apt-get"), [] if os.geteuid() == 0 else ["sudo", "-n"]
-        if program != "tshark" or apt is None or (sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode):
+        if program != "tshark" or not _installed("tshark"):
             raise
-    _say("tshark is missing: installing it from the packages of this system")
-    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "tshark"]):
-        subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command], stdout=subprocess.DEVNULL, check=False)
     return Tshark.find(program)
+
+
+def _installed(package: str) -> bool:
+    """Install a package of Debian or Ubuntu, if we can without a password; says whether it was tried."""
+    apt, sudo = shutil.which("apt-get"), [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if apt is None or (sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode):
+        return False
+    _say(f"{package} is missing: installing it from the packages of this system")
+    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", package]):
+        subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command], stdout=subprocess.DEVNULL, check=False)
+    return True
 
 
 def _say(what: str) -> None:

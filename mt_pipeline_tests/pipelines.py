@@ -29,6 +29,7 @@ from mt_pipeline.questdb.server import Address
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
+from mt_pipeline_tests.tshark.parts import NO_FORKS
 
 STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
 PASSWORD = "quest"
@@ -54,7 +55,7 @@ def settings_of(data: Path, database: Database, **changes: object) -> Settings:
 def wrapper(path: Path, script: str) -> Path:
     """Write a program that is taken for tshark: `script` runs when a capture is read, `"$TSHARK"` is the real one, which answers all else."""
     reads = f'case "$*" in *"-T tabs"*) ;; *) exec {TSHARK} "$@" ;; esac'
-    path.write_text(f"#!/bin/sh\nTSHARK={TSHARK}\n{reads}\n{script}\n")
+    path.write_text(f"#!/bin/sh\n{NO_FORKS}\nTSHARK={TSHARK}\n{reads}\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 

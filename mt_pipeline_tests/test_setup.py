@@ -10,7 +10,7 @@ import yaml
 from mt_pipeline import setup
 from mt_pipeline.processes import cores
 from mt_pipeline.settings import PROJECT, Settings
-from mt_pipeline_tests.pipelines import TSHARK
+from mt_pipeline_tests.pipelines import TSHARK, wrapper
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,23 @@ def test_a_tshark_that_is_not_there_is_a_line_that_says_what_to_type(monkeypatch
     assert "dnf install wireshark-cli" in line
     assert "brew install wireshark" in line
     assert not data.exists()
+
+
+def test_what_makes_tshark_faster_is_installed_once_and_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    tried: list[str] = []
+    monkeypatch.setattr(setup, "_installed", lambda package: tried.append(package) or True)
+    monkeypatch.setenv("MT_TSHARK", str(wrapper(tmp_path / "tshark", "exit 1")))
+
+    assert (setup.main(), setup.main()) == (0, 0)
+
+    assert tried == ["lua-posix"]
+    first, _, again, _ = lines(capsys)
+    assert first == again
+    assert first.endswith(
+        f" at {tmp_path}/tshark; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+    )
 
 
 def test_a_tshark_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.processes import bound, stop
+from mt_pipeline.processes import bound
+from mt_pipeline.tshark import forkserver
 from mt_pipeline.tshark.fields import FIELDS
 
 OLDEST = (3, 6)
@@ -114,6 +115,14 @@ class Tshark:
             )
         return cls(path, ".".join(match.groups()))
 
+    def forks(self) -> bool:
+        """Try whether it can be started once for many captures."""
+        try:
+            forkserver.ForkServer(self.command(Path(forkserver.CAPTURE), ""), environment()).close()
+        except OSError:
+            return False
+        return True
+
     def check_filter(self, display_filter: str) -> None:
         """Let tshark judge a display filter, on a capture without packets.
 
@@ -149,31 +158,39 @@ class Tshark:
             TsharkError: on leaving, if tshark failed by itself.
         """
         with tempfile.TemporaryFile() as errors:
-            # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
-            child = subprocess.Popen(
-                bound(self.command(capture, display_filter), signal="KILL"),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment(),
-                pipesize=1 << 20,
-            )
+            child = self._forked(capture, display_filter, errors) or self._started(capture, display_filter, errors)
             stream = Stream(_stdout(child))
             try:
                 yield stream
                 stream.output.close()
-                child.wait()
+                status = child.wait()
             finally:
-                stop(child, grace=0)
+                child.kill()
+                child.wait()
                 stream.output.close()  # after its end: a thread may still be reading, and closing would wait for it
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace")
-        if called:
-            said, capture = said.replace(str(capture.absolute()), str(called)), called
+        called = called or capture
+        for name in (str(capture.absolute()), forkserver.CAPTURE):
+            said = said.replace(name, str(called))
         # What is not understood is mostly the half line of a tshark that was killed: then its end is the reason to name.
-        if stream.not_understood and child.returncode in (0, -signal.SIGPIPE):
-            raise TsharkFailed(f"{capture}: tshark's output was not understood: {stream.not_understood}", said=said)
-        _judge(capture, child.returncode, said)
+        if stream.not_understood and status in (0, -signal.SIGPIPE):
+            raise TsharkFailed(f"{called}: tshark's output was not understood: {stream.not_understood}", said=said)
+        _judge(called, status, said)
+
+    def _forked(self, capture: Path, display_filter: str, errors: IO[bytes]) -> forkserver.Forked | None:
+        return forkserver.fork(self.command(Path(forkserver.CAPTURE), display_filter), environment(), capture, errors)
+
+    def _started(self, capture: Path, display_filter: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
+        return subprocess.Popen(
+            bound(self.command(capture, display_filter), signal="KILL"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment(),
+            pipesize=1 << 20,
+        )
 
 
 class Stream:
@@ -229,6 +246,6 @@ def _last_words(stderr: str) -> str:
     return " ".join(_NOISE.sub("", stderr[-4000:]).split()) or "nothing"
 
 
-def _stdout(child: subprocess.Popen[bytes]) -> IO[bytes]:
+def _stdout(child: subprocess.Popen[bytes] | forkserver.Forked) -> IO[bytes]:
     assert child.stdout is not None  # noqa: S101  PIPE was asked for
     return child.stdout

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.files import timed, write_pcap
+
+NO_FORKS = 'case "$*" in *lua_script*) exit 1 ;; esac'
+"""First line of a script that is taken for tshark: a fork of the real one would go its own way."""
 
 Document = dict[str, dict[str, list[str]]]
 
@@ -47,6 +51,13 @@ def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> 
     with pa.output_stream(path, compression="zstd") as stream:
         stream.write("".join(lines).encode())
     return path
+
+
+def readers() -> list[psutil.Process]:
+    """Find each tshark that reads a capture for this process: not one that only forks, and not what is not yet tshark."""
+    found = [child for child in psutil.Process().children(recursive=True) if child.name() == "tshark"]
+    parents = {child.ppid() for child in found}
+    return [child for child in found if child.pid not in parents]
 
 
 @contextmanager

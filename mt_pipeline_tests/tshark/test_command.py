@@ -24,7 +24,7 @@ from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.test_processes import is_gone, only_linux
-from mt_pipeline_tests.tshark.parts import endless_capture, output_of, tshark
+from mt_pipeline_tests.tshark.parts import NO_FORKS, endless_capture, output_of, readers, tshark
 
 SNI = "tls.handshake.extensions_server_name"
 
@@ -34,12 +34,6 @@ def script(path: Path, text: str, *, interpreter: str = "/bin/sh") -> str:
     path.write_text(f"#!{interpreter}\n{text}\n")
     path.chmod(0o755)
     return str(path)
-
-
-def the_child() -> psutil.Process:
-    """Find the tshark that this process runs; until it is executed it is setpriv."""
-    [child] = [child for child in psutil.Process().children() if child.name() in ("tshark", "setpriv")]  # a QuestDB of other tests may run too
-    return child
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +202,7 @@ def test_any_file_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def dying(path: Path, *, after: int) -> Tshark:
     """Make a tshark that says so many bytes, then is killed."""
-    return Tshark(script(path, f'"{tshark().program}" "$@" 2>&- | head -c {after}; kill -KILL $$'), "4.0.0")
+    return Tshark(script(path, f'{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}; kill -KILL $$'), "4.0.0")
 
 
 @pytest.mark.parametrize("after", [0, 100, 1_000_000], ids=["at once", "inside a line", "after the last line"])
@@ -227,7 +221,7 @@ def test_a_tshark_killed_while_it_reads_is_named_by_its_signal(tmp_path: Path):
     def read_and_kill(path: Path) -> None:
         with tshark().lines(path) as stream:
             assert stream.output.readline().startswith(b"1\t")
-            the_child().kill()
+            readers()[0].kill()
             stream.output.read()
 
     with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
@@ -251,7 +245,7 @@ def test_tshark_ends_when_its_reader_fails(tmp_path: Path):
     def fail(path: Path) -> None:
         with tshark().lines(path) as stream:
             stream.output.readline()
-            children.append(the_child().pid)
+            children.append(readers()[0].pid)
             raise ZeroDivisionError
 
     with endless_capture(tmp_path / "x.pcap") as path:
@@ -265,11 +259,11 @@ def test_tshark_ends_when_its_parent_is_killed(tmp_path: Path):
     program = """if True:
         import sys
         from pathlib import Path
-        import psutil
         from mt_pipeline.tshark.command import Tshark
+        from mt_pipeline_tests.tshark.parts import readers
         with Tshark(sys.argv[1], "4.0.0").lines(Path(sys.argv[2])) as stream:
             stream.output.readline()
-            print(psutil.Process().children()[0].pid, flush=True)
+            print(readers()[0].pid, flush=True)
             stream.output.read()
     """
     with endless_capture(tmp_path / "x.pcap") as path:

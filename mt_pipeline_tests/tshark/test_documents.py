@@ -26,7 +26,7 @@ from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, in_time_order, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.test_processes import is_gone, only_linux
-from mt_pipeline_tests.tshark.parts import Document, documents_of, endless_capture, read_all, tshark
+from mt_pipeline_tests.tshark.parts import NO_FORKS, Document, documents_of, endless_capture, read_all, tshark
 
 SNI, ALPN = "tls_handshake_extensions_server_name", "tls_handshake_extensions_alpn_str"
 
@@ -291,7 +291,7 @@ def test_a_killed_tshark_leaves_nothing_and_is_named(tmp_path: Path, whole: tupl
     half = said.index(b"\n", len(said) // 2) + 1
     after = {"at once": 0, "inside a line": half + 30, "between two lines": half, "after the last line": len(said)}[when]
     program = tmp_path / "tshark"
-    program.write_text(f'#!/bin/sh\n"{tshark().program}" "$@" 2>&- | head -c {after}\nkill -KILL $$\n')
+    program.write_text(f'#!/bin/sh\n{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}\nkill -KILL $$\n')
     program.chmod(0o755)
     with pytest.raises(TsharkFailed, match=r"ended by signal 9"):
         documents.write(Tshark(str(program), "4.0.0"), whole[0], output)
