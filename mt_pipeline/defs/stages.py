@@ -4,8 +4,7 @@ The last one, the load, is `loading.py`: it takes several captures at once.
 """
 
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,7 +29,7 @@ from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
-from mt_pipeline.tshark.counting import Counted, count_packets, duplicates
+from mt_pipeline.tshark.counting import Counted, count_packets, counting
 
 
 class NotTakenError(CaptureError):
@@ -69,7 +68,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
     distilling: Distilling = field(init=False)
     _looked: float = 0
-    _counting: Future[Counted] = field(init=False)
+    _counted: Callable[[], Counted] = field(init=False)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -96,7 +95,7 @@ class Stages:
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotTakenError(reason)
-        self._counting = self._open.enter_context(ThreadPoolExecutor(1)).submit(count_packets, capture.path)
+        self._counted = self._open.enter_context(counting(capture.path))  # beside all that follows
         tshark = self.pipeline.tshark
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
@@ -112,12 +111,11 @@ class Stages:
             copy_of: another capture with the same bytes, if there is one.
         """
         path = self.files.documents(self.inputs)
-        twice = self._open.enter_context(duplicates(capture.path))  # beside tshark
         reused = path.exists()
         if reused:
             packets = documents.count(path)
         else:
-            needs.check(self.pipeline.settings, capture, lambda: self._counting.result().packets)
+            needs.check(self.pipeline.settings, capture, lambda: count_packets(capture.path))
             try:
                 packets = documents.write(
                     self.pipeline.tshark,
@@ -136,7 +134,7 @@ class Stages:
             except CaptureError:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
-        counted = self._counting.result()
+        counted = self._counted()
         self.cut = counted.cut
         self._report(
             "tshark_json",
@@ -149,7 +147,7 @@ class Stages:
                 cut=self.cut,
                 display_filter=display_filter,
                 copy_of=copy_of,
-                duplicate_packets=twice(),
+                duplicate_packets=counted.duplicates,
             ),
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )

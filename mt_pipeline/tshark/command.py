@@ -37,6 +37,9 @@ PREFERENCES = (
 CUT = "cut short in the middle of a packet"
 """What the programs of Wireshark say of a capture that ends so."""
 
+DAMAGED = "damaged or corrupt"
+"""What they say of one that they cannot read to its end."""
+
 _NOISE = re.compile(r'^Running as user "root".*\n?', re.MULTILINE)
 _NOWHERE = "/nonexistent"
 """A folder that is never there, as users without a home have it on Debian: nothing has to be made, or taken away, for each start."""
@@ -238,7 +241,7 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
         )
     if "isn't a capture file" in said or "doesn't exist" in said or "permission" in said.lower():
         raise NotACapture(f"not a capture: {capture}. tshark said: {said}", said=said, status=status)
-    cure = f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage" if "damaged or corrupt" in said else ""
+    cure = f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage" if DAMAGED in said else ""
     raise TsharkFailed(f"{capture}: tshark stopped with status {status} and said: {said}{cure}", said=said, status=status)
 
 

@@ -1,4 +1,4 @@
-"""Counting the packets of a capture without dissecting them: all of them, and those that are there twice."""
+"""Counting the packets of a capture without dissecting them."""
 
 import os
 import re
@@ -12,51 +12,58 @@ from pathlib import Path
 from typing import IO
 
 from mt_pipeline.processes import bound, stop
-from mt_pipeline.tshark.command import CUT, environment, run
+from mt_pipeline.tshark.command import CUT, DAMAGED, environment, run
+
+_SAID = re.compile(r"(\d+) packets? seen, (\d+) packets? skipped with duplicate window")
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What capinfos says, which does not dissect: packets, None if it is missing or cannot say; and whether the capture is cut."""
+    """What editcap says of a capture.
 
-    packets: int | None
-    cut: bool
+    Attributes:
+        packets: whole ones; None if editcap is missing or cannot say.
+        duplicates: packets with the same bytes as one of the four before, as mirror ports make them; None likewise.
+        cut: whether the capture ends inside a packet.
+    """
 
-
-def count_packets(capture: Path) -> Counted:
-    """Count the packets of a capture without dissecting them."""
-    program = shutil.which("capinfos")
-    if program is None:
-        return Counted(None, cut=False)
-    done = run([program, "-Mcr", "-T", str(capture.absolute())])  # a cut capture gives its whole packets and an error status
-    match = re.search(r"\t(\d+)\s*$", done.stdout)
-    return Counted(int(match.group(1)) if match else None, cut=CUT in done.stderr)
+    packets: int | None = None
+    duplicates: int | None = None
+    cut: bool = False
 
 
 @contextmanager
-def duplicates(capture: Path) -> Iterator[Callable[[], int | None]]:
-    """Count the packets with the same bytes as one of the four before, as mirror ports make them, while other things are done.
-
-    Leaving the block ends the count.
+def counting(capture: Path) -> Iterator[Callable[[], Counted]]:
+    """Count the packets of a capture while other things are done; leaving the block ends the count.
 
     Yields:
-        What waits for the number; it is None if editcap is missing or cannot say.
+        What waits for the numbers.
     """
     program = shutil.which("editcap")
     if program is None:
-        yield lambda: None
+        yield Counted
         return
     with tempfile.TemporaryFile() as said:
         command = bound([program, "-d", str(capture.absolute()), os.devnull])
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=environment())
         try:
-            yield lambda: _skipped(child, said)
+            yield lambda: _counted(child, said)
         finally:
             stop(child, grace=0)
 
 
-def _skipped(child: subprocess.Popen[bytes], said: IO[bytes]) -> int | None:
+def count_packets(capture: Path) -> int | None:
+    """Count the packets of a capture at once, which takes capinfos a third of the time of all that editcap counts; None if it cannot say."""
+    program = shutil.which("capinfos")
+    if program is None:
+        return None
+    match = re.search(r"\t(\d+)\s*$", run([program, "-Mcr", "-T", str(capture.absolute())]).stdout)
+    return int(match.group(1)) if match else None
+
+
+def _counted(child: subprocess.Popen[bytes], said: IO[bytes]) -> Counted:
     child.wait()
     said.seek(0)
-    match = re.search(rb"(\d+) packets? skipped with duplicate window", said.read())
-    return int(match.group(1)) if match else None
+    text = said.read().decode("utf-8", "replace")
+    match = None if DAMAGED in text else _SAID.search(text)
+    return Counted(int(match[1]), int(match[2]), CUT in text) if match else Counted()

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.counting import Counted, counting
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.files import timed, write_pcap
 
@@ -58,6 +59,12 @@ def readers() -> list[psutil.Process]:
     found = [child for child in psutil.Process().children(recursive=True) if child.name() == "tshark"]
     parents = {child.ppid() for child in found}
     return [child for child in found if child.pid not in parents]
+
+
+def counted(capture: Path) -> Counted:
+    """Count the packets of a capture."""
+    with counting(capture) as numbers:
+        return numbers()
 
 
 @contextmanager
