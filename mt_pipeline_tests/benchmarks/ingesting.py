@@ -17,6 +17,7 @@ from mt_pipeline.defs import instance
 from mt_pipeline.defs.assets import CAPTURES_PER_RUN
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline_tests.benchmarks.measuring import used
 
 
 def main(source: Path, output: Path) -> None:
@@ -31,7 +32,7 @@ def main(source: Path, output: Path) -> None:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for start in range(0, len(keys), CAPTURES_PER_RUN):
             some = keys[start : start + CAPTURES_PER_RUN]
-            before = sum(os.times()[:4])
+            before = used()
             result = (
                 build_defs(pipeline=pipeline)
                 .resolve_job_def("ingest_captures")
@@ -43,7 +44,7 @@ def main(source: Path, output: Path) -> None:
             if record is None or record.end_time is None or record.start_time is None:
                 sys.exit(f"run {result.run_id} did not end")
             seconds += record.end_time - record.start_time
-            processor += sum(os.times()[:4]) - before
+            processor += used() - before
     output.write_text(f"{seconds} {processor}")
 
 
