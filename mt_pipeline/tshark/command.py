@@ -3,6 +3,7 @@
 What the lines hold is `documents.py`'s business. The measurements behind the options are in `docs/architecture.md`.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -136,7 +137,7 @@ class Tshark:
             return
         if "\0" in display_filter:
             raise FilterError(f"display filter not understood: {display_filter!r} holds a NUL")
-        done = run([self.program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
+        done = _tried(self.program, display_filter)
         if done.returncode:
             raise FilterError(
                 f"display filter not understood: {display_filter!r}. {_last_words(done.stderr)}", said=done.stderr, status=done.returncode
@@ -226,6 +227,11 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
     except OSError as error:
         raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+@functools.lru_cache(maxsize=100)
+def _tried(program: str, display_filter: str) -> subprocess.CompletedProcess[str]:
+    return run([program, "-n", "-r", "-", "-Y", display_filter], stdin=_EMPTY_PCAP)
 
 
 def _judge(capture: Path, status: int, stderr: str) -> None:

@@ -17,30 +17,40 @@ local function opened(client, descriptor, flags)
   return assert(fcntl.open("/proc/" .. client .. "/fd/" .. descriptor, flags))
 end
 
+-- In a fork: keeps nothing of what the others have but the files of its capture, under the descriptors that tshark expects.
+local function take(files)
+  for over, of in pairs(forks) do
+    unistd.close(over)
+    unistd.close(of.ended)
+  end
+  for place, file in pairs(files) do
+    assert(unistd.dup2(file, place))
+    unistd.close(file)
+  end
+end
+
 -- Returns the process of the fork; in the fork itself 0.
 local function fork(client, capture, output, errors, ended, place)
-  capture, output = opened(client, capture, fcntl.O_RDONLY), opened(client, output, fcntl.O_WRONLY)
-  errors, ended = opened(client, errors, fcntl.O_WRONLY), opened(client, ended, fcntl.O_WRONLY)
+  local files = {
+    [0] = assert(fcntl.open("/dev/null", fcntl.O_RDONLY)),
+    [1] = opened(client, output, fcntl.O_WRONLY),
+    [2] = opened(client, errors, fcntl.O_WRONLY),
+    [tonumber(place)] = opened(client, capture, fcntl.O_RDONLY),
+  }
   local over, alive = unistd.pipe() -- the system closes `alive` when the fork has ended
+  ended = opened(client, ended, fcntl.O_WRONLY)
   local pid = assert(unistd.fork())
+  forks[over] = { pid = pid, ended = ended }
   if pid == 0 then
-    unistd.close(over)
-    unistd.close(ended)
-    for other, of in pairs(forks) do
-      unistd.close(other)
-      unistd.close(of.ended)
+    if not pcall(take, files) then
+      unistd._exit(1)
     end
-    unistd.dup2(fcntl.open("/dev/null", fcntl.O_RDONLY), 0)
-    unistd.dup2(output, 1)
-    unistd.dup2(errors, 2)
-    unistd.dup2(capture, tonumber(place))
-  else
-    forks[over] = { pid = pid, ended = ended }
-    unistd.close(alive)
+    return pid
   end
-  for _, descriptor in ipairs { capture, output, errors } do
-    unistd.close(descriptor)
+  for _, file in pairs(files) do
+    unistd.close(file)
   end
+  unistd.close(alive)
   return pid
 end
 
@@ -61,11 +71,12 @@ while true do
   end
   poll.poll(watched)
   for over, seen in pairs(watched) do
-    if over ~= 0 and next(seen.revents) and (seen.revents.HUP or seen.revents.IN) then
+    if over ~= 0 and seen.revents.HUP then
       bury(over)
     end
   end
-  if watched[0].revents.IN or watched[0].revents.HUP then
+  local asked = watched[0].revents
+  if asked.IN or asked.HUP then
     local line = unistd.read(0, 4096)
     if not line or line == "" then
       for _, of in pairs(forks) do

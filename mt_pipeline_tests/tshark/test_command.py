@@ -115,6 +115,16 @@ def test_a_good_filter_passes(display_filter: str):
     tshark().check_filter(display_filter)
 
 
+def test_a_filter_is_tried_once_however_many_captures_there_are(tmp_path: Path):
+    tries = tmp_path / "tries"
+    found = Tshark(script(tmp_path / "tshark", f'echo x >> {tries}; exec {tshark().program} "$@"'), "4.0.0")
+    for _ in range(3):
+        found.check_filter("tcp.port == 443")
+        with pytest.raises(FilterError):
+            found.check_filter("tcp.prot == 443")
+    assert tries.read_text() == "x\n" * 2
+
+
 def test_only_packets_that_match_are_said(capture: Path, lines: list[bytes]):
     matching = output_of(capture, SNI)
     assert matching == [line for line in lines if b"www.example.com" in line]
