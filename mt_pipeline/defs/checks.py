@@ -35,9 +35,9 @@ SPECS = [
 
 
 def packets_read(key: str, *, packets: int, counted: int | None, display_filter: str) -> dg.AssetCheckEvaluation:
-    """Compare the packets of the documents with those that editcap counts; a display filter may only take some away."""
+    """Compare the packets of the documents with those that editcap or capinfos counts; a display filter may only take some away."""
     expected = counted is None or (packets <= counted if display_filter else packets == counted)
-    said = "editcap is not there or cannot say" if counted is None else f"editcap counts {counted:,}"
+    said = "nobody could count them" if counted is None else f"the capture has {counted:,}"
     with_filter = f" with the filter {display_filter!r}" if display_filter else ""
     return _evaluation(
         "tshark_json", "packets_read", key, expected, f"{packets:,} packets read{with_filter}, {said}", packets=packets, counted=counted or 0

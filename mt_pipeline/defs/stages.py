@@ -115,7 +115,7 @@ class Stages:
         if reused:
             packets = documents.count(path)
         else:
-            needs.check(self.pipeline.settings, capture, lambda: count_packets(capture.path))
+            needs.check(self.pipeline.settings, capture, lambda: count_packets(capture.path).packets)
             try:
                 packets = documents.write(
                     self.pipeline.tshark,

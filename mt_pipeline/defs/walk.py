@@ -149,7 +149,7 @@ class Walk:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
         settings = self.pipeline.settings
         if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
-            needs.check(settings, capture, lambda: count_packets(capture.path), copied=True)
+            needs.check(settings, capture, lambda: count_packets(capture.path).packets, copied=True)
             with still(capture, self._stages.files.workplace) as copy:
                 yield from self._walk(copy, before)
         else:

@@ -19,10 +19,10 @@ _SAID = re.compile(r"(\d+) packets? seen, (\d+) packets? skipped with duplicate 
 
 @dataclass(frozen=True)
 class Counted:
-    """What editcap says of a capture.
+    """What is in a capture.
 
     Attributes:
-        packets: whole ones; None if editcap is missing or cannot say.
+        packets: whole ones; None if that cannot be said.
         duplicates: packets with the same bytes as one of the four before, as mirror ports make them; None likewise.
         cut: whether the capture ends inside a packet.
     """
@@ -41,29 +41,31 @@ def counting(capture: Path) -> Iterator[Callable[[], Counted]]:
     """
     program = shutil.which("editcap")
     if program is None:
-        yield Counted
+        yield lambda: count_packets(capture)
         return
     with tempfile.TemporaryFile() as said:
         command = bound([program, "-d", str(capture.absolute()), os.devnull])
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=environment())
         try:
-            yield lambda: _counted(child, said)
+            # It counts what it could write to another file, and refuses some captures for what is not a packet in them.
+            yield lambda: _counted(child, said) or count_packets(capture)
         finally:
             stop(child, grace=0)
 
 
-def count_packets(capture: Path) -> int | None:
-    """Count the packets of a capture at once, which takes capinfos a third of the time of all that editcap counts; None if it cannot say."""
+def count_packets(capture: Path) -> Counted:
+    """Count the packets of a capture at once, in a third of the time, but not those that are there twice."""
     program = shutil.which("capinfos")
     if program is None:
-        return None
-    match = re.search(r"\t(\d+)\s*$", run([program, "-Mcr", "-T", str(capture.absolute())]).stdout)
-    return int(match.group(1)) if match else None
+        return Counted()
+    done = run([program, "-Mcr", "-T", str(capture.absolute())])  # a cut capture gives its whole packets and an error status
+    match = re.search(r"\t(\d+)\s*$", done.stdout)
+    return Counted(int(match[1]), cut=CUT in done.stderr) if match else Counted()
 
 
-def _counted(child: subprocess.Popen[bytes], said: IO[bytes]) -> Counted:
+def _counted(child: subprocess.Popen[bytes], said: IO[bytes]) -> Counted | None:
     child.wait()
     said.seek(0)
     text = said.read().decode("utf-8", "replace")
     match = None if DAMAGED in text else _SAID.search(text)
-    return Counted(int(match[1]), int(match[2]), CUT in text) if match else Counted()
+    return Counted(int(match[1]), int(match[2]), CUT in text) if match else None

@@ -18,13 +18,13 @@ def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("packets", "counted", "display_filter", "passed", "said"),
     [
-        (1234, 1234, "", True, "lab/a.pcap: 1,234 packets read, editcap counts 1,234"),
-        (1233, 1234, "", False, "lab/a.pcap: 1,233 packets read, editcap counts 1,234"),
-        (1235, 1234, "", False, "lab/a.pcap: 1,235 packets read, editcap counts 1,234"),
-        (3, 1234, "tcp", True, "lab/a.pcap: 3 packets read with the filter 'tcp', editcap counts 1,234"),
-        (1235, 1234, "tcp", False, "lab/a.pcap: 1,235 packets read with the filter 'tcp', editcap counts 1,234"),
-        (7, None, "", True, "lab/a.pcap: 7 packets read, editcap is not there or cannot say"),
-        (0, 0, "", True, "lab/a.pcap: 0 packets read, editcap counts 0"),
+        (1234, 1234, "", True, "lab/a.pcap: 1,234 packets read, the capture has 1,234"),
+        (1233, 1234, "", False, "lab/a.pcap: 1,233 packets read, the capture has 1,234"),
+        (1235, 1234, "", False, "lab/a.pcap: 1,235 packets read, the capture has 1,234"),
+        (3, 1234, "tcp", True, "lab/a.pcap: 3 packets read with the filter 'tcp', the capture has 1,234"),
+        (1235, 1234, "tcp", False, "lab/a.pcap: 1,235 packets read with the filter 'tcp', the capture has 1,234"),
+        (7, None, "", True, "lab/a.pcap: 7 packets read, nobody could count them"),
+        (0, 0, "", True, "lab/a.pcap: 0 packets read, the capture has 0"),
     ],
 )
 def test_packets_read(packets: int, counted: int | None, display_filter: str, passed: bool, said: str):

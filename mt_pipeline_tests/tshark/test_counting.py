@@ -1,5 +1,6 @@
 """How many packets a capture has, and how many of them twice, as the programs beside tshark count them."""
 
+import os
 import time
 from pathlib import Path
 
@@ -18,13 +19,13 @@ def test_it_counts_what_tshark_says(tmp_path: Path):
     packets = len(output_of(path))
     assert packets > 300
     found = counted(path)
-    assert (found.packets, found.cut, count_packets(path)) == (packets, False, packets)
+    assert (found.packets, found.cut, count_packets(path)) == (packets, False, Counted(packets))
     assert {counted(compress(path, how)) for how in ("gzip", "zstd", "lz4")} == {found}
 
 
 def test_a_capture_without_packets_has_none(tmp_path: Path):
     path = write_pcapng(tmp_path / "x.pcapng", [])
-    assert (counted(path), count_packets(path), output_of(path)) == (Counted(0, 0), 0, [])
+    assert (counted(path), count_packets(path), output_of(path)) == (Counted(0, 0), Counted(0), [])
 
 
 def test_one_packet_is_counted(tmp_path: Path):
@@ -42,10 +43,13 @@ def test_of_a_capture_that_is_cut_the_whole_packets_count(tmp_path: Path):
     assert counted(cut(write_pcap(tmp_path / "x.pcap", timed(dns()[:1] * 4)), 1)) == Counted(3, 2, cut=True)
 
 
-def test_what_is_no_capture_has_no_count(tmp_path: Path):
-    path = tmp_path / "text.pcap"
-    path.write_text("hello")
-    assert counted(path) == Counted()
+def test_capinfos_counts_what_editcap_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    refuses = tmp_path / "editcap"
+    refuses.write_text("#!/bin/sh\necho 'editcap: The capture file being read can'\\''t be written as a \"pcapng\" file.' >&2\nexit 2\n")
+    refuses.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    path = cut(write_pcap(tmp_path / "x.pcap", timed(dns()[:1] * 4)), 1)
+    assert counted(path) == Counted(3, None, cut=True)
 
 
 def test_leaving_early_ends_the_count(tmp_path: Path):
@@ -62,4 +66,4 @@ def test_leaving_early_ends_the_count(tmp_path: Path):
 def test_without_the_programs_nothing_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     path = write_pcap(tmp_path / "x.pcap", timed(dns()))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert (counted(path), count_packets(path)) == (Counted(), None)
+    assert counted(path) == count_packets(path) == Counted()
