@@ -1,8 +1,8 @@
 -- tshark runs this when its dissectors are set up. It stays here and forks for each line that it reads; a fork goes on as a tshark does that has just started.
 --
--- A line has numbers: the client's process, its descriptors of capture, output, errors and end, and the descriptor that a fork is to have the capture under.
--- The answer is `ready` at the beginning, then for each line the process of the fork, 0 if there is none. When a fork has ended,
--- its `end` is told how: `exited` or `killed`, and the status or signal. When nobody is left who could write a line, all forks are killed.
+-- A line has numbers: the client's process, and its descriptors of capture, output, errors and end. The fork finds the capture under descriptor 63.
+-- The answer is `ready` at the beginning, then `yes` or `no` to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and the
+-- status or signal. When nobody reads `end` any more, the fork is killed; when nobody is left who could write a line, all are.
 
 local has_posix, unistd = pcall(require, "posix.unistd")
 if not has_posix then
@@ -10,47 +10,62 @@ if not has_posix then
 end
 local fcntl, poll, signal = require "posix.fcntl", require "posix.poll", require "posix.signal"
 local wait = require "posix.sys.wait".wait
+local CAPTURE = 63
+local NOTHING = assert(fcntl.open("/dev/null", fcntl.O_RDONLY))
 
 local forks = {} -- what tells that a fork has ended -> its process, and who wants to know
 
-local function opened(client, descriptor, flags)
-  return assert(fcntl.open("/proc/" .. client .. "/fd/" .. descriptor, flags))
+local function close(files)
+  for _, file in pairs(files) do
+    unistd.close(file)
+  end
 end
 
--- In a fork: keeps nothing of what the others have but the files of its capture, under the descriptors that tshark expects.
+-- Opens files of the client and a pipe that the system closes at the end of who has it; nil if that cannot be done.
+local function opened(client, capture, output, errors, ended)
+  local files = {}
+  local function open(as, path, flags)
+    files[as] = fcntl.open(path, flags)
+    return files[as]
+  end
+  local of_client = "/proc/" .. client .. "/fd/"
+  if open("capture", of_client .. capture, fcntl.O_RDONLY) and open("output", of_client .. output, fcntl.O_WRONLY)
+      and open("errors", of_client .. errors, fcntl.O_WRONLY) and open("ended", of_client .. ended, fcntl.O_WRONLY) then
+    files.over, files.alive = unistd.pipe()
+    if files.over then
+      return files
+    end
+  end
+  close(files)
+end
+
+-- In a fork: keeps nothing of what the others have, and has its own files where tshark expects them.
 local function take(files)
   for over, of in pairs(forks) do
     unistd.close(over)
     unistd.close(of.ended)
   end
-  for place, file in pairs(files) do
+  for place, file in pairs { [0] = NOTHING, [1] = files.output, [2] = files.errors, [CAPTURE] = files.capture } do
     assert(unistd.dup2(file, place))
     unistd.close(file)
   end
+  close { files.over, files.ended }
 end
 
--- Returns the process of the fork; in the fork itself 0.
-local function fork(client, capture, output, errors, ended, place)
-  local files = {
-    [0] = assert(fcntl.open("/dev/null", fcntl.O_RDONLY)),
-    [1] = opened(client, output, fcntl.O_WRONLY),
-    [2] = opened(client, errors, fcntl.O_WRONLY),
-    [tonumber(place)] = opened(client, capture, fcntl.O_RDONLY),
-  }
-  local over, alive = unistd.pipe() -- the system closes `alive` when the fork has ended
-  ended = opened(client, ended, fcntl.O_WRONLY)
-  local pid = assert(unistd.fork())
-  forks[over] = { pid = pid, ended = ended }
+-- Returns the process of the fork, 0 in the fork itself, nil if there is none.
+local function fork(line)
+  local files = opened(line:match("(%d+) (%d+) (%d+) (%d+) (%d+)"))
+  local pid = files and unistd.fork()
   if pid == 0 then
     if not pcall(take, files) then
       unistd._exit(1)
     end
-    return pid
+  elseif pid then
+    forks[files.over] = { pid = pid, ended = files.ended }
+    close { files.capture, files.output, files.errors, files.alive }
+  elseif files then
+    close(files)
   end
-  for _, file in pairs(files) do
-    unistd.close(file)
-  end
-  unistd.close(alive)
   return pid
 end
 
@@ -63,16 +78,25 @@ local function bury(over)
   forks[over] = nil
 end
 
+local function kill(of)
+  signal.kill(of.pid, signal.SIGKILL)
+end
+
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+assert(unistd.dup2(NOTHING, CAPTURE)) -- nothing else gets this number, and should this script fail, tshark reads nothing and ends
 unistd.write(1, "ready\n")
 while true do
   local watched = { [0] = { events = { IN = true } } }
-  for over in pairs(forks) do
+  for over, of in pairs(forks) do
     watched[over] = { events = { IN = true } }
+    watched[of.ended] = { events = {} }
   end
   poll.poll(watched)
-  for over, seen in pairs(watched) do
-    if over ~= 0 and seen.revents.HUP then
+  for over, of in pairs(forks) do
+    if watched[over].revents.HUP then
       bury(over)
+    elseif watched[of.ended].revents.ERR then
+      kill(of)
     end
   end
   local asked = watched[0].revents
@@ -80,14 +104,15 @@ while true do
     local line = unistd.read(0, 4096)
     if not line or line == "" then
       for _, of in pairs(forks) do
-        signal.kill(of.pid, signal.SIGKILL)
+        kill(of)
       end
       unistd._exit(0)
     end
-    local made, pid = pcall(fork, line:match("(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)"))
-    if made and pid == 0 then
+    local pid = fork(line)
+    if pid == 0 then
+      signal.signal(signal.SIGPIPE, signal.SIG_DFL)
       return
     end
-    unistd.write(1, (made and pid or 0) .. "\n")
+    unistd.write(1, pid and "yes\n" or "no\n")
   end
 end

@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -23,9 +23,10 @@ _SCRIPT = Path(__file__).with_suffix(".lua")
 _SECONDS = 60
 """A tshark that said nothing by then never will: it is a script that keeps what tshark says."""
 
-_DESCRIPTOR = 63
-CAPTURE = f"/dev/fd/{_DESCRIPTOR}"
+CAPTURE = "/dev/fd/63"
 """The file that the command must read. It is there for forks only: a tshark without Lua ends at once."""
+
+_lock = threading.Lock()
 
 
 def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes]) -> "Forked | None":
@@ -40,53 +41,49 @@ def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, 
     Returns:
         None if it cannot be done, on this system or for this capture.
     """
-    server = _server(tuple(command), tuple(environment.items()))
-    if server is None:
-        return None
-    try:
-        return server.fork(capture, errors)
-    except OSError:  # a capture that cannot be opened, or the server was killed
-        if server.is_gone:
-            _server.cache_clear()
-        return None
+    with _lock:
+        server = _server(os.getpid(), tuple(command), tuple(environment.items()))
+        if server is None:
+            return None
+        try:
+            return server.fork(capture, errors)
+        except OSError:  # a capture that cannot be opened, or the server was killed
+            return None
+        finally:
+            if server.is_gone:
+                _server.cache_clear()
 
 
 class Forked:
     """A tshark that was forked; it is used as a `subprocess.Popen` is.
 
     Attributes:
-        pid: its process.
         stdout: its output.
         returncode: its status, or the signal that ended it as a negative number; None as long as nobody waited.
     """
 
-    def __init__(self, server: "ForkServer", pid: int, stdout: IO[bytes], ended: IO[bytes]) -> None:
-        self.pid, self.stdout = pid, stdout
+    def __init__(self, server: "ForkServer", stdout: IO[bytes], ended: IO[bytes]) -> None:
+        self.stdout = stdout
         self.returncode: int | None = None
         self._server, self._ended = server, ended  # the server ends when nobody has it
 
     def wait(self) -> int:
-        """Wait for its end; that of a lost server is taken for its own."""
+        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output."""
         if self.returncode is None:
-            with self._ended:
-                said = self._ended.read().split()
-            if said:
-                how, number = said
-                self.returncode = int(number) * (1 if how == b"exited" else -1)
-            else:
-                self.kill()
-                self.returncode = -signal.SIGKILL
+            how, number = self._ended.read().split() or (b"killed", signal.SIGKILL)
+            self.returncode = int(number) * (1 if how == b"exited" else -1)
+            self._ended.close()
         return self.returncode
 
     def kill(self) -> None:
-        """End it, unless somebody has waited for its end."""
+        """Have it ended, unless somebody has waited for its end."""
         if self.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self.returncode = -signal.SIGKILL
+            self._ended.close()
 
 
 class ForkServer:
-    """A tshark that forks.
+    """A tshark that forks, for one caller at a time.
 
     Args:
         command: a tshark that reads CAPTURE.
@@ -108,10 +105,10 @@ class ForkServer:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        self._lock = threading.Lock()
         self.close = weakref.finalize(self, _end, self._process)
-        readable, _, _ = select.select([_stream(self._process.stdout)], [], [], _SECONDS)
-        if not readable or self._answer() != b"ready":
+        told = select.poll()
+        told.register(_stream(self._process.stdout), select.POLLIN)
+        if not told.poll(_SECONDS * 1000) or self._answer() != b"ready":
             self._process.kill()
             self.close()
             raise OSError(f"{program} does not fork")
@@ -126,19 +123,21 @@ class ForkServer:
         with ExitStack() as ours, ExitStack() as theirs:
             descriptor = os.open(capture, os.O_RDONLY)
             theirs.callback(os.close, descriptor)
-            (stdout, output), (ended, end) = os.pipe(), os.pipe()
-            for one in (output, end):
-                theirs.callback(os.close, one)
-            files = [ours.enter_context(os.fdopen(one, "rb")) for one in (stdout, ended)]
+            stdout, output = _pipe(ours, theirs)
+            ended, end = _pipe(ours, theirs)
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
-            numbers = (os.getpid(), descriptor, output, errors.fileno(), end, _DESCRIPTOR)
-            with self._lock:
+            numbers = (os.getpid(), descriptor, output, errors.fileno(), end)
+            try:
                 _stream(self._process.stdin).write(f"{' '.join(map(str, numbers))}\n".encode())
-                pid = int(self._answer() or 0)
-            if not pid:
+                answer = self._answer()
+            except BaseException:  # once these descriptors are closed, the numbers may be those of other files
+                self._process.kill()
+                self._process.wait()
+                raise
+            if answer != b"yes":
                 raise OSError(f"no fork for {capture}")
             ours.pop_all()
-            return Forked(self, pid, *files)
+            return Forked(self, stdout, ended)
 
     def _answer(self) -> bytes:
         return _stream(self._process.stdout).readline().strip()
@@ -146,17 +145,27 @@ class ForkServer:
 
 # One: a process hardly ever has another command than before, and an old server ends with its last fork.
 @functools.lru_cache(maxsize=1)
-def _server(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> ForkServer | None:
+def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> ForkServer | None:
     try:
         return ForkServer(command, dict(environment))
     except OSError:
         return None
 
 
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[IO[bytes], int]:
+    reads, writes = os.pipe()
+    theirs.callback(os.close, writes)
+    return ours.enter_context(os.fdopen(reads, "rb")), writes
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
         _stream(stream).close()
-    process.wait()
+    try:
+        process.wait(1)
+    except subprocess.TimeoutExpired:  # a process that was forked from ours may have its input, too
+        process.kill()
+        process.wait()
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

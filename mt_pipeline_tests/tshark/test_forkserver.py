@@ -1,7 +1,8 @@
 """A tshark that forks: each fork says what a tshark that was just started says, and nothing outlives anybody."""
 
-import os
+import multiprocessing
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,9 +40,20 @@ CAPTURES: dict[str, Callable[[Path], Path]] = {
 }
 
 
+class Server(ForkServer):
+    """One that tells its process, and which forks live."""
+
+    def __init__(self) -> None:
+        super().__init__(tshark().command(Path(CAPTURE), ""), environment())
+        self.process = psutil.Process(self._process.pid)
+
+    def forks(self) -> list[psutil.Process]:
+        return self.process.children()
+
+
 @pytest.fixture
-def server() -> Iterator[ForkServer]:
-    server = ForkServer(tshark().command(Path(CAPTURE), ""), environment())
+def server() -> Iterator[Server]:
+    server = Server()
     yield server
     server.close()
 
@@ -51,9 +63,15 @@ def capture(tmp_path: Path) -> Path:
     return write_pcap(tmp_path / "a capture", timed(traffic.tls_session()))
 
 
-def fork(server: ForkServer, capture: Path) -> Forked:
+def fork(server: Server, capture: Path) -> Forked:
     with tempfile.TemporaryFile() as errors:
         return server.fork(capture, errors)
+
+
+def read(server: ForkServer, capture: Path) -> tuple[bytes, int]:
+    forked = fork(server, capture)
+    with forked.stdout:
+        return forked.stdout.read(), forked.wait()
 
 
 def said_of(capture: Path, display_filter: str = "") -> list[bytes] | tuple[type[TsharkError], str, str, int | None]:
@@ -83,47 +101,80 @@ def test_captures_are_read_by_forks_of_one_tshark(tmp_path: Path):
     assert [parent.name() for parent in parents] == ["tshark"]
 
 
-def test_forks_work_side_by_side_and_each_end_is_told_to_whom_it_concerns(server: ForkServer, capture: Path, tmp_path: Path):
+def test_forks_work_side_by_side_and_each_end_is_told_to_whom_it_concerns(server: Server, capture: Path, tmp_path: Path):
     expected = b"".join(output_of(capture))
     with endless_capture(tmp_path / "endless.pcap") as endless:
-        killed, broken = fork(server, endless), fork(server, endless)
-        whole = [fork(server, capture) for _ in range(5)]
-        assert [each.stdout.read() for each in whole] == [expected] * 5
-        assert [each.wait() for each in whole] == [0] * 5
+        # More than there are descriptors below the one of the capture.
+        killed, *broken = (fork(server, endless) for _ in range(35))
+        assert read(server, capture) == (expected, 0)
+        [first, *_] = server.forks()
         killed.kill()
-        os.kill(broken.pid, signal.SIGTERM)
-        assert (killed.wait(), broken.wait()) == (-signal.SIGKILL, -signal.SIGTERM)
-        assert (killed.wait(), broken.wait()) == (-signal.SIGKILL, -signal.SIGTERM)
-    for each in (*whole, killed, broken):
+        assert is_gone(first.pid)
+        for each in server.forks():
+            each.terminate()
+        assert [each.wait() for each in broken] == [-signal.SIGTERM] * 34
+        assert (killed.wait(), broken[0].wait()) == (-signal.SIGKILL, -signal.SIGTERM)
+    for each in (killed, *broken):
         each.stdout.close()
+    assert read(server, capture) == (expected, 0)
 
 
-def test_a_server_keeps_nothing_of_its_forks(server: ForkServer, capture: Path, tmp_path: Path):
-    with endless_capture(tmp_path / "endless.pcap") as endless:
+def test_a_server_keeps_nothing_of_its_forks(server: Server, capture: Path, tmp_path: Path):
+    with endless_capture(tmp_path / "endless.pcap") as endless, socket.socket() as cannot_be_opened:
         first = fork(server, endless)
-        process = psutil.Process(first.pid).parent()
-        before = process.num_fds(), psutil.Process().num_fds()
+        forks, before = server.forks(), (server.process.num_fds(), psutil.Process().num_fds())
         for _ in range(20):
-            each = fork(server, capture)
-            with each.stdout:
-                each.stdout.read()
-            each.wait()
-        assert (process.num_fds(), psutil.Process().num_fds()) == before
-        assert process.children() == [psutil.Process(first.pid)]
+            read(server, capture)
+            with pytest.raises(OSError, match="no fork for "):
+                server.fork(capture, cannot_be_opened)
+        assert (server.process.num_fds(), psutil.Process().num_fds()) == before
+        assert server.forks() == forks
         first.kill()
-        first.wait()
         first.stdout.close()
 
 
-def test_what_cannot_be_opened_is_no_fork(server: ForkServer, capture: Path, tmp_path: Path):
+def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards(server: Server, capture: Path, tmp_path: Path):
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    server.process.suspend()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(InterruptedError):
+            fork(server, capture)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    files = [(tmp_path / f"{number}").open("w+b") for number in range(8)]  # they get the numbers that it was told
+    with suppress(psutil.NoSuchProcess):
+        server.process.resume()
+    assert is_gone(server.process.pid)
+    for file in files:
+        file.close()
+    assert [file.stat().st_size for file in tmp_path.iterdir() if file != capture] == [0] * 8
+
+
+def test_a_process_that_is_forked_from_ours_has_a_server_of_its_own(capture: Path):
+    expected = output_of(capture)
+
+    def work(results: "multiprocessing.SimpleQueue[object]") -> None:
+        results.put([said_of(capture) == expected for _ in range(10)])
+
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    child = context.Process(target=work, args=(results,))
+    child.start()
+    assert [said_of(capture) == expected for _ in range(10)] == [True] * 10
+    assert results.get() == [True] * 10
+    child.join()
+
+
+def test_what_cannot_be_opened_is_no_fork(server: Server, capture: Path, tmp_path: Path):
     before = psutil.Process().num_fds()
     with pytest.raises(FileNotFoundError):
         fork(server, tmp_path / "nowhere")
     assert psutil.Process().num_fds() == before
-    after = fork(server, capture)
-    with after.stdout:
-        assert after.stdout.read() == b"".join(output_of(capture))
-    assert after.wait() == 0
+    assert read(server, capture) == (b"".join(output_of(capture)), 0)
 
 
 def test_a_lost_server_costs_the_capture_at_work_and_no_other(capture: Path, tmp_path: Path):
@@ -133,15 +184,10 @@ def test_a_lost_server_costs_the_capture_at_work_and_no_other(capture: Path, tmp
         with tshark().lines(path) as stream:
             stream.output.readline()
             [reader] = readers()
-            lost.append(reader.pid)
             reader.parent().kill()
-            stream.output.close()
 
-    lost: list[int] = []
-    with endless_capture(tmp_path / "x.pcap") as path:
-        with pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
-            lose(path)
-        assert is_gone(lost[0])
+    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
+        lose(path)
     for number in range(3):
         assert output_of(capture) == expected, number
 
@@ -169,13 +215,13 @@ def test_forks_end_with_who_asked_for_them(tmp_path: Path):
         server = forkserver.ForkServer(tshark().command(Path(forkserver.CAPTURE), "ip.addr == 0.0.0.0"), environment())
         with tempfile.TemporaryFile() as errors:
             forks = [server.fork(Path(sys.argv[1]), errors) for _ in range(2)]
-        print(*(fork.pid for fork in forks), flush=True)
+        print("forked", flush=True)
         forks[0].stdout.read()
     """
     with endless_capture(tmp_path / "x.pcap") as path:
         with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as parent:
-            forks = [int(pid) for pid in parent.stdout.readline().split()]
-            server = psutil.Process(forks[0]).ppid()
-            assert psutil.Process(server).name() == "tshark"
+            assert parent.stdout.readline() == "forked\n"
+            server, *forks = psutil.Process(parent.pid).children(recursive=True)
+            assert [each.name() for each in (server, *forks)] == ["tshark"] * 3
             parent.kill()
-        assert [is_gone(pid) for pid in (server, *forks)] == [True] * 3
+        assert [is_gone(each.pid) for each in (server, *forks)] == [True] * 3
