@@ -12,7 +12,7 @@ run: setup
 	@exec .venv/bin/mt-pipeline run
 
 # Two processes share the files, in their order: servers and browsers of a folder are started once in each.
-test: setup chromium postgresql
+test: setup chromium postgresql luaposix
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
@@ -56,10 +56,13 @@ lock: .venv/installed
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included.
-.PHONY: chromium postgresql
+# Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included. Tests want a tshark that forks.
+.PHONY: chromium postgresql luaposix
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }
+
+luaposix:
+	@dpkg -s lua-posix >/dev/null 2>&1 || { echo "make test: installing lua-posix"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends lua-posix >/dev/null; }
