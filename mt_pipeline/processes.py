@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from signal import SIGKILL, SIGTERM, Signals
+from typing import IO
 
 
 def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
@@ -30,6 +31,12 @@ def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def piped(stream: IO[bytes] | None) -> IO[bytes]:
+    """Take a stream of a child that was started with a pipe for it."""
+    assert stream is not None  # noqa: S101
+    return stream
 
 
 def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: float) -> None:

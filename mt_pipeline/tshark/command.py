@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.processes import bound
+from mt_pipeline.processes import bound, piped
 from mt_pipeline.tshark import forkserver
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -163,7 +163,7 @@ class Tshark:
         """
         with tempfile.TemporaryFile() as errors:
             child = self._forked(capture, display_filter, errors) or self._started(capture, display_filter, errors)
-            stream = Stream(_stdout(child))
+            stream = Stream(piped(child.stdout))
             try:
                 yield stream
                 stream.output.close()
@@ -253,8 +253,3 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
 
 def _last_words(stderr: str) -> str:
     return " ".join(_NOISE.sub("", stderr[-4000:]).split()) or "nothing"
-
-
-def _stdout(child: subprocess.Popen[bytes] | forkserver.Forked) -> IO[bytes]:
-    assert child.stdout is not None  # noqa: S101  PIPE was asked for
-    return child.stdout

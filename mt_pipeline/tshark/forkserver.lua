@@ -1,8 +1,9 @@
--- tshark runs this when its dissectors are set up. It stays here and forks for each line that it reads; a fork goes on as a tshark does that has just started.
+-- tshark runs this when its dissectors are set up. It stays here and forks for each line that it reads; a fork goes on as a tshark that was just
+-- started does.
 --
 -- A line has numbers: the client's process, and its descriptors of capture, output, errors and end. The fork finds the capture under descriptor 63.
--- The answer is `ready` at the beginning, then `yes` or `no` to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and the
--- status or signal. When nobody reads `end` any more, the fork is killed; when nobody is left who could write a line, all are.
+-- The answer is `ready` at the beginning, then `yes` or `no` to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and
+-- the status or signal. When nobody reads `end` any more, the fork is killed; when nobody is left who could write a line, all are.
 
 local has_posix, unistd = pcall(require, "posix.unistd")
 if not has_posix then

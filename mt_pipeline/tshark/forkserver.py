@@ -18,6 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from mt_pipeline.processes import piped
+
 _SCRIPT = Path(__file__).with_suffix(".lua")
 
 _SECONDS = 60
@@ -107,7 +109,7 @@ class ForkServer:
         )
         self.close = weakref.finalize(self, _end, self._process)
         told = select.poll()
-        told.register(_stream(self._process.stdout), select.POLLIN)
+        told.register(piped(self._process.stdout), select.POLLIN)
         if not told.poll(_SECONDS * 1000) or self._answer() != b"ready":
             self._process.kill()
             self.close()
@@ -128,7 +130,7 @@ class ForkServer:
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
             numbers = (os.getpid(), descriptor, output, errors.fileno(), end)
             try:
-                _stream(self._process.stdin).write(f"{' '.join(map(str, numbers))}\n".encode())
+                piped(self._process.stdin).write(f"{' '.join(map(str, numbers))}\n".encode())
                 answer = self._answer()
             except BaseException:  # once these descriptors are closed, the numbers may be those of other files
                 self._process.kill()
@@ -140,7 +142,7 @@ class ForkServer:
             return Forked(self, stdout, ended)
 
     def _answer(self) -> bytes:
-        return _stream(self._process.stdout).readline().strip()
+        return piped(self._process.stdout).readline().strip()
 
 
 # One: a process hardly ever has another command than before, and an old server ends with its last fork.
@@ -160,14 +162,9 @@ def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[IO[bytes], int]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
-        _stream(stream).close()
+        piped(stream).close()
     try:
         process.wait(1)
     except subprocess.TimeoutExpired:  # a process that was forked from ours may have its input, too
         process.kill()
         process.wait()
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # noqa: S101  PIPE was asked for
-    return stream

@@ -68,7 +68,7 @@ def fork(server: Server, capture: Path) -> Forked:
         return server.fork(capture, errors)
 
 
-def read(server: ForkServer, capture: Path) -> tuple[bytes, int]:
+def read(server: Server, capture: Path) -> tuple[bytes, int]:
     forked = fork(server, capture)
     with forked.stdout:
         return forked.stdout.read(), forked.wait()
