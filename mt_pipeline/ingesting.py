@@ -70,7 +70,7 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         try:
             pipeline.tshark.check_filter(filter_)
         except FilterError as error:
-            raise WrongUsageError(str(error)) from None
+            raise WrongUsageError(error.shown) from None
         taking = _Taking(pipeline.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
         if pipeline.has_crashed:
             with pipeline.questdb():

@@ -25,7 +25,8 @@ from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
-from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline.settings import PROJECT, Settings, SettingsError
+from mt_pipeline.tshark.command import FilterError, TsharkError
 
 HOST = "127.0.0.1"
 START_SECONDS = 300
@@ -60,9 +61,10 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     Raises:
         ServiceError: another service has the data folder, Dagster's port is taken, or a program ended by itself.
         ServerError: QuestDB cannot start.
-        SettingsError: providers that can never work.
+        SettingsError: providers that can never work, or a display filter that tshark does not understand.
     """
     providers.check(settings)
+    _check_filter(settings)
     ended = threading.Event()
     home = setup.prepare(settings)
     with ExitStack() as stack:
@@ -103,6 +105,18 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         while not ended.wait(1):
             _check(watched)
         say("stopping")
+
+
+def _check_filter(settings: Settings) -> None:
+    """Refuse a display filter that each capture would fail by; without a tshark each one says so itself."""
+    if not settings.filter:
+        return
+    try:
+        Pipeline(settings).tshark.check_filter(settings.filter)
+    except FilterError as error:
+        raise SettingsError(f"MT_FILTER: {error.shown}") from None
+    except TsharkError:
+        pass
 
 
 @contextmanager

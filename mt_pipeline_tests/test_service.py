@@ -259,6 +259,18 @@ def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_p
     assert told.err.count("\n") == 1
 
 
+def test_a_filter_that_tshark_does_not_understand_is_refused_before_anything_starts(tmp_path: Path):
+    """Each capture would else fail by itself, for the same reason."""
+    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
+
+    told = ended(program("run", settings=settings, env=environment(settings, MT_FILTER="tcp and foo")))
+
+    sentence, *below = told.err.splitlines()
+    assert (told.code, told.out) == (2, "")
+    assert sentence.startswith("mt-pipeline: MT_FILTER: display filter not understood: 'tcp and foo'. tshark: ")
+    assert below == ["    tcp and foo", "            ^~~"]
+
+
 def test_a_second_service_on_the_same_data_is_one_line(service: Running):
     told = ended(program("run", settings=service.settings, env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))))
 

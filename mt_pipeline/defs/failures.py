@@ -1,6 +1,7 @@
 """One place that turns what went wrong with a capture into what the run page shows first."""
 
 import errno
+import re
 from dataclasses import dataclass
 
 import dagster as dg
@@ -46,12 +47,19 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     description = first.reason if captures == 1 else f"{how_many}. {' | '.join(f.reason for f in failures[:5])}"
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_said:
-        metadata["tshark_said"] = dg.MetadataValue.text(first.tshark_said)
+        metadata["tshark_said"] = _block(first.tshark_said)
     if captures == 1 and first.tshark_status is not None:
         metadata["tshark_exit_status"] = dg.MetadataValue.int(first.tshark_status)
     if captures > 1:
         metadata["failed"] = dg.MetadataValue.json({f.key: f.reason for f in failures})
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
+
+
+def _block(said: str) -> dg.MetadataValue:
+    """Keep lines and columns: below a filter tshark puts carets under what is wrong with it."""
+    longest = max((len(ticks) for ticks in re.findall("`+", said)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return dg.MetadataValue.md(f"{fence}text\n{said.rstrip()}\n{fence}")
 
 
 def sentence(error: BaseException) -> str:

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import IO
 
 from mt_pipeline.processes import bound, piped
-from mt_pipeline.tshark import forkserver
+from mt_pipeline.tshark import filters, forkserver
 from mt_pipeline.tshark.fields import FIELDS
 
 OLDEST = (3, 6)
@@ -74,7 +75,18 @@ class TsharkTooOld(TsharkError):
 
 
 class FilterError(TsharkError):
-    """tshark does not understand the display filter."""
+    """tshark does not understand the display filter.
+
+    Attributes:
+        excerpt: the filter, and below it carets under what is wrong; empty if tshark does not say where.
+    """
+
+    excerpt = ""
+
+    @property
+    def shown(self) -> str:
+        """The sentence, and below it the excerpt: for terminals."""
+        return "\n".join([str(self), *indent(self.excerpt, "    ").splitlines()])
 
 
 class NotACapture(TsharkError):
@@ -139,9 +151,10 @@ class Tshark:
             raise FilterError(f"display filter not understood: {display_filter!r} holds a NUL")
         done = _tried(self.program, display_filter)
         if done.returncode:
-            raise FilterError(
-                f"display filter not understood: {display_filter!r}. {_last_words(done.stderr)}", said=done.stderr, status=done.returncode
-            )
+            said = _NOISE.sub("", done.stderr)
+            error = FilterError(f"display filter not understood: {display_filter!r}. {filters.reason(said)}", said=said, status=done.returncode)
+            error.excerpt = filters.excerpt(display_filter, said)
+            raise error
 
     def command(self, capture: Path, display_filter: str) -> list[str]:
         """Say one capture as tab-separated columns, a line per packet: 2.5 times faster than JSON, the same values."""

@@ -49,10 +49,18 @@ def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
     assert made.description == "not a capture: /in/lab/a.pcap"
     assert {name: value.value for name, value in made.metadata.items()} == {
         "captures_failed": 1,
-        "tshark_said": "tshark: what is this?",
+        "tshark_said": "```text\ntshark: what is this?\n```",
         "tshark_exit_status": 2,
     }
     assert not made.allow_retries
+
+
+def test_what_tshark_said_keeps_its_columns_whatever_is_in_it():
+    said = "tshark: foo is neither a field nor a protocol name.\n    frame ``` and foo\n                  ^~~\n"
+
+    made = failure([Failed("lab/a.pcap", "display filter not understood", said)], 1)
+
+    assert made.metadata["tshark_said"].value == f"````text\n{said}````"
 
 
 def test_the_failure_of_many_names_the_first_five_and_lists_all():
