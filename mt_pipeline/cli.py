@@ -1,10 +1,11 @@
 """`mt-pipeline`: the terminal's way to the same assets, ledger and Dagster instance.
 
-Errors are one line on stderr, never a traceback. Exit codes: 0 all well, 1 something failed, 2 wrong usage. What a command does beyond
+Errors are one line on stderr, never a traceback; what tshark says of a filter stands below it. What a command does beyond
 words is the module that it imports, such as `ingesting.py`; each is imported when it is needed, as Dagster takes a second to load.
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,24 @@ from mt_pipeline import __version__, settings
 from mt_pipeline.errors import CommandError
 
 FAILED = 1
+WRONG_USAGE = 2
+CANCELLED = 130
+"""Exit status, as in the README; 130 is what shells have for Ctrl-C."""
+
+
+class NewFile(click.Path):
+    """A file that a command writes: its folder is there. A folder made silently would hide a misspelt one."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: "str | os.PathLike[str]", param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Take a path, and refuse one whose folder is not there."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.parent.is_dir():
+            cure = "is no folder: name another file" if path.parent.exists() else "is no folder yet: make it first, or name another file"
+            self.fail(f"{str(path.parent)!r} {cure}", param, ctx)
+        return path
 
 
 def _said(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -29,7 +48,12 @@ def _said(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mt-pipeline")
 def cli() -> None:
-    """Network captures of experiments, turned into tables that people can ask questions of."""
+    """Network captures of experiments, turned into tables that people can ask questions of.
+
+    Exit status: 0 all well, 1 something failed, 2 wrong usage or a setting that cannot be used, 130 cancelled.
+    """
+    for sentence in settings.unknown():
+        click.echo(f"mt-pipeline: warning: {sentence}", err=True)
 
 
 @cli.command()
@@ -93,12 +117,15 @@ def status(*, as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--capture", "key", callback=_said, help="Capture key: the path below the inbox.")
-@click.option("--name", callback=_said, help="All captures of an experiment.")
+@click.option("--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox.")
+@click.option("--name", callback=_said, metavar="EXPERIMENT", help="All captures of an experiment.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and end.")
 def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> None:
-    """Remove what was made of captures: rows, files of all stages, partition, runs. The captures themselves stay."""
+    """Remove what was made of captures.
+
+    That is rows, files of all stages, partition, runs. The captures themselves stay.
+    """
     from mt_pipeline.purging import plan, purge
 
     if (key is None) == (name is None):
@@ -115,7 +142,10 @@ def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> Non
 @cli.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be given back, and end.")
 def compact(*, dry_run: bool) -> None:
-    """Give back the disk of rows that are gone; others may read meanwhile, and loads wait."""
+    """Give back the disk of rows that are gone.
+
+    Others may read meanwhile; loads wait.
+    """
     from mt_pipeline.defs.resources import Pipeline
     from mt_pipeline.questdb.compact import compact
 
@@ -129,13 +159,16 @@ def compact(*, dry_run: bool) -> None:
 
 
 @cli.command()
-@click.argument("experiment", required=False, metavar="EXPERIMENT", callback=_said)
-@click.option("--capture", "key", callback=_said, help="Only this capture: its path below the inbox.")
+@click.argument("experiment", required=False, metavar="[EXPERIMENT]", callback=_said)
+@click.option("--capture", "key", callback=_said, metavar="KEY", help="Only this capture: its path below the inbox.")
 @click.option("--all", "everything", is_flag=True, help="All experiments.")
 @click.option("--as-of", metavar="DATE", help="Load what was known on that day, or at that moment; nobody is asked.")
 @click.option("--dry-run", is_flag=True, help="Say how many calls it would cost, and ask nobody.")
 def refresh(experiment: str | None, key: str | None, as_of: str | None, *, everything: bool, dry_run: bool) -> None:
-    """Bring the answers of loaded captures up to date; what changed is loaded again, without tshark."""
+    """Bring the answers of loaded captures up to date.
+
+    What changed is loaded again, without tshark.
+    """
     from mt_pipeline import refreshing
     from mt_pipeline.defs.moment import MomentError
 
@@ -153,8 +186,8 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
 
 
 @cli.command()
-@click.option("--capture", "key", callback=_said, help="Capture key: the path below the inbox.")
-@click.option("--name", callback=_said, help="All captures of an experiment.")
+@click.option("--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox.")
+@click.option("--name", callback=_said, metavar="EXPERIMENT", help="All captures of an experiment.")
 @click.option("--repair", is_flag=True, help="Have captures whose rows are not right loaded again: by the service, or the next ingest of the inbox.")
 @click.option(
     "--hash",
@@ -164,7 +197,10 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_json: bool) -> None:
-    """Compare files, documents and rows with what the ledger says of them, and name every difference."""
+    """Find files and rows that are not as they should be.
+
+    Files, documents and rows are compared with what the ledger says of them, and every difference is named.
+    """
     from mt_pipeline.defs.verification import numbered
     from mt_pipeline.verifying import verify
 
@@ -186,7 +222,10 @@ def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @click.pass_context
 def cache(context: click.Context, *, as_json: bool) -> None:
-    """Look after the answers that are kept, also while runs go on; `cache` alone is `cache show`."""
+    """Look after the answers that are kept.
+
+    This can be done while runs go on. `cache` alone is `cache show`.
+    """
     if context.invoked_subcommand is None:
         context.invoke(show, as_json=as_json)
     elif as_json:
@@ -196,7 +235,10 @@ def cache(context: click.Context, *, as_json: bool) -> None:
 @cache.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(*, as_json: bool) -> None:
-    """Say what is kept of each provider, how old it is, and how often it was of use."""
+    """Say what is kept, and how often it was of use.
+
+    A line for each provider says how many answers there are and how old they are.
+    """
     from mt_pipeline import caching
 
     shown = caching.show(settings.load())
@@ -213,7 +255,7 @@ def check() -> None:
 
 
 @cache.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("file", type=NewFile(), metavar="FILE")
 def export(file: Path) -> None:
     """Write all answers to a new file, one per line of JSON."""
     from mt_pipeline import caching
@@ -224,7 +266,10 @@ def export(file: Path) -> None:
 @cache.command("import")
 @click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER")
 def import_(source: Path) -> None:
-    """Take in the answers of `cache export`, or of the cache folder of MT_ProcessPKTs; twice does no harm."""
+    """Take in answers of a file or a folder.
+
+    That is a file of `cache export`, or the cache folder of MT_ProcessPKTs. Twice does no harm.
+    """
     from mt_pipeline import caching
 
     said, all_read = caching.take_in(settings.load(), source, say=lambda line: click.echo(line, err=True))
@@ -234,10 +279,15 @@ def import_(source: Path) -> None:
 
 
 @cache.command()
-@click.option("--older-than", "days", type=click.FloatRange(min=0), default=365, show_default=True, help="Days since they were last given.")
+@click.option(
+    "--older-than", "days", type=click.FloatRange(min=0), default=365, show_default=True, metavar="DAYS", help="Days since they were last given."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def prune(days: float, *, yes: bool) -> None:
-    """Drop old answers that a newer one of the same endpoint has replaced; the newest always stays."""
+    """Drop old answers that newer ones have replaced.
+
+    The newest of each endpoint always stays.
+    """
     from mt_pipeline import caching
 
     found = settings.load()
@@ -251,21 +301,20 @@ def prune(days: float, *, yes: bool) -> None:
 
 @cli.command()
 @click.argument("experiment", metavar="EXPERIMENT")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="By default report-EXPERIMENT.html in the current folder."
-)
+@click.option("--output", type=NewFile(), metavar="FILE", help="By default report-EXPERIMENT.html in the current folder; its folder must be there.")
 def report(experiment: str, output: Path | None) -> None:
-    """Write a page about an experiment: one HTML file that needs no network.
+    """Write a page about an experiment.
 
-    An earlier report there is replaced, another file is not.
+    It is one HTML file that needs no network. An earlier report there is replaced, another file is not.
     """
     from mt_pipeline.defs.resources import Pipeline
+    from mt_pipeline.report.wording import size
     from mt_pipeline.reporting import report
 
     pipeline = Pipeline(settings.load())
     with pipeline.questdb():
         written = report(pipeline, experiment, output)
-    click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures, {written.size:,} bytes")
+    click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures; the page itself is a file of {size(written.size)}")
 
 
 def main() -> None:
@@ -274,18 +323,19 @@ def main() -> None:
         cli(standalone_mode=False, prog_name="mt-pipeline")
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        sys.exit(WRONG_USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mt-pipeline"
-        _end(f"{error.format_message().rstrip('.')} (see `{command} --help`)", 2)
+        first, _, below = error.format_message().partition("\n")
+        _end(f"{first.rstrip('.')} (see `{command} --help`)" + (f"\n{below}" if below else ""), WRONG_USAGE)
     except click.ClickException as error:
         _end(error.format_message(), FAILED)
     except CommandError as error:
         _end(str(error), FAILED)
     except click.Abort:
-        _end("cancelled", 130)
+        _end("cancelled", CANCELLED)
     except settings.SettingsError as error:
-        _end(str(error), 2)
+        _end(str(error), WRONG_USAGE)
     except Exception as error:
         from mt_pipeline.defs.failures import sentence
 

@@ -16,6 +16,7 @@ from mt_pipeline.bars import Bars
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import NO_FILE, Record, State
 from mt_pipeline.defs import instance, verification
 from mt_pipeline.defs.partitions import captures
@@ -46,6 +47,7 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
         Whether all are in.
 
     Raises:
+        UnknownNameError: an experiment that is not there, of what failed.
         WrongUsageError: a name for a file of the inbox, a filter that tshark does not understand.
     """
     problems: list[str] = []
@@ -53,7 +55,9 @@ def ingest(settings: Settings, paths: Sequence[Path], *, name: str | None, displ
     for problem in problems:
         click.echo(f"refused: {problem}", err=True)
     if failed:
-        wanted += of_failed(settings.inbox_dir, Pipeline(settings).ledger.records(), name)
+        records = Pipeline(settings).ledger.records()
+        check_known(records, experiment=name)
+        wanted += of_failed(settings.inbox_dir, records, name)
         if not wanted:
             click.echo(f"no capture{f' of {name}' if name else ''} has failed")
     elif not wanted and not problems:

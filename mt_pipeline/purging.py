@@ -6,18 +6,14 @@ from dataclasses import dataclass
 import dagster as dg
 
 from mt_pipeline.captures.identity import experiment_named
+from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends, instance, verdicts
 from mt_pipeline.defs.backends import Backend
 from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
-
-
-class NothingToPurgeError(CommandError):
-    """There is no such capture or experiment."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,13 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
     """Find the captures of a purge.
 
     Raises:
-        NothingToPurgeError: there are none.
+        UnknownNameError: there are none.
     """
     pipeline = Pipeline(settings)
     folded = None if experiment is None else experiment_named(experiment)
-    records = [record for record in pipeline.ledger.records() if key in (None, record.key) and folded in (None, record.experiment)]
-    if not records:
-        raise NothingToPurgeError(f"no {'capture ' + key if key else f'experiment {experiment}'}; `mt-pipeline status` lists what there is")
-    return Plan(pipeline, records)
+    known = pipeline.ledger.records()
+    check_known(known, key=key, experiment=experiment)
+    return Plan(pipeline, [record for record in known if key in (None, record.key) and folded in (None, record.experiment)])
 
 
 def purge(planned: Plan, *, say: Callable[[str], None]) -> None:

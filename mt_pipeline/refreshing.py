@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from mt_pipeline.captures.identity import experiment_named
+from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs import instance, providers, refresh
@@ -17,7 +18,7 @@ from mt_pipeline.settings import Settings
 
 
 class NothingToRefreshError(CommandError):
-    """No capture of that name is loaded."""
+    """No capture that is meant is loaded."""
 
 
 def run(settings: Settings, *, experiment: str | None, capture: str | None, as_of: str | None, say: Callable[[str], None]) -> bool:
@@ -34,7 +35,8 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
         Whether none failed.
 
     Raises:
-        NothingToRefreshError: nothing of that name is loaded.
+        UnknownNameError: there is no such capture or experiment.
+        NothingToRefreshError: it is not loaded.
         MomentError: `as_of` is no date.
     """
     moment(as_of)
@@ -60,7 +62,8 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
     """Say how many calls a refresh would cost; nobody is asked.
 
     Raises:
-        NothingToRefreshError: nothing of that name is loaded.
+        UnknownNameError: there is no such capture or experiment.
+        NothingToRefreshError: it is not loaded.
     """
     pipeline = Pipeline(settings)
     chosen = _chosen(pipeline, RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture))
@@ -74,6 +77,7 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
 
 
 def _chosen(pipeline: Pipeline, config: RefreshConfig) -> Sequence[Record]:
+    check_known(pipeline.ledger.records(), key=config.capture, experiment=config.experiment)
     chosen = refresh.due(pipeline, config)
     if not chosen:
         which = config.capture or config.experiment

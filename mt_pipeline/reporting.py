@@ -14,6 +14,7 @@ from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
+from mt_pipeline.nearest import did_you_mean
 from mt_pipeline.report.page import GENERATOR, Made, render
 from mt_pipeline.report.queries import Experiment, NoExperiment
 from mt_pipeline.report.sources import Files
@@ -69,7 +70,10 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
     _check_ours(path)
     _check_packets(pipeline, experiment)
     with pipeline.database().connect() as connection:
-        summary = summarise(Experiment(connection, experiment))
+        try:
+            summary = summarise(Experiment(connection, experiment))
+        except NoExperiment as error:
+            raise NoExperiment(f"{error}{did_you_mean(experiment, (record.experiment for record in pipeline.ledger.records()))}") from None
     page = render(experiment, summary, _made(pipeline, experiment), now=now)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")

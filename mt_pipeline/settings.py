@@ -12,9 +12,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mt_pipeline.nearest import did_you_mean
+
 PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
 
+
+PREFIX = "MT_"
+"""How our variables begin."""
 
 BACKENDS = ("questdb", "parquet")
 """What rows can be loaded into."""
@@ -27,7 +32,7 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     """All settings, read from the environment and `.env`."""
 
-    model_config = SettingsConfigDict(env_prefix="MT_", env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
     inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
@@ -108,7 +113,10 @@ class Settings(BaseSettings):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or not set(value) <= set(BACKENDS) or len(set(value)) < len(value):
-            raise PydanticCustomError("backends", "Input should be some of {known}, each once", {"known": ", ".join(BACKENDS)})
+            nearest = next((hint for name in value if (hint := did_you_mean(name, BACKENDS))), "")
+            raise PydanticCustomError(
+                "backends", "Input should be some of {known}, each once{nearest}", {"known": ", ".join(BACKENDS), "nearest": nearest}
+            )
         return value
 
     @property
@@ -132,7 +140,19 @@ class Settings(BaseSettings):
 def environment() -> dict[str, str]:
     """Return what `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
     said = {**dotenv_values(PROJECT / ".env"), **os.environ}
-    return {name: value for name, value in said.items() if value is not None and not name.upper().startswith("MT_")}
+    return {name: value for name, value in said.items() if value is not None and not name.upper().startswith(PREFIX)}
+
+
+def unknown(*, dotenv: Path = PROJECT / ".env") -> list[str]:
+    """Name the variables of ours that are no settings, a sentence for each: they are misspelt, or of another release. Their values may be secrets."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    sources = (("the environment", os.environ), (str(dotenv), dotenv_values(dotenv)))
+    return [
+        f"{name} in {where} is no setting, so it changes nothing{did_you_mean(name, known) or ';'} docs/settings.md lists all"
+        for where, variables in sources
+        for name in sorted(variables)
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    ]
 
 
 def load() -> Settings:
@@ -145,5 +165,7 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         # The input may be a secret: say which variable and what is wrong, never what it holds.
-        lines = [f"MT_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors(include_input=False)]
+        lines = [
+            f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors(include_input=False)
+        ]
         raise SettingsError("; ".join(lines)) from None

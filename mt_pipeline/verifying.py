@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 from mt_pipeline.captures.identity import experiment_named
+from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import Record
 from mt_pipeline.defs import verification
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.verification import Difference, Repaired
-from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
-
-
-class NothingToVerifyError(CommandError):
-    """There is no such capture or experiment."""
 
 
 def verify(settings: Settings, *, key: str | None, experiment: str | None, repair: bool, hashed: bool) -> tuple[Sequence[Difference], Repaired]:
@@ -29,7 +25,7 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
         What differs, and what became of the captures whose rows are not right.
 
     Raises:
-        NothingToVerifyError: there is no such capture.
+        UnknownNameError: there is no such capture or experiment.
         Unreachable: QuestDB does not answer.
     """
     pipeline = Pipeline(settings)
@@ -39,8 +35,8 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
         return key in (None, record.key) and folded in (None, record.experiment)
 
     everything = key is None and experiment is None
-    if not everything and not any(map(chosen, pipeline.ledger.records())):
-        raise NothingToVerifyError(f"no {'capture ' + key if key else f'experiment {experiment}'}; `mt-pipeline status` lists what there is")
+    if not everything:
+        check_known(pipeline.ledger.records(), key=key, experiment=experiment)
     with pipeline.questdb():
         found = verification.differences(pipeline, None if everything else chosen, hashed=hashed, thorough=hashed)
         return found, verification.load_again(pipeline, found) if repair else Repaired()

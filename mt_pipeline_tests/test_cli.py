@@ -47,6 +47,11 @@ def test_help_and_version(terminal: Terminal):
         (["ingest", "/nowhere/x.pcap"], "'/nowhere/x.pcap' does not exist"),
         (["digest", "x.pcap"], "No such command 'digest'"),
         (["ingest", "--nmae", "x", "."], "--nmae"),
+        (["ingset", "x.pcap"], "No such command 'ingset'. Did you mean 'ingest'?"),
+        (["ingest", "--flter", "x", "."], "Did you mean one of: '--failed', '--filter'?"),
+        (["report", "x", "--output", "no/such/x.html"], "'no/such' is no folder yet: make it first, or name another file"),
+        (["report", "x", "--output", "/dev/null/x.html"], "'/dev/null' is no folder: name another file"),
+        (["cache", "export", "no/such/x.ndjson"], "'no/such' is no folder yet: make it first, or name another file"),
         (["purge"], "say either --capture KEY or --name EXPERIMENT"),
         (["purge", "--capture", "a", "--name", "b"], "say either --capture KEY or --name EXPERIMENT"),
     ],
@@ -138,6 +143,20 @@ def test_status_needs_neither_questdb_nor_dagster_nor_tshark(terminal: Terminal,
 
     assert terminal("status").code == 0
     assert not (elsewhere / "dagster").exists()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_misspelt_setting_is_a_warning_once_and_the_command_goes_on(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MT_FLITER", "s3cret")
+
+    told = terminal("status", "--json")
+
+    assert told == Said(
+        0,
+        "[]\n",
+        "mt-pipeline: warning: MT_FLITER in the environment is no setting, so it changes nothing; did you mean 'MT_FILTER'? "
+        "docs/settings.md lists all\n",
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [("MT_QUESTDB_HTTP_PORT", "nine"), ("MT_SETTLE_SECONDS", "-1"), ("MT_DAGSTER_PORT", "99999")])

@@ -231,8 +231,10 @@ def test_a_typo_in_a_filter_is_wrong_usage_before_anything_is_done(terminal: Ter
     told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", "typo", "--filter", "ip.adr == 1")
 
     assert (told.code, told.out) == (2, "")
-    assert told.err.startswith("mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: ")
-    assert told.err.count("\n") == 1
+    sentence, *below = told.err.splitlines()
+    assert sentence.startswith("mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: ")
+    assert sentence.endswith(" (see `mt-pipeline ingest --help`)")
+    assert below == ["    ip.adr == 1", "    ^~~~~~"]
     assert not (lab.inbox / "typo").exists()
 
 

@@ -34,7 +34,8 @@ def test_the_report_lies_where_one_works(terminal: Terminal, experiment: str, he
 
     path = here / "report-report_it.html"
     assert told.err == ""
-    assert told == Said(0, f"report-report_it.html: 3 packets of 2 captures, {path.stat().st_size:,} bytes\n", "")
+    size = f"{path.stat().st_size / 1000:.3g} kB"
+    assert told == Said(0, f"report-report_it.html: 3 packets of 2 captures; the page itself is a file of {size}\n", "")
     assert list(here.iterdir()) == [path]
     assert Page(path.read_text(encoding="utf-8")).figures["Packets"] == "3"
 
@@ -58,6 +59,7 @@ def test_without_tshark_there_is_a_report_all_the_same(terminal: Terminal, exper
 
 
 def test_an_earlier_report_is_replaced_and_another_file_is_not(terminal: Terminal, experiment: str, here: Path):
+    (here / "a").mkdir()
     assert terminal("report", experiment, "--output", "a/b.html").code == 0
     assert terminal("report", experiment, "--output", "a/b.html").code == 0
     (here / "diary.html").write_text("<p>Dear diary")
@@ -99,8 +101,29 @@ def test_where_nothing_can_be_written_is_one_line(terminal: Terminal, experiment
 
     told = terminal("report", experiment, "--output", "file/report.html")
 
-    assert told.code == 1
+    assert told.code == 2
     assert told.err.count("\n") == 1
+
+
+def test_no_folder_is_made_for_a_report(terminal: Terminal, experiment: str, here: Path):
+    told = terminal("report", experiment, "--output", "reprots/x.html")
+
+    assert told == Said(
+        2,
+        "",
+        "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: make it first, or name another file "
+        "(see `mt-pipeline report --help`)\n",
+    )
+    assert list(here.iterdir()) == []
+
+
+def test_a_misspelt_experiment_gets_a_suggestion(terminal: Terminal, experiment: str, here: Path):
+    assert experiment == "Report It"
+    told = terminal("report", "raport it")
+
+    assert told.code == 1
+    assert told.err.endswith("`mt-pipeline status` lists the experiments; did you mean 'report_it'?\n")
+    assert list(here.iterdir()) == []
 
 
 def test_the_city_file_in_use_is_named_as_its_licence_asks(terminal: Terminal, lab: Lab, here: Path, monkeypatch: pytest.MonkeyPatch):

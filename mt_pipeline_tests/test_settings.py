@@ -1,11 +1,12 @@
 """Settings from the environment and from `.env`."""
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+from mt_pipeline.settings import PROJECT, Settings, SettingsError, load, unknown
 
 SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "MT_QUESTDB_READER_PASSWORD")
 
@@ -101,6 +102,32 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
 
     with pytest.raises(SettingsError, match=r"MT_QUESTDB_PG_PORT: .*; MT_DAGSTER_PORT: "):
         load()
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """It was ignored: a misspelt MT_FILTER lets every packet in, a misspelt budget calls without end."""
+    (tmp_path / ".env").write_text("MT_NETIFY_BUDGTE_DAY=s3cret\nMT_FILTER=tcp\nNOT_OURS=1\nMT_OF_A_LATER_RELEASE\n")
+    monkeypatch.setenv("MT_FLITER", "s3cret")
+    monkeypatch.setenv("MT_FILTER", "udp")
+    monkeypatch.setenv("mt_inbox", "s3cret")
+
+    assert unknown(dotenv=tmp_path / ".env") == [
+        "MT_FLITER in the environment is no setting, so it changes nothing; did you mean 'MT_FILTER'? docs/settings.md lists all",
+        f"MT_NETIFY_BUDGTE_DAY in {tmp_path}/.env is no setting, so it changes nothing; did you mean 'MT_NETIFY_BUDGET_DAY'? "
+        "docs/settings.md lists all",
+        f"MT_OF_A_LATER_RELEASE in {tmp_path}/.env is no setting, so it changes nothing; docs/settings.md lists all",
+    ]
+
+
+def test_all_that_the_files_of_the_project_set_are_settings(monkeypatch: pytest.MonkeyPatch):
+    """A warning that is always there is read by nobody."""
+    files = [PROJECT / name for name in ("compose.yml", "Dockerfile", "Makefile", ".env.example", "mt_pipeline/questdb/server.env")]
+    named = {name for file in files for name in re.findall(r"\bMT_[A-Z_]+", file.read_text(encoding="utf-8"))}
+    assert len(named) > 20
+    for name in named:
+        monkeypatch.setenv(name, "x")
+
+    assert unknown(dotenv=PROJECT / "no such file") == []
 
 
 def test_settings_cannot_be_changed():

@@ -12,6 +12,7 @@ from mt_pipeline.enrichment.netify import Netify
 from mt_pipeline.enrichment.offline import Offline
 from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderStopped, ProviderUnusable
 from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.nearest import did_you_mean
 from mt_pipeline.settings import Settings, SettingsError, environment
 
 NETIFY, OFFLINE = "netify", "offline"
@@ -30,7 +31,9 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
     known = [NETIFY, OFFLINE, *registry.names()]
     if unknown := [name for name in settings.providers if name not in known]:
-        raise SettingsError(f"MT_ENRICHMENT: there is no provider {unknown[0]!r}; say `none`, or some of {', '.join(known)}")
+        raise SettingsError(
+            f"MT_ENRICHMENT: there is no provider {unknown[0]!r}{did_you_mean(unknown[0], known) or ';'} say `none`, or some of {', '.join(known)}"
+        )
     with ExitStack() as stack:
         for name in settings.providers:
             if name != NETIFY:  # it is made when it is asked: its rate limit is a file in the data folder

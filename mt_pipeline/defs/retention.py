@@ -41,7 +41,7 @@ def expire_documents(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[
                 size += path.stat().st_size
                 path.unlink()
     context.log.info(f"documents of {captures:,} captures deleted, {size:,} bytes")
-    context.add_output_metadata({"captures": captures, "bytes": size})
+    context.add_output_metadata({"captures": captures, "freed_bytes": size})
 
 
 @dg.op
@@ -63,7 +63,7 @@ def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pi
                     captures += 1
             _give_back(pipeline)
     context.log.info(f"packets of {captures:,} captures let go of, {rows:,} rows, {size:,} bytes of files")
-    context.add_output_metadata({"captures": captures, "rows": rows, "bytes": size})
+    context.add_output_metadata({"captures": captures, "rows": rows, "freed_bytes": size})
 
 
 @dg.job(

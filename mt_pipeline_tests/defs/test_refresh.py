@@ -239,7 +239,7 @@ def test_the_terminal_refreshes_and_says_what_it_would_cost(archive: Archive, te
     archive.netify.say("www.b.com", body=named("www.b.com", "newcomer"))
     said = terminal("refresh", archive.experiment)
     assert (said.code, said.out) == (0, "2 captures: 1 loaded again, 1 unchanged\n")
-    assert terminal("refresh", "nobody").err == "mt-pipeline: nothing is loaded of nobody; `mt-pipeline status` lists what is\n"
+    assert terminal("refresh", "nobody").err == "mt-pipeline: no experiment nobody; `mt-pipeline status` lists what there is\n"
     assert terminal("refresh", archive.experiment, "--as-of", "noon").code == 2
     assert terminal("refresh").code == 2
     assert "s3cret" not in json.dumps([said.out, said.err, free.out])

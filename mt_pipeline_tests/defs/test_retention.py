@@ -41,7 +41,7 @@ def test_documents_go_when_they_have_expired_and_not_before(own: Lab):
     documents = files_below(own.data / "tshark_json" / "expired")
     assert len(documents) == 1
 
-    assert expired(own)["expire_documents"] == {"captures": 0, "bytes": 0}
+    assert expired(own)["expire_documents"] == {"captures": 0, "freed_bytes": 0}
     assert expired(own, keep_documents_days=1)["expire_documents"]["captures"] == 0
     assert files_below(own.data / "tshark_json" / "expired") == documents
     assert expired(own, keep_documents_days=0)["expire_documents"]["captures"] == 1
@@ -73,14 +73,14 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert expired(own, keep_packets_days=1, **both)["expire_packets"] == {"captures": 0, "rows": 0, "bytes": 0}
+    assert expired(own, keep_packets_days=1, **both)["expire_packets"] == {"captures": 0, "rows": 0, "freed_bytes": 0}
     told = expired(own, keep_packets_days=0, **both)["expire_packets"]
     assert expired(own, keep_packets_days=0, **both)["expire_packets"]["captures"] == 0
     ended.set()
     reader.join()
 
     assert (told["captures"], told["rows"]) == (1, PACKETS)
-    assert told["bytes"] > 0
+    assert told["freed_bytes"] > 0
     assert seen == {PACKETS, 0} or seen == {PACKETS}
     assert own.rows("let_go") == []
     assert flows(own, "let_go") == counted == [(old, PACKETS)]
