@@ -6,7 +6,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/meta
 
 import base64
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 import dagster as dg
@@ -69,6 +69,10 @@ def _over_time(story: Story) -> str:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
     image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
     words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
+    if story.gaps:
+        longest = timedelta(seconds=max(story.gaps))
+        left_out = "a gap without packets of" if len(story.gaps) == 1 else f"{len(story.gaps)} gaps without packets, the longest of"
+        words += f" of {timedelta(seconds=story.part_seconds)}; left out: {left_out} {longest}"
     drawn = f"{image}\n\n{words}"
     return drawn if len(drawn) < INLINE else words
 

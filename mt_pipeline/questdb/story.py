@@ -6,9 +6,14 @@ It is heard while the flows are loaded: nobody is asked again for what was just 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TypedDict
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from mt_pipeline.stretches import stretches
 
 MOST = 10
 """Entries of a list."""
@@ -29,8 +34,10 @@ class Story:
         bytes_in: bytes the other way.
         public_bytes: bytes of packets with a public end.
         unnamed_bytes: those of them without an application.
-        over_time: bytes out and in, by equal parts of its time.
+        over_time: bytes out and in, by equal parts of its time; an empty part stands for each gap that is left out.
         most: columns of the flows to their values with the most bytes, and these.
+        part_seconds: how long a part is.
+        gaps: seconds of each gap that is left out.
     """
 
     first: datetime | None = None
@@ -42,11 +49,19 @@ class Story:
     unnamed_bytes: int = 0
     over_time: Sequence[tuple[int, int]] = ()
     most: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    part_seconds: int = 1
+    gaps: Sequence[int] = ()
 
     @property
     def unnamed_share(self) -> float:
         """Share of the public bytes without an application; 0 if there are none."""
         return self.unnamed_bytes / self.public_bytes if self.public_bytes else 0.0
+
+
+class _OverTime(TypedDict):
+    over_time: Sequence[tuple[int, int]]
+    part_seconds: int
+    gaps: Sequence[int]
 
 
 class Storyteller:
@@ -78,15 +93,26 @@ class Storyteller:
         if first is None:
             return Story()
         packets, out, into, public, unnamed = (pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:])
-        start = first // 1_000_000
-        width = -(-(last // 1_000_000 - start + 1) // parts)
-        over_time = [(0, 0)] * -(-(last // 1_000_000 - start + 1) // width)
-        heard = _summed(self._seconds, "second")
-        places = pc.divide(pc.subtract(heard["second"], start), width)
+        most = {name: _most(values) for name, values in self._values.items()}
+        return Story(_time(first), _time(last), packets, out, into, public, unnamed, most=most, **self._over_time(parts))
+
+    def _over_time(self, parts: int) -> "_OverTime":
+        """Sum up bytes by parts of the time; long gaps are left out."""
+        heard = _summed(self._seconds, "second").sort_by("second")
+        seconds = heard["second"].to_numpy()
+        drawn = stretches(seconds, seconds + 1)
+        if 2 * len(drawn) > parts:
+            drawn = [(drawn[0][0], drawn[-1][1])]
+        width = _width([end - begin for begin, end in drawn], parts)
+        begins = np.array([begin for begin, _ in drawn])
+        lengths = np.array([-(-(end - begin) // width) + 1 for begin, end in drawn])  # with the empty part behind it
+        firsts = np.cumsum(lengths) - lengths
+        which = np.searchsorted(begins, seconds, side="right") - 1
+        places = pa.array(firsts[which] + (seconds - begins[which]) // width)
+        over_time = [(0, 0)] * int(lengths.sum() - 1)
         for part, part_out, part_in in zip(*_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True):
             over_time[part] = (part_out, part_in)
-        most = {name: _most(values) for name, values in self._values.items()}
-        return Story(_time(first), _time(last), packets, out, into, public, unnamed, over_time, most)
+        return {"over_time": over_time, "part_seconds": width, "gaps": [after[0] - before[1] for before, after in pairwise(drawn)]}
 
     def _hear(self, flows: pa.Table) -> None:
         out, into = flows["bytes_out"], flows["bytes_in"]
@@ -113,6 +139,14 @@ def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
     table = pa.concat_tables(tables)
     summed = table.group_by(key).aggregate([(name, "sum") for name in table.column_names if name != key])
     return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names]).select(table.column_names)
+
+
+def _width(lengths: Sequence[int], parts: int) -> int:
+    """Choose how many seconds a part has, so that all stretches and an empty part between two of them are not too many."""
+    width = max(1, sum(lengths) // parts)
+    while sum(-(-length // width) for length in lengths) + len(lengths) - 1 > parts:
+        width += max(1, width // 50)
+    return width
 
 
 def _most(values: Sequence[pa.Table]) -> list[tuple[str, int]]:

@@ -17,6 +17,14 @@ class CaptureRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """When packets are, in one part of the time."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remote:
     """Packets with the same answers for their remote end and their server name."""
 
@@ -35,7 +43,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Bytes of a label in one step of a span; without a label, of all that has another one (`is_named`) or none."""
+    """Bytes of a label in one step, counted from 1970 on; without a label, of all that has another one (`is_named`) or none."""
 
     step: int
     is_public: bool
@@ -119,7 +127,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """How many public addresses one step of a span was the first to see."""
+    """How many public addresses one step, counted from 1970 on, was the first to see."""
 
     step: int
     addresses: int

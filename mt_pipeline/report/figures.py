@@ -18,12 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mt_pipeline.report.folding import MOST_LABELS, REST
-from mt_pipeline.report.span import Span
+from mt_pipeline.report.span import Timeline
 
 Edges = npt.NDArray[np.float64]
+Draw = Callable[[Axes, Edges, slice], None]
+"""Draws the steps of a slice, which have these edges."""
 
 WIDTHS = {"wide": (760, 250), "narrow": (330, 230)}
 """Width and height in points. In a chart that shrinks to a phone's width nobody can read the letters, so there are two; the style sheet shows one."""
+
+_STRIP = 110
+"""Height of one of several strips."""
 
 _DAY = 86_400 * 10**6
 _YEAR_9999 = 8029 * 365.2425  # in days since 1970, as matplotlib counts; it has no calendar beyond
@@ -49,57 +54,68 @@ _STYLE: dict[Any, object] = {
 }
 
 
-def areas(span: Span, series: Sequence[tuple[int, Sequence[float]]], *, said: str) -> Markup:
-    """Stack series over a span, the first at the bottom.
+def areas(timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, said: str) -> Markup:
+    """Stack series over the time, the first at the bottom.
 
     Args:
-        span: the time.
+        timeline: the time; each of its spans is a strip.
         series: number of the colour (`--series-0` and so on), and a value per step.
         said: what the chart shows, for those who cannot see it.
     """
 
-    def draw(axes: Axes, edges: Edges) -> None:
-        floor = np.zeros(span.steps)
+    def draw(axes: Axes, edges: Edges, part: slice) -> None:
+        floor = np.zeros(len(edges) - 1)
         for colour, values in series:
-            axes.stairs(floor + values, edges, baseline=floor, fill=True, facecolor=_SERIES[colour], edgecolor=_PAPER, linewidth=0.4)
-            floor = floor + values
+            top = floor + values[part]
+            axes.stairs(top, edges, baseline=floor, fill=True, facecolor=_SERIES[colour], edgecolor=_PAPER, linewidth=0.4)
+            floor = top
 
-    return _in_both_widths(span, draw, said)
-
-
-def line(span: Span, values: Sequence[float], *, said: str) -> Markup:
-    """Draw a value over a span."""
-
-    def draw(axes: Axes, edges: Edges) -> None:
-        axes.stairs(values, edges, baseline=None, edgecolor=_SERIES[0], linewidth=2)
-
-    return _in_both_widths(span, draw, said)
+    return _in_both_widths(timeline, draw, said)
 
 
-def _in_both_widths(span: Span, draw: Callable[[Axes, Edges], None], said: str) -> Markup:
-    return Markup("").join(_svg(span, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items())
+def line(timeline: Timeline, values: Sequence[float], *, said: str) -> Markup:
+    """Draw a value over the time."""
+
+    def draw(axes: Axes, edges: Edges, part: slice) -> None:
+        axes.stairs(values[part], edges, baseline=None, edgecolor=_SERIES[0], linewidth=2)
+
+    return _in_both_widths(timeline, draw, said)
 
 
-def _svg(span: Span, draw: Callable[[Axes, Edges], None], said: str, *, shown: str, size: tuple[int, int]) -> Markup:
-    edges = np.array(span.edges) / _DAY
+def _in_both_widths(timeline: Timeline, draw: Draw, said: str) -> Markup:
+    return Markup("").join(_svg(timeline, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items())
+
+
+def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[int, int]) -> Markup:
+    parts = timeline.parts
+    width, height = size if len(parts) == 1 else (size[0], _STRIP * len(parts))
+    longest = max(span.steps for span, _ in parts)
     with rc_context(_STYLE):
-        figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes, edges)
-        axes.margins(x=0)
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        if edges[-1] < _YEAR_9999:
-            locator = AutoDateLocator(minticks=2, maxticks=size[0] // 66)  # type: ignore[no-untyped-call]  # it has no types
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-        else:
-            axes.set_xticks([])
-        for artist in axes.findobj():
-            artist.set_clip_on(False)  # what clips has an id, and ids are the page's
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        strips = figure.subplots(len(parts), sharey=True, squeeze=False)[:, 0]
+        for axes, (span, part) in zip(strips, parts, strict=True):
+            edges = np.array(span.edges) / _DAY
+            draw(axes, edges, part)
+            end = (span.start + longest * span.step) / _DAY
+            axes.set_xlim(edges[0], end)
+            axes.yaxis.set_major_locator(MaxNLocator(5 if len(parts) == 1 else 2, steps=[1, 2, 5, 10]))
+            _label(axes, most=width // 66, is_known=end < _YEAR_9999)
+        strips[0].set_ylim(bottom=0)  # of all, once all are drawn
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return _standing_in_a_page(written.getvalue(), said, shown, size)
+    return _standing_in_a_page(written.getvalue(), said, shown, (width, height))
+
+
+def _label(axes: Axes, *, most: int, is_known: bool) -> None:
+    """Write times below a strip, if the calendar has them."""
+    if is_known:
+        locator = AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]  # it has no types
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    else:
+        axes.set_xticks([])
+    for artist in axes.findobj():
+        artist.set_clip_on(False)  # what clips has an id, and ids are the page's
 
 
 def _standing_in_a_page(svg: str, said: str, shown: str, size: tuple[int, int]) -> Markup:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from mt_pipeline.report.facts import Local, Peer, Protocol, Slice
 from mt_pipeline.report.queries import ENCRYPTED, NO_PROTOCOL
-from mt_pipeline.report.span import Span
+from mt_pipeline.report.span import Timeline
 
 MOST_BARS = 15
 MOST_LABELS = 7
@@ -163,13 +163,16 @@ def devices(rows: Iterable[Local], peers: Iterable[Peer] = ()) -> list[Device]:
     return sorted(found, key=lambda device: (-device.bytes, device.label or "", device.hardware, device.addresses))
 
 
-def series(span: Span, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:
-    """Lay slices out over a span: a series for each label, then what has another name, what has none, and what stays local."""
-    values = {label: [0] * span.steps for label in labels}
-    other, nameless, local = rest = [[0] * span.steps for _ in range(3)]
+def series(timeline: Timeline, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:
+    """Lay slices out over the time: a series for each label, then what has another name, what has none, and what stays local."""
+    values = {label: [0] * timeline.steps for label in labels}
+    other, nameless, local = rest = [[0] * timeline.steps for _ in range(3)]
     for row in slices:
+        place = timeline.places.get(row.step)
+        if place is None:  # it was loaded while we asked
+            continue
         others = other if row.is_named else nameless if row.is_public else local
-        (others if row.label is None else values[row.label])[row.step] += row.bytes
+        (others if row.label is None else values[row.label])[place] += row.bytes
     named = [Series(label, steps, colour) for colour, (label, steps) in enumerate(values.items())]
     ours = [Series(name, steps, colour, is_ours=True) for colour, (name, steps) in enumerate(zip(REST, rest, strict=True), MOST_LABELS) if any(steps)]
     return named + ours

@@ -86,11 +86,11 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         generated=round(now.timestamp()) * 10**6,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
-        traffic=figures.areas(summary.span, areas, said="Bytes over time, stacked; the table below has the numbers"),
+        traffic=figures.areas(summary.timeline, areas, said="Bytes over time, stacked; the table below has the numbers"),
         land=atlas.land() if drawn else "",
         circles=drawn,
         on_map=sum(circle.spot.bytes for circle in drawn),
-        growth=figures.line(summary.span, summary.addresses, said="Number of public addresses seen so far, over time"),
+        growth=figures.line(summary.timeline, summary.addresses, said="Number of public addresses seen so far, over time"),
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
         rest=Bar(
             "",

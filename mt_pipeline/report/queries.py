@@ -13,8 +13,7 @@ from psycopg.rows import class_row
 from mt_pipeline.columns import UNKNOWN
 from mt_pipeline.questdb import schema
 from mt_pipeline.questdb.database import DatabaseError
-from mt_pipeline.report.facts import CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
-from mt_pipeline.report.span import Span
+from mt_pipeline.report.facts import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
 
 ENCRYPTED = ("dtls", "esp", "gquic", "isakmp", "openvpn", "quic", "srtp", "ssh", "ssl", "tls", "wg")
 """Protocols, as tshark calls them, that hide what they carry."""
@@ -23,6 +22,8 @@ NO_PROTOCOL = ("data", "eth", "ip", "ipv6", "tcp", "udp")
 """What tshark says where it names no protocol above these."""
 
 _CARRIERS = ("coap", "http", "http2", "rtsp", "sip")  # their packets often end in what they carry: json, xml, sdp
+
+_PARTS_OF_TIME = 1000
 
 T = TypeVar("T")
 
@@ -78,6 +79,15 @@ class Experiment:
             FROM {view} GROUP BY capture ORDER BY capture""",
         )
 
+    def busy(self, first: int, last: int) -> list[Busy]:
+        """Tell when packets are between two of them, to a thousandth of that time."""
+        return self._ask(
+            Busy,
+            """SELECT first, last FROM (SELECT (ts::long - %s) / %s AS part, min(ts)::long AS first, max(ts)::long AS last FROM {view})
+            ORDER BY first""",
+            *(first, (last - first) // _PARTS_OF_TIME + 1),
+        )
+
     def remotes(self) -> list[Remote]:
         """Sum up the packets with a remote end by what is known of it and of the server name."""
         return self._ask(
@@ -96,15 +106,15 @@ class Experiment:
         """List the applications with most bytes, registrable domains where no application is known."""
         return [named.name for named in self._named(self._parts["label"], limit)]
 
-    def slices(self, span: Span, labels: Sequence[str]) -> list[Slice]:
+    def slices(self, step: int, labels: Sequence[str]) -> list[Slice]:
         """Sum up the bytes of each step, by label."""
         chosen = sql.SQL("CASE WHEN label IN ({}) THEN label END").format(sql.SQL(", ").join(sql.Placeholder() * len(labels)))
         return self._ask(
             Slice,
             """SELECT step, is_public, label IS NOT NULL AS is_named, {chosen} AS label, sum(bytes) AS bytes FROM
-            (SELECT (ts::long - %s) / %s AS step, {is_public} AS is_public, {label} AS label, sum(frame_len) AS bytes FROM {view})
+            (SELECT ts::long / %s AS step, {is_public} AS is_public, {label} AS label, sum(frame_len) AS bytes FROM {view})
             ORDER BY step, is_public, is_named, label""",
-            *(*labels, span.start, span.step),
+            *(*labels, step),
             chosen=chosen if labels else sql.SQL("NULL::string"),
         )
 
@@ -188,13 +198,13 @@ class Experiment:
             halves=halves,
         )
 
-    def news(self, span: Span) -> list[New]:
+    def news(self, step: int) -> list[New]:
         """Count in each step the public addresses that were not seen before."""
         return self._ask(
             New,
-            """SELECT (first - %s) / %s AS step, count() AS addresses FROM
+            """SELECT first / %s AS step, count() AS addresses FROM
             (SELECT ipv4, ipv6, min(first)::long AS first FROM ({halves})) ORDER BY step""",
-            *(span.start, span.step),
+            step,
             halves=self._both_ways("SELECT ip_{end} AS ipv4, ipv6_{end} AS ipv6, min(ts) AS first FROM {view} WHERE {is_remote}"),
         )
 

@@ -1,8 +1,12 @@
-"""A stretch of time cut into even steps: what a chart over time is made of. Times are microseconds since 1970."""
+"""Time cut into even steps: what a chart over time is made of. Times are microseconds since 1970."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 _MOST_STEPS = 120
+_MOST_OF_A_STRIP = 60  # there may be twelve
 _SECOND, _DAY = 10**6, 86_400 * 10**6
 _STEPS = (
     *(number * unit for unit in (10**3, 10**4, 10**5) for number in (1, 2, 5)),
@@ -22,10 +26,61 @@ class Span:
     @classmethod
     def over(cls, first: int, last: int) -> "Span":
         """Cut the time from one packet to another into steps as people would: the shortest that are not too many."""
-        step = next(step for step in _STEPS if last // step - first // step < _MOST_STEPS or step == _STEPS[-1])
+        return cls.by(_shortest([(first, last)], _MOST_STEPS), first, last)
+
+    @classmethod
+    def by(cls, step: int, first: int, last: int) -> "Span":
+        """Cut the time from one packet to another into steps of this length."""
         return cls(first // step * step, step, last // step - first // step + 1)
 
     @property
     def edges(self) -> list[int]:
         """Where steps begin, and where the last one ends."""
         return [self.start + number * self.step for number in range(self.steps + 1)]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The time of an experiment: spans with steps of one length, one for each stretch with packets, and nothing of the gaps between them."""
+
+    spans: tuple[Span, ...]
+
+    @classmethod
+    def over(cls, stretches: Sequence[tuple[int, int]]) -> "Timeline":
+        """Cut stretches, from one packet to another each, into steps."""
+        step = _shortest(stretches, _MOST_OF_A_STRIP)
+        spans = tuple(Span.by(step, first, last) for first, last in stretches)
+        if len(spans) == 1 or any(after.start < before.edges[-1] for before, after in pairwise(spans)):
+            return cls((Span.over(stretches[0][0], stretches[-1][1]),))
+        return cls(spans)
+
+    @property
+    def step(self) -> int:
+        """Length of a step."""
+        return self.spans[0].step
+
+    @property
+    def steps(self) -> int:
+        """How many there are in all spans."""
+        return sum(span.steps for span in self.spans)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """When each step begins."""
+        return [start for span in self.spans for start in span.edges[:-1]]
+
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """Where a step stands among all, by its number: steps are counted from 1970 on."""
+        return {start // self.step: place for place, start in enumerate(self.starts)}
+
+    @property
+    def parts(self) -> list[tuple[Span, slice]]:
+        """Each span, and which steps are its."""
+        ends = list(accumulate(span.steps for span in self.spans))
+        return [(span, slice(end - span.steps, end)) for span, end in zip(self.spans, ends, strict=True)]
+
+
+def _shortest(stretches: Sequence[tuple[int, int]], most: int) -> int:
+    """Choose the shortest step of which no stretch has too many."""
+    return next(step for step in _STEPS if all(last // step - first // step < most for first, last in stretches) or step == _STEPS[-1])

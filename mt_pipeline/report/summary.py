@@ -9,7 +9,8 @@ from mt_pipeline.report.facts import CaptureRows, Destination, Name, Remote, kno
 from mt_pipeline.report.folding import MOST_BARS, MOST_LABELS, Bar, Device, Series
 from mt_pipeline.report.places import Spot
 from mt_pipeline.report.queries import Experiment, NoExperiment
-from mt_pipeline.report.span import Span
+from mt_pipeline.report.span import Timeline
+from mt_pipeline.stretches import stretches
 
 MOST_PEERS = 3
 MOST_DESTINATIONS = 500
@@ -24,7 +25,7 @@ class Summary:
         all: all packets.
         public: those with a remote end.
         named: those of `public` with a server name.
-        span: the time, in steps.
+        timeline: the time, in steps.
         series: bytes of each step, by application or registrable domain.
         devices: who is in the inventory or has no public address, largest first.
         spots: places of remote ends, largest first: all that are known.
@@ -53,7 +54,7 @@ class Summary:
     all: Bar
     public: Bar
     named: Bar
-    span: Span
+    timeline: Timeline
     series: Sequence[Series]
     devices: Sequence[Device]
     spots: Sequence[Spot]
@@ -97,19 +98,20 @@ def summarise(rows: Experiment) -> Summary:
     captures = rows.captures()
     if not captures:
         raise NoExperiment(f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures")
-    span = Span.over(min(capture.first for capture in captures), max(capture.last for capture in captures))
+    busy = rows.busy(min(capture.first for capture in captures), max(capture.last for capture in captures))
+    timeline = Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
     where = rows.places()
     names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
     named = [remote for remote in remotes if remote.has_name]
-    new = {row.step: row.addresses for row in rows.news(span)}
+    new = {row.step: row.addresses for row in rows.news(timeline.step)}
     return Summary(
         captures=captures,
         all=folding.total(captures),
         public=folding.total(remotes),
         named=folding.total(named),
-        span=span,
-        series=folding.series(span, labels, rows.slices(span, labels)),
+        timeline=timeline,
+        series=folding.series(timeline, labels, rows.slices(timeline.step, labels)),
         devices=folding.devices(rows.locals(), rows.peers(MOST_PEERS)),
         spots=places.spots(where, atlas.middles()),
         places=folding.bars(where, places.name_of, "place not known"),
@@ -126,7 +128,7 @@ def summarise(rows: Experiment) -> Summary:
         domains=_bars(domains),
         domains_in_all=domains[0].names if domains else 0,
         destinations=rows.destinations(MOST_DESTINATIONS),
-        addresses=list(accumulate(new.get(step, 0) for step in range(span.steps))),
+        addresses=list(accumulate(new.get(step, 0) for step in timeline.places)),
         providers=folding.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
         name_providers=folding.bars(named, lambda remote: remote.name_provider, "nobody was asked"),
         answered_by=frozenset(name for remote in remotes for said in (remote.provider, remote.name_provider) if said for name in said.split(",")),

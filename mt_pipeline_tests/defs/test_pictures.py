@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree as ET
@@ -56,6 +57,15 @@ def test_whatever_the_traffic_the_picture_is_there_and_shown_inline(parts: int):
     wild = [(n * 7919 % 1_000_003 * 10**6, (n * 104_729 % 999_983) * 10**6) for n in range(parts)]
     text = text_of(of_story(made(wild), grafana=None, experiment="x"), "traffic_over_time")
     assert text.startswith("![traffic](data:image/svg+xml;base64,")
+    assert len(text) < 1000
+
+
+def test_gaps_that_are_left_out_are_named():
+    story = replace(made([(1, 1)] * PARTS), part_seconds=3600, gaps=[86_400, 365 * 86_400])
+    text = text_of(of_story(story, grafana=None, experiment="x"), "traffic_over_time")
+
+    assert text.startswith("![traffic]")
+    assert text.endswith(f"one of {PARTS} parts of 1:00:00; left out: 2 gaps without packets, the longest of 365 days, 0:00:00")
     assert len(text) < 1000
 
 

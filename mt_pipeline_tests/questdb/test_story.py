@@ -62,6 +62,29 @@ def test_it_is_what_questdb_says(database: Database):
         assert (column == "tls_sni") is (len(asked) > MOST)
 
 
+def test_a_year_without_packets_is_left_out(database: Database):
+    """Two minutes in a year were two lines in an empty picture."""
+    year = 365 * 86_400
+    wanted = [packet(number, frame_time_epoch=f"{START + number + (year if number > 60 else 0)}.5") for number in range(1, 121)]
+
+    story = told(database, wanted, experiment="story_of_years", parts=48)
+
+    assert (len(story.over_time), story.part_seconds, list(story.gaps)) == (41, 3, [year])
+    sums = [sum(part) for part in story.over_time]
+    assert [place for place, size in enumerate(sums) if not size] == [20], "an empty part stands for the gap"
+    assert len({size for size in sums if size}) == 1
+    assert sum(sums) == story.bytes_out + story.bytes_in
+
+
+def test_of_many_gaps_none_is_left_out(database: Database):
+    wanted = [packet(number, frame_time_epoch=f"{START + number * 86_400}.5") for number in range(1, 21)]
+
+    story = told(database, wanted, experiment="story_of_days", parts=48)
+
+    assert (story.gaps, len(story.over_time)) == ([], 48)
+    assert sum(map(bool, (sum(part) for part in story.over_time))) == 20
+
+
 def test_a_capture_without_packets_has_none(database: Database):
     assert told(database, [], experiment="no_story", parts=10) == Story()
 

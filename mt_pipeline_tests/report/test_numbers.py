@@ -142,3 +142,24 @@ def test_server_names_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.Duc
 
     assert bars(bulk, "Server names") == {name: (size, packets) for name, size, packets in per_name[:15]}
     assert number(bulk.figures["Server names"]) == len(per_name)
+
+
+def test_captures_a_year_apart_are_a_strip_each(lab: Lab):
+    """Their chart was two lines in an empty year: what happened in them was not to be seen."""
+    for name, start in (("a", 1_700_000_040), ("b", 1_700_000_040 + 365 * 86_400)):
+        path = lab.inbox / f"report years/{name}.pcap"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = [frame for _ in range(30) for frame in dns("www.example.com")]
+        write_pcap(path, timed(frames, start_ns=start * 10**9, step_ns=10**9))
+        assert lab.run(f"report years/{name}.pcap").success
+
+    page = Page(page_of(lab.database, "report_years"))
+
+    rows = page.tables["Bytes over time"]
+    assert [row[0] for row in rows[:2]] == ["2023-11-14 22:14:00", "2023-11-14 22:14:01"]
+    assert [row[0] for row in rows[60:62]] == ["2024-11-13 22:14:00", "2024-11-13 22:14:01"]
+    assert len(rows) == 120
+    assert all(sum(map(number, row[1:])) > 0 for row in rows)
+    assert sum(number(cell) for row in rows for cell in row[1:]) == number(page.figures["Bytes on the wire"])
+    assert "There are 2 stretches of time with long gaps between them" in page.text
+    assert len([tag for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "chart wide"]) == 2
