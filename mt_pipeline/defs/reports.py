@@ -36,6 +36,7 @@ MOST_PER_TICK = 5
 def experiment_report(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult[None]:
     """Write the report of an experiment."""
     from mt_pipeline.reporting import NotOursError, report  # what draws takes a second to load, and runs of captures need none of it
+    from mt_pipeline.web.reports import address
 
     experiment = context.partition_key
     try:
@@ -44,8 +45,9 @@ def experiment_report(context: dg.AssetExecutionContext, pipeline: dg.ResourcePa
         raise dg.Failure(description=sentence(error), allow_retries=False) from None
     return dg.MaterializeResult(
         metadata={
+            "page": dg.MetadataValue.url(address(experiment)),  # below wherever this very link is shown
             "report": dg.MetadataValue.path(written.path),
-            "bytes": written.size,
+            "page_bytes": written.size,  # `bytes` is traffic wherever it is plotted
             "packets": written.packets,
             "captures": written.captures,
             "seconds": round(written.seconds, 3),

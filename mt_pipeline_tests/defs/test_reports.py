@@ -34,7 +34,8 @@ def test_the_report_lies_below_the_data_folder_and_says_how_large_it_is(lab: Lab
     metadata = {name: value.value for name, value in event.metadata.items()}
     assert path == lab.data / "reports" / "asset_of_reports.html"
     assert metadata.pop("seconds") > 0
-    assert metadata == {"report": str(path), "bytes": path.stat().st_size, "packets": 2, "captures": 1}
+    assert metadata.pop("page") == "/reports/asset_of_reports.html"
+    assert metadata == {"report": str(path), "page_bytes": path.stat().st_size, "packets": 2, "captures": 1}
     assert event.partition == "asset_of_reports"
 
 
