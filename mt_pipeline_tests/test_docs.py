@@ -8,7 +8,7 @@ import click
 import pytest
 
 from mt_pipeline.captures.records import State
-from mt_pipeline.cli import cli
+from mt_pipeline.cli import CANCELLED, FAILED, WRONG_USAGE, cli
 from mt_pipeline.columns import COLUMNS
 from mt_pipeline.questdb.capture_columns import CAPTURE_COLUMNS
 from mt_pipeline.questdb.database import Database
@@ -20,6 +20,7 @@ from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests import docs
 from mt_pipeline_tests.compose import variables
+from mt_pipeline_tests.pipelines import STAGES as ASSETS
 
 README = (PROJECT / "README.md").read_text()
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")])
@@ -59,7 +60,7 @@ def test_every_setting_and_every_column_says_what_it_means():
 def test_the_readme_has_every_command_with_its_arguments_and_options(name: str):
     rows = _table_rows_of_command(name)
     for parameter in COMMANDS[name].params:
-        said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.metavar)
+        said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.metavar).strip("[]")
         assert any(f" {said}" in row for row in rows), f"{name} {said}"
 
 
@@ -82,6 +83,30 @@ def test_the_readme_has_every_target_and_the_docs_name_no_other():
     named = {target for page in GUIDES for text in _code(page) for target in re.findall(r"\bmake (\w+)", text)}
     assert named == TARGETS
     assert [target for target in TARGETS - {"chromium", "postgresql", "luaposix"} if f"| `make {target}` |" not in README] == []  # parts of test
+
+
+def test_the_readme_has_every_exit_status_in_one_place_and_the_help_has_them_too():
+    """130, of Ctrl-C, was nowhere to be read."""
+    statuses = {0, FAILED, WRONG_USAGE, CANCELLED}
+    table = README.partition("| exit status |")[2].partition("\n\n")[0]
+
+    assert {int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == statuses
+    assert {int(status) for status in re.findall(r"\b\d+\b", (cli.help or "").partition("Exit status:")[2])} == statuses
+
+
+def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_inside():
+    """The address to clone from was `…`, and four names of assets came before the start."""
+    start = README.partition("## Start\n")[2].partition("\n## ")[0]
+    before_how_it_works = README.partition("## How it works\n")[0].partition("## What you see\n")[0]
+    typed = [line for _, block in _FENCE.findall(start) for line in block.splitlines()]
+
+    assert typed[:2] == ["cd mt_pipeline", "make run"]
+    assert [
+        line for page in GUIDES for _, block in _FENCE.findall(page.read_text()) for line in block.splitlines() if line.startswith("git clone")
+    ] == []
+    assert README.index("make run") < 1500
+    words = _SPAN.findall(before_how_it_works)
+    assert [word for word in words if word in (*ASSETS, "experiment_report") or word.startswith("mt_pipeline/")] == []
 
 
 def test_the_readme_has_every_state():
