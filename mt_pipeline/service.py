@@ -21,6 +21,7 @@ from mt_pipeline import setup
 from mt_pipeline.defs import providers, verification
 from mt_pipeline.defs.resources import Pipeline, reader
 from mt_pipeline.errors import CommandError
+from mt_pipeline.plain import without_traces
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.compact import undisturbed
@@ -119,10 +120,10 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     """Say what a program says, until it is told to stop: sensors that tick while Dagster stops report errors, at length, that are none."""
 
     def relay() -> None:
-        for line in process.stdout or ():
+        for line in without_traces(line.rstrip("\n") for line in process.stdout or ()):
             with suppress(OSError):  # whoever listened is gone: Dagster must still be read, or it would wait
                 if not ended.is_set():
-                    say(line.rstrip("\n"))
+                    say(line)
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
