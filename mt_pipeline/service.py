@@ -38,6 +38,10 @@ DAGSTER_GRACE = 20
 # Quiet: a sensor that ticks every five seconds would fill the terminal, and a warning praises another command.
 _DAGSTER_DEV = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--log-level", "warning"]
 
+# Between its own processes Dagster waits a minute for an answer, and then shows a run as failed that was about to begin: on a busy machine that is
+# too short. What it does when it stops waits no longer than by itself.
+_PATIENT = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "900", "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "60"}
+
 _READY = """
   Dagster UI       {ui}
   watched folder   {inbox}/<experiment>/
@@ -87,7 +91,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
-            env={**os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
+            env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from mt_pipeline.defs.group import take_all
 from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.recovery import at_work
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
@@ -65,7 +66,7 @@ def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg
     display_filter = pipeline.settings.filter if config.filter is None else config.filter
     as_of = moment(config.as_of)
     keys = list(context.partition_keys)  # Dagster looks them up anew each time, and a partition may go
-    with Checked.told(context) as checked:
+    with at_work(pipeline.ledger, context.run), Checked.told(context) as checked:
         failures = take_all(pipeline, [Walk(context, pipeline, key, stages, display_filter, checked, as_of) for key in keys])
         if "netify_enrichment" in stages:
             observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
