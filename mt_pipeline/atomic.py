@@ -7,10 +7,15 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(output: Path) -> Iterator[Path]:
+def whole(output: Path, *, new: bool = False) -> Iterator[Path]:
     """Give a path to write to instead of `output`; it takes that name when the block ends well, and is gone if it does not.
 
+    Args:
+        output: the file.
+        new: leave a file of this name alone that is there by then.
+
     Raises:
+        FileExistsError: there is one, and `new` is set.
         OSError: it cannot be written, for example on a full disk.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -19,6 +24,8 @@ def whole(output: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        if new:
+            output.open("xb").close()  # from here on the name is ours
         partial.rename(output)
     finally:
         partial.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ Which are meant is `wanted.py`; who runs them is `launching.py`, and `workers.py
 """
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
@@ -84,12 +85,13 @@ def _ingest(settings: Settings, wanted: Sequence[Wanted], display_filter: str | 
         if not missing:
             return taking.all_in
         working = replace(pipeline, progress=taking.tell)
-        with instance.opened(settings) as dagster:
+        with pipeline.ledger.lock(taking.name), instance.opened(settings) as dagster:
             runs = _runs(dagster, missing, taking)
             size = sum(want.capture.size for want in missing)
             workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
             if workers > 1:
-                finished = run_all(working, dagster, runs, display_filter=display_filter, workers=workers, opening=pipeline.questdb())
+                opening = pipeline.questdb()
+                finished = run_all(working, dagster, runs, display_filter=display_filter, workers=workers, opening=opening, name=taking.name)
             else:
                 with pipeline.questdb():
                     runner = Runner(working, dagster, display_filter=display_filter)
@@ -115,10 +117,11 @@ def _runs(dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taki
 
 
 class _Taking:
-    """The captures of a command: which are taken, how each ended, whether all are in."""
+    """The captures of a command: which are taken, how each ended, whether all are in. Its name is that of the lock which says that it is at work."""
 
     def __init__(self, ledger: Ledger, display_filter: str, bars: Bars, *, table: str) -> None:
         self.all_in = True
+        self.name = f"terminal {uuid.uuid4()}"
         self._table = table
         self._ledger, self._filter, self._bars = ledger, display_filter, bars
         self._taken: dict[str, Wanted] = {}
@@ -154,7 +157,7 @@ class _Taking:
                 if want.outside:
                     _check_free(want.capture.path, want.outside)
                 # Noted first, so that the sensor, which sees the link a moment later, leaves it to us.
-                self._ledger.take(want.capture)
+                self._ledger.take(want.capture, by=self.name)
                 self._taken[key] = want
                 if want.outside:
                     _link(want.capture.path, want.outside)
@@ -220,10 +223,11 @@ def _name_taken(link: Path, target: Path | None) -> CaptureError:
 
 
 def _link(link: Path, target: Path) -> None:
-    if link.is_symlink():
-        return
     try:
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target)
+        try:
+            link.symlink_to(target)
+        except FileExistsError:
+            _check_free(link, target)  # another command may have been sooner, with another file of this name
     except OSError as error:
         raise CaptureError(f"{target}: no link to it can be made in the inbox ({error.strerror})") from None

@@ -63,13 +63,14 @@ def _rows(record: Record) -> int:
 def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     ledger = planned.pipeline.ledger
     for record in planned.records:
-        with ledger.lock(record.key):
+        with ledger.lock(record.key) as now:
             # In an order that a kill does no harm to: the next purge finds the rest.
             rows = max([backend.remove(record.key) for backend in opened])
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
             _forget(dagster, captures, record.key)
-            ledger.purge(record.key)
-            verdicts.copy(planned.pipeline, record.key)
+            if now:  # else it was forgotten meanwhile, as its file went before it was loaded
+                ledger.purge(record.key)
+                verdicts.copy(planned.pipeline, record.key)
         say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
     left = {record.experiment for record in ledger.records() if record.state is not State.PURGED}
     for experiment in {record.experiment for record in planned.records} - left:

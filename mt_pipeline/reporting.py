@@ -78,6 +78,7 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
         os.utime(partial, (now.timestamp(), now.timestamp()))  # what is loaded while we ask is newer than the page
+        _check_ours(path)  # to ask took a while
     return Report(experiment, path, path.stat().st_size, summary.all.packets, len(summary.captures), time.monotonic() - started)
 
 

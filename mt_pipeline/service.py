@@ -21,6 +21,7 @@ from mt_pipeline import setup
 from mt_pipeline.defs import providers, verification
 from mt_pipeline.defs.resources import Pipeline, reader
 from mt_pipeline.errors import CommandError
+from mt_pipeline.plain import without_traces
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.compact import undisturbed
@@ -37,6 +38,10 @@ DAGSTER_GRACE = 20
 
 # Quiet: a sensor that ticks every five seconds would fill the terminal, and a warning praises another command.
 _DAGSTER_DEV = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--log-level", "warning"]
+
+# Between its own processes Dagster waits a minute for an answer, and then shows a run as failed that was about to begin: on a busy machine that is
+# too short. What it does when it stops waits no longer than by itself.
+_PATIENT = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "900", "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "60"}
 
 _READY = """
   Dagster UI       {ui}
@@ -88,7 +93,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
-            env={**os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
+            env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -133,10 +138,10 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     """Say what a program says, until it is told to stop: sensors that tick while Dagster stops report errors, at length, that are none."""
 
     def relay() -> None:
-        for line in process.stdout or ():
+        for line in without_traces(line.rstrip("\n") for line in process.stdout or ()):
             with suppress(OSError):  # whoever listened is gone: Dagster must still be read, or it would wait
                 if not ended.is_set():
-                    say(line.rstrip("\n"))
+                    say(line)
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()

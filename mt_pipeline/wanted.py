@@ -40,9 +40,13 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
-    """Find the captures that failed, of one experiment or of all; the files may be gone."""
+    """Find the captures that failed, or that an outage gave back, of one experiment or of all; the files may be gone."""
     folded = experiment and experiment_named(experiment)
-    failed = (record for record in records if record.state is State.FAILED and folded in (None, record.experiment))
+    failed = (
+        record
+        for record in records
+        if (record.state is State.FAILED or (record.state is State.WAITING and record.returned)) and folded in (None, record.experiment)
+    )
     return [Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False) for record in failed]
 
 

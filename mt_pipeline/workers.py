@@ -19,7 +19,7 @@ import dagster as dg
 
 from mt_pipeline import settings
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs.recovery import is_free
+from mt_pipeline.defs.recovery import end
 from mt_pipeline.defs.resources import ENDED, Pipeline
 from mt_pipeline.launching import Runner
 from mt_pipeline.processes import bound, stop
@@ -42,6 +42,7 @@ def run_all(
     display_filter: str | None,
     workers: int,
     opening: AbstractContextManager[None],
+    name: str = "",
 ) -> bool:
     """Run captures in processes of their own.
 
@@ -52,6 +53,7 @@ def run_all(
         display_filter: of all runs; the setting's if it is None.
         workers: how many work at once.
         opening: opens what they work with: it takes as long as they take to start, and need not be there before.
+        name: of this terminal, whose lock it holds.
 
     Returns:
         Whether all were run; False if Ctrl-C ended it, which the workers have noted then.
@@ -59,7 +61,7 @@ def run_all(
     Raises:
         WorkerError: a worker ended before it began.
     """
-    crew = _Crew(pipeline, instance, runs, display_filter)
+    crew = _Crew(pipeline, instance, runs, display_filter, name)
     with ExitStack() as stack:
         stack.callback(crew.end)
         for _ in range(workers):
@@ -102,7 +104,10 @@ class _Worker:
 class _Crew:
     """The workers, and the runs that are still to be done."""
 
-    def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None, name: str
+    ) -> None:
+        self._name = name
         self._workers: list[_Worker] = []
         self._pipeline, self._instance, self._runs, self._filter = pipeline, instance, runs, display_filter
         self._again: deque[Sequence[str]] = deque()
@@ -161,16 +166,17 @@ class _Crew:
         ledger, status = self._pipeline.ledger, dead.process.wait()
         unfinished = {record.key: record for record in ledger.unfinished()}
         records = [unfinished[key] for key in dead.keys if key in unfinished]
-        at_work = [record for record in records if record.state is State.RUNNING and is_free(ledger, record)]
-        never_begun = [record.key for record in records if record not in at_work]
+        # What another run has taken up by now is as if it was never begun: whoever comes to it waits for that one.
+        at_work = {record.key: state for record in records if record.state is State.RUNNING and (state := ledger.again(record))}
+        never_begun = [record.key for record in records if record.key not in at_work]
         if never_begun == dead.keys:
             raise WorkerError(f"a process that was to ingest ended with status {status} before it began; its messages are above")
-        for record in at_work:
-            if record.run and (run := self._instance.get_run_by_id(record.run)) and not run.is_finished:
-                self._instance.report_run_failed(run, "the process of this run is gone; its captures are taken up by another one")
-            if ledger.again(record.key) is not State.WAITING:
-                self._pipeline.progress(record.key, ENDED, 0)
-        once_more = ledger.requested(record.key for record in at_work)
+        for run in {record.run for record in records if record.key in at_work and record.run}:
+            end(ledger, self._instance, run)
+        for key, state in at_work.items():
+            if state is not State.WAITING:
+                self._pipeline.progress(key, ENDED, 0)
+        once_more = ledger.requested(at_work, by=self._name)
         return [keys for keys in ([[key] for key in once_more] + [never_begun]) if keys]
 
 

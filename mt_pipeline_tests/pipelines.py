@@ -160,6 +160,7 @@ class Lab:
         stages: Iterable[str] = STAGES,
         pipeline: Pipeline | None = None,
         display_filter: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Ran:
         """Run the job over captures, in this order, as one range if there are several; their keys must be new then."""
         self.instance.add_dynamic_partitions(captures.name or "", list(keys))
@@ -169,7 +170,7 @@ class Lab:
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=keys[0] if len(keys) == 1 else None,
-            tags=several if len(keys) > 1 else None,
+            tags={**(several if len(keys) > 1 else {}), **(tags or {})},
             asset_selection=[dg.AssetKey(stage) for stage in stages],
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},

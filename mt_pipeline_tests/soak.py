@@ -1,7 +1,7 @@
 """`make soak`: every fault over many captures, for as long as it takes; an hour or two. `test_soak.py` is the short form.
 
 SOAK_PARTS says which, all if not set; SOAK_CAPTURES how many captures each; SOAK_POINTS how many kills or full disks; SOAK_SECONDS how long QuestDB
-is away; SOAK_EVENTS how many events Dagster's database takes; SOAK_SEED makes other moments.
+is away; SOAK_LOOPS how many loops keep the machine busy; SOAK_EVENTS how many events Dagster's database takes; SOAK_SEED makes other moments.
 """
 
 import os
@@ -19,6 +19,7 @@ from mt_pipeline_tests.soaking import faults, power
 CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
 POINTS = int(os.environ.get("SOAK_POINTS", "10"))
 SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
+LOOPS = int(os.environ.get("SOAK_LOOPS", "16"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "32000"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
         f"kill-{victim.lower().replace(' ', '-')}": partial(faults.kills, victim=victim, captures=CAPTURES, points=POINTS, seed=SEED)
         for victim in faults.VICTIMS
     },
+    "busy": partial(faults.busy, captures=CAPTURES // 2, loops=LOOPS),
     "drops": partial(faults.drops, captures=CAPTURES),
     "outage": partial(faults.outage, captures=CAPTURES, seconds=SECONDS),
     "suspended": partial(faults.suspended, captures=CAPTURES),

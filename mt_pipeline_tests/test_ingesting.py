@@ -132,6 +132,28 @@ def test_another_file_of_the_same_name_is_refused_with_both_names(terminal: Term
     assert lab.record("both/a.pcap") == before
 
 
+def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
+    terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The name was free when it was looked at, and then the other file was loaded under it."""
+    ours, other, link = capture(tmp_path / "raced.pcap"), capture(tmp_path / "other" / "raced.pcap"), lab.inbox / "raced" / "raced.pcap"
+    exists = os.path.lexists
+
+    def sooner(path: Path) -> bool:
+        found = exists(path)
+        if path == link and not found:
+            link.parent.mkdir()
+            link.symlink_to(other)
+        return found
+
+    monkeypatch.setattr(os.path, "lexists", sooner)
+    told = terminal("ingest", ours, "--name", "raced")
+
+    assert (told.code, told.out) == (1, "")
+    assert told.err == f"failed: {ours}: the inbox has another {link}; choose another --name, or rename the file\n"
+    assert link.resolve() == other
+
+
 @pytest.mark.parametrize("name", ["../up", "a/../../b", "dots...", "new\nline"])
 def test_a_name_that_cannot_be_a_folder_is_refused(terminal: Terminal, lab: Lab, tmp_path: Path, name: str):
     told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)

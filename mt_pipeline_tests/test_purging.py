@@ -1,16 +1,27 @@
 """`mt-pipeline purge`: what it says, what it takes away, and what it leaves."""
 
+import fcntl
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import report_file
 from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.questdb.flow_loader import Load
+from mt_pipeline.questdb.flows import flows
+from mt_pipeline.questdb.rows import rows
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, files_below
+from mt_pipeline_tests.questdb.parts import Threads, packets
+from mt_pipeline_tests.questdb.parts import files_of as files_of_packets
+from mt_pipeline_tests.services import SECONDS, eventually
 
 Terminal = Callable[..., Said]
 
@@ -201,3 +212,37 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
     assert told.out.splitlines()[-1].startswith("1 captures, 2 rows, ")
     assert len(lab.rows("purge_dry")) == PACKETS
     assert lab.record("purge dry/a.pcap").state is State.DONE
+
+
+def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(lab: Lab):
+    """It was dropped under the load that had just found it, and the rows of that were in no view."""
+    key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
+    [backend] = backends.opened(lab.pipeline())
+
+    def held_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        begun.set()
+        assert go_on.wait(SECONDS)
+        yield from batches
+
+    def load() -> None:
+        with files_of_packets(packets(5)) as files, closing(rows(files, capture=key, experiment="purged_meanwhile")) as of_packets:
+            of_flows = flows(files, capture=key, experiment="purged_meanwhile")
+            backend.load([Load(key, "purged_meanwhile", held_up(of_packets), of_flows)])
+
+    def is_waited_for() -> bool:
+        """Say whether somebody waits for all loads to end."""
+        with lab.pipeline().loading_lock.with_suffix(".gate").open("wb") as gate:
+            try:
+                fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    with Threads() as threads:
+        threads.start(load)
+        assert begun.wait(SECONDS)
+        forgetting = threads.start(backend.forget, "purged_meanwhile")
+        assert eventually(lambda: not forgetting.is_alive() or is_waited_for())
+        go_on.set()
+
+    assert len(lab.rows("purged_meanwhile")) == 5

@@ -194,6 +194,20 @@ def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(dropped: Runnin
         browser.set_window_size(whole["width"], whole["height"])
 
 
+def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of_what_succeeded(dropped: Running):
+    """Dagster printed the trace of a damaged file twice, and of each run that succeeded that it lacked outputs."""
+    record = dropped.record("kitchen/damaged.pcapng")
+    assert record is not None
+    asked = f'{{runOrError(runId: "{record.run}") {{... on Run {{status}}}}}}'
+    assert eventually(lambda: dropped.query(asked)["runOrError"]["status"] == "FAILURE")
+    assert eventually(lambda: f"{KEY}: " in dropped.said.read_text())
+
+    said = dropped.said.read_text()
+    assert said.count(str(record.error)) == 1
+    assert "Stack Trace" not in said
+    assert "did not yield" not in said
+
+
 def click(browser: webdriver.Chrome, text: str) -> None:
     """Click the first button whose text begins so, as soon as it can be clicked."""
 

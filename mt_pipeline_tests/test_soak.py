@@ -13,6 +13,11 @@ def test_a_questdb_that_is_away_in_a_backfill_is_waited_for_and_no_row_is_lost(t
     assert faults.outage(tmp_path, captures=6, seconds=3) == []
 
 
+def test_on_a_busy_machine_no_run_is_shown_as_failed_and_no_capture_is_read_twice(tmp_path: Path):
+    """Under load live runs were declared dead: 32 of 47 captures were ingested twice."""
+    assert faults.busy(tmp_path, captures=12, loops=4) == []
+
+
 def test_after_a_power_cut_that_empties_the_tables_what_is_said_brings_every_row_back(tmp_path: Path):
     assert power.emptied(tmp_path, captures=2) == []
 

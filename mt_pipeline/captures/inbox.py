@@ -5,7 +5,9 @@ Nothing in the inbox is ever moved, changed or deleted. What a file is called is
 """
 
 import heapq
+import math
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,11 +49,13 @@ class Walk:
         captures: files that may be captures, in no order; their content was not looked at.
         refused: files that cannot be taken.
         problems: a sentence for each folder that could not be read. If there are any, a file that was not found is not known to be gone.
+        began: when it began, seconds since 1970: what became of a capture since then it knows nothing of. Infinite if it is of the present.
     """
 
     captures: list[Capture] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    began: float = math.inf
 
 
 def walk(inbox: Path) -> Walk:
@@ -61,7 +65,7 @@ def walk(inbox: Path) -> Walk:
     not depend on chance. Links to the inbox or to a folder above it are passed over, as are hidden names, names of unfinished
     files, and all that is not a file. Files that vanish meanwhile and links to nowhere do no harm.
     """
-    found = Walk()
+    found = Walk(began=time.time())
     seen = {_identity(folder) for folder in inbox.resolve().parents}
     folders, links = [""], list[str]()
     while folders or links:

@@ -3,7 +3,10 @@
 The sensor, the terminal and recovery ask here; nobody asks Dagster's event log. It knows nothing of packets or runs: others tell it.
 Each operation is one transaction; several processes may share the file, and a kill at any moment leaves it as the last one made it.
 What a record holds is `records.py`; how files become records is `settling.py`; which have the same bytes is `copies.py`; which
-belong to one rotation is `chains.py`; the locks are `locks.py`.
+belong to one rotation is `chains.py`; the locks are `locks.py`; how long an outage keeps a capture is `outages.py`.
+
+Whoever acts on what a record says takes the lock of the capture first, and looks at the record that `lock` hands over: what was read before
+is no ground to act on. What is done to a request without a verdict, `again`, does all of that itself.
 
     waiting -> waiting, requested -> running -> done | failed | refused        waiting -> refused        any -> purged
 
@@ -11,23 +14,23 @@ A file that changes is waiting again, with what is known of its last load. One t
 """
 
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import chains, copies, progress
+from mt_pipeline.captures import chains, copies, outages, progress
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.locks import held
+from mt_pipeline.captures.locks import CaptureBusyError, held
 from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, Status, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, forget, look, seen
 
 MOST_ATTEMPTS = 2
-"""Requests without a verdict after which a capture has failed: it may be what kills its runs."""
+"""Runs that died with a capture after which it has failed: it may be what kills them."""
 
 
 class UnknownCaptureError(CaptureError):
@@ -66,17 +69,28 @@ class Ledger:
         with self._file.write() as db:
             return look(db, walk, settle=settle, now=time.time() if now is None else now, follow=follow)
 
-    def requested(self, keys: Iterable[str]) -> list[str]:
-        """Note that runs are asked for, and return the keys this caller may ask for: those that nobody else took since the look."""
-        asked = sa.update(TABLE).where(OF_KEY, TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_(None)).values(requested_at=time.time())
+    def requested(self, keys: Iterable[str], *, by: str = "") -> list[str]:
+        """Note that runs are asked for, and return the keys this caller may ask for: those that nobody else took since the look.
+
+        Args:
+            keys: capture keys.
+            by: the terminal that asks; see `take`.
+        """
+        is_free = sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_(None))
+        asked = sa.update(TABLE).where(OF_KEY, is_free).values(requested_at=time.time(), requested_by=by)
         with self._file.write() as db:
             return [key for key in keys if db.execute(asked, {"of": key}).rowcount]
 
-    def take(self, capture: Capture) -> None:
-        """Note that the caller itself will have a run work on the capture, so that no look returns it; nothing happens while one does."""
+    def take(self, capture: Capture, *, by: str = "") -> None:
+        """Note that the caller itself will have a run work on the capture, so that no look returns it; nothing happens while one does.
+
+        Args:
+            capture: the file.
+            by: who holds the lock of this name until then: as long as it is held, the run is to be expected, however long it takes to begin.
+        """
         with self._file.write() as db:
             if not db.execute(sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}).first():
-                _put(db, seen(capture, time.time()) | {"state": State.WAITING, "error": None, "requested_at": time.time()})
+                _put(db, seen(capture, time.time()) | {"state": State.WAITING, "error": None, "requested_at": time.time(), "requested_by": by})
 
     def refuse(self, capture: Capture, reason: str) -> None:
         """Note that the file is no capture, unless a run is asked for or at work on it."""
@@ -87,7 +101,8 @@ class Ledger:
     def claim(self, capture: Capture, *, run: str, filter: str = "") -> None:
         """Note that a run works on the capture as it is now; one never seen before gets a record. The caller holds its lock."""
         values = seen(capture, time.time()) | {"state": State.RUNNING, "run": run, "filter": filter, "taken": capture.size}
-        del values["attempts"], values["requested_at"]  # they count until there is a verdict
+        for name in ("attempts", "returned", "returned_at", "requested_at", "requested_by"):  # they count until there is a verdict
+            del values[name]
         with self._file.write() as db:
             _put(db, values)
 
@@ -207,14 +222,35 @@ class Ledger:
             copies.free(db, key)
             return forget(db, key, before, now=time.time())
 
-    def give_back(self, key: str) -> None:
-        """Note that the run was stopped by no fault of the capture: the next look returns it.
+    def give_back(self, key: str, *, outage: str | None = None, suspect: bool = False) -> State:
+        """Note that the run ended by no fault of the capture: the next look returns it, or after an outage the next one after a while.
+
+        A capture that is given back again and again while others are loaded may be the cause of it, so it fails in the end.
+
+        Args:
+            key: capture key.
+            outage: what kept the run from its end; None if it was stopped in order.
+            suspect: the capture may have caused it.
+
+        Returns:
+            What it is now.
 
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
+        now = time.time()
+        values: Values = {"state": State.WAITING, "requested_at": None, "changed_at": now}
         with self._file.write() as db:
-            _change(db, key, {"state": State.WAITING, "requested_at": None, "changed_at": time.time()})
+            if outage is not None:
+                record = _record(db, key)
+                attempts = record.attempts + (suspect or outages.others_were_loaded(db, key, record.returned_at))
+                values |= {"error": outage, "attempts": attempts, "returned": record.returned + 1, "returned_at": now}
+                if attempts >= outages.MOST_RETURNS:
+                    error = f"{outage}. This happened {attempts} times to {key}, which may be the cause: launch it by itself to try it once more."
+                    values |= {"state": State.FAILED, "error": error, "attempts": 0, "returned": 0, "returned_at": None}
+                    copies.free(db, key)
+            _change(db, key, values)
+        return State(str(values["state"]))
 
     def purge(self, key: str) -> None:
         """Note that rows and files of the capture were removed; it stays out until its file changes.
@@ -226,33 +262,31 @@ class Ledger:
         no_load |= {"follows": "", "leaves": ""}
         self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
 
-    def again(self, key: str) -> State:
+    def again(self, seen: Record) -> State | None:
         """Make good a request that ended without a verdict: the next look returns the capture once more, or else it has failed.
 
-        Whether its run is dead is for the caller to know, by its lock or by Dagster. If there is a verdict, nothing happens.
+        A run that died with it counts, and two of them are enough. A request that never became a run counts for nothing.
+
+        Args:
+            seen: its record, as the caller found it.
 
         Returns:
-            What it is now.
-
-        Raises:
-            UnknownCaptureError: there is no record of the key.
+            What it is now. None if somebody works on it, or it is another one by now: then nothing happens.
         """
-        with self._file.write() as db:
-            row = db.execute(sa.select(TABLE).where(OF_KEY), {"of": key}).one_or_none()
-            if row is None:
-                raise UnknownCaptureError(_unknown(key))
-            record = record_of(row)
-            attempts = record.attempts + 1
-            if record.state != State.RUNNING and record.requested_at is None:
-                return record.state
-            if attempts < MOST_ATTEMPTS:
-                state, error = State.WAITING, None
-            else:
-                cause = f"{attempts} runs ended without a result, killed or out of memory"
-                state, error = State.FAILED, f"{key}: {cause}. Read the log of run {record.run}, then launch it again."
-            values: Values = {"state": state, "error": error, "attempts": attempts, "requested_at": None, "changed_at": time.time()}
-            db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key})
-        return state
+        try:
+            with self.lock(seen.key, timeout=0) as record:
+                if record != seen or (record.state != State.RUNNING and record.requested_at is None):
+                    return None
+                values: Values = {"state": State.WAITING, "requested_at": None, "changed_at": time.time()}
+                if record.state == State.RUNNING:
+                    values |= _died(record)
+                with self._file.write() as db:
+                    _change(db, record.key, values)
+                    if values["state"] is State.FAILED:
+                        copies.free(db, record.key)
+        except CaptureBusyError:
+            return None
+        return State(str(values["state"]))
 
     def get(self, key: str) -> Record | None:
         """Return the record of a capture, None if it was never seen."""
@@ -279,9 +313,24 @@ class Ledger:
         """Return what people want to know of each capture, by key."""
         return [Status(**{name: getattr(record, name) for name in Status.__annotations__}) for record in self.records()]
 
-    def lock(self, key: str, *, timeout: float = -1) -> AbstractContextManager[None]:
-        """Hold the lock of a capture; see `locks.held`."""
-        return held(self._locks, key, timeout=timeout)
+    def outage(self) -> outages.Outage | None:
+        """Say what keeps captures from being loaded just now; None if nothing does."""
+        with self._file.read() as db:
+            return outages.present(db, now=time.time())
+
+    @contextmanager
+    def lock(self, key: str, *, timeout: float = -1) -> Iterator[Record | None]:
+        """Hold the lock of a capture and hand over its record as it is now, or that of a run or terminal, which has none; see `locks.held`."""
+        with held(self._locks, key, timeout=timeout):
+            yield self.get(key)
+
+    def is_at_work(self, name: str) -> bool:
+        """Say whether a run, or a terminal, holds its lock: the kernel lets go of that when it dies."""
+        try:
+            with held(self._locks, name, timeout=0):
+                return False
+        except CaptureBusyError:
+            return True
 
     def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
         with self._file.read() as db:
@@ -292,7 +341,8 @@ class Ledger:
         with self._file.write() as db:
             if frees_copies:
                 copies.free(db, key)
-            _change(db, key, {"attempts": 0, "requested_at": None, "changed_at": time.time(), **values})
+            fresh: dict[str, object] = {"attempts": 0, "returned": 0, "returned_at": None, "requested_at": None, "changed_at": time.time()}
+            _change(db, key, fresh | dict(values))
 
 
 def _put(db: sa.Connection, values: Values) -> None:
@@ -304,6 +354,23 @@ def _change(db: sa.Connection, key: str, values: Mapping[str, object]) -> None:
     """Change a record that must be there."""
     if not db.execute(sa.update(TABLE).where(OF_KEY).values(dict(values)), {"of": key}).rowcount:
         raise UnknownCaptureError(_unknown(key))
+
+
+def _record(db: sa.Connection, key: str) -> Record:
+    row = db.execute(sa.select(TABLE).where(OF_KEY), {"of": key}).one_or_none()
+    if row is None:
+        raise UnknownCaptureError(_unknown(key))
+    return record_of(row)
+
+
+def _died(record: Record) -> Values:
+    """Count a run that died with a capture."""
+    attempts = record.attempts + 1
+    if attempts < MOST_ATTEMPTS:
+        return {"error": None, "attempts": attempts}
+    cause = f"{attempts} runs ended without a result, killed or out of memory"
+    error = f"{record.key}: {cause}. Read the log of run {record.run}, then launch it again."
+    return {"state": State.FAILED, "error": error, "attempts": attempts}
 
 
 def _unknown(key: str) -> str:

@@ -67,10 +67,13 @@ class Record:
         as_of: the moment whose answers it was loaded with, if it was not the present, ISO 8601.
         packets_expired_at: when its packets were let go of, and only its flows stayed; None if they are there.
         run: the Dagster run that claimed it last.
-        attempts: requests that ended without a verdict.
+        attempts: runs that died with it, and outages that it may be the cause of.
+        returned: times in a row that an outage gave it back without a verdict.
+        returned_at: when that was last; None if it was not.
         taken: bytes that the file had when a run claimed it last; 0 if none has.
         seen_at: when the present size and time were first seen.
         requested_at: when a run was asked for; None if none was.
+        requested_by: the terminal that did, which holds the lock of this name as long as it lives; empty for the sensor.
         changed_at: when the state changed.
     """
 
@@ -98,9 +101,12 @@ class Record:
     packets_expired_at: float | None
     run: str | None
     attempts: int
+    returned: int
+    returned_at: float | None
     taken: int
     seen_at: float
     requested_at: float | None
+    requested_by: str
     changed_at: float
 
 
@@ -145,9 +151,12 @@ TABLE = sa.Table(
     sa.Column("packets_expired_at", sa.Float),
     sa.Column("run", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("returned", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("returned_at", sa.Float),
     sa.Column("taken", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("seen_at", sa.Float, nullable=False, server_default="0"),
     sa.Column("requested_at", sa.Float),
+    sa.Column("requested_by", sa.Text, nullable=False, server_default=""),
     sa.Column("changed_at", sa.Float, nullable=False, server_default="0"),
 )
 

@@ -9,27 +9,28 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import following, rotation
+from mt_pipeline.captures import following, outages, rotation
 from mt_pipeline.captures.identity import Capture, experiment_of, storable
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.records import NO_FILE, TABLE, Record, State
 
 Values: TypeAlias = dict[str, str | int | float | None]
-Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, int, bool]]]
+Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, int, float | None, int, bool]]]
 
 OF_KEY = TABLE.c.key == sa.bindparam("of")
 IN_HAND = sa.or_(TABLE.c.state == State.RUNNING, sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_not(None)))
 """A run is asked for, or at work: nothing that a walk sees changes the record before its verdict."""
 
 _COLUMNS = (
-    *(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "seen_at", "packets", "error", "attempts", "taken")),
-    IN_HAND.label("in_hand"),
+    *(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "seen_at", "packets", "error", "attempts", "returned", "returned_at", "taken")),
 )
 
 
 def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bool) -> list[Capture]:
     """Take in a walk and return what can be requested; see `Ledger.look`."""
-    known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS)).all()}
+    # What has changed since the walk began may not be as it was seen: the next look sees to it, as to what was in hand.
+    in_hand = sa.or_(IN_HAND, TABLE.c.changed_at.between(walk.began, now)).label("in_hand")
+    known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()}
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
     _write(db, news, known)
     if not walk.problems:  # else what was not found may still be there
@@ -39,7 +40,8 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bo
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
     # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
     taken = {key: row.taken for key, row in known.items()}
-    waiting = [capture for capture in walk.captures if capture.key in seen_at]
+    paused = {key for key, row in known.items() if outages.pause(row.returned, row.returned_at, now)} - {values["key"] for values in news}
+    waiting = [capture for capture in walk.captures if capture.key in seen_at and capture.key not in paused]
     complete = rotation.complete(waiting, walk.captures)
     ready = [
         capture
@@ -76,8 +78,11 @@ def seen(capture: Capture, now: float) -> Values:
         "state": State.WAITING,
         "error": None,
         "attempts": 0,
+        "returned": 0,
+        "returned_at": None,
         "seen_at": now,
         "requested_at": None,
+        "requested_by": "",
         "changed_at": now,
     }
 

@@ -15,7 +15,7 @@ from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.parquet import dataset
 from mt_pipeline.parquet.held import held as held_in_files
-from mt_pipeline.questdb import flow_loader, loader, schema
+from mt_pipeline.questdb import flow_loader, loader, schema, turns
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import Database
 from mt_pipeline.questdb.flow_loader import Load, Summary
@@ -107,10 +107,11 @@ class QuestDb:
             return loader.remove(self.database, capture, tables=(PACKETS,))
 
     def forget(self, experiment: str) -> None:
-        """Drop the views of an experiment."""
-        with self.database.connect() as connection:
-            for table in (FLOWS, PACKETS):
-                schema.drop_view(connection, experiment, table)
+        """Drop the views of an experiment, unless one of its captures was loaded meanwhile: no load is under way then."""
+        with turns.alone(self.lock), self.database.connect() as connection:
+            if not loader.count(self.database, experiment=experiment):
+                for table in (FLOWS, PACKETS):
+                    schema.drop_view(connection, experiment, table)
 
     def held(self, *, thorough: bool) -> Mapping[str, Held]:
         """Count what the tables hold."""

@@ -8,11 +8,15 @@ import dagster as dg
 import duckdb
 
 from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.defs.causes import is_outage
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.command import TsharkError
+
+AGAIN = "the service takes it up again by itself, unless this happens whenever it is at work"
+"""What becomes of a capture that an outage gave back."""
 
 EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerError, SettingsError, OSError, duckdb.Error, MemoryError)
 """What can go wrong without a fault of ours."""
@@ -20,12 +24,18 @@ EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerErr
 
 @dataclass(frozen=True)
 class Failed:
-    """A capture that failed: its key, a sentence for people, and what tshark said, if it was tshark."""
+    """A capture that failed: its key, a sentence for people, what tshark said, if it was tshark; and whether an outage did that."""
 
     key: str
     reason: str
     tshark_said: str = ""
     tshark_status: int | None = None
+    by_outage: bool = False
+
+    @property
+    def said(self) -> str:
+        """The sentence, with what becomes of the capture if it was no fault of its own."""
+        return f"{self.reason}; {AGAIN}" if self.by_outage else self.reason
 
 
 def failed(key: str, error: BaseException) -> Failed:
@@ -34,8 +44,8 @@ def failed(key: str, error: BaseException) -> Failed:
     if storable(key) not in reason:
         reason = f"{storable(key)}: {reason}"
     if isinstance(error, TsharkError):
-        return Failed(key, reason, error.said, error.status)
-    return Failed(key, reason)
+        return Failed(key, reason, error.said, error.status, is_outage(error))
+    return Failed(key, reason, by_outage=is_outage(error))
 
 
 def failure(failures: list[Failed], captures: int) -> dg.Failure:
@@ -44,7 +54,7 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     how_many = (
         f"{len(failures)} of {captures} captures failed, the others are done" if len(failures) < captures else f"all {captures} captures failed"
     )
-    description = first.reason if captures == 1 else f"{how_many}. {' | '.join(f.reason for f in failures[:5])}"
+    description = first.said if captures == 1 else f"{how_many}. {' | '.join(f.said for f in failures[:5])}"
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_said:
         metadata["tshark_said"] = _block(first.tshark_said)

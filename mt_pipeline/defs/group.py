@@ -54,7 +54,7 @@ def take_all(pipeline: Pipeline, walks: Sequence[Walk]) -> list[Failed]:
                     if not isinstance(error, EXPECTED):
                         log.error("%s", key, exc_info=error)
                     failures.append(failed(key, error))
-                    log.error("%s", failures[-1].reason)
+                    log.error("%s", failures[-1].said)
                 pipeline.progress(key, ENDED, 0)
     except BaseException:
         for walk in left.values():

@@ -15,7 +15,7 @@ from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.metadata import Metadata
 from mt_pipeline.defs.resources import WAITING, Pipeline, pace
 from mt_pipeline.enrichment.devices import Devices
-from mt_pipeline.questdb.database import Refused, Unreachable
+from mt_pipeline.questdb.database import Lost, Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary
 from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
@@ -25,6 +25,9 @@ from mt_pipeline.questdb.story import Storyteller
 log = logging.getLogger(__name__)
 
 _PAUSE = 2
+
+_MOST_LOST = 3
+"""So often a QuestDB of the user's own may stop in the middle of one load, which may be what ends it."""
 
 _AS_DEAR_AS = 1000
 """Packets: what a capture costs besides those that it has, by which the time of a load is divided among its captures."""
@@ -56,16 +59,19 @@ def load(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]
 
     Raises:
         Unreachable: QuestDB does not answer, or not for too long.
+        Lost: it stops whenever these captures are loaded.
         RowsMissing: a back end does not hold the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
     """
     own = pipeline.settings.questdb_host is not None  # the embedded one ends with its service, and the run too
     deadline = time.monotonic() + (pipeline.settings.questdb_wait_seconds if own else 0)
+    lost = 0
     while True:
         try:
             return _load_all(pipeline, captures)
         except Unreachable as error:
-            if isinstance(error, Refused) or time.monotonic() >= deadline:
+            lost += isinstance(error, Lost)
+            if isinstance(error, Refused) or lost == _MOST_LOST or time.monotonic() >= deadline:
                 raise
             log.warning("%s: %s; asking again", next(iter(captures)), error)
             for key in captures:

@@ -68,9 +68,7 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
     with Checked.told(context) as checked:
         for record in chosen:
             try:
-                # What is only behind its rotation stays with the day that it was taken back to.
-                own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
-                outcomes[_one(context, pipeline, record.key, checked, as_of=own)] += 1
+                outcomes[_one(context, pipeline, record.key, checked, as_of=as_of, stays=config.owing)] += 1
             except EXPECTED as error:
                 failures.append(failed(record.key, error))
                 log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
@@ -118,8 +116,7 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str], checked:
         tried.add(key)
         reached.add(key)
         try:
-            record = pipeline.ledger.get(key)
-            _one(context, pipeline, key, checked, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
+            _one(context, pipeline, key, checked, as_of=None, stays=True)
         except EXPECTED as error:
             log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
 
@@ -149,15 +146,25 @@ def _ask(pipeline: Pipeline, records: Sequence[Record], *, run: str) -> None:
     )
 
 
-def _one(context: Context, pipeline: Pipeline, key: str, checked: Checked, *, as_of: datetime | None) -> Outcome:
-    """Take the answers of the store for one capture, and load it again if they, or what it takes up, are others than those of its rows."""
+def _one(context: Context, pipeline: Pipeline, key: str, checked: Checked, *, as_of: datetime | None, stays: bool) -> Outcome:
+    """Take the answers of the store for one capture, and load it again if they, or what it takes up, are others than those of its rows.
+
+    Args:
+        context: of the run.
+        pipeline: the rooms.
+        key: the capture key.
+        checked: is told what was checked.
+        as_of: take what was known at that moment; None for the present.
+        stays: one that was taken back to a day stays with it, as it is only behind its rotation, unless its load broke off.
+    """
     started = time.monotonic()
-    with pipeline.ledger.lock(key):
-        record = pipeline.ledger.get(key)  # now that nobody else works on it
+    with pipeline.ledger.lock(key) as record:
         if record is None or record.state is not State.DONE or record.documents is None:
             return Outcome.LEFT
         if record.packets_expired_at is not None:
             return Outcome.EXPIRED
+        if stays and record.as_of and record.answers is not None:
+            as_of = datetime.fromisoformat(record.as_of)
         with closing(Stages(context, pipeline, key, checked, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
             stages.distilling.go_on(kept=record.follows)
             stages.answer(ask=False, as_of=as_of)

@@ -5,6 +5,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/partitions-
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -116,8 +117,9 @@ def _can_be_told(records: list[Record]) -> bool:
 def _tries(pipeline: Pipeline, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:
     """Count the runs since the last change that left no report; -1 if there is no need, or no use, in another one."""
     path = report_file(pipeline.settings.data_dir, experiment)
-    if path.exists() and path.stat().st_mtime > changed:
-        return -1
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime > changed:
+            return -1
     of_it = dg.RunsFilter(job_name=report_experiments.name, tags={"dagster/partition": experiment})
     since = [run for run in instance.get_run_records(of_it, limit=MOST_TRIES) if run.create_timestamp.timestamp() > changed]
     return len(since) if len(since) < MOST_TRIES and all(run.dagster_run.is_finished for run in since) else -1

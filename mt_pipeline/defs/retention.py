@@ -35,8 +35,8 @@ def expire_documents(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[
         if not record.documents or not documents_expired(pipeline.settings, record):
             continue
         path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
-        with pipeline.ledger.lock(record.key):
-            if path.exists() and pipeline.ledger.get(record.key) == record:
+        with pipeline.ledger.lock(record.key) as now:
+            if now == record and path.exists():
                 captures += 1
                 size += path.stat().st_size
                 path.unlink()
@@ -53,8 +53,8 @@ def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pi
         with pipeline.questdb():
             opened = backends.opened(pipeline)
             for record in due:
-                with pipeline.ledger.lock(record.key):
-                    if pipeline.ledger.get(record.key) != record:
+                with pipeline.ledger.lock(record.key) as now:
+                    if now != record:
                         continue
                     # Noted first: else who verifies after a kill would have the capture loaded again.
                     pipeline.ledger.expire_packets(record.key)

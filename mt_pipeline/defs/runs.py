@@ -20,6 +20,9 @@ PRIORITY = "dagster/priority"
 
 DROPPED, ARCHIVE = "2", "1"
 
+BY_SENSOR = "mt_pipeline/by_sensor"
+"""Tag of the runs that the sensor asks for: they do what is still to be done, and a run of a person does it once more."""
+
 _PARTITION, _FIRST, _LAST = "dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 

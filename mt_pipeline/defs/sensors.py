@@ -17,7 +17,7 @@ from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import make_good
 from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.runs import ARCHIVE, CAPTURES_PER_RUN, DROPPED, PRIORITY, batches, places, stretches, tags_of
+from mt_pipeline.defs.runs import ARCHIVE, BY_SENSOR, CAPTURES_PER_RUN, DROPPED, PRIORITY, batches, places, stretches, tags_of
 
 MOST_SINGLE_RUNS = 20
 """More captures than this at once share runs."""
@@ -36,6 +36,10 @@ def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam
     for problem in walk.problems:
         context.log.warning(problem)
     ready = ledger.look(walk, settle=pipeline.settings.settle_seconds, follow=pipeline.settings.follow)
+    if outage := ledger.outage():
+        if outage.pause:
+            return dg.SkipReason(f"{ledger.progress()}; they wait for {outage.pause:.0f} s more: {outage.reason}")
+        ready = ready[:1]  # it tells whether the outage is over
     in_hand = len(ledger.unfinished())
     chosen = [capture for look in _portion(ready, in_hand) for capture in look]
     good, refused = _sniffed(context, ledger, chosen)
@@ -88,6 +92,6 @@ def _requests(good: list[Capture], place: dict[str, int], *, few: bool) -> list[
         new = [capture for capture in look if capture.key not in place]
         neighbours = [*stretches((capture for capture in look if capture.key in place), place), new]
         for keys in ([capture.key for capture in batch] for some in neighbours for batch in batches(some, most=1 if few else CAPTURES_PER_RUN)):
-            tags = {**tags_of(keys), PRIORITY: DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE}
+            tags = {**tags_of(keys), BY_SENSOR: "yes", PRIORITY: DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE}
             requests.append(dg.RunRequest(run_key=f"{keys[0]}@{now}", partition_key=keys[0] if len(keys) == 1 else None, tags=tags))
     return requests

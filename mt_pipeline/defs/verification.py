@@ -81,7 +81,10 @@ def differences(
     stored = {backend.name: backend.held(thorough=thorough) for backend in backends.opened(pipeline)}
     after = {record.key: record for record in pipeline.ledger.records()}
     steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
-    found = [difference for record in steady for difference in _of_record(pipeline, record, stored, hashed=hashed)]
+    compared = [(record, difference) for record in steady for difference in _of_record(pipeline, record, stored, hashed=hashed)]
+    # Files may take hours to read, and what was loaded meanwhile has others.
+    after = {record.key: record for record in pipeline.ledger.records()}
+    found = [difference for record, difference in compared if after.get(record.key) == record]
     if chosen is not None:
         return found
     cure = "copy its file to the inbox under this key, or rows of a lost ledger stay as they are"
@@ -98,8 +101,8 @@ def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> Repaired:
     again = busy = 0
     for key, difference in {difference.key: difference for difference in found if difference.rows}.items():
         try:
-            with pipeline.ledger.lock(key, timeout=_MOMENT):
-                again += pipeline.ledger.get(key) == difference.record and _given_back(pipeline, difference)
+            with pipeline.ledger.lock(key, timeout=_MOMENT) as record:
+                again += record == difference.record and _given_back(pipeline, difference)
         except CaptureBusyError:
             busy += 1
     return Repaired(again, busy)

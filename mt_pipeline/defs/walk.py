@@ -11,19 +11,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import dagster as dg
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from mt_pipeline.captures.copies import Copy
 from mt_pipeline.captures.following import is_growing, still
 from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
 from mt_pipeline.captures.ledger import UnknownCaptureError
+from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import needs, verdicts
+from mt_pipeline.defs.causes import is_outage, is_suspect
 from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.distilling import NothingToWorkOnError
 from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.loading import Done
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs.runs import BY_SENSOR
 from mt_pipeline.defs.stages import Stages
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark.counting import count_packets
@@ -83,8 +87,7 @@ class Walk:
         """
         self._asked_at = self._asked_at or time.time()
         # The verdict is noted before the lock is let go: who finds a capture at work and its lock free takes its run for dead.
-        with self.pipeline.ledger.lock(self.key, timeout=-1 if wait else 0), closing(self._stages):
-            self._before = self.pipeline.ledger.get(self.key)
+        with self.pipeline.ledger.lock(self.key, timeout=-1 if wait else 0) as self._before, closing(self._stages):
             try:
                 yield from self._claimed()
             except Exception as error:
@@ -93,7 +96,10 @@ class Walk:
                     raise KeyboardInterrupt from None
                 if isinstance(error, CaptureGoneError) and self._let_go():
                     return
-                self._note(failed(self.key, error).reason)
+                if is_outage(error):
+                    self._give_back(failed(self.key, error).reason, suspect=is_suspect(error))
+                else:
+                    self._note(failed(self.key, error).reason)
                 raise
             except BaseException:
                 self.stopped()
@@ -101,9 +107,9 @@ class Walk:
 
     def never_begun(self) -> None:
         """Note that the run ends before it came to this capture, unless another one took it up or there is a verdict already."""
-        record = self.pipeline.ledger.get(self.key)
-        if record and record.state is State.WAITING and record.requested_at is not None:
-            self.stopped()
+        with suppress(CaptureBusyError), self.pipeline.ledger.lock(self.key, timeout=0) as record:
+            if record and record.state is State.WAITING and record.requested_at is not None:
+                self.stopped()
 
     def stopped(self) -> None:
         """Note that the run ends before its time.
@@ -129,6 +135,13 @@ class Walk:
                 self.pipeline.ledger.fail(self.key, reason)
                 verdicts.copy(self.pipeline, self.key, counts=self._stages.counts, seconds=self._stages.seconds)
 
+    def _give_back(self, outage: str, *, suspect: bool) -> None:
+        """Let the ledger know that it was no fault of the capture, unless it was too often."""
+        if self._judges:
+            with suppress(UnknownCaptureError):
+                if self.pipeline.ledger.give_back(self.key, outage=outage, suspect=suspect) is State.FAILED:
+                    verdicts.copy(self.pipeline, self.key, counts=self._stages.counts, seconds=self._stages.seconds)
+
     def _let_go(self) -> bool:
         """Let go of a capture whose file was deleted before it was read, as ring buffers do; a key that the UI made up has no record."""
         if not self._judges or self.pipeline.ledger.get(self.key) is None:
@@ -142,7 +155,7 @@ class Walk:
 
     def _claimed(self) -> Steps:
         capture, before = capture_at(self.pipeline.inbox, self.key), self._before
-        if before and _done_meanwhile(before, capture, self.display_filter, self._asked_at):
+        if before and self._is_done(before, capture):
             log.info("%s: run %s did it meanwhile", self.key, before.run)
             return
         if self._judges:
@@ -154,6 +167,13 @@ class Walk:
                 yield from self._walk(copy, before)
         else:
             yield from self._walk(capture, before)
+
+    def _is_done(self, record: Record, capture: Capture) -> bool:
+        """Say whether another run did it meanwhile. What the sensor asked for may have been done before this run began, as runs queue for hours."""
+        same = (record.size, record.mtime_ns, record.filter or "") == (capture.size, capture.mtime_ns, self.display_filter)
+        tags = self.context.run.tags
+        by_sensor = BY_SENSOR in tags and PARENT_RUN_ID_TAG not in tags
+        return record.state is State.DONE and same and (by_sensor or record.changed_at > self._asked_at)
 
     def _walk(self, capture: Capture, before: Record | None) -> Steps:
         work = self._stages
@@ -204,8 +224,3 @@ class Walk:
 def is_interrupt(error: Exception) -> bool:
     """Say whether a signal came while DuckDB worked: this is its word for it."""
     return _INTERRUPTED in str(error)
-
-
-def _done_meanwhile(record: Record, capture: Capture, display_filter: str, asked_at: float) -> bool:
-    same = (record.size, record.mtime_ns, record.filter or "") == (capture.size, capture.mtime_ns, display_filter)
-    return record.state is State.DONE and same and record.changed_at > asked_at

@@ -60,16 +60,20 @@ def export(store: AnswerStore, output: Path) -> int:
         StoreError: the store cannot be read.
         OSError: the file cannot be written.
     """
+    there = ExchangeError(f"{output} is there already: choose another name, or remove it")
     if output.exists() or output.is_symlink():
-        raise ExchangeError(f"{output} is there already: choose another name, or remove it")
+        raise there
     lines, unreadable = 0, 0
-    with whole(output) as beside, beside.open("w", encoding="utf-8") as file:
-        for key, text in store.records.everything():
-            if known := history.read(text, key):
-                file.writelines(f"{line}\n" for line in known.to_lines())
-                lines += len(known.entries)
-            else:
-                unreadable += 1
+    try:
+        with whole(output, new=True) as beside, beside.open("w", encoding="utf-8") as file:
+            for key, text in store.records.everything():
+                if known := history.read(text, key):
+                    file.writelines(f"{line}\n" for line in known.to_lines())
+                    lines += len(known.entries)
+                else:
+                    unreadable += 1
+    except FileExistsError:  # it came while we wrote
+        raise there from None
     if unreadable:
         logger.warning("%s records cannot be read, and are not in %s", f"{unreadable:,}", output)
     return lines

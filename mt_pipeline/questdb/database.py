@@ -13,10 +13,12 @@ class DatabaseError(Exception):
 
     DatabaseError
     ├── Unreachable     it does not answer, or stopped answering
-    │   └── Refused         it does not let us in
+    │   ├── Refused         it does not let us in
+    │   └── Lost            it stopped in the middle of a load
     ├── NameTaken       a table or view of the user's own has the name that we need
     ├── Damaged         it cannot read what it has on the disk
     └── LoadFailed      it refused rows
+        ├── Suspended       it has suspended the table, whosever rows they are
         └── RowsMissing     it does not hold what was sent
     """
 
@@ -29,6 +31,10 @@ class Refused(Unreachable):
     """QuestDB does not let us in: waiting is no use."""
 
 
+class Lost(Unreachable):
+    """QuestDB stopped in the middle of a load: what was loaded may be what ended it."""
+
+
 class Damaged(DatabaseError):
     """QuestDB cannot read what it has on the disk, as after a power cut that took pages of its files."""
 
@@ -39,6 +45,10 @@ class NameTaken(DatabaseError):
 
 class LoadFailed(DatabaseError):
     """QuestDB refused rows."""
+
+
+class Suspended(LoadFailed):
+    """QuestDB has suspended the table, for example on a full disk."""
 
 
 @dataclass(frozen=True)

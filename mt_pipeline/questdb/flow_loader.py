@@ -1,6 +1,7 @@
 """Loads captures: their packets, then their flows, and holds these against each other."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from mt_pipeline.questdb import loader
-from mt_pipeline.questdb.database import Database, LoadFailed
+from mt_pipeline.questdb.database import Database, LoadFailed, Lost, Unreachable
 from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing, among
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS
@@ -84,6 +85,8 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
     Raises:
         RowsMissing: QuestDB does not hold the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
+        Unreachable: QuestDB does not answer.
+        Lost: it did, and stopped before the end.
         DatabaseError: else what `loader.load` says.
     """
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
@@ -91,6 +94,11 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
         ensure_table(connection, FLOWS)
         for experiment in {one.experiment for one in loads}:
             ensure_view(connection, experiment, FLOWS)
+    with _begun():
+        return _load(database, loads)
+
+
+def _load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summary]]:
     captures = [one.capture for one in loads]
     loaded = loader.load(database, [Part(one.capture, one.experiment, one.packets, one.progress) for one in loads])
     try:
@@ -106,6 +114,15 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
                 one,
             )
     return [(one, stored[capture]) for capture, one in zip(captures, loaded, strict=True)]
+
+
+@contextmanager
+def _begun() -> Iterator[None]:
+    """Tell a QuestDB that was there and stopped from one that was away."""
+    try:
+        yield
+    except Unreachable as error:
+        raise Lost(str(error)) from None
 
 
 def summaries(database: Database, captures: Sequence[str]) -> dict[str, Summary]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from filelock import FileLock
 from psycopg import Connection, DatabaseError, OperationalError, sql
 
-from mt_pipeline.questdb.database import LoadFailed, NameTaken
+from mt_pipeline.questdb.database import NameTaken, Suspended
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
 TABLE = PACKETS.name
@@ -75,7 +75,7 @@ def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
     """Wait until a table holds all that was acknowledged; only the physical table can be waited for.
 
     Raises:
-        LoadFailed: the server has suspended the table, for example on a full disk.
+        Suspended: the server has suspended the table, for example on a full disk.
     """
     while True:
         try:
@@ -87,7 +87,7 @@ def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
             if why is None:
                 raise
             reason = " ".join(filter(None, why)) or "no reason given"
-            raise LoadFailed(
+            raise Suspended(
                 f"QuestDB has suspended {table.name} ({reason}): free some disk, say `ALTER TABLE {table.name} RESUME WAL` to it, then launch again"
             ) from None
         else:

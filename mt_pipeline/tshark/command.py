@@ -58,6 +58,7 @@ class TsharkError(Exception):
     ├── FilterError      tshark does not understand the display filter
     ├── NotACapture      tshark cannot read the file at all
     └── TsharkFailed     it ended before the end of the capture
+        └── TsharkKilled     because somebody killed it, as the system does that lacks memory
     """
 
     def __init__(self, message: str, *, said: str = "", status: int | None = None) -> None:
@@ -95,6 +96,10 @@ class NotACapture(TsharkError):
 
 class TsharkFailed(TsharkError):
     """tshark ended before the end of the capture."""
+
+
+class TsharkKilled(TsharkFailed):
+    """Somebody killed tshark, as the system does that lacks memory."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,8 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
     if status == 0 or CUT in said:
         return
     if status < 0:
-        raise TsharkFailed(
+        kind = TsharkKilled if status == -signal.SIGKILL else TsharkFailed
+        raise kind(
             f"{capture}: tshark was ended by signal {-status}; launch the capture again, with more memory if it was the system",
             said=said,
             status=status,

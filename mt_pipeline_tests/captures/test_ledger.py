@@ -104,7 +104,7 @@ def test_refusal_does_not_disturb_work_in_hand(ledger):
 
 def test_verdicts_on_unknown_captures_are_errors(ledger):
     assert ledger.get("x") is None
-    for verdict in (lambda: ledger.fail("x", "e"), lambda: ledger.purge("x"), lambda: ledger.again("x")):
+    for verdict in (lambda: ledger.fail("x", "e"), lambda: ledger.purge("x"), lambda: ledger.give_back("x", outage="o")):
         with pytest.raises(UnknownCaptureError, match="x has no record"):
             verdict()
 
@@ -118,32 +118,56 @@ def test_unfinished_are_the_requested_and_the_running(ledger):
     assert [record.key for record in ledger.unfinished()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("claimed", [True, False])
-def test_a_request_without_a_verdict_is_made_once_more_then_it_has_failed(ledger, claimed):
+def test_a_run_that_died_is_made_good_once_then_the_capture_has_failed(ledger):
     walk = Walk([capture()])
     for state in (State.WAITING, State.FAILED):
         assert ledger.look(walk, settle=0) == [capture()]
         ledger.requested(["lab/a.pcap"])
-        if claimed:
-            ledger.claim(capture(), run="r7")
-        assert ledger.again("lab/a.pcap") == state
+        ledger.claim(capture(), run="r7")
+        assert ledger.again(ledger.get("lab/a.pcap")) == state
     assert ledger.look(walk, settle=0) == []
     assert "lab/a.pcap: 2 runs ended without a result" in ledger.get("lab/a.pcap").error
+
+
+def test_a_request_that_never_became_a_run_counts_for_nothing(ledger):
+    waiting(ledger, "lab/a.pcap")
+    for _ in range(5):
+        assert ledger.requested(["lab/a.pcap"]) == ["lab/a.pcap"]
+        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
+    assert ledger.get("lab/a.pcap").attempts == 0
 
 
 def test_a_verdict_gives_back_the_second_try(ledger):
     for _ in range(3):
         ledger.claim(capture(), run="r1")
-        assert ledger.again("lab/a.pcap") == State.WAITING
+        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
         ledger.claim(capture(), run="r2")
         ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=1, rows=1, skipped={})
 
 
 def test_what_has_a_verdict_is_not_made_good(ledger):
     ledger.claim(capture(), run="r1")
+    seen = ledger.get("lab/a.pcap")
     ledger.fail("lab/a.pcap", "not a capture")
-    assert ledger.again("lab/a.pcap") == State.FAILED
+    for record in (seen, ledger.get("lab/a.pcap")):
+        assert ledger.again(record) is None
     assert ledger.get("lab/a.pcap").error == "not a capture"
+
+
+def test_what_somebody_works_on_is_not_made_good(ledger):
+    ledger.claim(capture(), run="r1")
+    with ledger.lock("lab/a.pcap") as record:
+        assert ledger.again(record) is None
+    assert ledger.get("lab/a.pcap") == record
+    assert ledger.again(record) is State.WAITING
+
+
+def test_a_lock_hands_over_the_record_as_it_is_now(ledger):
+    with ledger.lock("lab/a.pcap") as record:
+        assert record is None
+    ledger.claim(capture(), run="r1")
+    with ledger.lock("lab/a.pcap") as record:
+        assert record == ledger.get("lab/a.pcap")
 
 
 def test_ten_thousand_files_at_once(ledger):

@@ -136,7 +136,8 @@ def test_a_bad_capture_leaves_its_reason_in_the_ledger_and_no_file(zoo: Ran, lab
     """Documents of a capture that grew were once left under the name of what it was before."""
     for name in ("text.pcap", "empty.pcap", "grows.pcap", "killed.pcap"):
         record = lab.record(f"{ZOO}/{name}")
-        assert (record.state, record.error) == (State.FAILED, reason(zoo, name))
+        state = State.WAITING if name == "killed.pcap" else State.FAILED  # the system kills what lacks memory, which may be no fault of its own
+        assert (record.state, record.error) == (state, reason(zoo, name))
     for stage in STAGES[:3]:
         assert not [file for file in files_below(lab.data) if file.startswith(stage) and re.search("killed|grows|vanishes|text|empty|part$", file)]
 
@@ -421,7 +422,8 @@ def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_el
 
     inventory.write_text("device,mac\n")
     broken = lab.run("owned/a.pcap", pipeline=pipeline)
-    assert broken.failure == f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES"
+    assert broken.failure.startswith(f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES; ")
+    assert lab.record("owned/a.pcap").state is State.WAITING, "it is no fault of the capture"
 
 
 def test_the_filter_of_a_run_wins_over_the_setting(lab: Lab):
@@ -565,16 +567,18 @@ def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(lab: Lab, t
 
     assert said in ran.failure
     assert "install it: `sudo apt-get install tshark` (Debian, Ubuntu)" in ran.failure
-    assert lab.record(f"{name}/a.pcap").error == ran.failure
+    assert lab.record(f"{name}/a.pcap").state is State.WAITING
+    assert lab.record(f"{name}/a.pcap").error in ran.failure
 
 
-def test_a_questdb_that_is_not_there_fails_the_capture_and_keeps_what_was_made(lab: Lab):
+def test_a_questdb_that_is_not_there_gives_the_capture_back_and_keeps_what_was_made(lab: Lab):
     lab.put("alone/a.pcap")
 
     ran = lab.run("alone/a.pcap", pipeline=lab.pipeline(questdb_pg_port=1))
 
     assert ran.failure.startswith("alone/a.pcap: QuestDB does not answer at 127.0.0.1:1 (")
     assert "start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT" in ran.failure
+    assert lab.record("alone/a.pcap").state is State.WAITING
     assert ran.materialised("netify_enrichment") == ["alone/a.pcap"]
     again = lab.run("alone/a.pcap")
     assert again.success
@@ -587,7 +591,8 @@ def test_without_any_questdb_the_user_is_told_how_to_start_one(lab: Lab):
     ran = lab.run("nobody/a.pcap", pipeline=lab.pipeline(questdb_host=None))
 
     assert ran.failure == (
-        "nobody/a.pcap: no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again"
+        "nobody/a.pcap: no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again; "
+        "the service takes it up again by itself, unless this happens whenever it is at work"
     )
 
 

@@ -1,6 +1,6 @@
 """Flows: every packet and byte of a capture, second by second and conversation by conversation, held against a count in plain Python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +14,8 @@ import pytest
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.questdb import flow_loader, flows, loader
-from mt_pipeline.questdb.database import Database, NameTaken
+from mt_pipeline.questdb import flow_loader, flows, loader, patience
+from mt_pipeline.questdb.database import Database, Lost, NameTaken, Unreachable
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary, summaries
 from mt_pipeline.questdb.loader import Part
@@ -439,3 +439,22 @@ def test_traffic_of_a_home_is_many_packets_and_few_flows(tmp_path: Path):
     files = taken(write_pcap(tmp_path / "capture", timed(frames)), tmp_path)
     found = sum(batch.num_rows for batch in flows.flows(files, capture="x/x.pcap", experiment="x"))
     assert len(frames) / found > 100
+
+
+def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(spare: Spare, monkeypatch: pytest.MonkeyPatch):
+    """What was loaded may have ended it, which of one that was away nobody can say."""
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 1)
+
+    def deadly(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            spare.kill()
+            yield batch
+
+    def attempt(deadly: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]) -> type[Exception]:
+        with files_of(packets(10)) as files, closing(rows(files, capture="lost/a.pcap", experiment="lost")) as of_packets:
+            with pytest.raises(Unreachable) as raised:
+                flow_loader.load(spare.database, [Load("lost/a.pcap", "lost", deadly(of_packets), iter(()))])
+            return raised.type
+
+    assert attempt(deadly) is Lost
+    assert attempt(iter) is Unreachable

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ import psutil
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs import instance
+from mt_pipeline.processes import bound, stop
 from mt_pipeline.settings import Settings
-from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of
+from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of, wrapper
 from mt_pipeline_tests.services import Running, eventually, processes_of, running
 from mt_pipeline_tests.soaking import archive
 from mt_pipeline_tests.soaking.servers import Spare
@@ -41,8 +43,9 @@ def kills(folder: Path, *, victim: str, captures: int, points: int, seed: int) -
                 killed += 1
             service.see_to_it()
         service.until(lambda: not _left(service.now.settings, expected))
+        blamed = _failed(service.now.settings) if victim == "QuestDB" else []
         _once_more(service.now.settings)
-        wrong = archive.differences(service.now.database, expected)
+        wrong = blamed + archive.differences(service.now.database, expected)
     return wrong if killed == points else [*wrong, f"only {killed} of {points} kills of {victim}: too few captures"]
 
 
@@ -57,6 +60,25 @@ def drops(folder: Path, *, captures: int) -> list[str]:
         if not eventually(lambda: not _left(settings, dropped), seconds=_ENOUGH):
             return [f"{len(_left(settings, dropped))} captures were never taken up"]
         return _all_in(told) + archive.differences(service.database, archived | dropped)
+
+
+def busy(folder: Path, *, captures: int, loops: int) -> list[str]:
+    """Drop captures all at once on a machine that is busy with other things: no run is shown as failed, and tshark reads each of them once."""
+    reads = folder / "reads"
+    # The file that tshark is to read stands behind -r.
+    tshark = wrapper(folder / "counted", f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {reads} )\nexec "$TSHARK" "$@"')
+    with running(folder, MT_TSHARK=str(tshark)) as service, _busy_loops(loops):
+        settings = service.settings
+        expected = archive.write(folder / "elsewhere", "dropped", captures)
+        (folder / "elsewhere" / "dropped").rename(settings.inbox_dir / "dropped")
+        if not eventually(lambda: not _left(settings, expected), seconds=_ENOUGH):
+            return [f"{len(_left(settings, expected))} captures were never taken up"]
+        if not eventually(lambda: not _runs(service, "QUEUED, NOT_STARTED, STARTING, STARTED")):
+            return ["runs go on, and nothing is left to be done"]
+        failed = [f"run {run} is shown as failed" for run in _runs(service, "FAILURE, CANCELED")]
+        read = Counter(line.removeprefix(f"{settings.inbox_dir}/") for line in reads.read_text().splitlines())
+        counted = [f"{key}: read {read[key]} times" for key in sorted(expected.keys() | read) if read[key] != 1]
+        return failed + counted + archive.differences(service.database, expected)
 
 
 def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
@@ -191,6 +213,24 @@ def _filled(disk: Path, *, left: int) -> Iterator[None]:
     filler.unlink()
 
 
+@contextmanager
+def _busy_loops(count: int) -> Iterator[None]:
+    """Keep the machine busy; a loop that nobody ends does so by itself."""
+    loop = f"import time; end = time.monotonic() + {_ENOUGH}\nwhile time.monotonic() < end: pass"
+    loops = [subprocess.Popen(bound([sys.executable, "-c", loop])) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in loops:
+            stop(process, grace=1)
+
+
+def _runs(service: Running, statuses: str) -> list[str]:
+    """List the runs that have one of these statuses, as the UI shows them."""
+    found = service.query(f"{{runsOrError(filter: {{statuses: [{statuses}]}}) {{... on Runs {{results {{runId}}}}}}}}")
+    return [run["runId"] for run in found["runsOrError"]["results"]]
+
+
 def _kill(service: Running, chosen: Callable[[psutil.Process], bool]) -> bool:
     for process in processes_of(service.data):
         try:
@@ -206,6 +246,11 @@ def _left(settings: Settings, expected: dict[str, archive.Written]) -> set[str]:
     """Name the captures that have no verdict yet."""
     ended_ones = {record.key for record in Ledger(settings.data_dir / "ledger.sqlite").records() if record.state in (State.DONE, State.FAILED)}
     return set(expected) - ended_ones
+
+
+def _failed(settings: Settings) -> list[str]:
+    """Name the captures that are blamed for what happened."""
+    return [f"blamed: {record.error}" for record in Ledger(settings.data_dir / "ledger.sqlite").records() if record.state is State.FAILED]
 
 
 def _until_some_are_in(settings: Settings, count: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mt_pipeline.questdb import java
 from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import start
+from mt_pipeline.questdb.server import Address, start
 
 
 class Spare:
@@ -22,6 +22,11 @@ class Spare:
         self._server = start(folder, http_port=0, pg_port=0, user=user, password=password)
         self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, user, password)
         self.imports = folder / java.IMPORTS
+
+    @property
+    def address(self) -> Address:
+        """Its process and its ports."""
+        return self._server
 
     def kill(self) -> None:
         """End it at once, without a chance to tidy up."""

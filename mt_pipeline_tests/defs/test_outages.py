@@ -1,0 +1,207 @@
+"""An outage is no fault of the capture that was at work: it is given back, taken up again after a while, and blamed only if it may be the cause."""
+
+import errno
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from mt_pipeline.captures.identity import CaptureChangedError, CaptureError, CaptureUnreadableError, capture_at
+from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
+from mt_pipeline.captures.records import LedgerError, State
+from mt_pipeline.defs.causes import is_outage, is_suspect
+from mt_pipeline.defs.failures import AGAIN
+from mt_pipeline.enrichment.records import StoreError
+from mt_pipeline.questdb.database import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
+from mt_pipeline.questdb.java import DidNotStart
+from mt_pipeline.settings import SettingsError
+from mt_pipeline.tshark.command import FilterError, NotACapture, TsharkFailed, TsharkKilled, TsharkMissing, TsharkTooOld
+from mt_pipeline_tests.defs.test_sensors import Watch
+from mt_pipeline_tests.pipelines import PACKETS, PASSWORD, Lab, open_lab, wrapper
+from mt_pipeline_tests.soaking.servers import Spare
+
+
+def because_of(error: Exception, cause: Exception) -> Exception:
+    """Make an error that was raised for another, `from None` or not."""
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(Unreachable("away"), Refused("password"), Lost("away"), Suspended("suspended"), Damaged("pages"), DidNotStart("java")),
+        *(LedgerError("busy"), StoreError("disk"), sa.exc.OperationalError("INSERT", {}, Exception("database is locked"))),
+        *(TsharkMissing("no"), TsharkTooOld("old"), TsharkKilled("killed"), SettingsError("wrong"), MemoryError()),
+        *(OSError(number, "x") for number in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)),
+        *(duckdb.IOException("IO Error: No space left on device"), duckdb.OutOfMemoryException("x")),
+        LoadFailed("QuestDB refuses rows: could not write [errno=28]; is its disk full?"),
+        psycopg.DatabaseError("[24] could not open file"),
+        TsharkFailed("lab/a.pcap", said="The file could not be opened: Too many open files."),
+        because_of(CaptureUnreadableError("it cannot be read"), OSError(errno.EMFILE, "Too many open files")),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error}"[:60],
+)
+def test_what_is_no_fault_of_the_capture(error: Exception):
+    assert is_outage(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(CaptureError("empty"), CaptureChangedError("grows"), NotACapture("text"), FilterError("typo"), NameTaken("a view of yours")),
+        *(TsharkFailed("stopped with status 2", said="damaged"), LoadFailed("refuses rows"), duckdb.ConversionException("x"), ZeroDivisionError()),
+        *(OSError(errno.EACCES, "x"), OSError(errno.ENAMETOOLONG, "x")),
+        NotACapture("not a capture: /inbox/No space left on device.pcap", said="it isn't a capture file"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error}"[:60],
+)
+def test_what_the_capture_has_to_answer_for(error: Exception):
+    assert not is_outage(error)
+    assert not is_suspect(error)
+
+
+def test_each_pause_is_twice_as_long_up_to_the_longest_and_a_clock_that_was_set_back_ends_it():
+    assert [pause(returned, 1000, 1000) for returned in (0, 1, 2, 3, 7, 10_000)] == [0, FIRST_PAUSE, 30, 60, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert pause(1, 1000, 1000 + FIRST_PAUSE) == 0
+    assert pause(5, 1000, 999) == 0
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spare]:
+    server = Spare(tmp_path_factory.mktemp("spare") / "questdb", user="admin", password=PASSWORD)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def watch(lab: Lab, tmp_path: Path) -> Watch:
+    return Watch(lab, tmp_path / "data", settle=0)
+
+
+def many_times(data: Path) -> None:
+    """Let whatever was given back have been so many times, so that it waits for as long as it ever does, and no busy machine outlasts that."""
+    with closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE captures SET returned = 10")
+        ledger.commit()
+
+
+def later(data: Path, seconds: float) -> None:
+    """Let whatever was given back have been so earlier."""
+    with closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE captures SET returned_at = returned_at - ?, changed_at = changed_at - ?", (seconds, seconds))
+        ledger.commit()
+
+
+def test_a_capture_at_work_when_questdb_is_killed_is_given_back_and_taken_up_again(spare: Spare, tmp_path: Path):
+    """It once had failed, and stayed so when QuestDB was back."""
+    data, key = tmp_path / "data", "kitchen/killed.pcap"
+    server = spare.address
+    with open_lab(data, server) as own:
+        deadly = wrapper(tmp_path / "tshark", f'"$TSHARK" "$@"; kill -9 {server.pid}')
+        own.put(key)
+        ran = own.run(key, pipeline=own.pipeline(tshark=str(deadly)))
+
+        record = own.record(key)
+        assert not ran.success
+        assert (record.state, record.attempts, record.returned) == (State.WAITING, 0, 1)
+        assert "QuestDB does not answer" in record.error
+        assert ran.failure == f"{record.error}; {AGAIN}"
+        watch = Watch(own, data, settle=0)
+        many_times(data)
+        result = watch.look()
+        assert isinstance(result, dg.SkipReason)
+        assert "QuestDB does not answer" in result.skip_message
+        spare.start_again()
+        later(data, LONGEST_PAUSE)
+        assert watch.keys() == [key]
+        assert own.run(key).success
+        assert (own.record(key).state, own.record(key).returned, own.record(key).error) == (State.DONE, 0, None)
+        assert len(own.rows("kitchen")) == PACKETS
+
+
+def returned(watch: Watch, key: str, *, suspect: bool = False) -> State:
+    """Have a run take up a capture, and an outage give it back."""
+    watch.claim(key)
+    return watch.ledger.give_back(key, outage=f"{key}: the disk is full", suspect=suspect)
+
+
+def test_an_outage_that_lasts_fails_nothing_and_is_tried_with_one_capture_at_a_time(watch: Watch):
+    keys = [f"kitchen/{name}.pcap" for name in "abc"]
+    for key in keys:
+        watch.put(key)
+    assert sorted(watch.keys()) == keys
+    for key in keys:
+        assert returned(watch, key) is State.WAITING
+    many_times(watch.pipeline.settings.data_dir)
+
+    result = watch.look()
+    assert isinstance(result, dg.SkipReason)
+    assert re.fullmatch(r"0 of 3 captures in; they wait for \d+ s more: kitchen/c\.pcap: the disk is full", result.skip_message)
+    for _ in range(10):
+        later(watch.pipeline.settings.data_dir, LONGEST_PAUSE)
+        result = watch.look()
+        assert isinstance(result, dg.SensorResult)
+        [request] = result.run_requests
+        assert returned(watch, request.partition_key) is State.WAITING
+        assert isinstance(watch.look(), dg.SkipReason)
+
+
+def test_after_an_outage_all_are_asked_for_again(watch: Watch):
+    keys = [f"kitchen/{name}.pcap" for name in "abc"]
+    for key in keys:
+        watch.put(key)
+    watch.keys()
+    for key in keys:
+        returned(watch, key)
+    later(watch.pipeline.settings.data_dir, FIRST_PAUSE)
+
+    first = watch.look()
+    assert isinstance(first, dg.SensorResult)
+    [request] = first.run_requests
+    watch.finish(request.partition_key)
+
+    assert sorted([*watch.keys(), request.partition_key]) == keys
+
+
+@pytest.mark.parametrize("suspect", [True, False])
+def test_a_capture_that_may_be_the_cause_has_failed_in_the_end(watch: Watch, suspect: bool):
+    """One that ends QuestDB whenever it is loaded, or fills the disk again and again while all others go in."""
+    watch.put("kitchen/deadly.pcap")
+    watch.put("kitchen/other.pcap")
+    times = MOST_RETURNS if suspect else MOST_RETURNS + 1
+    for number in range(1, times + 1):
+        state = returned(watch, "kitchen/deadly.pcap", suspect=suspect)
+        watch.finish("kitchen/other.pcap")
+        assert state is (State.FAILED if number == times else State.WAITING), number
+
+    error = watch.ledger.get("kitchen/deadly.pcap").error
+    assert error.startswith("kitchen/deadly.pcap: the disk is full. This happened 3 times to kitchen/deadly.pcap, which may be the cause")
+
+
+def test_a_person_who_takes_up_what_an_outage_gave_back_does_not_wait(watch: Watch):
+    watch.put("kitchen/by hand.pcap")
+    returned(watch, "kitchen/by hand.pcap")
+
+    watch.ledger.take(capture_at(watch.inbox, "kitchen/by hand.pcap"))
+
+    record = watch.ledger.get("kitchen/by hand.pcap")
+    assert (record.returned, record.error) == (0, None)
+    assert record.requested_at is not None
+
+
+def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(terminal: Callable[..., object], lab: Lab):
+    lab.put("given back/a.pcap")
+    assert not lab.run("given back/a.pcap", pipeline=lab.pipeline(questdb_pg_port=1)).success
+    assert lab.record("given back/a.pcap").state is State.WAITING
+
+    told = terminal("ingest", "--failed", "--name", "given back")
+
+    assert (told.code, told.out) == (0, "given back/a.pcap: 2 packets, 2 rows in packets_given_back\n")
