@@ -19,10 +19,10 @@ from filelock import FileLock, Timeout
 
 from mt_pipeline import setup
 from mt_pipeline.defs import providers, verification
-from mt_pipeline.defs.resources import Pipeline, reader
+from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
 from mt_pipeline.processes import bound, stop
-from mt_pipeline.questdb import java, server
+from mt_pipeline.questdb import java
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings
@@ -40,10 +40,14 @@ _DAGSTER_DEV = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--log-l
 _READY = """
   Dagster UI       {ui}
   watched folder   {inbox}/<experiment>/
-  QuestDB console  {console}
+  QuestDB console  {console}{sign_in}
 
 Copy a capture into the watched folder. Ctrl-C stops everything.
 """
+
+# What a terminal shows ends up in logs, so it names the file.
+_SIGN_IN = """
+                   user {user}, password {where}"""
 
 
 class ServiceError(CommandError):
@@ -71,16 +75,18 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
         watched: dict[str, Callable[[], int | None]] = {}
+        pipeline, sign_in = Pipeline(settings), ""
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
             say("starting QuestDB")
-            database = stack.enter_context(_questdb(settings))
+            database = stack.enter_context(pipeline.start_questdb())
             watched["QuestDB"] = database.poll
-            _mend(Pipeline(settings), say)
-            if told := verification.after_a_crash(Pipeline(settings)):
+            _mend(pipeline, say)
+            if told := verification.after_a_crash(pipeline):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
+            sign_in = _SIGN_IN.format(user=settings.questdb_user, where=_where(pipeline))
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
@@ -99,7 +105,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, ended, watched):
-            say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console))
+            say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console, sign_in=sign_in))
         while not ended.wait(1):
             _check(watched)
         say("stopping")
@@ -129,15 +135,9 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     return thread
 
 
-def _questdb(settings: Settings) -> server.Server:
-    return server.start(
-        settings.data_dir / "questdb",
-        http_port=settings.questdb_http_port,
-        pg_port=settings.questdb_pg_port,
-        user=settings.questdb_user,
-        password=settings.questdb_password.get_secret_value(),
-        reader=reader(settings),
-    )
+def _where(pipeline: Pipeline) -> str:
+    """Say where the password of the embedded QuestDB is."""
+    return "of MT_QUESTDB_PASSWORD" if pipeline.settings.questdb_password else f"in {pipeline.settings.questdb_password_file}"
 
 
 def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:

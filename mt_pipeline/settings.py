@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
     questdb_user: str = Field("admin", description="QuestDB user")
-    questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
+    questdb_password: SecretStr | None = Field(
+        None, description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own"
+    )
     questdb_wait_seconds: int = Field(
         900, ge=0, description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed"
     )
@@ -88,8 +90,12 @@ class Settings(BaseSettings):
         pattern="^https?://[^/]+$",
         description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
     )
-    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for dashboards: there if the next one is set")
-    questdb_reader_password: SecretStr | None = Field(None, description="password of that user; the embedded QuestDB and `compose.yml` make the user")
+    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for reports and dashboards")
+    questdb_reader_password: SecretStr | None = Field(
+        None,
+        description="password of that user; by default a random one in `data/questdb-reader-password`, "
+        "and with a QuestDB of your own the other user reads, too",
+    )
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
     @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")
@@ -120,6 +126,21 @@ class Settings(BaseSettings):
     def inbox_dir(self) -> Path:
         """The watched folder."""
         return self.inbox or self.data_dir / "inbox"
+
+    @property
+    def embeds_questdb(self) -> bool:
+        """Whether rows are loaded into a QuestDB that we start."""
+        return self.has_questdb and self.questdb_host is None
+
+    @property
+    def questdb_password_file(self) -> Path:
+        """Where the password of the embedded QuestDB is, if no setting has it."""
+        return self.data_dir / "questdb-password"
+
+    @property
+    def questdb_reader_password_file(self) -> Path:
+        """Where that of its user who may only read is, if no setting has it."""
+        return self.data_dir / "questdb-reader-password"
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -17,8 +17,11 @@ READER = Reader("reader", "may only read")
 
 @pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One embedded QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own."""
-    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER) as server:
+    """One QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own.
+
+    It takes rows over HTTP as well, as a QuestDB of the user's own does.
+    """
+    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER, ilp=True) as server:
         yield server
 
 

@@ -52,7 +52,8 @@ def test_it_says_where_everything_is(service: Running):
         "starting QuestDB\nstarting Dagster\n\n"
         f"  Dagster UI       {service.ui}\n"
         f"  watched folder   {service.data}/inbox/<experiment>/\n"
-        f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n\n"
+        f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n"
+        f"                   user admin, password in {service.data}/questdb-password\n\n"
         "Copy a capture into the watched folder. Ctrl-C stops everything.\n\n"
     )
 
@@ -129,10 +130,8 @@ def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_fol
     assert {row[0] for row in dropped.rows("kitchen", ("device_src",))} == {"Phone", None}
 
 
-def test_the_reader_of_the_settings_may_read(dropped: Running):
-    reader = Database("127.0.0.1", dropped.settings.questdb_http_port, dropped.settings.questdb_pg_port, "reader", "may only read")
-
-    assert rows(reader, "kitchen") == dropped.rows("kitchen")
+def test_there_is_a_user_who_may_only_read(dropped: Running):
+    assert rows(dropped.reading, "kitchen") == dropped.rows("kitchen")
 
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):

@@ -78,11 +78,13 @@ class QuestDb:
 
     Attributes:
         database: which one.
+        reading: the same, as a user who may only read.
         console: where browsers reach its console.
         lock: keeps rows from being moved about meanwhile.
     """
 
     database: Database
+    reading: Database
     console: str
     lock: Path
 
@@ -115,7 +117,10 @@ class QuestDb:
     def held(self, *, thorough: bool) -> Mapping[str, Held]:
         """Count what the tables hold."""
         with undisturbed(self.database, self.lock):
-            return held(self.database, thorough=thorough)
+            with self.database.connect() as connection:
+                for table in (PACKETS, FLOWS):
+                    schema.ensure_table(connection, table)
+            return held(self.reading, thorough=thorough)
 
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
         """Name the view, with a link to the rows."""
@@ -172,7 +177,7 @@ def opened(pipeline: Pipeline) -> Sequence[Backend]:
 
 def _questdb(pipeline: Pipeline) -> Backend:
     database = pipeline.database()
-    return QuestDb(database, pipeline.settings.questdb_console or database.console, pipeline.loading_lock)
+    return QuestDb(database, pipeline.reading(), pipeline.settings.questdb_console or database.console, pipeline.loading_lock)
 
 
 def _parquet(pipeline: Pipeline) -> Backend:

@@ -29,6 +29,11 @@ def view_name(experiment: str) -> str:
     return PACKETS.view(experiment)
 
 
+def has_view(connection: Connection, experiment: str, table: Table = PACKETS) -> bool:
+    """Say whether there is a view of an experiment, or anything else that is called so."""
+    return connection.execute("SELECT view_name FROM views() WHERE view_name = %s", (table.view(experiment),)).fetchone() is not None
+
+
 def ensure_table(connection: Connection, table: Table = PACKETS) -> None:
     """Make the table, or add the columns that a table of an older release lacks.
 
