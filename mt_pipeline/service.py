@@ -17,7 +17,7 @@ from types import FrameType
 import requests
 from filelock import FileLock, Timeout
 
-from mt_pipeline import setup
+from mt_pipeline import private, setup
 from mt_pipeline.defs import providers, verification
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
@@ -71,6 +71,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     home = setup.prepare(settings)
     with ExitStack() as stack:
         stack.enter_context(_alone(settings))
+        private.tidy(settings.data_dir)
         _check_port(settings.dagster_port)
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
@@ -92,7 +93,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
-            env={**os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
+            env={**os.environ, "DAGSTER_HOME": str(home), **private.temporary(settings.data_dir), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mt_pipeline import private
 from mt_pipeline.atomic import whole
 from mt_pipeline.passwords import password_in
 from mt_pipeline.processes import cores
@@ -35,6 +36,7 @@ def prepare(settings: Settings) -> Path:
         DAGSTER_HOME.
     """
     home = settings.data_dir / "dagster"
+    private.folder(settings.data_dir)
     for folder in (settings.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
     if settings.embeds_questdb and not settings.questdb_password:
@@ -54,6 +56,7 @@ def prepare(settings: Settings) -> Path:
 
 def main() -> int:
     """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
+    private.files()
     try:
         settings = load()
         tshark = _tshark(settings.tshark)

@@ -34,6 +34,14 @@ def _no_settings_of_others() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _others_may_read() -> Iterator[None]:
+    """Take back what commands say of their files, for the tests after one that runs a command in this process."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _java_that_compiles_once() -> Iterator[None]:
     """Spare servers that live for seconds Java's second compiler, which pays after minutes: a start takes 6 s of the processor rather than 9."""
@@ -58,5 +66,6 @@ def terminal(lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     for name, value in environment(lab.pipeline().settings).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("DAGSTER_HOME", "set by the commands, taken back after the test")
+    for name in ("DAGSTER_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "set by the commands, taken back after the test")
     return lambda *arguments: said(monkeypatch, capsys, arguments)

@@ -15,6 +15,7 @@ import requests
 
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record
+from mt_pipeline.private import OTHERS
 from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.traffic import CLIENT
@@ -53,6 +54,15 @@ def processes_of(data: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """List what others than its owner could read or enter, if they could enter the folders above.
+
+    QuestDB makes files as it likes: only its folders count.
+    """
+    paths = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and (path.is_dir() or "questdb/db" not in str(path))]
+    return [f"{path} {path.stat().st_mode:o}" for path in paths if path.stat().st_mode & OTHERS]
 
 
 @dataclass

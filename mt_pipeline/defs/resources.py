@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
+from mt_pipeline import private
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
 from mt_pipeline.passwords import password_in
@@ -71,7 +72,7 @@ class Pipeline:
     @cached_property
     def ledger(self) -> Ledger:
         """What became of every capture."""
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        private.folder(self.settings.data_dir)
         return Ledger(self.settings.data_dir / "ledger.sqlite")
 
     @cached_property
@@ -104,12 +105,13 @@ class Pipeline:
         if not self.settings.has_questdb:
             raise SettingsError("this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again")
         settings, (user, password) = self.settings, self.login
+        lock = settings.data_dir / "views.lock"
         if settings.questdb_host:
-            return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, user, password)
+            return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, user, password, lock=lock)
         found = server.find(self.questdb_folder)
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
-        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS)
+        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS, lock)
 
     def reading(self) -> Database:
         """Find the same QuestDB, as a user who may only read; as the other one, if a QuestDB of the user's own has no such user.

@@ -52,6 +52,7 @@ class Database:
         user: for both.
         password: of that user.
         import_folder: the folder that the server imports from, if we share its disk.
+        lock: a file by which those take turns who make tables and views.
     """
 
     host: str
@@ -60,6 +61,7 @@ class Database:
     user: str
     password: str = field(repr=False)
     import_folder: Path | None = None
+    lock: Path | None = None
 
     @property
     def console(self) -> str:
