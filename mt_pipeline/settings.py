@@ -1,6 +1,6 @@
 """Every MT_* variable once: name, type, default, meaning. Known by `defs/`, `cli.py` and `service.py` alone; the rooms get arguments.
 
-The environment wins over a file `.env` in the project's folder. `docs/settings.md` is generated from here.
+The environment wins over a file `.env` in the project's folder, and that over a folder of secrets. `docs/settings.md` is generated from here.
 """
 
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
@@ -29,6 +29,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MT_", env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
+    secrets_dir: DirectoryPath | None = Field(
+        None, description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default"
+    )
     data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
     inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
     settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
@@ -81,6 +84,11 @@ class Settings(BaseSettings):
     questdb_password: SecretStr | None = Field(
         None, description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own"
     )
+    questdb_import_dir: Path | None = Field(
+        None,
+        description="folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write there: rows go by files then, "
+        "and its HTTP may be read-only; by default they go over HTTP",
+    )
     questdb_wait_seconds: int = Field(
         900, ge=0, description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed"
     )
@@ -98,10 +106,24 @@ class Settings(BaseSettings):
     )
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
-    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")
+    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take secrets from the files of a folder, too, which is a setting itself."""
+        sources = init_settings, env_settings, dotenv_settings
+        folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
+        return *sources, SecretsSettingsSource(settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None)
 
     @field_validator("enrichment", "backends", mode="before")
     @classmethod

@@ -107,11 +107,12 @@ class Pipeline:
         settings, (user, password) = self.settings, self.login
         lock = settings.data_dir / "views.lock"
         if settings.questdb_host:
-            return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, user, password, lock=lock)
+            ports = settings.questdb_http_port, settings.questdb_pg_port
+            return Database(settings.questdb_host, *ports, user, password, settings.questdb_import_dir, lock=lock)
         found = server.find(self.questdb_folder)
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
-        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS, lock)
+        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS, self.questdb_folder, lock)
 
     def reading(self) -> Database:
         """Find the same QuestDB, as a user who may only read; as the other one, if a QuestDB of the user's own has no such user.

@@ -51,7 +51,8 @@ class Database:
         pg_port: for SQL.
         user: for both.
         password: of that user.
-        import_folder: the folder that the server imports from, if we share its disk.
+        import_folder: the folder that the server imports from, if we can write there.
+        folder: of its data, if it is the embedded one.
         lock: a file by which those take turns who make tables and views.
     """
 
@@ -61,6 +62,7 @@ class Database:
     user: str
     password: str = field(repr=False)
     import_folder: Path | None = None
+    folder: Path | None = None
     lock: Path | None = None
 
     @property
@@ -70,7 +72,7 @@ class Database:
 
     @property
     def _cure(self) -> str:
-        if self.import_folder is None:
+        if self.folder is None:
             return "correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD, or the two of MT_QUESTDB_READER"
         return "it was started with another password, as by an earlier release: stop the service, and commands that use it, then start again"
 

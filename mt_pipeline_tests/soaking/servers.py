@@ -21,7 +21,7 @@ class Spare:
         (folder / "conf" / "server.conf").write_text("dev.mode.enabled=true\n")
         self._server = start(folder, http_port=0, pg_port=0, user=user, password=password, ilp=True)
         self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, user, password)
-        self.imports = folder / java.IMPORTS
+        self.folder, self.imports = folder, folder / java.IMPORTS
 
     def kill(self) -> None:
         """End it at once, without a chance to tidy up."""
