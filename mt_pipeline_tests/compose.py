@@ -193,7 +193,7 @@ class Stack:
 
     def _mount(self, mount: str | Mapping[str, str]) -> None:
         if isinstance(mount, str):  # a named volume
-            self.place(mount.partition(":")[2]).mkdir(parents=True, exist_ok=True)
+            self.place(mount.split(":")[1]).mkdir(mode=0o700, parents=True, exist_ok=True)
             return
         target = self.place(mount["target"])
         target.parent.mkdir(parents=True, exist_ok=True)
