@@ -45,10 +45,6 @@ _READY = """
 Copy a capture into the watched folder. Ctrl-C stops everything.
 """
 
-# What a terminal shows ends up in logs, so it names the file.
-_SIGN_IN = """
-                   user {user}, password {where}"""
-
 
 class ServiceError(CommandError):
     """The service cannot start, or one of its programs ended by itself."""
@@ -87,7 +83,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             if told := verification.after_a_crash(pipeline):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
-            sign_in = _SIGN_IN.format(user=settings.questdb_user, where=_where(pipeline))
+            sign_in = f"\n{' ' * 19}{pipeline.sign_in}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
@@ -134,11 +130,6 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
     return thread
-
-
-def _where(pipeline: Pipeline) -> str:
-    """Say where the password of the embedded QuestDB is."""
-    return "of MT_QUESTDB_PASSWORD" if pipeline.settings.questdb_password else f"in {pipeline.settings.questdb_password_file}"
 
 
 def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:

@@ -132,6 +132,13 @@ class Pipeline:
         return settings.questdb_user, _OF_ITS_OWN if settings.questdb_host else password_in(settings.questdb_password_file)
 
     @property
+    def sign_in(self) -> str:
+        """Where a person finds with what they sign in to the console; the password itself would end up in logs."""
+        settings = self.settings
+        own = settings.questdb_password or settings.questdb_host
+        return f"user {settings.questdb_user}, password {'of MT_QUESTDB_PASSWORD' if own else f'in {settings.questdb_password_file}'}"
+
+    @property
     def reader(self) -> java.Reader | None:
         """Who may only read in QuestDB; the embedded one always has such a user."""
         settings = self.settings
