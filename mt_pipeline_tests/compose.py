@@ -25,7 +25,7 @@ from dotenv import dotenv_values
 
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT
-from mt_pipeline_tests.services import eventually, free_ports
+from mt_pipeline_tests.services import SECONDS, eventually, free_ports
 
 FILE = PROJECT / "compose.yml"
 
@@ -147,7 +147,7 @@ class Stack:
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as `docker compose exec` does: beside a service, in its environment."""
-        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=SECONDS, check=False)
 
     def kill(self, name: str) -> None:
         """End a service and all that it started at once, as when its container is killed."""
