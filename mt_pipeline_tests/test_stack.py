@@ -113,8 +113,8 @@ def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: S
 def test_over_http_even_the_first_user_only_reads(dropped: Stack):
     auth = ("admin", SECRETS["mt_questdb_password"])
     url = f"http://127.0.0.1:{dropped.port(9000)}"
-    refused = requests.get(f"{url}/exec", params={"query": "DROP TABLE captured_packets"}, auth=auth, timeout=10)
-    read = requests.get(f"{url}/exec", params={"query": "SELECT count() FROM captured_packets"}, auth=auth, timeout=10)
+    refused = requests.get(f"{url}/exec", params={"query": "DROP TABLE captured_packets"}, auth=auth, timeout=120)
+    read = requests.get(f"{url}/exec", params={"query": "SELECT count() FROM captured_packets"}, auth=auth, timeout=120)
 
     assert "permission denied" in refused.json()["error"]
     assert read.json()["dataset"] == [[PACKETS]]

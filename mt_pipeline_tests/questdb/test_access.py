@@ -100,7 +100,7 @@ def test_a_jar_of_another_version_is_noticed(tmp_path: Path):
 def test_over_http_nobody_writes(server: Server, statement: str):
     for auth in (None, ("admin", "quest"), ("admin", USERS["admin"]), ("reader", USERS["reader"])):
         for path in ("exec", "exp"):
-            done = requests.get(f"{url(server)}/{path}", params={"query": statement}, auth=auth, timeout=30)
+            done = requests.get(f"{url(server)}/{path}", params={"query": statement}, auth=auth, timeout=120)
             assert done.status_code != requests.codes.ok or "error" in done.text
 
     assert stored(server) == UNTOUCHED
@@ -108,9 +108,9 @@ def test_over_http_nobody_writes(server: Server, statement: str):
 
 def test_over_http_nobody_imports_or_sends_rows(server: Server):
     auth = ("admin", USERS["admin"])
-    requests.post(f"{url(server)}/imp?name=by_web", files={"data": "x\n1\n"}, auth=auth, timeout=30)
-    sent = requests.post(f"{url(server)}/write", data="table_to_keep x=2i\n", auth=auth, timeout=30)
-    named = requests.put(f"{url(server)}/settings?version=0", json={"instance_name": "by_web"}, auth=auth, timeout=30)
+    requests.post(f"{url(server)}/imp?name=by_web", files={"data": "x\n1\n"}, auth=auth, timeout=120)
+    sent = requests.post(f"{url(server)}/write", data="table_to_keep x=2i\n", auth=auth, timeout=120)
+    named = requests.put(f"{url(server)}/settings?version=0", json={"instance_name": "by_web"}, auth=auth, timeout=120)
 
     assert (sent.status_code, named.status_code) == (421, requests.codes.unauthorized)
     assert stored(server) == UNTOUCHED
@@ -118,7 +118,7 @@ def test_over_http_nobody_imports_or_sends_rows(server: Server):
 
 def test_whoever_signs_in_by_http_gets_no_cookie(server: Server):
     """It would be sent by a page of another port of the same machine, too, and to whoever listens there."""
-    signed_in = requests.get(f"{url(server)}/exec?query=SELECT 1&session=true", auth=("admin", USERS["admin"]), timeout=30)
+    signed_in = requests.get(f"{url(server)}/exec?query=SELECT 1&session=true", auth=("admin", USERS["admin"]), timeout=120)
 
     assert signed_in.json()["dataset"] == [[1]]
     assert "Set-Cookie" not in signed_in.headers
@@ -126,7 +126,7 @@ def test_whoever_signs_in_by_http_gets_no_cookie(server: Server):
 
 def test_a_page_of_a_name_that_was_bound_to_this_machine_reads_nothing(server: Server):
     headers = {"Host": f"rebound.example:{server.http_port}", "Origin": "http://rebound.example"}
-    read = requests.get(f"{url(server)}/exec?query=SELECT x FROM table_to_keep", headers=headers, timeout=30)
+    read = requests.get(f"{url(server)}/exec?query=SELECT x FROM table_to_keep", headers=headers, timeout=120)
 
     assert read.status_code == requests.codes.unauthorized
     assert "dataset" not in read.text
