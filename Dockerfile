@@ -18,7 +18,8 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends tini tshark lua-posix \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home mt \
-    && install -d -o mt -g mt /data /data/dagster /inbox \
+    && install -d -o mt -g mt -m 700 /data /data/dagster \
+    && install -d -o mt -g mt /inbox \
     && printf '#!/bin/sh\nexec python -m mt_pipeline.cli "$@"\n' > /usr/local/bin/mt-pipeline \
     && chmod +x /usr/local/bin/mt-pipeline
 COPY --from=packages /venv /venv
@@ -29,4 +30,4 @@ COPY mt_pipeline mt_pipeline
 RUN python -m compileall -q mt_pipeline
 USER mt
 # -g: runs are children of the code server, and must hear that it is to stop. They then give their captures back.
-ENTRYPOINT ["tini", "-g", "--"]
+ENTRYPOINT ["tini", "-g", "--", "sh", "-c", "umask 077; exec \"$@\"", "--"]

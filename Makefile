@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench soak docs screenshots clean lock
+.PHONY: setup run test check bench soak docs screenshots clean lock secrets
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.setup
@@ -37,6 +37,17 @@ docs: .venv/installed
 # Renews the pictures of the README, from captures that are built by code.
 screenshots: setup chromium
 	.venv/bin/python -m mt_pipeline_tests.screenshots
+
+# Makes the secrets of compose.yml that are not there: of what `.env` says of them, as it did in earlier releases, else of chance.
+SECRETS = mt_questdb_password mt_questdb_reader_password postgres_password gf_security_admin_password gf_rendering_renderer_token
+secrets:
+	@mkdir -p secrets && chmod 700 secrets
+	@for name in $(SECRETS) mt_netify_api_key; do \
+		if [ -e secrets/$$name ]; then continue; fi; \
+		value=$$(sed -n "s/^$$(echo $$name | tr a-z A-Z)=//p" .env 2>/dev/null | tail -n 1 | sed "s/^'\(.*\)'$$/\1/; s/^\"\(.*\)\"$$/\1/"); \
+		case $$name in mt_netify_api_key) ;; *) value=$${value:-$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')} ;; esac; \
+		printf %s "$$value" > secrets/$$name && chmod 644 secrets/$$name && echo "make secrets: secrets/$$name"; \
+	done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from mt_pipeline import __version__, settings
+from mt_pipeline import __version__, private, settings
 from mt_pipeline.errors import CommandError
 
 FAILED = 1
@@ -319,6 +319,7 @@ def report(experiment: str, output: Path | None) -> None:
 
 def main() -> None:
     """Run the command line."""
+    private.files()
     try:
         cli(standalone_mode=False, prog_name="mt-pipeline")
     except click.exceptions.NoArgsIsHelpError as error:

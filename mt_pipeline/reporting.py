@@ -15,6 +15,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
 from mt_pipeline.nearest import did_you_mean
+from mt_pipeline.questdb import schema
 from mt_pipeline.report.page import GENERATOR, Made, render
 from mt_pipeline.report.queries import Experiment, NoExperiment
 from mt_pipeline.report.sources import Files
@@ -69,7 +70,8 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
     _check_packets(pipeline, experiment)
-    with pipeline.database().connect() as connection:
+    _bring_up_to_date(pipeline, experiment)
+    with pipeline.reading().connect() as connection:
         try:
             summary = summarise(Experiment(connection, experiment))
         except NoExperiment as error:
@@ -87,6 +89,14 @@ def _check_ours(path: Path) -> None:
         with path.open("rb") as file:
             if f'content="{GENERATOR} '.encode() not in file.read(_HEAD):
                 raise NotOursError(f"{path} is there and is no report of ours: it stays as it is; name another file by --output")
+
+
+def _bring_up_to_date(pipeline: Pipeline, experiment: str) -> None:
+    """Give the view of an older release the columns that it lacks, which a user who may only read cannot."""
+    with pipeline.database().connect() as connection:
+        if schema.has_view(connection, experiment):
+            schema.ensure_table(connection)
+            schema.ensure_view(connection, experiment)
 
 
 def _check_packets(pipeline: Pipeline, experiment: str) -> None:

@@ -17,13 +17,13 @@ from types import FrameType
 import requests
 from filelock import FileLock, Timeout
 
-from mt_pipeline import setup
+from mt_pipeline import private, setup
 from mt_pipeline.defs import providers, verification
-from mt_pipeline.defs.resources import Pipeline, reader
+from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
 from mt_pipeline.plain import without_traces
 from mt_pipeline.processes import bound, stop
-from mt_pipeline.questdb import java, server
+from mt_pipeline.questdb import java
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
@@ -46,7 +46,7 @@ _PATIENT = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "900", "DAGSTER_GRPC_SHUTDOWN_GRACE_
 _READY = """
   Dagster UI       {ui}
   watched folder   {inbox}/<experiment>/
-  QuestDB console  {console}
+  QuestDB console  {console}{sign_in}
 
 Copy a capture into the watched folder. Ctrl-C stops everything.
 """
@@ -74,26 +74,29 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     home = setup.prepare(settings)
     with ExitStack() as stack:
         stack.enter_context(_alone(settings))
+        private.tidy(settings.data_dir)
         _check_port(settings.dagster_port)
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
         watched: dict[str, Callable[[], int | None]] = {}
+        pipeline, sign_in = Pipeline(settings), ""
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
             say("starting QuestDB")
-            database = stack.enter_context(_questdb(settings))
+            database = stack.enter_context(pipeline.start_questdb())
             watched["QuestDB"] = database.poll
-            _mend(Pipeline(settings), say)
-            if told := verification.after_a_crash(Pipeline(settings)):
+            _mend(pipeline, say)
+            if told := verification.after_a_crash(pipeline):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
+            sign_in = f"\n{' ' * 19}{pipeline.sign_in}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
-            env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **_paths(settings)},
+            env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **private.temporary(settings.data_dir), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -106,7 +109,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, ended, watched):
-            say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console))
+            say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console, sign_in=sign_in))
         while not ended.wait(1):
             _check(watched)
         say("stopping")
@@ -146,17 +149,6 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
     return thread
-
-
-def _questdb(settings: Settings) -> server.Server:
-    return server.start(
-        settings.data_dir / "questdb",
-        http_port=settings.questdb_http_port,
-        pg_port=settings.questdb_pg_port,
-        user=settings.questdb_user,
-        password=settings.questdb_password.get_secret_value(),
-        reader=reader(settings),
-    )
 
 
 def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:

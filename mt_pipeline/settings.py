@@ -1,6 +1,6 @@
 """Every MT_* variable once: name, type, default, meaning. Known by `defs/`, `cli.py` and `service.py` alone; the rooms get arguments.
 
-The environment wins over a file `.env` in the project's folder. `docs/settings.md` is generated from here.
+The environment wins over a file `.env` in the project's folder, and that over a folder of secrets. `docs/settings.md` is generated from here.
 """
 
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from mt_pipeline.nearest import did_you_mean
 
@@ -34,6 +34,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
+    secrets_dir: DirectoryPath | None = Field(
+        None, description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default"
+    )
     data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
     inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
     settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
@@ -83,7 +86,14 @@ class Settings(BaseSettings):
     questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
     questdb_user: str = Field("admin", description="QuestDB user")
-    questdb_password: SecretStr = Field(SecretStr("quest"), description="QuestDB password")
+    questdb_password: SecretStr | None = Field(
+        None, description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own"
+    )
+    questdb_import_dir: Path | None = Field(
+        None,
+        description="folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write there: rows go by files then, "
+        "and its HTTP may be read-only; by default they go over HTTP",
+    )
     questdb_wait_seconds: int = Field(
         900, ge=0, description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed"
     )
@@ -93,14 +103,32 @@ class Settings(BaseSettings):
         pattern="^https?://[^/]+$",
         description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
     )
-    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for dashboards: there if the next one is set")
-    questdb_reader_password: SecretStr | None = Field(None, description="password of that user; the embedded QuestDB and `compose.yml` make the user")
+    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for reports and dashboards")
+    questdb_reader_password: SecretStr | None = Field(
+        None,
+        description="password of that user; by default a random one in `data/questdb-reader-password`, "
+        "and with a QuestDB of your own the other user reads, too",
+    )
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
 
-    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")
+    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take secrets from the files of a folder, too, which is a setting itself."""
+        sources = init_settings, env_settings, dotenv_settings
+        folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
+        return *sources, SecretsSettingsSource(settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None)
 
     @field_validator("enrichment", "backends", mode="before")
     @classmethod
@@ -128,6 +156,21 @@ class Settings(BaseSettings):
     def inbox_dir(self) -> Path:
         """The watched folder."""
         return self.inbox or self.data_dir / "inbox"
+
+    @property
+    def embeds_questdb(self) -> bool:
+        """Whether rows are loaded into a QuestDB that we start."""
+        return self.has_questdb and self.questdb_host is None
+
+    @property
+    def questdb_password_file(self) -> Path:
+        """Where the password of the embedded QuestDB is, if no setting has it."""
+        return self.data_dir / "questdb-password"
+
+    @property
+    def questdb_reader_password_file(self) -> Path:
+        """Where that of its user who may only read is, if no setting has it."""
+        return self.data_dir / "questdb-reader-password"
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mt_pipeline import private
 from mt_pipeline.atomic import whole
+from mt_pipeline.passwords import password_in
 from mt_pipeline.processes import cores
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
@@ -28,14 +30,19 @@ _SLOWER = "; it starts anew for each capture, which makes small ones slow: insta
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the data folders and put Dagster's settings there; a `dagster.yaml` that is there stays as it is.
+    """Make the data folders, the passwords of QuestDB, and Dagster's settings; a `dagster.yaml` that is there stays as it is.
 
     Returns:
         DAGSTER_HOME.
     """
     home = settings.data_dir / "dagster"
+    private.folder(settings.data_dir)
     for folder in (settings.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
+    if settings.embeds_questdb and not settings.questdb_password:
+        password_in(settings.questdb_password_file)
+    if settings.embeds_questdb and not settings.questdb_reader_password:
+        password_in(settings.questdb_reader_password_file)
     if not (home / "dagster.yaml").exists():
         text = re.sub(
             r"max_concurrent_runs: \d+\b[^}]*}.*",
@@ -49,14 +56,17 @@ def prepare(settings: Settings) -> Path:
 
 def main() -> int:
     """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
+    private.files()
     try:
         settings = load()
         tshark = _tshark(settings.tshark)
         forks = tshark.forks() or (not settings.data_dir.exists() and _installed("lua-posix") and tshark.forks())
         _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
-        if settings.questdb_host is None and settings.has_questdb:
+        if settings.embeds_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings)
+        if settings.embeds_questdb and not settings.questdb_password:
+            _say(f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}")
         _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
     except (SettingsError, TsharkError, java.ServerError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201

@@ -1,10 +1,12 @@
 """compose.yml without an engine: its variables filled in, and its services as plain processes of this machine.
 
-A process gets the command, the environment and the health check that the file gives its container. Only what a container has of its own is
+A process gets the command, the environment, the secrets and the health check that the file gives its container, and as little as there: it cannot
+get more rights, and where the machine allows that, has no capability and can write below its folder alone. Only what a container has of its own is
 translated: names of services and 0.0.0.0 become 127.0.0.1, ports become free ones, and the places of volumes lie below a folder.
 """
 
 import functools
+import json
 import os
 import pwd
 import re
@@ -23,7 +25,7 @@ from dotenv import dotenv_values
 
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT
-from mt_pipeline_tests.services import eventually, free_ports
+from mt_pipeline_tests.services import SECONDS, eventually, free_ports
 
 FILE = PROJECT / "compose.yml"
 
@@ -31,6 +33,9 @@ Service = dict[str, object]
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
 _PORTS = ("4000", "3000", "5432", "9000", "8812")
+_IMAGES = ("code-server", "webserver", "daemon")
+"""Services of our own image, which begins with an entrypoint."""
+_READ_ONLY = 'for kept in $KEPT; do mount --bind $kept $kept || exit; done; mount -o remount,bind,ro / && exec "$@"'
 
 
 class MissingError(Exception):
@@ -78,15 +83,25 @@ def _value(name: str, kind: str | None, other: str, environment: Mapping[str, st
 
 
 class Stack:
-    """The services of the file that this machine has programs for, as processes on free ports, with their volumes below a folder."""
+    """The services of the file that this machine has programs for, as processes on free ports, with their volumes below a folder.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    Args:
+        folder: for all that they keep.
+        environment: what `.env` has.
+        secrets: what the files of secrets have, by their names.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
         self.folder = folder
         self.services = resolved(environment)["services"]
         self._ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Postgres refuses root, and whoever it runs as instead may not enter the folders of tests.
         self._postgres = Path(tempfile.mkdtemp(prefix="mt-postgres-"))
+        for place in ("tmp", "run/secrets"):
+            self.place(f"/{place}").mkdir(parents=True)
+        for name, secret in secrets.items():
+            self.place(f"/run/secrets/{name}").write_text(secret)
 
     def port(self, port: int) -> int:
         """Say which port stands for one of the file."""
@@ -102,15 +117,24 @@ class Stack:
         given = {**dotenv_values(PROJECT / str(service.get("env_file", "none"))), **service["environment"]}
         path = f"{Path(sys.executable).parent}:{postgres_programs()}:{os.environ['PATH']}"
         more = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port(5432))} if name == "postgres" else {}
-        return {key: self._here(value) for key, value in given.items()} | {"PATH": path, "HOME": str(self.folder), **more}
+        return {key: self._here(value) for key, value in given.items()} | {
+            "PATH": path,
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.place("tmp")),
+            **more,
+        }
 
     def start(self, name: str) -> None:
         """Start a service and wait until it is healthy, as those do that depend on it."""
         for mount in self.services[name].get("volumes", ()):
             self._mount(mount)
         with (self.folder / f"{name}.log").open("ab") as log:
+            command, environment = self._command(name), self.environment(name)
+            if can_mount():
+                command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", *command]
+                environment["KEPT"] = f"{self.folder} {self._postgres}"
             self._processes[name] = subprocess.Popen(
-                self._command(name), cwd=PROJECT, env=self.environment(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         assert eventually(lambda: self._processes[name].poll() is not None or self.is_healthy(name)), self.log(name)
         assert self._processes[name].poll() is None, self.log(name)
@@ -123,7 +147,7 @@ class Stack:
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as `docker compose exec` does: beside a service, in its environment."""
-        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=SECONDS, check=False)
 
     def kill(self, name: str) -> None:
         """End a service and all that it started at once, as when its container is killed."""
@@ -142,6 +166,16 @@ class Stack:
         self._processes[name].wait(120)
         return self._processes.pop(name).returncode
 
+    def processes(self) -> list[tuple[psutil.Process, dict[str, str]]]:
+        """List all processes of all services, with what is in their environment."""
+        found = []
+        for started in self._processes.values():
+            parent = psutil.Process(started.pid)
+            for process in (parent, *parent.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    found.append((process, process.environ()))
+        return found
+
     def log(self, name: str) -> str:
         """Return all that a service said."""
         return (self.folder / f"{name}.log").read_text()
@@ -155,11 +189,11 @@ class Stack:
     def _here(self, text: str) -> str:
         text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         text = re.sub(rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text)
-        return re.sub(r"^/(data|inbox|offline)\b.*", lambda found: str(self.place(found[0])), text)
+        return re.sub(r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*", lambda found: str(self.place(found[0])), text)
 
     def _mount(self, mount: str | Mapping[str, str]) -> None:
         if isinstance(mount, str):  # a named volume
-            self.place(mount.partition(":")[2]).mkdir(parents=True, exist_ok=True)
+            self.place(mount.split(":")[1]).mkdir(mode=0o700, parents=True, exist_ok=True)
             return
         target = self.place(mount["target"])
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,17 +203,17 @@ class Stack:
     def _command(self, name: str) -> Sequence[str]:
         """Say what a container runs: what the file says, or what the image of a database does by itself."""
         if name == "questdb":
-            return java.command(self.place("/var/lib/questdb"), temporary=self.folder, heap="512m")
+            return [*_without_rights(), *java.command(self.place("/var/lib/questdb"), temporary=self.place("tmp"), heap="512m")]
         if name == "postgres":
             return self._postgres_command()
-        return [*map(self._here, self.services[name]["command"])]
+        return [*_without_rights(), *entrypoint(), *map(self._here, self.services[name]["command"])]
 
     def _postgres_command(self) -> Sequence[str]:
         environment, data, secret = self.environment("postgres"), self.place("/var/lib/postgresql/data"), self._postgres / "password"
-        someone = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+        someone = _without_rights("--reuid=postgres", "--regid=postgres", "--init-groups")
         if not (data / "PG_VERSION").exists():
-            secret.write_text(environment["POSTGRES_PASSWORD"])
-            if someone:
+            secret.write_text(Path(environment["POSTGRES_PASSWORD_FILE"]).read_text())
+            if os.geteuid() == 0:
                 user = pwd.getpwnam("postgres")
                 for path in (self._postgres, data, secret):
                     os.chown(path, user.pw_uid, user.pw_gid)
@@ -189,6 +223,34 @@ class Stack:
             order = f"CREATE DATABASE {environment['POSTGRES_DB']}\n".encode()
             subprocess.run(single, input=order, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
         return [*someone, "postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(self.port(5432)), "-k", str(self._postgres)]
+
+
+def entrypoint() -> Sequence[str]:
+    """Say what our image begins with, after the program that passes signals on."""
+    [line] = re.findall(r"^ENTRYPOINT (.+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    tini, group, end, *rest = json.loads(line)
+    assert (tini, group, end) == ("tini", "-g", "--")
+    return rest
+
+
+def _without_rights(*who: str) -> list[str]:
+    """Begin a command as containers of the file do: without a capability, and without a way to one."""
+    dropped = ["--bounding-set=-all", "--inh-caps=-all", *who] if os.geteuid() == 0 else []
+    return ["setpriv", *dropped, "--no-new-privs"]
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Say whether a process may have another view of the disk here."""
+    try:
+        tried = subprocess.run(
+            ["unshare", "--mount", "mount", "-o", "remount,bind,ro", "/"],  # noqa: S607
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return False
+    return tried.returncode == 0
 
 
 @functools.cache

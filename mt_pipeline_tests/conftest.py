@@ -17,8 +17,11 @@ READER = Reader("reader", "may only read")
 
 @pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One embedded QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own."""
-    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER) as server:
+    """One QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own.
+
+    It takes rows over HTTP as well, as a QuestDB of the user's own does.
+    """
+    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER, ilp=True) as server:
         yield server
 
 
@@ -29,6 +32,14 @@ def _no_settings_of_others() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith(("MT_", "DAGSTER_"))]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _others_may_read() -> Iterator[None]:
+    """Take back what commands say of their files, for the tests after one that runs a command in this process."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,5 +66,6 @@ def terminal(lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     for name, value in environment(lab.pipeline().settings).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("DAGSTER_HOME", "set by the commands, taken back after the test")
+    for name in ("DAGSTER_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "set by the commands, taken back after the test")
     return lambda *arguments: said(monkeypatch, capsys, arguments)

@@ -20,7 +20,8 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Environment variables, or lines in a file `.env` in the project's folder; the environment wins. Empty is the same as not set.
+Environment variables, or lines in a file `.env` in the project's folder; the environment wins. Secrets may be files in a folder, `MT_SECRETS_DIR`,
+over which both win. Empty is the same as not set.
 A value that cannot be used ends the command with exit status 2 and a line that names the variable.
 A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it, on stderr, and names the nearest setting; it goes
 on, as the variable may belong to another release or another program. The warning never holds the value.

@@ -219,7 +219,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "MT_ENRICHMENT": ",".join(settings.enrichment or ()) or "none",
         "MT_QUESTDB_HTTP_PORT": str(settings.questdb_http_port),
         "MT_QUESTDB_PG_PORT": str(settings.questdb_pg_port),
-        "MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value(),
+        **({"MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value()} if settings.questdb_password else {}),
         "MT_QUESTDB_WAIT_SECONDS": str(settings.questdb_wait_seconds),
         **({"MT_QUESTDB_HOST": settings.questdb_host} if settings.questdb_host else {}),
     }

@@ -15,6 +15,7 @@ import requests
 
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record
+from mt_pipeline.private import OTHERS
 from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.traffic import CLIENT
@@ -55,6 +56,15 @@ def processes_of(data: Path) -> list[psutil.Process]:
     return found
 
 
+def open_to_others(folder: Path) -> list[str]:
+    """List what others than its owner could read or enter, if they could enter the folders above.
+
+    QuestDB makes files as it likes: only its folders count.
+    """
+    paths = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and (path.is_dir() or "questdb/db" not in str(path))]
+    return [f"{path} {path.stat().st_mode:o}" for path in paths if path.stat().st_mode & OTHERS]
+
+
 @dataclass
 class Running:
     """A service: its process, where it is, and all that it said."""
@@ -73,7 +83,14 @@ class Running:
 
     @property
     def database(self) -> Database:
-        return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, "admin", PASSWORD)
+        return self._as("admin", self.settings.questdb_password_file)
+
+    @property
+    def reading(self) -> Database:
+        return self._as("reader", self.settings.questdb_reader_password_file)
+
+    def _as(self, user: str, file: Path) -> Database:
+        return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, user, file.read_text().strip())
 
     def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",)) -> list[tuple[object, ...]]:
         try:
@@ -96,12 +113,11 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
     """
     http, pg, ui = free_ports(3)
     nowhere = Database("", http, pg, "admin", PASSWORD)
-    settings = settings_of(folder / "data", nowhere, questdb_host=None, dagster_port=ui)
+    settings = settings_of(folder / "data", nowhere, questdb_host=None, questdb_password=None, dagster_port=ui)
     slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
     (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
     with (folder / "said").open("w") as said:
         more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
-        more["MT_QUESTDB_READER_PASSWORD"] = "may only read"
         process = program("run", settings=settings, env=environment(settings, **{**more, **others}), stdout=said, stderr=said)
     service = Running(process, settings, folder / "said")
     try:

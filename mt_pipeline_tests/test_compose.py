@@ -2,7 +2,9 @@
 
 import json
 import re
+import subprocess
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +18,7 @@ from mt_pipeline_tests.compose import FILE, MissingError, Service, resolved, var
 from mt_pipeline_tests.test_stack import SECRETS
 
 REQUIRED = [name for name, required in variables().items() if required]
-GIVEN = {**SECRETS, "MT_INBOX": "/srv/captures"}
+GIVEN = {"MT_INBOX": "/srv/captures"}
 ALL = resolved(GIVEN)
 SERVICES: dict[str, Service] = ALL["services"]
 OURS = ("code-server", "webserver", "daemon")
@@ -40,12 +42,13 @@ def test_it_is_a_compose_file():
     assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(SERVICES)
     named = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", []) if isinstance(volume, str)}
     assert named == set(ALL["volumes"])
+    assert {secret for service in SERVICES.values() for secret in service.get("secrets", [])} == set(ALL["secrets"])
 
 
-@pytest.mark.parametrize("name", REQUIRED)
-def test_without_a_secret_or_the_watched_folder_nothing_starts(name: str):
-    with pytest.raises(MissingError, match=f"^{name}: (a|the) "):
-        resolved({**GIVEN, name: ""})
+def test_without_the_watched_folder_nothing_starts():
+    assert REQUIRED == ["MT_INBOX"]
+    with pytest.raises(MissingError, match=r"^MT_INBOX: the folder "):
+        resolved({})
 
 
 def test_nothing_is_published_but_to_this_machine():
@@ -76,8 +79,21 @@ def test_every_service_is_watched_restarted_and_limited(name: str):
     assert service["mem_limit"]
     assert service["pids_limit"]
     assert service["logging"] == {"driver": "local"}, "others keep all that is ever said"
-    assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["networks"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_may_do_as_little_as_it_needs(name: str):
+    """A new service without these lines fails here."""
+    service = SERVICES[name]
+
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert {"cap_add", "privileged", "devices", "pid", "ipc", "network_mode", "userns_mode"} & set(service) == set()
+    assert name in OURS or re.fullmatch(r"[1-9]\d*:\d+", str(service["user"])), "whoever begins as root needs capabilities to become another"
+    assert any(mount.partition(":")[0] == "/tmp" for mount in service["tmpfs"])  # noqa: S108  in a container it is nobody else's
+    assert [volume for volume in service.get("volumes", []) if "docker.sock" in str(volume)] == []
 
 
 def test_a_service_starts_when_those_that_it_needs_are_healthy():
@@ -90,21 +106,72 @@ def test_a_service_starts_when_those_that_it_needs_are_healthy():
 
 
 def test_no_secret_stands_in_the_file():
-    raw = yaml.safe_load(FILE.read_text())["services"]
-    secret = re.compile("PASSWORD|TOKEN|SECRET|KEY")
-    values = [value for service in raw.values() for name, value in service.get("environment", {}).items() if secret.search(name)]
-
-    assert len(values) > 8
-    assert [value for value in values if not re.fullmatch(r"\$\{\w+:(\?.+|-)\}", value)] == []
     assert "quest:" not in FILE.read_text().replace("questdb:", "")
+    assert ALL["secrets"] == {name: {"file": f"./secrets/{name}"} for name in SECRETS}
+    assert "/secrets/" in (PROJECT / ".gitignore").read_text().splitlines()
+    assert not any(fnmatch("secrets", line.removeprefix("!")) for line in (PROJECT / ".dockerignore").read_text().splitlines() if line[:1] == "!")
+
+
+SECRET = re.compile("PASSWORD|TOKEN|SECRET|KEY|CREDENTIAL")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_in_the_environment_of_a_service(name: str):
+    """Whoever may look at a container sees its environment. A secret is a file that the service is given, and a variable says which."""
+    service = SERVICES[name]
+    named = {variable: value for variable, value in service["environment"].items() if SECRET.search(variable)}
+
+    assert [variable for variable in named if not re.fullmatch(r"\w+_FILE|MT_SECRETS_DIR", variable)] == []
+    files = {value.removeprefix("/run/secrets/") for value in named.values()} - {"/run/secrets"}
+    assert files <= set(service.get("secrets", []))
+    assert not SECRET.search(" ".join(variables(yaml.dump(yaml.safe_load(FILE.read_text())["services"][name]))))
+
+
+def test_a_service_is_given_the_secrets_that_it_needs_and_no_others():
+    assert {name: set(service["secrets"]) for name, service in SERVICES.items()} == {
+        "questdb": {"mt_questdb_password", "mt_questdb_reader_password"},
+        "postgres": {"postgres_password"},
+        "code-server": {"mt_questdb_password", "mt_questdb_reader_password", "mt_netify_api_key", "postgres_password"},
+        "webserver": {"postgres_password"},
+        "daemon": {"postgres_password"},
+        "grafana": {"gf_security_admin_password", "gf_rendering_renderer_token", "mt_questdb_reader_password"},
+        "renderer": {"gf_rendering_renderer_token"},
+    }
+
+
+def made(folder: Path) -> dict[str, str]:
+    """Say `make secrets` in a folder; returns what is in the files then."""
+    subprocess.run(["make", "-s", "-f", str(PROJECT / "Makefile"), "secrets"], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S607
+    return {file.name: file.read_text() for file in (folder / "secrets").iterdir()}
+
+
+def test_make_secrets_makes_each_once_for_containers_alone_to_read(tmp_path: Path):
+    first = made(tmp_path)
+
+    assert set(first) == set(SECRETS)
+    assert first.pop("mt_netify_api_key") == ""
+    assert len(set(first.values())) == len(first)
+    assert [secret for secret in first.values() if not re.fullmatch("[0-9a-f]{48}", secret)] == []
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "secrets").iterdir()} == {0o644}
+    (tmp_path / "secrets" / "postgres_password").write_text("mine")
+    assert made(tmp_path) == {**first, "mt_netify_api_key": "", "postgres_password": "mine"}
+
+
+def test_make_secrets_takes_over_those_of_an_earlier_release(tmp_path: Path):
+    (tmp_path / ".env").write_text("MT_QUESTDB_PASSWORD=abc123\nPOSTGRES_PASSWORD='it is quoted'\nMT_NETIFY_API_KEY=\"key\"\nMT_INBOX=/srv\n")
+
+    taken = made(tmp_path)
+
+    assert (taken["mt_questdb_password"], taken["postgres_password"], taken["mt_netify_api_key"]) == ("abc123", "it is quoted", "key")
+    assert len(taken["mt_questdb_reader_password"]) == 48
 
 
 def test_env_example_names_all_that_is_required_and_has_no_secret():
     lines = (PROJECT / ".env.example").read_text().splitlines()
 
-    assert set(REQUIRED) == {*SECRETS, "MT_INBOX"}
-    assert [name for name in SECRETS if f"# {name}=" not in lines] == []
     assert [line for line in lines if line.startswith("# MT_INBOX=")]
+    assert [line for line in lines if re.search("(PASSWORD|TOKEN|KEY)=.", line)] == []
 
 
 def test_every_variable_of_ours_is_a_setting():
@@ -117,9 +184,10 @@ def test_every_variable_of_ours_is_a_setting():
 def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_there():
     """A new setting is a line in compose.yml, or one here."""
     of_the_image = {"MT_TSHARK"}
-    of_others = {"MT_DAGSTER_PORT", "MT_QUESTDB_READER", "MT_QUESTDB_READER_PASSWORD"}
+    of_others = {"MT_DAGSTER_PORT"}
+    given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(SERVICES["code-server"]["environment"])
 
-    assert set(SERVICES["code-server"]["environment"]) & VARIABLES == VARIABLES - of_the_image - of_others
+    assert given & VARIABLES == VARIABLES - of_the_image - of_others
 
 
 def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
@@ -170,12 +238,19 @@ def test_both_questdb_servers_are_told_the_same():
     assert PROJECT / SERVICES["questdb"]["env_file"] == java.SETTINGS
     assert len(dotenv_values(java.SETTINGS)) > 8
     assert own & set(dotenv_values(java.SETTINGS)) == set()
-    assert [name for name in own if not re.fullmatch("QDB_(HTTP|PG)_(NET_BIND_TO|USER|PASSWORD|READONLY_(USER(_ENABLED)?|PASSWORD))", name)] == []
+    assert [
+        name
+        for name in SERVICES["questdb"]["environment"]
+        if not re.fullmatch("QDB_(HTTP|PG)_(NET_BIND_TO|USER|PASSWORD_FILE|READONLY_(USER(_ENABLED)?|PASSWORD_FILE))", name)
+    ] == [
+        "QDB_HTTP_SECURITY_READONLY",
+        "QDB_CAIRO_SQL_COPY_ROOT",
+    ]
 
 
 def test_both_dagster_instances_are_set_alike_but_for_the_storage():
     assert {name: value for name, value in of("dagster.docker.yaml").items() if name != "storage"} == of("dagster.yaml")
-    postgres = of("dagster.docker.yaml")["storage"]["postgres"]["postgres_db"]
+    postgres = of("dagster.docker.yaml")["storage"]["custom"]["config"]
     assert {value["env"] for value in postgres.values() if isinstance(value, dict)} <= set(SERVICES["daemon"]["environment"])
 
 
@@ -192,9 +267,11 @@ def test_grafana_asks_questdb_as_the_reader_and_leaves_connections_for_the_pipel
 
     assert (source["type"], source["uid"]) == ("questdb-questdb-datasource", "questdb")
     assert (told["server"], told["port"], told["tlsMode"]) == ("questdb", 8812, "disable")
-    assert (told["username"], source["secureJsonData"]["password"]) == ("$MT_QUESTDB_READER", "$MT_QUESTDB_READER_PASSWORD")
-    assert {"MT_QUESTDB_READER", "MT_QUESTDB_READER_PASSWORD"} <= set(SERVICES["grafana"]["environment"])
-    assert "MT_QUESTDB_PASSWORD" not in str(SERVICES["grafana"])
+    assert (told["username"], source["secureJsonData"]["password"]) == (
+        "$MT_QUESTDB_READER",
+        "$__file{/run/secrets/mt_questdb_reader_password}",
+    )
+    assert "MT_QUESTDB_READER" in SERVICES["grafana"]["environment"]
     assert told["maxIdleConnections"] <= told["maxOpenConnections"] < QUESTDB_CONNECTIONS / 2
     assert all(isinstance(told[name], int) for name in told if name.startswith("max") or "imeout" in name)
 

@@ -1,5 +1,6 @@
 """`mt-pipeline run`: the whole service as its user sees it, from a dropped file to rows, pages in a browser, and its end."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,19 +14,23 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.private import OTHERS
 from mt_pipeline.questdb.database import Database
 from mt_pipeline_tests.browsers import GRAPH, chromium, page
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, STAGES, Said, capture, ended, environment, files_below, program, rows, settings_of
-from mt_pipeline_tests.services import SECONDS, Running, eventually, free_ports, processes_of, running
+from mt_pipeline_tests.services import SECONDS, Running, eventually, free_ports, open_to_others, processes_of, running
 
 KEY = "kitchen/it's a test #1.pcap"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("service")) as started:
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "shared").mkdir()
+    os.utime(folder / "shared", (0, 0))
+    with running(folder, TMPDIR=str(folder / "shared")) as started:
         yield started
 
 
@@ -52,7 +57,8 @@ def test_it_says_where_everything_is(service: Running):
         "starting QuestDB\nstarting Dagster\n\n"
         f"  Dagster UI       {service.ui}\n"
         f"  watched folder   {service.data}/inbox/<experiment>/\n"
-        f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n\n"
+        f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n"
+        f"                   user admin, password in {service.data}/questdb-password\n\n"
         "Copy a capture into the watched folder. Ctrl-C stops everything.\n\n"
     )
 
@@ -125,14 +131,21 @@ def test_a_dropped_capture_becomes_rows(dropped: Running):
     assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
 
 
+def test_what_it_makes_is_for_its_owner_alone_and_nothing_lies_where_others_have_temporary_files(dropped: Running):
+    shared = dropped.data.parent / "shared"
+    inbox = dropped.data / "inbox"
+
+    assert [path for path in open_to_others(dropped.data) if not path.startswith(str(inbox))] == []
+    assert inbox.stat().st_mode & OTHERS == 0
+    assert shared.stat().st_mtime == 0, "it was used, also if nothing stays"
+
+
 def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_folder(dropped: Running):
     assert {row[0] for row in dropped.rows("kitchen", ("device_src",))} == {"Phone", None}
 
 
-def test_the_reader_of_the_settings_may_read(dropped: Running):
-    reader = Database("127.0.0.1", dropped.settings.questdb_http_port, dropped.settings.questdb_pg_port, "reader", "may only read")
-
-    assert rows(reader, "kitchen") == dropped.rows("kitchen")
+def test_there_is_a_user_who_may_only_read(dropped: Running):
+    assert rows(dropped.reading, "kitchen") == dropped.rows("kitchen")
 
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):

@@ -4,6 +4,7 @@ Grafana and its renderer are not among them: nothing that can be had here runs t
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +13,18 @@ import pytest
 import requests
 
 from mt_pipeline.questdb.database import Database, DatabaseError
-from mt_pipeline_tests.compose import Stack, postgres_programs
+from mt_pipeline_tests.compose import Stack, can_mount, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
-from mt_pipeline_tests.services import eventually
+from mt_pipeline_tests.services import eventually, open_to_others
 
 ORDER = ("postgres", "questdb", "code-server", "webserver", "daemon")
 SECRETS = {
-    "MT_QUESTDB_PASSWORD": "may do all, it's $0",
-    "MT_QUESTDB_READER_PASSWORD": "may only read",
-    "POSTGRES_PASSWORD": "p@ss:w/o rd%20",
-    "GF_SECURITY_ADMIN_PASSWORD": "of Grafana",
-    "GF_RENDERING_RENDERER_TOKEN": "of the renderer",
+    "mt_questdb_password": "may do all, it's $0",
+    "mt_questdb_reader_password": "may only read",
+    "mt_netify_api_key": "",
+    "postgres_password": "p@ss:w/o rd%20",
+    "gf_security_admin_password": "of Grafana",
+    "gf_rendering_renderer_token": "of the renderer",
 }
 ALL = [(number,) for number in range(1, PACKETS + 1)]
 
@@ -37,7 +39,8 @@ def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory, inbox: Path) -> Iterator[Stack]:
     if not postgres_programs():
         pytest.skip("PostgreSQL is not there: `make test` installs it")
-    stack = Stack(tmp_path_factory.mktemp("stack"), {**SECRETS, "MT_INBOX": str(inbox), "MT_SETTLE_SECONDS": "1", "MT_ENRICHMENT": "none"})
+    given = {"MT_INBOX": str(inbox), "MT_SETTLE_SECONDS": "1", "MT_ENRICHMENT": "none"}
+    stack = Stack(tmp_path_factory.mktemp("stack"), given, SECRETS)
     try:
         for name in ORDER:
             stack.start(name)
@@ -46,8 +49,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, inbox: Path) -> Iterator[Sta
         stack.close()
 
 
-def database(stack: Stack, user: str = "admin", variable: str = "MT_QUESTDB_PASSWORD") -> Database:
-    return Database("127.0.0.1", stack.port(9000), stack.port(8812), user, SECRETS[variable])
+def database(stack: Stack, user: str = "admin", of: str = "mt_questdb_password") -> Database:
+    return Database("127.0.0.1", stack.port(9000), stack.port(8812), user, SECRETS[of])
 
 
 def arrived(stack: Stack, experiment: str) -> bool:
@@ -84,14 +87,14 @@ def test_the_capture_lies_where_it_lay_and_what_was_made_of_it_in_the_volume(dro
 
 def test_dagster_keeps_its_state_in_postgres(dropped: Stack):
     with psycopg.connect(
-        host="127.0.0.1", port=dropped.port(5432), user="dagster", password=SECRETS["POSTGRES_PASSWORD"], dbname="dagster"
+        host="127.0.0.1", port=dropped.port(5432), user="dagster", password=SECRETS["postgres_password"], dbname="dagster"
     ) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
     assert [file for file in files_below(dropped.place("/data/dagster")) if file.endswith(".db")] == []
 
 
 def test_the_reader_reads_and_cannot_write(dropped: Stack):
-    reader = database(dropped, "reader", "MT_QUESTDB_READER_PASSWORD")
+    reader = database(dropped, "reader", "mt_questdb_reader_password")
 
     assert rows(reader, "kitchen") == ALL
     with reader.connect() as connection, pytest.raises(psycopg.DatabaseError, match="permission denied"):
@@ -105,6 +108,46 @@ def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: S
             rows(Database("127.0.0.1", stack.port(9000), stack.port(8812), user, "quest"), "kitchen")
     asked = requests.get(f"http://127.0.0.1:{stack.port(9000)}/exec", params={"query": "SELECT 1"}, auth=("admin", "quest"), timeout=10)
     assert asked.status_code == requests.codes.unauthorized
+
+
+def test_over_http_even_the_first_user_only_reads(dropped: Stack):
+    auth = ("admin", SECRETS["mt_questdb_password"])
+    url = f"http://127.0.0.1:{dropped.port(9000)}"
+    refused = requests.get(f"{url}/exec", params={"query": "DROP TABLE captured_packets"}, auth=auth, timeout=120)
+    read = requests.get(f"{url}/exec", params={"query": "SELECT count() FROM captured_packets"}, auth=auth, timeout=120)
+
+    assert "permission denied" in refused.json()["error"]
+    assert read.json()["dataset"] == [[PACKETS]]
+    assert files_below(dropped.place("/imports")) == [], "batches are gone when they are read"
+
+
+def test_no_secret_is_in_the_environment_of_a_process(dropped: Stack):
+    shown = [dropped.environment(name) for name in ORDER] + [environment for _, environment in dropped.processes()]
+
+    assert len(shown) > 2 * len(ORDER)
+    assert [name for environment in shown for name, value in environment.items() if value in SECRETS.values() and value] == []
+
+
+def test_every_process_has_as_few_rights_as_its_container(dropped: Stack):
+    seen = 0
+    for process, _ in dropped.processes():
+        try:
+            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+            mounts = [line.split() for line in Path(f"/proc/{process.pid}/mounts").read_text().splitlines()]
+        except OSError:  # it has ended meanwhile
+            continue
+        seen += 1
+        assert status["NoNewPrivs"] == "1", process
+        if os.geteuid() == 0:
+            assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}, process
+        if can_mount():
+            [*_, root] = [options.split(",") for _, place, _, options, *_ in mounts if place == "/"]
+            assert "ro" in root, process
+    assert seen >= len(ORDER)
+
+
+def test_what_they_make_is_for_their_account_alone(dropped: Stack):
+    assert open_to_others(dropped.place("/data")) == []
 
 
 def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):

@@ -78,12 +78,16 @@ class QuestDb:
 
     Attributes:
         database: which one.
+        reading: the same, as a user who may only read.
         console: where browsers reach its console.
+        sign_in: who may sign in there.
         lock: keeps rows from being moved about meanwhile.
     """
 
     database: Database
+    reading: Database
     console: str
+    sign_in: str
     lock: Path
 
     @property
@@ -116,11 +120,14 @@ class QuestDb:
     def held(self, *, thorough: bool) -> Mapping[str, Held]:
         """Count what the tables hold."""
         with undisturbed(self.database, self.lock):
-            return held(self.database, thorough=thorough)
+            with self.database.connect() as connection:
+                for table in (PACKETS, FLOWS):
+                    schema.ensure_table(connection, table)
+            return held(self.reading, thorough=thorough)
 
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:
         """Name the view, with a link to the rows."""
-        return metadata.of_view(loaded, key=capture, experiment=experiment, console=self.console)
+        return metadata.of_view(loaded, key=capture, experiment=experiment, console=self.console, sign_in=self.sign_in)
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,8 @@ def opened(pipeline: Pipeline) -> Sequence[Backend]:
 
 def _questdb(pipeline: Pipeline) -> Backend:
     database = pipeline.database()
-    return QuestDb(database, pipeline.settings.questdb_console or database.console, pipeline.loading_lock)
+    console = pipeline.settings.questdb_console or database.console
+    return QuestDb(database, pipeline.reading(), console, pipeline.sign_in, pipeline.loading_lock)
 
 
 def _parquet(pipeline: Pipeline) -> Backend:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from mt_pipeline import setup
+from mt_pipeline import private, setup
 from mt_pipeline.settings import Settings
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -16,6 +16,6 @@ QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 @contextmanager
 def opened(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the instance of the service, set up if it is not there."""
-    os.environ["DAGSTER_HOME"] = str(setup.prepare(settings))
+    os.environ |= {"DAGSTER_HOME": str(setup.prepare(settings)), **private.temporary(settings.data_dir)}
     with dg.DagsterInstance.get() as instance:
         yield instance

@@ -142,7 +142,7 @@ def of_rows(loaded: Loaded, stored: Summary, *, experiment: str, devices: int) -
     }
 
 
-def of_view(loaded: Loaded, *, key: str, experiment: str, console: str) -> Metadata:
+def of_view(loaded: Loaded, *, key: str, experiment: str, console: str, sign_in: str) -> Metadata:
     """Name the view with the rows of a capture in QuestDB, with a link to them."""
     quoted = key.replace("'", "''")
     sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
@@ -150,6 +150,7 @@ def of_view(loaded: Loaded, *, key: str, experiment: str, console: str) -> Metad
     return {
         "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
         "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),
+        "sign_in": sign_in,
     }
 
 

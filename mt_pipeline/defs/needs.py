@@ -65,7 +65,7 @@ class Needs:
 
 def needs(settings: Settings, packets: int) -> Needs:
     """Estimate what so many packets need, where the settings have them loaded."""
-    embedded = settings.has_questdb and settings.questdb_host is None
+    embedded = settings.embeds_questdb
     of_a_packet = _STAGES + _PARQUET * ("parquet" in settings.backends) + _QUESTDB * embedded
     return Needs(int(packets * of_a_packet * _MARGIN) + _TABLES * embedded, _TSHARK + _TSHARK_PACKET * packets)
 

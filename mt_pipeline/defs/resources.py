@@ -3,13 +3,16 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypedDict
 
+from mt_pipeline import private
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
+from mt_pipeline.passwords import password_in
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.database import Database, Unreachable
 from mt_pipeline.settings import Settings, SettingsError
@@ -27,6 +30,18 @@ WAITING = "waiting for QuestDB, which does not answer, to load"
 
 ENDED = "ended"
 """There is a verdict on the capture; the ledger knows it."""
+
+
+_OF_ITS_OWN = "quest"
+"""The password that a QuestDB has if nobody gives it one."""
+
+
+class _Start(TypedDict):
+    http_port: int
+    pg_port: int
+    user: str
+    password: str
+    reader: java.Reader | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class Pipeline:
     @cached_property
     def ledger(self) -> Ledger:
         """What became of every capture."""
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        private.folder(self.settings.data_dir)
         return Ledger(self.settings.data_dir / "ledger.sqlite")
 
     @cached_property
@@ -78,7 +93,7 @@ class Pipeline:
     @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
-        return self.settings.has_questdb and self.settings.questdb_host is None and server.has_crashed(self.questdb_folder)
+        return self.settings.embeds_questdb and server.has_crashed(self.questdb_folder)
 
     def database(self) -> Database:
         """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
@@ -89,37 +104,66 @@ class Pipeline:
         """
         if not self.settings.has_questdb:
             raise SettingsError("this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again")
-        settings, password = self.settings, self.settings.questdb_password.get_secret_value()
+        settings, (user, password) = self.settings, self.login
+        lock = settings.data_dir / "views.lock"
         if settings.questdb_host:
-            return Database(settings.questdb_host, settings.questdb_http_port, settings.questdb_pg_port, settings.questdb_user, password)
+            ports = settings.questdb_http_port, settings.questdb_pg_port
+            return Database(settings.questdb_host, *ports, user, password, settings.questdb_import_dir, lock=lock)
         found = server.find(self.questdb_folder)
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
-        imports = self.questdb_folder / java.IMPORTS
-        return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password, imports)
+        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS, self.questdb_folder, lock)
+
+    def reading(self) -> Database:
+        """Find the same QuestDB, as a user who may only read; as the other one, if a QuestDB of the user's own has no such user.
+
+        Raises:
+            SettingsError, Unreachable: as `database`.
+        """
+        reader = self.reader
+        return replace(self.database(), user=reader.name, password=reader.password) if reader else self.database()
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Who may do all in QuestDB: user and password."""
+        settings = self.settings
+        if settings.questdb_password:
+            return settings.questdb_user, settings.questdb_password.get_secret_value()
+        return settings.questdb_user, _OF_ITS_OWN if settings.questdb_host else password_in(settings.questdb_password_file)
+
+    @property
+    def sign_in(self) -> str:
+        """Where a person finds with what they sign in to the console; the password itself would end up in logs."""
+        settings = self.settings
+        own = settings.questdb_password or settings.questdb_host
+        return f"user {settings.questdb_user}, password {'of MT_QUESTDB_PASSWORD' if own else f'in {settings.questdb_password_file}'}"
+
+    @property
+    def reader(self) -> java.Reader | None:
+        """Who may only read in QuestDB; the embedded one always has such a user."""
+        settings = self.settings
+        if settings.questdb_reader_password:
+            return java.Reader(settings.questdb_reader, settings.questdb_reader_password.get_secret_value())
+        if settings.questdb_host:
+            return None
+        return java.Reader(settings.questdb_reader, password_in(settings.questdb_reader_password_file))
+
+    def start_questdb(self) -> server.Server:
+        """Start the embedded QuestDB."""
+        return server.start(self.questdb_folder, **self._start)
 
     @contextmanager
     def questdb(self) -> Iterator[None]:
         """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do."""
-        settings = self.settings
-        if settings.questdb_host or not settings.has_questdb:
-            yield
-            return
-        with server.use(
-            self.questdb_folder,
-            http_port=settings.questdb_http_port,
-            pg_port=settings.questdb_pg_port,
-            user=settings.questdb_user,
-            password=settings.questdb_password.get_secret_value(),
-            reader=reader(settings),
-        ):
+        with server.use(self.questdb_folder, **self._start) if self.settings.embeds_questdb else nullcontext():
             yield
 
-
-def reader(settings: Settings) -> java.Reader | None:
-    """Name the user of the embedded QuestDB who may only read, if there is to be one."""
-    password = settings.questdb_reader_password
-    return java.Reader(settings.questdb_reader, password.get_secret_value()) if password else None
+    @property
+    def _start(self) -> _Start:
+        """With what the embedded QuestDB is started."""
+        user, password = self.login
+        ports = self.settings.questdb_http_port, self.settings.questdb_pg_port
+        return {"http_port": ports[0], "pg_port": ports[1], "user": user, "password": password, "reader": self.reader}
 
 
 def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:

@@ -25,7 +25,7 @@ def add(database: Database, row: Mapping[str, Value]) -> None:
     )
     values = [value.replace("\0", "") if isinstance(value, str) else value for value in row.values()]  # PostgreSQL's protocol has none
     with database.connect() as connection:
-        ensure_table(connection, CAPTURES)
+        ensure_table(connection, CAPTURES, lock=database.lock)
         connection.execute(statement, values)
 
 
@@ -44,5 +44,5 @@ def owes(database: Database, capture: str, *, loaded_at: datetime, owed: int) ->
         psycopg.Error: QuestDB refuses it.
     """
     with database.connect() as connection:
-        ensure_table(connection, CAPTURES)
+        ensure_table(connection, CAPTURES, lock=database.lock)
         connection.execute(f"UPDATE {CAPTURES.name} SET owed = %s WHERE capture = %s AND ts = %s", (owed, capture, loaded_at))

@@ -155,14 +155,13 @@ def _planned(connection: psycopg.Connection, table: Table, *, gone: dict[str, in
 
 
 def _check_room(database: Database, planned: Compacted) -> None:
-    if database.import_folder is None:  # its disk is not ours to see
+    if database.folder is None:  # its disk is not ours to see
         return
-    folder = database.import_folder.parent
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(database.folder).free
     if free < planned.needed:
         raise NoRoom(
             f"{planned.table}: days in which other rows live are written anew, and {planned.needed:,} bytes must be free for that meanwhile, but "
-            f"{folder} has {free:,}: make room, then say `mt-pipeline compact` again"
+            f"{database.folder} has {free:,}: make room, then say `mt-pipeline compact` again"
         )
 
 
@@ -176,4 +175,4 @@ def _sizes(connection: psycopg.Connection, table: Table) -> Counter[str]:
 
 def _sync_of(database: Database) -> Callable[[], None]:
     """QuestDB does not wait for the disk, and days are dropped that have long been there. Of a server elsewhere this cannot be seen to."""
-    return os.sync if database.import_folder else lambda: None
+    return os.sync if database.folder else lambda: None

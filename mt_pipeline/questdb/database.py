@@ -61,7 +61,9 @@ class Database:
         pg_port: for SQL.
         user: for both.
         password: of that user.
-        import_folder: the folder that the server imports from, if we share its disk.
+        import_folder: the folder that the server imports from, if we can write there.
+        folder: of its data, if it is the embedded one.
+        lock: a file by which those take turns who make tables and views.
     """
 
     host: str
@@ -70,11 +72,19 @@ class Database:
     user: str
     password: str = field(repr=False)
     import_folder: Path | None = None
+    folder: Path | None = None
+    lock: Path | None = None
 
     @property
     def console(self) -> str:
         """Its web console, as this machine reaches it."""
         return f"http://{self.host}:{self.http_port}"
+
+    @property
+    def _cure(self) -> str:
+        if self.folder is None:
+            return "correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD, or the two of MT_QUESTDB_READER"
+        return "it was started with another password, as by an earlier release: stop the service, and commands that use it, then start again"
 
     @contextmanager
     def connect(self, *, statement_seconds: int = 0) -> Iterator[psycopg.Connection]:
@@ -104,7 +114,7 @@ class Database:
         except psycopg.OperationalError as error:
             why = str(error).partition("\n")[0]
             if "password" in why:
-                raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD") from None
+                raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user {self.user}: {self._cure}") from None
             raise Unreachable(
                 f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
             ) from None

@@ -90,10 +90,10 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
         DatabaseError: else what `loader.load` says.
     """
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
-        ensure_table(connection, CAPTURES)
-        ensure_table(connection, FLOWS)
+        ensure_table(connection, CAPTURES, lock=database.lock)
+        ensure_table(connection, FLOWS, lock=database.lock)
         for experiment in {one.experiment for one in loads}:
-            ensure_view(connection, experiment, FLOWS)
+            ensure_view(connection, experiment, FLOWS, lock=database.lock)
     with _begun():
         return _load(database, loads)
 

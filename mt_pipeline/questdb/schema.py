@@ -1,11 +1,9 @@
 """The tables and their views, one for each experiment, made and kept up to date from the column tables."""
 
-import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Container
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,8 +27,18 @@ def view_name(experiment: str) -> str:
     return PACKETS.view(experiment)
 
 
-def ensure_table(connection: Connection, table: Table = PACKETS) -> None:
+def has_view(connection: Connection, experiment: str, table: Table = PACKETS) -> bool:
+    """Say whether there is a view of an experiment, or anything else that is called so."""
+    return connection.execute("SELECT view_name FROM views() WHERE view_name = %s", (table.view(experiment),)).fetchone() is not None
+
+
+def ensure_table(connection: Connection, table: Table = PACKETS, *, lock: Path | None = None) -> None:
     """Make the table, or add the columns that a table of an older release lacks.
+
+    Args:
+        connection: to QuestDB.
+        table: which one.
+        lock: a file by which those take turns who may do so at the same moment.
 
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
@@ -38,11 +46,17 @@ def ensure_table(connection: Connection, table: Table = PACKETS) -> None:
     with suppress(DatabaseError):  # it is mostly there, as it should be: then one question is enough, and hinders nobody
         if _lacks(_columns(connection, table), table) == ([], {}):
             return
-    _patiently(connection, lambda: _ensure_table(connection, table))
+    _patiently(lambda: _ensure_table(connection, table), lock)
 
 
-def ensure_view(connection: Connection, experiment: str, table: Table = PACKETS) -> bool:
+def ensure_view(connection: Connection, experiment: str, table: Table = PACKETS, *, lock: Path | None = None) -> bool:
     """Make the view of an experiment, or give an older one the present columns; readers see no gap.
+
+    Args:
+        connection: to QuestDB.
+        experiment: its folded name.
+        table: whose view.
+        lock: as for `ensure_table`.
 
     Returns:
         False if there are as many views as the server bears: the rows are in the table all the same.
@@ -50,7 +64,7 @@ def ensure_view(connection: Connection, experiment: str, table: Table = PACKETS)
     Raises:
         NameTaken: there is a table or view of that name that is not ours.
     """
-    return _patiently(connection, lambda: _ensure_view(connection, experiment, table))
+    return _patiently(lambda: _ensure_view(connection, experiment, table), lock)
 
 
 def drop_view(connection: Connection, experiment: str, table: Table = PACKETS) -> None:
@@ -94,15 +108,15 @@ def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
             return
 
 
-def _patiently(connection: Connection, ensure: Callable[[], T]) -> T:
+def _patiently(ensure: Callable[[], T], lock: Path | None) -> T:
     """Do what others may do at the same moment: QuestDB answers then that a name is busy, exists already, or has nothing to change.
 
-    One after the other where they share a machine, as each such collision costs the server some memory for good.
+    One after the other where they share a data folder, as each such collision costs the server some memory for good.
     """
-    lock = FileLock(Path(tempfile.gettempdir()) / f"mt_pipeline-{os.getuid()}-questdb-{connection.info.host}-{connection.info.port}.lock")
+    turn = FileLock(lock) if lock else nullcontext()
     for _ in range(_TRIES):
         try:
-            with lock:
+            with turn:
                 return ensure()
         except OperationalError:
             raise

@@ -84,9 +84,12 @@ def forget_crash(folder: Path) -> None:
     (folder / _CRASHED).unlink(missing_ok=True)
 
 
-def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, heap: str = "512m") -> Server:
+def start(
+    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, ilp: bool = False, heap: str = "512m"
+) -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
+    Over HTTP one may only read: what writes comes by PostgreSQL, and rows come as files.
     It ends with the calling thread: call from one that lives as long as the server should.
 
     Args:
@@ -96,6 +99,7 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
         user: for HTTP and PostgreSQL both.
         password: of that user.
         reader: a second user, if there is to be one.
+        ilp: let HTTP write, too, as a QuestDB of the user's own does that takes rows by ILP.
         heap: Java's heap at most. 128m is too little to start; with 256m large queries of dashboards found none left beside hundreds of views.
 
     Raises:
@@ -106,7 +110,9 @@ def start(folder: Path, *, http_port: int, pg_port: int, user: str, password: st
         if (folder / _RECORD).exists():  # whoever stops it in order takes this away
             (folder / _CRASHED).touch()
         (folder / _RECORD).unlink(missing_ok=True)
-        process = java.launch(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader, heap=heap, lock=lock)
+        process = java.launch(
+            folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader, ilp=ilp, heap=heap, lock=lock
+        )
         try:
             address = _wait_until_ready(process, folder, user, password)
             beside = folder / f"{_RECORD}.part"

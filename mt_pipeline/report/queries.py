@@ -63,11 +63,8 @@ class Experiment:
 
     def __init__(self, connection: Connection, experiment: str) -> None:
         name = schema.view_name(experiment)
-        if connection.execute("SELECT view_name FROM views() WHERE view_name = %s", (name,)).fetchone() is None:
+        if not schema.has_view(connection, experiment):
             raise NoExperiment(f"QuestDB has no view {name}, so there is nothing to report: `mt-pipeline status` lists the experiments")
-        # The view of an older release lacks columns.
-        schema.ensure_table(connection)
-        schema.ensure_view(connection, experiment)
         self.view, self._connection = name, connection
         self._parts: dict[str, sql.Composable] = {**_PARTS, "view": sql.Identifier(name)}
 

@@ -68,7 +68,7 @@ def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
         folder: for the data; must not exist yet.
         enrichment: providers that are asked what the endpoints are.
     """
-    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": enrichment}
+    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": enrichment, "MT_QUESTDB_PASSWORD": "quest"}
     with server.start(folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest") as database:
         before = processor_of(database.pid)
         whole = run([sys.executable, "-m", "mt_pipeline_tests.benchmarks.ingesting", str(captures), str(folder / "said")], environment=environment)

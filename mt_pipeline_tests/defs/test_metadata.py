@@ -34,7 +34,7 @@ def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     console = Database("127.0.0.1", 9000, 8812, "admin", "s3cret").console
     stored = Summary(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
     rows = metadata.of_rows(loaded, stored, experiment="lab", devices=0)
-    return rows | metadata.of_view(loaded, key=key, experiment="lab", console=console) | metadata.of_pace(loaded.rows, seconds=2)
+    return rows | metadata.of_view(loaded, key=key, experiment="lab", console=console, sign_in="user x") | metadata.of_pace(loaded.rows, seconds=2)
 
 
 def test_server_names_are_a_table():

@@ -12,7 +12,7 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.verification import Repaired, after_a_crash, differences, load_again, verified
-from mt_pipeline.questdb import loader, server
+from mt_pipeline.questdb import loader
 from mt_pipeline.questdb.database import Database
 from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, capture, ended, program, rows, settings_of
 from mt_pipeline_tests.questdb.parts import load, packets
@@ -184,12 +184,11 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     settings = settings_of(tmp_path / "data", database, questdb_host=None)
     for name in ("a", "b"):
         capture(settings.inbox_dir / "cut" / f"{name}.pcap", f"{name}.example.com")
-    login = {"http_port": http, "pg_port": pg, "user": "admin", "password": PASSWORD}
-    running = server.start(settings.data_dir / "questdb", **login)
+    running = Pipeline(settings).start_questdb()
     assert ended(program("ingest", settings.inbox_dir, settings=settings)).code == 0
     running.process.kill()
     running.process.wait()
-    with server.start(settings.data_dir / "questdb", **login), database.connect() as connection:
+    with Pipeline(settings).start_questdb(), database.connect() as connection:
         before = rows(database, "cut", ("capture", "ts", "frame_number", "frame_len"))
         connection.execute("TRUNCATE TABLE captured_packets")  # as if none of it had reached the disk
 
@@ -200,7 +199,7 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     assert (told.code, set(told.out.splitlines())) == (0, lines)
     assert told.err == "QuestDB was not stopped in order the last time: rows of 2 captures are not as they were; 2 are loaded again\n"
     assert again == Said(0, "2 of 2 captures are in already\n", "")
-    with server.start(settings.data_dir / "questdb", **login):
+    with Pipeline(settings).start_questdb():
         assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
     assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {State.DONE}
 

@@ -245,7 +245,7 @@ def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):
     taken_out(server, "days/b.pcap", day=0)
 
     with pytest.raises(NoRoom, match=r"bytes must be free for that meanwhile, but /proc has 0: make room"):
-        compact(replace(server, import_folder=Path("/proc/import")), lock)
+        compact(replace(server, folder=Path("/proc")), lock)
 
     assert in_all(server) == 20
     assert beside(server) == []

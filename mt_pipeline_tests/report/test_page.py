@@ -322,7 +322,7 @@ def test_without_rows_there_is_nothing_to_report(database: Database, is_loaded: 
 
 def test_a_table_without_any_server_name_can_be_asked(tmp_path: Path):
     """QuestDB's index of server names cannot: a query for names other than Unknown fails there."""
-    with start(tmp_path, http_port=0, pg_port=0, user="admin", password="quest") as server:
+    with start(tmp_path, http_port=0, pg_port=0, user="admin", password="quest", ilp=True) as server:
         database = Database("127.0.0.1", server.http_port, server.pg_port, "admin", "quest")
         load(database, [packet(1)], capture="no names/x.pcap", experiment="no_names")
 

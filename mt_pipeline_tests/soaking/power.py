@@ -54,8 +54,7 @@ class _Cut:
 
     def start(self) -> server.Server:
         """Start QuestDB for the commands that follow, which is quicker than one for each."""
-        ports = {"http_port": self.settings.questdb_http_port, "pg_port": self.settings.questdb_pg_port}
-        return self._open.enter_context(server.start(self.questdb, **ports, user="admin", password=PASSWORD))
+        return self._open.enter_context(Pipeline(self.settings).start_questdb())
 
     def said(self, *arguments: str | Path) -> Said:
         """Run a command."""

@@ -19,9 +19,9 @@ class Spare:
     def __init__(self, folder: Path, *, user: str, password: str) -> None:
         (folder / "conf").mkdir(parents=True)
         (folder / "conf" / "server.conf").write_text("dev.mode.enabled=true\n")
-        self._server = start(folder, http_port=0, pg_port=0, user=user, password=password)
+        self._server = start(folder, http_port=0, pg_port=0, user=user, password=password, ilp=True)
         self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, user, password)
-        self.imports = folder / java.IMPORTS
+        self.folder, self.imports = folder, folder / java.IMPORTS
 
     @property
     def address(self) -> Address:
@@ -37,7 +37,7 @@ class Spare:
         """Start it on the same folder and ports, if it does not run; from the main thread, because it ends with the thread."""
         if self._server.poll() is not None:
             login = {"user": self.database.user, "password": self.database.password}
-            self._server = start(self._server.folder, http_port=self._server.http_port, pg_port=self._server.pg_port, **login)
+            self._server = start(self._server.folder, http_port=self._server.http_port, pg_port=self._server.pg_port, ilp=True, **login)
 
     def stop(self) -> None:
         """Stop it in order."""
