@@ -91,13 +91,23 @@ class Settings(BaseSettings):
     questdb_reader: str = Field("reader", description="QuestDB user who may only read, for dashboards: there if the next one is set")
     questdb_reader_password: SecretStr | None = Field(None, description="password of that user; the embedded QuestDB and `compose.yml` make the user")
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
+    ui_token: bool = Field(
+        False,
+        description="ask for a token at the Dagster UI, for machines with several accounts: "
+        "it is in the link that `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder",
+    )
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="more names under which browsers reach the Dagster UI, comma-separated, with the port if the address shows one, "
+        "such as `dagster.example.org` behind a proxy; by default those of this machine alone",
+    )
 
     @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
 
-    @field_validator("enrichment", "backends", mode="before")
+    @field_validator("enrichment", "backends", "ui_hosts", mode="before")
     @classmethod
     def _split(cls, value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not isinstance(value, str):

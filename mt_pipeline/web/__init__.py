@@ -1,0 +1,1 @@
+"""Web pages of ours, and who may ask them."""
