@@ -131,7 +131,7 @@ def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browser
     assert (PROJECT / f"{module.replace('.', '/')}.py").is_file()
     assert dict(zip(options[::2], options[1::2], strict=True)) == {
         "-w": "workspace.docker.yaml",
-        "--host": "0.0.0.0",
+        "--host": "0.0.0.0",  # noqa: S104
         "--port": "3005",
         "--hosts": "dagster.example.org",
         "--token": "1",
