@@ -28,6 +28,7 @@ from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
 from mt_pipeline.tshark.command import FilterError, TsharkError
+from mt_pipeline.web import token
 
 HOST = "127.0.0.1"
 START_SECONDS = 300
@@ -36,8 +37,8 @@ DAGSTER_GRACE = 20
 """Seconds for runs to end when the service stops: they note that they were cancelled."""
 
 
-# Quiet: a sensor that ticks every five seconds would fill the terminal, and a warning praises another command.
-_DAGSTER_DEV = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--log-level", "warning"]
+# Warnings of Dagster's own code are for its makers.
+_DAGSTER = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.web.dagster_server", "--local"]
 
 # Between its own processes Dagster waits a minute for an answer, and then shows a run as failed that was about to begin: on a busy machine that is
 # too short. What it does when it stops waits no longer than by itself.
@@ -94,8 +95,9 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         say("starting Dagster")
+        secret = token.kept(home / token.FILE) if settings.ui_token else None
         dagster = subprocess.Popen(
-            bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
+            bound([*_DAGSTER, *_options(settings)], signal="TERM"),
             env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **private.temporary(settings.data_dir), **_paths(settings)},
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
@@ -109,6 +111,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, ended, watched):
+            ui = token.link(ui, secret) if secret else ui
             say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console, sign_in=sign_in))
         while not ended.wait(1):
             _check(watched)
@@ -162,6 +165,12 @@ def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:
 
 def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
     return lambda _number, _frame: ended.set()
+
+
+def _options(settings: Settings) -> list[str]:
+    """Say to Dagster's processes where the code is, and who may ask."""
+    where = ["--workspace", str(PROJECT / "workspace.yaml"), "--host", HOST, "--port", str(settings.dagster_port)]
+    return [*where, "--hosts", ",".join(settings.ui_hosts), "--token", str(settings.ui_token)]
 
 
 def _paths(settings: Settings) -> dict[str, str]:

@@ -110,6 +110,16 @@ class Settings(BaseSettings):
         "and with a QuestDB of your own the other user reads, too",
     )
     dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
+    ui_token: bool = Field(
+        False,
+        description="ask for a token at the Dagster UI, for machines with several accounts: "
+        "it is in the link that `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder",
+    )
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="more names under which browsers reach the Dagster UI, comma-separated, with the port if the address shows one, "
+        "such as `dagster.example.org` behind a proxy; by default those of this machine alone",
+    )
 
     @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir")
     @classmethod
@@ -130,7 +140,7 @@ class Settings(BaseSettings):
         folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
         return *sources, SecretsSettingsSource(settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None)
 
-    @field_validator("enrichment", "backends", mode="before")
+    @field_validator("enrichment", "backends", "ui_hosts", mode="before")
     @classmethod
     def _split(cls, value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not isinstance(value, str):

@@ -60,3 +60,19 @@ def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
 
     assert eventually(complete, seconds=30), shown
     return shown
+
+
+def click(browser: webdriver.Chrome, text: str) -> None:
+    """Click the first button whose text begins so, as soon as it can be clicked."""
+
+    def clicked() -> bool:
+        try:
+            for button in browser.find_elements(By.TAG_NAME, "button"):
+                if button.text.startswith(text) and button.is_enabled():
+                    button.click()
+                    return True
+        except WebDriverException:  # the page draws itself anew
+            pass
+        return False
+
+    assert eventually(clicked), text

@@ -137,7 +137,7 @@ def _with_units(columns: Iterable[FlowColumn | CaptureColumn]) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-    if value in (None, ""):
+    if value in (None, "", ()):
         return ""
     if isinstance(value, Path) and value.is_relative_to(PROJECT):
         value = value.relative_to(PROJECT)

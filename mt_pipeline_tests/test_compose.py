@@ -184,10 +184,29 @@ def test_every_variable_of_ours_is_a_setting():
 def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_there():
     """A new setting is a line in compose.yml, or one here."""
     of_the_image = {"MT_TSHARK"}
-    of_others = {"MT_DAGSTER_PORT"}
+    of_others = {"MT_DAGSTER_PORT", "MT_UI_HOSTS", "MT_UI_TOKEN"}
     given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(SERVICES["code-server"]["environment"])
 
     assert given & VARIABLES == VARIABLES - of_the_image - of_others
+
+
+def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browsers_call_it():
+    """Dagster's own would answer every page; and the port that it listens on must be the one that browsers name."""
+    given = resolved({**GIVEN, "MT_DAGSTER_PORT": "3005", "MT_UI_HOSTS": "dagster.example.org", "MT_UI_TOKEN": "1"})["services"]["webserver"]
+    module, *options = given["command"][2:]
+
+    assert given["command"][:2] == ["python", "-m"]
+    assert (PROJECT / f"{module.replace('.', '/')}.py").is_file()
+    assert dict(zip(options[::2], options[1::2], strict=True)) == {
+        "-w": "workspace.docker.yaml",
+        "--host": "0.0.0.0",  # noqa: S104
+        "--port": "3005",
+        "--hosts": "dagster.example.org",
+        "--token": "1",
+    }
+    assert given["ports"] == ["127.0.0.1:3005:3005"]
+    assert "http://127.0.0.1:3005/server_info" in given["healthcheck"]["test"][-1]
+    assert not [name for name in SERVICES if "dagster-webserver" in str(SERVICES[name].get("command"))]
 
 
 def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():

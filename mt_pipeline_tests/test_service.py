@@ -10,13 +10,12 @@ from urllib.parse import quote
 import psutil
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.private import OTHERS
 from mt_pipeline.questdb.database import Database
-from mt_pipeline_tests.browsers import GRAPH, chromium, page
+from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import PASSWORD, STAGES, Said, capture, ended, environment, files_below, program, rows, settings_of
@@ -219,22 +218,6 @@ def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of
     assert said.count(str(record.error)) == 1
     assert "Stack Trace" not in said
     assert "did not yield" not in said
-
-
-def click(browser: webdriver.Chrome, text: str) -> None:
-    """Click the first button whose text begins so, as soon as it can be clicked."""
-
-    def clicked() -> bool:
-        try:
-            for button in browser.find_elements(By.TAG_NAME, "button"):
-                if button.text.startswith(text) and button.is_enabled():
-                    button.click()
-                    return True
-        except WebDriverException:  # the page draws itself anew
-            pass
-        return False
-
-    assert eventually(clicked), text
 
 
 def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropped: Running, browser: webdriver.Chrome):

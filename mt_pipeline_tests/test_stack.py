@@ -182,6 +182,16 @@ def test_captures_become_rows_after_each_process_of_dagster_was_killed(dropped: 
     assert found == [{"name": "mt_pipeline", "loadStatus": "LOADED", "locationOrLoadError": {"__typename": "RepositoryLocation"}}]
 
 
+def test_the_web_server_answers_no_other_site(stack: Stack):
+    """With Dagster's own, a picture on any page changed the data."""
+    ui = f"http://127.0.0.1:{stack.port(3000)}"
+
+    assert requests.get(f"{ui}/graphql", params={"query": "mutation {setNuxSeen}"}, timeout=30).status_code == 405
+    assert requests.get(ui, headers={"Host": "evil.example"}, timeout=30).status_code == 421
+    assert requests.get(ui, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, timeout=30).status_code == 403
+    assert requests.post(f"{ui}/graphql", json={"query": "{version}"}, headers={"Origin": "http://evil.example"}, timeout=30).status_code == 403
+
+
 def test_each_of_them_ends_when_it_is_asked_to(dropped: Stack):
     """The last test of this stack."""
     assert {name: dropped.stop(name) for name in reversed(ORDER)} == {name: 143 if name == "questdb" else 0 for name in ORDER}
