@@ -18,7 +18,7 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends tini tshark lua-posix \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home mt \
-    && install -d -o mt -g mt -m 700 /data /data/dagster \
+    && install -d -o mt -g mt -m 700 /data /data/dagster /data/reports \
     && install -d -o mt -g mt /inbox \
     && printf '#!/bin/sh\nexec python -m mt_pipeline.cli "$@"\n' > /usr/local/bin/mt-pipeline \
     && chmod +x /usr/local/bin/mt-pipeline

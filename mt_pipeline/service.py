@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from mt_pipeline import private, setup
 from mt_pipeline.defs import providers, verification
+from mt_pipeline.defs.files import reports_folder
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.errors import CommandError
 from mt_pipeline.plain import without_traces
@@ -170,7 +171,8 @@ def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
 def _options(settings: Settings) -> list[str]:
     """Say to Dagster's processes where the code is, and who may ask."""
     where = ["--workspace", str(PROJECT / "workspace.yaml"), "--host", HOST, "--port", str(settings.dagster_port)]
-    return [*where, "--hosts", ",".join(settings.ui_hosts), "--token", str(settings.ui_token)]
+    reports = ["--reports", str(reports_folder(settings.data_dir))]
+    return [*where, *reports, "--hosts", ",".join(settings.ui_hosts), "--token", str(settings.ui_token)]
 
 
 def _paths(settings: Settings) -> dict[str, str]:

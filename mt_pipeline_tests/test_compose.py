@@ -203,7 +203,9 @@ def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browser
         "--port": "3005",
         "--hosts": "dagster.example.org",
         "--token": "1",
+        "--reports": "/data/reports",
     }
+    assert [volume for volume in given["volumes"] if "reports" in str(volume)] == ["reports:/data/reports:ro"]
     assert given["ports"] == ["127.0.0.1:3005:3005"]
     assert "http://127.0.0.1:3005/server_info" in given["healthcheck"]["test"][-1]
     assert not [name for name in SERVICES if "dagster-webserver" in str(SERVICES[name].get("command"))]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import psutil
 import pytest
+import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
@@ -230,6 +231,20 @@ def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropp
 
     assert eventually(lambda: dropped.record(keys[0]).run != before[0].run and dropped.record(keys[0]).state is State.FAILED)
     assert dropped.record(keys[1]) == before[1]
+
+
+def test_the_ui_shows_the_report_of_an_experiment_to_nobody_elses_page(service: Running):
+    """Its asset named a file of the disk, which no browser opens from a page of a server."""
+    folder = service.data / "reports"
+    folder.mkdir(exist_ok=True)
+    (folder / "shown.html").write_text("<title>Report: shown</title>")
+
+    shown = requests.get(f"{service.ui}/reports/shown.html", timeout=SECONDS)
+    refused = requests.get(f"{service.ui}/reports/shown.html", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, timeout=SECONDS)
+
+    assert (shown.status_code, shown.text) == (200, "<title>Report: shown</title>")
+    assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
+    assert (refused.status_code, "Report" in refused.text) == (403, False)
 
 
 def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: Path):

@@ -17,9 +17,14 @@ TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
 _LEFT = ".left.parquet"
 
 
+def reports_folder(data: Path) -> Path:
+    """Name the folder of the reports of experiments."""
+    return data / "reports"
+
+
 def report_file(data: Path, experiment: str) -> Path:
     """Name the report of an experiment, written anew by each run."""
-    return data / "reports" / f"{experiment}.html"
+    return reports_folder(data) / f"{experiment}.html"
 
 
 @dataclass(frozen=True)

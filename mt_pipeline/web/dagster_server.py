@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 from mt_pipeline.web import token
 from mt_pipeline.web.dagster_local import LOG_LEVEL, started
 from mt_pipeline.web.guard import Guard, hosts_of
+from mt_pipeline.web.reports import routes
 
 _POLL_MILLISECONDS = 2000  # how often pages ask for news, as `dagster dev` has it
 _SHUTDOWN_SECONDS = 3  # for answers that are under way
@@ -53,8 +54,9 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContex
 @click.option("--workspace", "-w", required=True, help="File that says where the code is.")
 @click.option("--hosts", default="", help="More names that browsers reach it by, comma-separated.")
 @click.option("--token", "with_token", type=bool, default=False, help="Ask for a token.")
+@click.option("--reports", type=click.Path(path_type=Path), help="Folder with reports of experiments, to be shown below /reports/.")
 @click.option("--local", is_flag=True, help="Start the code server and the daemon, too.")
-def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, local: bool) -> None:
+def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, reports: Path | None, local: bool) -> None:
     """Serve Dagster's pages until a signal ends it."""
     configure_loggers(log_level=LOG_LEVEL.upper() if local else "INFO")
     setup_interrupt_handlers()
@@ -71,7 +73,10 @@ def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, 
                 code_server_log_level=LOG_LEVEL,
             )
         )
-        app: ASGIApp = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
+        pages = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
+        if reports:
+            pages.router.routes[:0] = routes(reports)  # before Dagster's, of which the last one takes all paths
+        app: ASGIApp = pages
         if with_token:
             secret = token.kept(Path(instance.root_directory, token.FILE))
             app = token.TokenGate(app, token=secret, port=port)
