@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         "load", description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone"
     )
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
+    tshark_silence_seconds: float = Field(
+        300, gt=0, description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed"
+    )
+    tshark_seconds: float = Field(6 * 3600, gt=0, description="seconds that tshark may take for a capture, six hours by default")
+    tshark_memory_mb: int | None = Field(
+        None, ge=500, description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has"
+    )
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
         description="providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of other packages; "

@@ -98,8 +98,7 @@ def sniff(capture: Capture) -> str | None:
             head = file.read(4)
             if not head:
                 return f"{capture.key} is empty: record it again, or remove it."
-            codec = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
-            if codec:
+            if codec := codec_of(head):
                 head = _decompressed(capture, codec)
     except FileNotFoundError:
         return f"{capture.key} is not in the inbox any more: copy it there again."
@@ -109,6 +108,11 @@ def sniff(capture: Capture) -> str | None:
         return None
     what = f"what is compressed in it ({codec}) is no capture" if codec else "it does not begin like a capture"
     return f"{capture.key} is not a capture: {what}; {_CURE}"
+
+
+def codec_of(head: bytes) -> str | None:
+    """Say how a file is compressed, by its first four bytes, in Arrow's words; None if it is not."""
+    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
 
 
 def _decompressed(capture: Capture, codec: str) -> bytes:

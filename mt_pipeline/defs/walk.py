@@ -26,7 +26,7 @@ from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.stages import Stages
 from mt_pipeline.questdb.rows import Sources
-from mt_pipeline.tshark.counting import count_packets
+from mt_pipeline.tshark.counting import estimate
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Walk:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
         settings = self.pipeline.settings
         if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
-            needs.check(settings, capture, lambda: count_packets(capture.path).packets, copied=True)
+            needs.check(settings, capture, lambda: estimate(capture.path), copied=True)
             with still(capture, self._stages.files.workplace) as copy:
                 yield from self._walk(copy, before)
         else:

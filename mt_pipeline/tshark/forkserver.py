@@ -6,6 +6,7 @@ started does, and says the same. This needs Linux, a tshark with Lua, and luapos
 
 import fcntl
 import functools
+import io
 import os
 import select
 import signal
@@ -14,11 +15,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
 from mt_pipeline.processes import piped
+from mt_pipeline.tshark import limits
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
 
@@ -64,14 +66,27 @@ class Forked:
         returncode: its status, or the signal that ended it as a negative number; None as long as nobody waited.
     """
 
-    def __init__(self, server: "ForkServer", stdout: IO[bytes], ended: IO[bytes]) -> None:
+    def __init__(self, server: "ForkServer", stdout: io.FileIO, ended: io.FileIO, number: int) -> None:
         self.stdout = stdout
         self.returncode: int | None = None
         self._server, self._ended = server, ended  # the server ends when nobody has it
+        self._number = number
 
-    def wait(self) -> int:
-        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output."""
+    def work(self) -> object | None:
+        """Return a value that differs whenever it did something, None where that cannot be seen."""
+        return self._server.work_of(self._number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output.
+
+        Raises:
+            subprocess.TimeoutExpired: it goes on.
+        """
         if self.returncode is None:
+            waiting = select.poll()
+            waiting.register(self._ended, select.POLLIN)
+            if not waiting.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired("tshark", timeout or 0)
             how, number = self._ended.read().split() or (b"killed", signal.SIGKILL)
             self.returncode = int(number) * (1 if how == b"exited" else -1)
             self._ended.close()
@@ -98,9 +113,8 @@ class ForkServer:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         if sys.platform != "linux":
             raise OSError("a process cannot open the files of another one here")
-        program, *arguments = command
         self._process = subprocess.Popen(
-            [program, "-X", f"lua_script:{_SCRIPT}", *arguments],
+            [*command, "-X", f"lua_script:{_SCRIPT}"],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -108,12 +122,12 @@ class ForkServer:
             env=environment,
         )
         self.close = weakref.finalize(self, _end, self._process)
-        told = select.poll()
-        told.register(piped(self._process.stdout), select.POLLIN)
-        if not told.poll(_SECONDS * 1000) or self._answer() != b"ready":
-            self._process.kill()
-            self.close()
-            raise OSError(f"{program} does not fork")
+        with suppress(TimeoutError):
+            if self._answer() == b"ready":
+                return
+        self._process.kill()
+        self.close()
+        raise OSError(f"{command[0]} does not fork")
 
     @property
     def is_gone(self) -> bool:
@@ -136,12 +150,21 @@ class ForkServer:
                 self._process.kill()
                 self._process.wait()
                 raise
-            if answer != b"yes":
+            word, _, number = answer.partition(b" ")
+            if word != b"yes":
                 raise OSError(f"no fork for {capture}")
             ours.pop_all()
-            return Forked(self, stdout, ended)
+            return Forked(self, stdout, ended, int(number))
+
+    def work_of(self, number: int) -> object | None:
+        """Return what changes whenever the fork of this number does something."""
+        return limits.work_of(self._process.pid, number)
 
     def _answer(self) -> bytes:
+        waiting = select.poll()
+        waiting.register(piped(self._process.stdout), select.POLLIN)
+        if not waiting.poll(_SECONDS * 1000):
+            raise TimeoutError(f"tshark said nothing for {_SECONDS} s")
         return piped(self._process.stdout).readline().strip()
 
 
@@ -154,10 +177,10 @@ def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str
         return None
 
 
-def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[IO[bytes], int]:
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[io.FileIO, int]:
     reads, writes = os.pipe()
     theirs.callback(os.close, writes)
-    return ours.enter_context(os.fdopen(reads, "rb")), writes
+    return ours.enter_context(io.FileIO(reads)), writes
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
