@@ -1,5 +1,6 @@
 """Counting the packets of a capture without dissecting them."""
 
+import io
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from mt_pipeline.processes import bound, piped, stop
 from mt_pipeline.tshark.command import CUT, DAMAGED, environment
 from mt_pipeline.tshark.limits import USUAL, Limits, Watch, limited, wait, work_of
 
-HEAD_BYTES = 256 * 2**20
+HEAD_BYTES = 64 * 2**20
 """Of a capture, and of what is decompressed from it: as much as is looked at to tell about how many packets it has."""
 
 _HEAD_SECONDS = 60
@@ -157,19 +158,21 @@ def _feed(capture: Path, pipe: IO[bytes]) -> tuple[int, bool]:
     return head.taken, True
 
 
-class _Head:
+class _Head(io.RawIOBase):
     """The first HEAD_BYTES of a file, as a file."""
-
-    closed = False
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.taken, self.is_short = file, 0, False
 
-    def read(self, size: int) -> bytes:
-        block = self._file.read(min(size, HEAD_BYTES - self.taken))
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]
+        block = self._file.read(min(len(buffer), HEAD_BYTES - self.taken))
+        buffer[: len(block)] = block
         self.taken += len(block)
         self.is_short = self.taken == HEAD_BYTES
-        return block
+        return len(block)
 
 
 def _counted(said: IO[bytes]) -> Counted | None:
