@@ -5,6 +5,7 @@ words is the module that it imports, such as `ingesting.py`; each is imported wh
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -270,6 +271,8 @@ def report(experiment: str, output: Path | None) -> None:
 
 def main() -> None:
     """Run the command line."""
+    if sys.getfilesystemencoding() != "utf-8":  # in a locale without UTF-8 Python would not know the names of files, nor would its children
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
     try:
         cli(standalone_mode=False, prog_name="mt-pipeline")
     except click.exceptions.NoArgsIsHelpError as error:

@@ -16,6 +16,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
 
 
+_SPECIAL = "*?[]{}%"
+
 BACKENDS = ("questdb", "parquet")
 """What rows can be loaded into."""
 
@@ -103,6 +105,24 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _plain(cls, value: Path) -> Path:
+        """Refuse a folder that Dagster, DuckDB or SQLite take for a pattern, or a link: Dagster then misses its settings there, and says nothing."""
+        if special := sorted(set(_SPECIAL).intersection(str(value))):
+            raise PydanticCustomError(
+                "data_dir",
+                "{folder} has {special} in its path, which Dagster and databases read as patterns: rename the folder, or choose another",
+                {"folder": repr(str(value)), "special": " ".join(special)},
+            )
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError(
+                "data_dir", "{folder} is not UTF-8: rename the folder, or choose another", {"folder": ascii(str(value))}
+            ) from None
+        return value
 
     @field_validator("enrichment", "backends", mode="before")
     @classmethod

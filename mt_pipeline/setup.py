@@ -33,6 +33,7 @@ def prepare(settings: Settings) -> Path:
     Returns:
         DAGSTER_HOME.
     """
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"  # whatever becomes of the file with its settings
     home = settings.data_dir / "dagster"
     for folder in (settings.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)

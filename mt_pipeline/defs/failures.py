@@ -2,12 +2,14 @@
 
 import errno
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import duckdb
 
 from mt_pipeline.captures.identity import CaptureError, storable
 from mt_pipeline.enrichment.provider import EnrichmentError
+from mt_pipeline.errors import meaning
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
@@ -27,9 +29,9 @@ class Failed:
     tshark_status: int | None = None
 
 
-def failed(key: str, error: BaseException) -> Failed:
+def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Failed:
     """Say in one sentence why a capture failed; it names the capture."""
-    reason = sentence(error)
+    reason = sentence(error, folder=folder)
     if storable(key) not in reason:
         reason = f"{storable(key)}: {reason}"
     if isinstance(error, TsharkError):
@@ -54,10 +56,18 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
 
-def sentence(error: BaseException) -> str:
-    """Say in one sentence what went wrong, and what to do."""
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left" in str(error):
-        return f"the disk is full ({getattr(error, 'filename', None) or 'data folder'}): free some space, then launch the capture again"
+def sentence(error: BaseException, *, folder: Path | None = None) -> str:
+    """Say in one sentence what went wrong, and what to do.
+
+    Args:
+        error: it.
+        folder: the data folder, where files are written that the error does not name.
+    """
+    if "No space left" in str(error) and not (isinstance(error, OSError) and error.errno):
+        error = OSError(errno.ENOSPC, str(error))
+    if isinstance(error, OSError) and error.errno:
+        where = error.filename if isinstance(error.filename, str) and error.filename not in meaning(error, folder=folder) else ""
+        return f"{f'{where}: ' if where else ''}{meaning(error, folder=folder)}, then launch the capture again"
     if isinstance(error, MemoryError):
         return "out of memory: launch the capture again when fewer runs are at work"
     if isinstance(error, EXPECTED):

@@ -93,7 +93,7 @@ class Walk:
                     raise KeyboardInterrupt from None
                 if isinstance(error, CaptureGoneError) and self._let_go():
                     return
-                self._note(failed(self.key, error).reason)
+                self._note(failed(self.key, error, folder=self.pipeline.settings.data_dir).reason)
                 raise
             except BaseException:
                 self.stopped()

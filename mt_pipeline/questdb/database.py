@@ -1,5 +1,7 @@
 """A QuestDB to talk to: where it is, and one connection to it as every room here uses it."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,6 +78,7 @@ class Database:
         Raises:
             Unreachable: QuestDB does not answer, or the connection broke inside the block.
             Refused: it does not let us in.
+            OSError: this process has too many files open.
         """
         try:
             # Prepared statements break for good when a view changes its columns; binary cursors cannot read IPV4.
@@ -93,6 +96,8 @@ class Database:
                 yield connection
         except psycopg.OperationalError as error:
             why = str(error).partition("\n")[0]
+            if os.strerror(errno.EMFILE) in why:  # ours: it may well answer
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
             if "password" in why:
                 raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user: correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD") from None
             raise Unreachable(

@@ -25,8 +25,8 @@ HOST = "127.0.0.1"
 LOG = "questdb.log"
 IMPORTS = "import"
 """The folder that a server imports from, in that of its data."""
-FREE_BYTES = 100 * 2**20
-"""Below this much free disk QuestDB cannot unpack itself, or suspends tables soon after."""
+FREE_BYTES = 64 * 2**20
+"""Below this much free disk QuestDB cannot unpack itself, or suspends tables before rows are removed. Who loads needs more, and sees to that."""
 SETTINGS = Path(__file__).with_name("server.env")
 """What every QuestDB is told, the embedded one and that of compose.yml."""
 _JAVA_FLAGS = (

@@ -3,6 +3,7 @@
 What the lines hold is `documents.py`'s business. The measurements behind the options are in `docs/architecture.md`.
 """
 
+import errno
 import functools
 import io
 import re
@@ -258,6 +259,8 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
     except subprocess.TimeoutExpired:
         raise TsharkSilent(f"{command[0]} did not answer within {_RUN_SECONDS} s: see whether it runs by hand, then launch again") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):  # that says nothing of the program
+            raise
         raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
