@@ -76,7 +76,7 @@ def _setpriv() -> str | None:
     path = shutil.which("setpriv") if sys.platform == "linux" else None
     # Busybox has a setpriv without this option.
     options = ["--no-new-privs", "--pdeathsig", "KILL", "--", sys.executable, "--version"]
-    return path if path and subprocess.run([path, *options], capture_output=True, check=False).returncode == 0 else None
+    return path if path and subprocess.run([path, *options], env=environment(), capture_output=True, check=False).returncode == 0 else None
 
 
 def _signal(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: Signals) -> None:
