@@ -14,6 +14,7 @@ from mt_pipeline.atomic import whole
 from mt_pipeline.processes import cores
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+from mt_pipeline.tshark import sandbox
 from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
 
 # Not in `dagster.yaml` itself, which `dagster dev` finds in the project's folder without DAGSTER_HOME.
@@ -25,6 +26,10 @@ _STORAGE = """storage: # what Dagster has by itself, with connections that are k
 """
 
 _SLOWER = "; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+_OPEN = (
+    "tshark works without a sandbox, though it parses what strangers send: install bubblewrap; it is for a tshark of the system, "
+    "and not every container permits it"
+)
 
 
 def prepare(settings: Settings) -> Path:
@@ -53,8 +58,11 @@ def main() -> int:
     try:
         settings = load()
         tshark = _tshark(settings.tshark)
-        forks = tshark.forks() or (not settings.data_dir.exists() and _installed("lua-posix") and tshark.forks())
+        is_new = not settings.data_dir.exists()
+        forks = tshark.forks() or (is_new and _installed("lua-posix") and tshark.forks())
         _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
+        if not tshark.is_confined and not (is_new and sandbox.is_missing() and _installed("bubblewrap") and tshark.is_confined):
+            _say(_OPEN)
         if settings.questdb_host is None and settings.has_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings)

@@ -85,8 +85,9 @@ def test_what_makes_tshark_faster_is_installed_once_and_is_not_needed(
     assert (setup.main(), setup.main()) == (0, 0)
 
     assert tried == ["lua-posix"]
-    first, _, again, _ = lines(capsys)
+    first, second, _, again, *_ = lines(capsys)
     assert first == again
+    assert second.startswith("make setup: tshark works without a sandbox, though it parses what strangers send: install bubblewrap; ")
     assert first.endswith(
         f" at {tmp_path}/tshark; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
     )

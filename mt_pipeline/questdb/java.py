@@ -206,9 +206,7 @@ def failure(folder: Path, log: str, what: str) -> ServerError:
 
 def _listener(port: str) -> str:
     ss = shutil.which("ss")
-    found = ss and subprocess.run(
-        [ss, "-Hltnp", f"sport = :{port}"], env=processes.environment(), capture_output=True, text=True, check=False
-    ).stdout
+    found = ss and subprocess.run([ss, "-Hltnp", f"sport = :{port}"], env=processes.environment(), capture_output=True, text=True, check=False).stdout
     program = re.search(r'\("([^"]+)",pid=(\d+)', found or "")
     return f"{program[1]} (process {program[2]})" if program else "another program"
 

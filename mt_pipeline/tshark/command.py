@@ -20,7 +20,7 @@ from typing import IO
 
 from mt_pipeline import processes
 from mt_pipeline.processes import bound, unbuffered
-from mt_pipeline.tshark import forkserver
+from mt_pipeline.tshark import forkserver, sandbox
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import USUAL, Limits, Watch, Watched, limited, work_of
 
@@ -44,7 +44,7 @@ CUT = "cut short in the middle of a packet"
 DAMAGED = "damaged or corrupt"
 """What they say of one that they cannot read to its end."""
 
-_NOISE = re.compile(r'^Running as user "root".*\n?', re.MULTILINE)
+_NOISE = re.compile(r'^Running as user ".*\n?', re.MULTILINE)
 _NOWHERE = "/nonexistent"
 """A folder that is never there, as users without a home have it on Debian: nothing has to be made, or taken away, for each start."""
 
@@ -143,10 +143,15 @@ class Tshark:
             )
         return cls(path, ".".join(match.groups()), limits)
 
+    @property
+    def is_confined(self) -> bool:
+        """Whether it works in a sandbox."""
+        return sandbox.confines(self.program)
+
     def forks(self) -> bool:
         """Try whether it can be started once for many captures."""
         try:
-            forkserver.ForkServer(self._limited(Path(forkserver.CAPTURE), ""), environment()).close()
+            forkserver.ForkServer(self._limited(Path(forkserver.CAPTURE), ""), environment(), is_confined=self.is_confined).close()
         except OSError:
             return False
         return True
@@ -210,12 +215,14 @@ class Tshark:
         _judge(called, status, said)
 
     def _forked(self, capture: Path, display_filter: str, errors: IO[bytes]) -> forkserver.Forked | None:
-        return forkserver.fork(self._limited(Path(forkserver.CAPTURE), display_filter), environment(), capture, errors)
+        command = self._limited(Path(forkserver.CAPTURE), display_filter)
+        return forkserver.fork(command, environment(), capture, errors, is_confined=self.is_confined)
 
     def _started(self, capture: Path, display_filter: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = self._limited(capture, display_filter)
         # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
         return subprocess.Popen(
-            bound(self._limited(capture, display_filter), signal="KILL"),
+            bound([*sandbox.confined([], capture.absolute())[:-1], "--die-with-parent", "--", *command] if self.is_confined else command),
             bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import io
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,10 +20,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.processes import piped
-from mt_pipeline.tshark import limits
+from mt_pipeline.tshark import limits, sandbox
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
+_BROKER = Path(__file__).with_name("broker.py")
+_LONGEST = 64
 
 _SECONDS = 60
 """A tshark that said nothing by then never will: it is a script that keeps what tshark says."""
@@ -33,7 +35,7 @@ CAPTURE = "/dev/fd/63"
 _lock = threading.Lock()
 
 
-def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes]) -> "Forked | None":
+def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes], *, is_confined: bool = False) -> "Forked | None":
     """Fork the tshark of a command; the next call with the same command forks the same one.
 
     Args:
@@ -41,12 +43,13 @@ def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, 
         environment: its environment.
         capture: what the fork reads instead.
         errors: where the fork says what is wrong.
+        is_confined: whether it works in a sandbox.
 
     Returns:
         None if it cannot be done, on this system or for this capture.
     """
     with _lock:
-        server = _server(os.getpid(), tuple(command), tuple(environment.items()))
+        server = _server(os.getpid(), tuple(command), tuple(environment.items()), is_confined)
         if server is None:
             return None
         try:
@@ -105,25 +108,31 @@ class ForkServer:
     Args:
         command: a tshark that reads CAPTURE.
         environment: of it and of its forks.
+        is_confined: whether they work in a sandbox.
 
     Raises:
         OSError: there is none here.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, is_confined: bool = False) -> None:
         if sys.platform != "linux":
             raise OSError("a process cannot open the files of another one here")
-        self._process = subprocess.Popen(
-            [*command, "-X", f"lua_script:{_SCRIPT}"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self.close = weakref.finalize(self, _end, self._process)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        python, folders = sandbox.python()
+        broker = [*python, str(_BROKER), *command, "-X", f"lua_script:{_SCRIPT}"]
+        with theirs:
+            self._process = subprocess.Popen(
+                sandbox.confined(broker, _SCRIPT, _BROKER, *folders) if is_confined else broker,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        self._line = ours
+        self._line.settimeout(_SECONDS)
+        self.close = weakref.finalize(self, _end, self._process, ours)
         with suppress(TimeoutError):
-            if self._answer() == b"ready":
+            if self._line.recv(_LONGEST) == b"ready":
                 return
         self._process.kill()
         self.close()
@@ -142,15 +151,16 @@ class ForkServer:
             stdout, output = _pipe(ours, theirs)
             ended, end = _pipe(ours, theirs)
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
-            numbers = (os.getpid(), descriptor, output, errors.fileno(), end)
             try:
-                piped(self._process.stdin).write(f"{' '.join(map(str, numbers))}\n".encode())
-                answer = self._answer()
-            except BaseException:  # once these descriptors are closed, the numbers may be those of other files
+                socket.send_fds(self._line, [b"fork"], [descriptor, output, errors.fileno(), end])
+                word, _, number = self._line.recv(_LONGEST).partition(b" ")
+            except BaseException:  # the answer may still come, and be taken for that of the next capture
                 self._process.kill()
                 self._process.wait()
                 raise
-            word, _, number = answer.partition(b" ")
+            if not word:  # tshark has ended
+                self._process.kill()
+                self._process.wait()
             if word != b"yes":
                 raise OSError(f"no fork for {capture}")
             ours.pop_all()
@@ -160,19 +170,12 @@ class ForkServer:
         """Return what changes whenever the fork of this number does something."""
         return limits.work_of(self._process.pid, number)
 
-    def _answer(self) -> bytes:
-        waiting = select.poll()
-        waiting.register(piped(self._process.stdout), select.POLLIN)
-        if not waiting.poll(_SECONDS * 1000):
-            raise TimeoutError(f"tshark said nothing for {_SECONDS} s")
-        return piped(self._process.stdout).readline().strip()
-
 
 # One: a process hardly ever has another command than before, and an old server ends with its last fork.
 @functools.lru_cache(maxsize=1)
-def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> ForkServer | None:
+def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...], is_confined: bool) -> ForkServer | None:
     try:
-        return ForkServer(command, dict(environment))
+        return ForkServer(command, dict(environment), is_confined=is_confined)
     except OSError:
         return None
 
@@ -183,11 +186,10 @@ def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[io.FileIO, int]:
     return ours.enter_context(io.FileIO(reads)), writes
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        piped(stream).close()
+def _end(process: subprocess.Popen[bytes], line: socket.socket) -> None:
+    line.close()
     try:
         process.wait(1)
-    except subprocess.TimeoutExpired:  # a process that was forked from ours may have its input, too
+    except subprocess.TimeoutExpired:  # a process that was forked from ours may have the line, too
         process.kill()
         process.wait()

@@ -38,7 +38,7 @@ def limited(limits: Limits, path: str | Path | None = None) -> Tshark:
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     forkserver._server.cache_clear()  # an idle one would be taken for a reader
     if request.param == "started":
-        monkeypatch.setattr(forkserver, "fork", lambda *_: None)
+        monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("_way")
