@@ -216,13 +216,13 @@ class Tshark:
 
     def _forked(self, capture: Path, display_filter: str, errors: IO[bytes]) -> forkserver.Forked | None:
         command = self._limited(Path(forkserver.CAPTURE), display_filter)
-        return forkserver.fork(command, environment(), capture, errors, is_confined=self.is_confined)
+        return forkserver.fork(command, environment(), capture, errors, is_confined=self._confines(capture))
 
     def _started(self, capture: Path, display_filter: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         command = self._limited(capture, display_filter)
         # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
         return subprocess.Popen(
-            bound([*sandbox.confined([], capture.absolute())[:-1], "--die-with-parent", "--", *command] if self.is_confined else command),
+            bound([*sandbox.confined([], capture.absolute())[:-1], "--die-with-parent", "--", *command] if self._confines(capture) else command),
             bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -230,6 +230,12 @@ class Tshark:
             env=environment(),
             pipesize=1 << 20,
         )
+
+    def _confines(self, capture: Path) -> bool:
+        try:
+            return self.is_confined and sandbox.reads(capture)
+        except OSError:  # tshark says so
+            return False
 
     def _limited(self, capture: Path, display_filter: str) -> list[str]:
         return limited(self.command(capture, display_filter), self.limits)
