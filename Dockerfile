@@ -15,7 +15,7 @@ RUN sed -n '/^uv==/,/# via/p' requirements.lock > uv.txt \
 FROM python:3.11.15-slim-bookworm
 # Without the right to capture: dumpcap gets no setuid bit, and files are all that is read.
 RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends tini tshark lua-posix \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends tini tshark lua-posix bubblewrap \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home mt \
     && install -d -o mt -g mt -m 700 /data /data/dagster /data/reports \

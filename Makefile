@@ -12,7 +12,7 @@ run: setup
 	@exec .venv/bin/mt-pipeline run
 
 # Two processes share the files, in their order: servers and browsers of a folder are started once in each.
-test: setup chromium postgresql luaposix
+test: setup chromium postgresql luaposix bubblewrap
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
@@ -67,8 +67,8 @@ lock: .venv/installed
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included. Tests want a tshark that forks.
-.PHONY: chromium postgresql luaposix
+# Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included. Tests want a tshark that forks, in a sandbox.
+.PHONY: chromium postgresql luaposix bubblewrap
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
@@ -77,3 +77,6 @@ postgresql:
 
 luaposix:
 	@dpkg -s lua-posix >/dev/null 2>&1 || { echo "make test: installing lua-posix"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends lua-posix >/dev/null; }
+
+bubblewrap:
+	@command -v bwrap >/dev/null || { echo "make test: installing bubblewrap"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends bubblewrap >/dev/null; }

@@ -319,6 +319,8 @@ def report(experiment: str, output: Path | None) -> None:
 
 def main() -> None:
     """Run the command line."""
+    if sys.getfilesystemencoding() != "utf-8":  # in a locale without UTF-8 Python would not know the names of files, nor would its children
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
     private.files()
     try:
         cli(standalone_mode=False, prog_name="mt-pipeline")

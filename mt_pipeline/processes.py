@@ -1,6 +1,7 @@
 """Child processes that never outlive us: how many make sense, how they are started and stopped. What they are belongs to the rooms that run them."""
 
 import functools
+import io
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from signal import SIGKILL, SIGTERM, Signals
 from typing import IO
+
+_EVERYONE = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL", "TZ")
+"""Variables that any program may need to be found, to start and to write text. None may hold a secret."""
 
 
 def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
@@ -25,7 +29,17 @@ def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
         The command by way of util-linux's setpriv; as it is where that is missing (macOS, Alpine).
     """
     setpriv = _setpriv()
-    return [setpriv, "--pdeathsig", signal, "--", *command] if setpriv else list(command)
+    return [setpriv, "--no-new-privs", "--pdeathsig", signal, "--", *command] if setpriv else list(command)
+
+
+def environment(*names: str, **more: str) -> dict[str, str]:
+    """Make the environment of a child: what every program needs, and what is listed here. Nothing else, least of all a secret, gets there by itself.
+
+    Args:
+        names: more variables that it gets from ours, if they are set.
+        more: variables with their values.
+    """
+    return {name: os.environ[name] for name in (*_EVERYONE, *names) if name in os.environ} | more
 
 
 def cores() -> int:
@@ -36,6 +50,12 @@ def cores() -> int:
 def piped(stream: IO[bytes] | None) -> IO[bytes]:
     """Take a stream of a child that was started with a pipe for it."""
     assert stream is not None  # noqa: S101
+    return stream
+
+
+def unbuffered(stream: IO[bytes] | None) -> io.FileIO:
+    """Take a stream of a child that was started with a pipe for it, and without a buffer."""
+    assert isinstance(stream, io.FileIO)  # noqa: S101
     return stream
 
 
@@ -55,9 +75,8 @@ def stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace: flo
 def _setpriv() -> str | None:
     path = shutil.which("setpriv") if sys.platform == "linux" else None
     # Busybox has a setpriv without this option.
-    if path and subprocess.run([path, "--pdeathsig", "KILL", "--", sys.executable, "--version"], capture_output=True, check=False).returncode == 0:
-        return path
-    return None
+    options = ["--no-new-privs", "--pdeathsig", "KILL", "--", sys.executable, "--version"]
+    return path if path and subprocess.run([path, *options], env=environment(), capture_output=True, check=False).returncode == 0 else None
 
 
 def _signal(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: Signals) -> None:

@@ -1,5 +1,6 @@
 """`mt-pipeline purge`: takes out what was made of captures, while others go on. The captures themselves stay."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.settings import Settings
+
+_ENOUGH_BYTES = 500 * 10**6
+"""With so much free disk rows can be removed first, so that a kill leaves a capture whole."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def plan(settings: Settings, *, key: str | None, experiment: str | None) -> Plan
 def purge(planned: Plan, *, say: Callable[[str], None]) -> None:
     """Remove what was planned, capture by capture; one that is being worked on is waited for."""
     pipeline = planned.pipeline
+    _make_room(planned)
     with instance.opened(pipeline.settings) as dagster, pipeline.questdb():
         _purge_all(planned, backends.opened(pipeline), dagster, say)
 
@@ -78,6 +83,16 @@ def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInst
             backend.forget(experiment)
         report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
         _forget(dagster, experiments, experiment)
+
+
+def _make_room(planned: Plan) -> None:
+    """On a full disk delete files before anything is opened that needs room: a run makes them again, should a kill come before the rows are gone."""
+    data = planned.pipeline.settings.data_dir
+    if shutil.disk_usage(data).free > _ENOUGH_BYTES:
+        return
+    for record in planned.records:
+        with planned.pipeline.ledger.lock(record.key):
+            CaptureFiles(data, record.key).delete()
 
 
 def _forget(dagster: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:

@@ -21,6 +21,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 PREFIX = "MT_"
 """How our variables begin."""
 
+_SPECIAL = "*?[]{}%"
+
 BACKENDS = ("questdb", "parquet")
 """What rows can be loaded into."""
 
@@ -58,6 +60,13 @@ class Settings(BaseSettings):
         "load", description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone"
     )
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
+    tshark_silence_seconds: float = Field(
+        300, gt=0, description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed"
+    )
+    tshark_seconds: float = Field(6 * 3600, gt=0, description="seconds that tshark may take for a capture, six hours by default")
+    tshark_memory_mb: int | None = Field(
+        None, ge=500, description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has"
+    )
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
         description="providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of other packages; "
@@ -125,6 +134,24 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _plain(cls, value: Path) -> Path:
+        """Refuse a folder that Dagster, DuckDB or SQLite take for a pattern, or a link: Dagster then misses its settings there, and says nothing."""
+        if special := sorted(set(_SPECIAL).intersection(str(value))):
+            raise PydanticCustomError(
+                "data_dir",
+                "{folder} has {special} in its path, which Dagster and databases read as patterns: rename the folder, or choose another",
+                {"folder": repr(str(value)), "special": " ".join(special)},
+            )
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError(
+                "data_dir", "{folder} is not UTF-8: rename the folder, or choose another", {"folder": ascii(str(value))}
+            ) from None
+        return value
 
     @classmethod
     def settings_customise_sources(

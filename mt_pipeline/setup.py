@@ -16,6 +16,7 @@ from mt_pipeline.passwords import password_in
 from mt_pipeline.processes import cores
 from mt_pipeline.questdb import java
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+from mt_pipeline.tshark import sandbox
 from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
 
 # Not in `dagster.yaml` itself, which `dagster dev` finds in the project's folder without DAGSTER_HOME.
@@ -27,6 +28,10 @@ _STORAGE = """storage: # what Dagster has by itself, with connections that are k
 """
 
 _SLOWER = "; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+_OPEN = (
+    "tshark works without a sandbox, though it parses what strangers send: install bubblewrap; it is for a tshark of the system, "
+    "and not every container permits it"
+)
 
 
 def prepare(settings: Settings) -> Path:
@@ -35,6 +40,7 @@ def prepare(settings: Settings) -> Path:
     Returns:
         DAGSTER_HOME.
     """
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"  # whatever becomes of the file with its settings
     home = settings.data_dir / "dagster"
     private.folder(settings.data_dir)
     for folder in (settings.inbox_dir, home):
@@ -60,8 +66,11 @@ def main() -> int:
     try:
         settings = load()
         tshark = _tshark(settings.tshark)
-        forks = tshark.forks() or (not settings.data_dir.exists() and _installed("lua-posix") and tshark.forks())
+        is_new = not settings.data_dir.exists()
+        forks = tshark.forks() or (is_new and _installed("lua-posix") and tshark.forks())
         _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
+        if not tshark.is_confined and not (is_new and sandbox.is_missing() and _installed("bubblewrap") and tshark.is_confined):
+            _say(_OPEN)
         if settings.embeds_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings)

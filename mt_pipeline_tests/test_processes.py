@@ -1,5 +1,7 @@
 """Child processes end when and as they should."""
 
+import ast
+import os
 import subprocess
 import sys
 import time
@@ -10,8 +12,11 @@ from signal import SIGKILL, SIGTERM
 import psutil
 import pytest
 
+import mt_pipeline
+from mt_pipeline import processes
 from mt_pipeline.processes import bound, stop
 
+PACKAGE = Path(mt_pipeline.__file__).parent
 SHELL = "/bin/sh"
 SLEEPS = [SHELL, "-c", "exec sleep 1000"]
 IGNORES_SIGTERM = [SHELL, "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
@@ -95,3 +100,31 @@ def test_stop_ends_the_group_that_the_child_leads_or_led(then: str):
         assert not is_gone(grandchild, 0.1)
         stop(process, grace=5)
     assert is_gone(grandchild)
+
+
+OURS = {
+    "service.py": "Dagster runs our code, and with it providers of other packages, whose settings nobody can list",
+    "workers.py": "it is our own code",
+    "setup.py": "packages of the system, which may come through a proxy",
+}
+
+
+def test_every_other_program_is_given_a_listed_environment():
+    """The key of Netify was once in the environment of QuestDB, and of tshark, which parses what strangers send."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.Popen", "subprocess.run") and path.name not in OURS:
+                [given] = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "env"] or ["nothing"]
+                assert given in ("environment()", "environment", "processes.environment()"), f"{path}:{node.lineno} {given}"
+
+
+def test_a_listed_environment_has_no_secret(monkeypatch: pytest.MonkeyPatch):
+    for name in ("MT_NETIFY_API_KEY", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("WANTED", "yes")
+
+    found = processes.environment("WANTED", "NOT_SET", MORE="more")
+
+    assert (found["WANTED"], found["MORE"], found["PATH"]) == ("yes", "more", os.environ["PATH"])
+    assert "secret" not in found.values()
+    assert "NOT_SET" not in found

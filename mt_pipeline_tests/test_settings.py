@@ -154,3 +154,17 @@ def test_a_wrong_value_is_never_repeated_in_the_message(monkeypatch: pytest.Monk
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("letter", "*?[]{}%")
+def test_a_data_folder_that_others_read_as_a_pattern_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, letter: str):
+    """Dagster once missed its settings there: telemetry was on, limits were gone, and files lay elsewhere."""
+    monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / f"a{letter}b"))
+    with pytest.raises(SettingsError, match=r"^MT_DATA_DIR: .* which Dagster and databases read as patterns: rename the folder, or choose another$"):
+        load()
+
+
+def test_a_data_folder_whose_name_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "caf\udce9"))
+    with pytest.raises(SettingsError, match=r"^MT_DATA_DIR: .* is not UTF-8"):
+        load()

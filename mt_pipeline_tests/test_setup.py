@@ -1,5 +1,6 @@
 """`make setup`: what it prepares, what it says, and that it can be repeated."""
 
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import yaml
 
 from mt_pipeline import setup
 from mt_pipeline.processes import cores
+from mt_pipeline.questdb.database import Database
 from mt_pipeline.settings import PROJECT, Settings
-from mt_pipeline_tests.pipelines import TSHARK, wrapper
+from mt_pipeline_tests.pipelines import PASSWORD, TSHARK, capture, ended, environment, program, settings_of, wrapper
+from mt_pipeline_tests.services import free_ports
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +85,9 @@ def test_what_makes_tshark_faster_is_installed_once_and_is_not_needed(
     assert (setup.main(), setup.main()) == (0, 0)
 
     assert tried == ["lua-posix"]
-    first, _, again, _ = lines(capsys)
+    first, second, _, again, *_ = lines(capsys)
     assert first == again
+    assert second.startswith("make setup: tshark works without a sandbox, though it parses what strangers send: install bubblewrap; ")
     assert first.endswith(
         f" at {tmp_path}/tshark; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
     )
@@ -125,3 +129,24 @@ def test_as_a_program_it_ends_with_its_verdict(monkeypatch: pytest.MonkeyPatch):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
+
+
+def test_folders_may_have_any_name_that_is_not_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    every = string.punctuation.replace("/", "")
+    plain = "".join(letter for letter in every if letter not in "*?[]{}%")
+    data, inbox = tmp_path / f"d {plain} é測", tmp_path / f"i {every} é測"
+    http, pg = free_ports(2)
+    database = Database("127.0.0.1", http, pg, "admin", PASSWORD)
+    settings = settings_of(data, database, questdb_host=None, inbox=inbox, backends="parquet,questdb")
+    env = environment(settings, MT_INBOX=str(inbox), MT_BACKENDS="parquet,questdb")
+    env.pop("MT_QUESTDB_HOST", None)
+    env.pop("DAGSTER_DISABLE_TELEMETRY")
+    subprocess.run([sys.executable, "-m", "mt_pipeline.setup"], env=env, check=True, capture_output=True)
+
+    said = ended(program("ingest", capture(inbox / "room" / "a.pcap"), settings=settings, env=env))
+
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("room/a.pcap: 2 packets, 2 rows in ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([data.name, inbox.name])
+    assert [path for path in data.rglob("*") if "telemetry" in path.name or path.name == "event.log"] == []
+    assert (data / "dagster" / "history" / "runs" / "index.db").exists()

@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
+from mt_pipeline.errors import meaning
+
 LONGEST_KEY = 1000
 """Bytes of UTF-8. Percent-encoded in a link a key is three times as long, and PostgreSQL, if Dagster is given one, indexes up to 2,700 bytes."""
 
 _ENDINGS = re.compile(r"(\.(pcapng|pcap|cap|dmp|ntar))?(\.(gz|zst|lz4))?$", re.IGNORECASE)
+_NO_FILE = "not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_A_PATH = re.compile(r"(^|/)\.{0,2}(/|$)")
 
@@ -39,6 +42,10 @@ class OutsideInboxError(CaptureError):
 
 class CaptureUnreadableError(CaptureError):
     """The file is not there, is not a file, or may not be read."""
+
+
+class NotAFileError(OSError):
+    """A pipe, a socket or a device: reading it might never end."""
 
 
 class CaptureGoneError(CaptureUnreadableError):
@@ -138,7 +145,7 @@ def capture_at(inbox: Path, key: str) -> Capture:
     except OSError as error:
         raise _unreadable(key, error) from error
     if not stat.S_ISREG(found.st_mode):
-        raise CaptureUnreadableError(f"{key} is not a file: put a capture there, or take another name.")
+        raise CaptureUnreadableError(f"{key} is {_NO_FILE}")
     return Capture(key, inbox, found.st_size, found.st_mtime_ns)
 
 
@@ -216,8 +223,17 @@ def open_capture(capture: Capture) -> BufferedReader:
     file = open(capture.path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))  # noqa: SIM115 Path.open has no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise FileNotFoundError(f"{capture.key} is not a file any more")
+        raise NotAFileError(f"{capture.key} is {_NO_FILE}")
     return file
+
+
+def unreadable(key: str, error: OSError) -> str:
+    """Say in a sentence why a file cannot be read, and what to do."""
+    if isinstance(error, NotAFileError):
+        return f"{key} is {_NO_FILE}"
+    if isinstance(error, PermissionError):
+        return f"{key} cannot be read: make it readable for this user."
+    return f"{key} cannot be read: {meaning(error)}."
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -229,4 +245,4 @@ def _escape(match: re.Match[str]) -> str:
 def _unreadable(key: str, error: OSError) -> CaptureUnreadableError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return CaptureGoneError(f"{key} is not in the inbox any more: copy it there again.")
-    return CaptureUnreadableError(f"{key} cannot be read ({error.strerror or error}): make it readable for this user.")
+    return CaptureUnreadableError(unreadable(key, error))

@@ -7,11 +7,12 @@ Nothing in the inbox is ever moved, changed or deleted. What a file is called is
 import heapq
 import math
 import os
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mt_pipeline.captures.identity import Capture, open_capture, refusal_of_key, storable
+from mt_pipeline.captures.identity import Capture, open_capture, refusal_of_key, storable, unreadable
 
 PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".tmp", ".temp", "~")
 """Endings of files that some program is still writing; rsync and others write hidden files."""
@@ -23,6 +24,15 @@ _PCAP = {
 }
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
 _COMPRESSED = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+_PACKED = {
+    b"\xfd7zX": ("xz", "unxz"),
+    b"BZh": ("bzip2", "bunzip2"),
+    b"PK\x03\x04": ("zip", "unzip"),
+    b"7z\xbc\xaf": ("7-Zip", "7z x"),
+    b"Rar!": ("RAR", "unrar x"),
+}
+"""How files are compressed that tshark does not read, and what unpacks them."""
+
 _CURE = "put pcap or pcapng files here, plain or compressed by gzip, zstd or lz4; convert others with editcap, or remove it."
 
 
@@ -102,17 +112,25 @@ def sniff(capture: Capture) -> str | None:
             head = file.read(4)
             if not head:
                 return f"{capture.key} is empty: record it again, or remove it."
-            codec = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
-            if codec:
+            if codec := codec_of(head):
                 head = _decompressed(capture, codec)
     except FileNotFoundError:
         return f"{capture.key} is not in the inbox any more: copy it there again."
     except OSError as error:
-        return f"{capture.key} cannot be read ({error.strerror or error}): make it readable for this user, or replace it."
+        return unreadable(capture.key, error)
     if head in _PCAP or head == _PCAPNG:
         return None
+    if packed := next((how for magic, how in _PACKED.items() if head.startswith(magic)), None):
+        name, unpack = packed
+        how = f"{unpack} {shlex.quote(capture.path.name)}"
+        return f"{capture.key} is packed with {name}, which tshark does not read: unpack it with `{how}`, and put what comes out here."
     what = f"what is compressed in it ({codec}) is no capture" if codec else "it does not begin like a capture"
     return f"{capture.key} is not a capture: {what}; {_CURE}"
+
+
+def codec_of(head: bytes) -> str | None:
+    """Say how a file is compressed, by its first four bytes, in Arrow's words; None if it is not."""
+    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
 
 
 def _decompressed(capture: Capture, codec: str) -> bytes:

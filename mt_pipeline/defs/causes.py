@@ -16,16 +16,16 @@ from mt_pipeline.enrichment.records import StoreError
 from mt_pipeline.questdb.database import Damaged, DatabaseError, Lost, Suspended, Unreachable
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
-from mt_pipeline.tshark.command import TsharkError, TsharkKilled, TsharkMissing, TsharkTooOld
+from mt_pipeline.tshark.command import TsharkError, TsharkKilled, TsharkMissing, TsharkSilent, TsharkTooOld
 
 OUTAGES = (
     *(Unreachable, Suspended, Damaged, ServerError),  # QuestDB
     *(LedgerError, StoreError, sa.exc.OperationalError),  # the ledger, the answers, what Dagster keeps
-    *(TsharkMissing, TsharkTooOld, TsharkKilled, SettingsError, MemoryError, duckdb.OutOfMemoryException),
+    *(TsharkMissing, TsharkTooOld, TsharkKilled, TsharkSilent, SettingsError, MemoryError, duckdb.OutOfMemoryException),
 )
 """What stands in the way of any capture."""
 
-SUSPECTS = (Lost, TsharkKilled, MemoryError, duckdb.OutOfMemoryException)
+SUSPECTS = (Lost, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryException)
 """Those of them that the capture at work may have caused: a capture that is large or odd enough ends what reads it."""
 
 _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS, errno.ENOLCK)

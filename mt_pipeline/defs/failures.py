@@ -3,6 +3,7 @@
 import errno
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -10,6 +11,7 @@ import duckdb
 from mt_pipeline.captures.identity import CaptureError, storable
 from mt_pipeline.defs.causes import is_outage
 from mt_pipeline.enrichment.provider import EnrichmentError
+from mt_pipeline.errors import meaning
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
@@ -38,9 +40,9 @@ class Failed:
         return f"{self.reason}; {AGAIN}" if self.by_outage else self.reason
 
 
-def failed(key: str, error: BaseException) -> Failed:
+def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Failed:
     """Say in one sentence why a capture failed; it names the capture."""
-    reason = sentence(error)
+    reason = sentence(error, folder=folder)
     if storable(key) not in reason:
         reason = f"{storable(key)}: {reason}"
     if isinstance(error, TsharkError):
@@ -72,10 +74,18 @@ def _block(said: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"{fence}text\n{said.rstrip()}\n{fence}")
 
 
-def sentence(error: BaseException) -> str:
-    """Say in one sentence what went wrong, and what to do."""
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left" in str(error):
-        return f"the disk is full ({getattr(error, 'filename', None) or 'data folder'}): free some space, then launch the capture again"
+def sentence(error: BaseException, *, folder: Path | None = None) -> str:
+    """Say in one sentence what went wrong, and what to do.
+
+    Args:
+        error: it.
+        folder: the data folder, where files are written that the error does not name.
+    """
+    if "No space left" in str(error) and not (isinstance(error, OSError) and error.errno):
+        error = OSError(errno.ENOSPC, str(error))
+    if isinstance(error, OSError) and error.errno:
+        where = error.filename if isinstance(error.filename, str) and error.filename not in meaning(error, folder=folder) else ""
+        return f"{f'{where}: ' if where else ''}{meaning(error, folder=folder)}, then launch the capture again"
     if isinstance(error, MemoryError):
         return "out of memory: launch the capture again when fewer runs are at work"
     if isinstance(error, EXPECTED):

@@ -53,7 +53,7 @@ def take_all(pipeline: Pipeline, walks: Sequence[Walk]) -> list[Failed]:
                 if error is not None:
                     if not isinstance(error, EXPECTED):
                         log.error("%s", key, exc_info=error)
-                    failures.append(failed(key, error))
+                    failures.append(failed(key, error, folder=pipeline.settings.data_dir))
                     log.error("%s", failures[-1].said)
                 pipeline.progress(key, ENDED, 0)
     except BaseException:

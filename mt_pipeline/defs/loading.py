@@ -1,5 +1,6 @@
 """The last stage: the rows of captures into every back end, each counted and checked by itself. What a back end is says `backends.py`."""
 
+import itertools
 import logging
 import time
 from collections.abc import Mapping
@@ -7,9 +8,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import dagster as dg
+import pyarrow.parquet as pq
 
 from mt_pipeline.captures.identity import experiment_of
-from mt_pipeline.defs import backends, checks, metadata, pictures, providers
+from mt_pipeline.defs import backends, checks, metadata, needs, pictures, providers
 from mt_pipeline.defs.backends import Backend
 from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.metadata import Metadata
@@ -97,6 +99,8 @@ def load_one(pipeline: Pipeline, key: str, sources: Sources, checked: Checked) -
 
 def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, Done]:
     started, devices = time.monotonic(), providers.devices(pipeline.settings)
+    for key, packets in zip(captures, itertools.accumulate(pq.read_metadata(sources.packets).num_rows for sources in captures.values()), strict=True):
+        needs.Room(pipeline.settings, key).check(packets)
     opened = backends.opened(pipeline)
     tellers = {key: Storyteller(tuple(pictures.LISTS)) for key in captures}
     first, *_ = [_load(pipeline, backend, captures, devices, tellers if backend is opened[0] else {}) for backend in opened]

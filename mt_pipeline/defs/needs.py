@@ -4,14 +4,16 @@ The factors were measured on captures of 1,000 to 300,000 packets, and rounded u
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from mt_pipeline.captures.identity import Capture, CaptureError
+from mt_pipeline.captures.identity import Capture, CaptureError, open_capture
+from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.settings import Settings
+from mt_pipeline.tshark import limits
+from mt_pipeline.tshark.counting import Estimate
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +30,32 @@ _QUESTDB = 700
 _TABLES = 100 * _MB
 """What the embedded QuestDB takes for its tables, and gives back, however small the capture is."""
 
+_RESERVE, _RESERVE_OF_QUESTDB = 2 * _MB, 200 * _MB
+"""What loads leave free on the disk of the data folder, without and with the embedded QuestDB: commands that make room need some themselves."""
+
 _MARGIN = 1.5
 _TSHARK, _TSHARK_PACKET = 160 * _MB, 600
 """Bytes of memory that tshark takes, and for each packet."""
 
-_MOST_OF_A_BYTE = 50
-"""Bytes that may come of each byte of a capture, in memory or on disk: only of compressed ones so many. With more to spare, nobody counts packets."""
+_LEAST_OF_A_PACKET = 16
+"""Bytes of a capture that a packet takes at least. With more to spare nobody counts packets."""
+
+_INFLATES = {None: 1, "gzip": 1032, "lz4": 255}
+"""So many bytes may come of one. Of one of zstd there is no limit."""
 
 _BYTES_OF_A_PACKET = 200
 """Of a capture whose packets nobody can count."""
 
 _BEYOND = 2
 """So many times the memory of the machine cannot be: the conversations of other captures may need less than those that were measured."""
+
+
+_COMPRESSED = 5
+"""So many times as large it is decompressed, if nobody can count."""
+
+_CURE = (
+    "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
+)
 
 
 class NoRoomError(CaptureError):
@@ -65,55 +81,117 @@ class Needs:
 
 def needs(settings: Settings, packets: int) -> Needs:
     """Estimate what so many packets need, where the settings have them loaded."""
-    embedded = settings.embeds_questdb
-    of_a_packet = _STAGES + _PARQUET * ("parquet" in settings.backends) + _QUESTDB * embedded
-    return Needs(int(packets * of_a_packet * _MARGIN) + _TABLES * embedded, _TSHARK + _TSHARK_PACKET * packets)
+    disk = int(packets * (_STAGES + _loaded(settings)) * _MARGIN) + _TABLES * settings.embeds_questdb
+    return Needs(disk, _TSHARK + _TSHARK_PACKET * packets)
 
 
-def check(settings: Settings, capture: Capture, count: Callable[[], int | None], *, copied: bool = False) -> None:
-    """Refuse a capture that there is no room for; warn of one that may need more memory than there is.
-
-    Captures of other runs at the same time are not known here.
+def check_memory(settings: Settings, capture: Capture, count: Callable[[], Estimate | None]) -> None:
+    """Refuse a capture that tshark cannot have the memory for; warn of one that may need more than there is.
 
     Args:
-        settings: where the data folder is, and what is loaded.
+        settings: how much it may take.
         capture: the file.
         count: says how many packets it has, None if that cannot be told; only called if it may matter.
-        copied: it is going to be copied first, as one that grows.
 
     Raises:
-        NoRoomError: too little disk is free.
         TooLargeError: it needs far more memory than the machine has.
     """
-    free, memory = shutil.disk_usage(settings.data_dir).free, _memory()
-    free = max(free - capture.size, 0) if copied else free
-    at_most = capture.size * _MOST_OF_A_BYTE
-    if at_most < min(free - _TABLES, memory / 2 - _TSHARK):
+    memory, most = limits.memory(), _most(capture)
+    if most is not None and needs(settings, most).memory < memory / 2:
         return
-    counted = count()
-    packets = capture.size // _BYTES_OF_A_PACKET if counted is None else counted
-    need = needs(settings, packets)
-    if need.disk > free:
-        raise NoRoomError(
-            f"{capture.key}: its {packets:,} packets need about {_said(need.disk)} of disk, and {_said(free)} are free in {settings.data_dir}: "
-            "free some, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
-        )
+    packets = count() or _guess(capture)
+    need = needs(settings, packets.packets)
     if need.memory > _BEYOND * memory:
         raise TooLargeError(
-            f"{capture.key}: for its {packets:,} packets tshark needs about {_said(need.memory)} of memory, and the machine has {_said(memory)}: "
+            f"{capture.key}: for its {packets} packets tshark needs about {_said(need.memory)} of memory, and the machine has {_said(memory)}: "
             "cut it into smaller captures with `editcap -c 10000000`"
         )
     if need.memory > memory / 2:
         log.warning("%s: tshark may need %s of memory, the machine has %s", capture.key, _said(need.memory), _said(memory))
 
 
-def _memory() -> int:
-    """Say how much memory we may use: that of the machine, or of the container if that is less."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # it says `max` if there is no limit
-        return machine
+def check(settings: Settings, capture: Capture, count: Callable[[], Estimate | None], *, copied: bool = False) -> None:
+    """Refuse a capture that there is no room for.
+
+    Captures of other runs at the same time are not known here; `Room` is for them, and for captures that are larger than they seem.
+
+    Args:
+        settings: where the data folder is, and what is loaded.
+        capture: the file.
+        count: as in `check_memory`.
+        copied: it is going to be copied first, as one that grows.
+
+    Raises:
+        NoRoomError: too little disk would be left.
+    """
+    free = shutil.disk_usage(settings.data_dir).free
+    left = max(free - capture.size, 0) if copied else free
+    reserve, most = _reserve(settings), _most(capture)
+    if most is not None and needs(settings, most).disk + reserve < left:
+        return
+    packets = count() or _guess(capture)
+    need = needs(settings, packets.packets).disk
+    if need + reserve > left:
+        copy = f" besides a copy of it, {_said(capture.size)}," if copied else ""
+        raise NoRoomError(
+            f"{capture.key}: its {packets} packets need about {_said(need)} of disk{copy} and {_said(reserve)} must be left, "
+            f"but {_said(free)} are free in {settings.data_dir}: {_CURE}"
+        )
+
+
+class Room:
+    """The room on the disk while a capture is worked on: it may turn out larger than it seemed, and others fill the disk, too.
+
+    Args:
+        settings: where the data folder is, and what is loaded.
+        key: the capture key.
+    """
+
+    def __init__(self, settings: Settings, key: str) -> None:
+        self._settings, self._key = settings, key
+
+    def check(self, packets: int) -> None:
+        """Stop if what is left to do for so many packets would take what must be left; call it now and then.
+
+        Raises:
+            NoRoomError: it would.
+        """
+        free = shutil.disk_usage(self._settings.data_dir).free
+        need, reserve = packets * _loaded(self._settings), _reserve(self._settings)
+        if need + reserve > free:
+            raise NoRoomError(
+                f"{self._key}: stopped after {packets:,} packets: to load them {_said(need)} of disk are needed and {_said(reserve)} must be left, "
+                f"but {_said(free)} are free in {self._settings.data_dir}: {_CURE}"
+            )
+
+
+def _codec(capture: Capture) -> str | None:
+    with suppress(OSError), open_capture(capture) as file:  # of what cannot be read others say so
+        return codec_of(file.read(4))
+    return None
+
+
+def _most(capture: Capture) -> int | None:
+    """Say how many packets it may have at most; None if there is no limit."""
+    inflates = _INFLATES.get(_codec(capture))
+    return None if inflates is None else capture.size * inflates // _LEAST_OF_A_PACKET
+
+
+def _guess(capture: Capture) -> Estimate:
+    return Estimate(capture.size // _BYTES_OF_A_PACKET * (_COMPRESSED if _codec(capture) else 1), exact=False)
+
+
+def _reserve(settings: Settings) -> int:
+    return _RESERVE_OF_QUESTDB if settings.embeds_questdb else _RESERVE
+
+
+def _loaded(settings: Settings) -> int:
+    """Say how many bytes on disk a packet takes where it is loaded."""
+    return _PARQUET * ("parquet" in settings.backends) + _QUESTDB * settings.embeds_questdb
+
+
+def _embedded(settings: Settings) -> bool:
+    return settings.has_questdb and settings.questdb_host is None
 
 
 def _said(size: int) -> str:

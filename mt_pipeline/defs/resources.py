@@ -16,7 +16,9 @@ from mt_pipeline.passwords import password_in
 from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.database import Database, Unreachable
 from mt_pipeline.settings import Settings, SettingsError
+from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,9 @@ class Pipeline:
     @cached_property
     def tshark(self) -> Tshark:
         """The tshark of the settings; raises TsharkError if it cannot be used."""
-        return Tshark.find(self.settings.tshark)
+        settings = self.settings
+        most = limits.memory() if settings.tshark_memory_mb is None else settings.tshark_memory_mb * 10**6
+        return Tshark.find(settings.tshark, limits=Limits(settings.tshark_silence_seconds, settings.tshark_seconds, most))
 
     @property
     def questdb_folder(self) -> Path:

@@ -3,6 +3,7 @@
 The last one, the load, is `loading.py`: it takes several captures at once.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -29,7 +30,7 @@ from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
-from mt_pipeline.tshark.counting import Counted, count_packets, counting
+from mt_pipeline.tshark.counting import Counted, Estimate, counting, estimate
 
 
 class NotTakenError(CaptureError):
@@ -69,6 +70,7 @@ class Stages:
     distilling: Distilling = field(init=False)
     _looked: float = 0
     _counted: Callable[[], Counted] = field(init=False)
+    _estimate: Callable[[], Estimate | None] = field(init=False)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -95,8 +97,10 @@ class Stages:
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotTakenError(reason)
-        self._counted = self._open.enter_context(counting(capture.path))  # beside all that follows
+        self._estimate = functools.cache(lambda: estimate(capture.path))
+        needs.check_memory(self.pipeline.settings, capture, self._estimate)  # first: to hash a terabyte takes an hour
         tshark = self.pipeline.tshark
+        self._counted = self._open.enter_context(counting(capture.path, tshark.limits))  # beside all that follows
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
         self.inputs = documents.inputs_hash(tshark, sha256=self.sha256, display_filter=display_filter)
@@ -115,7 +119,13 @@ class Stages:
         if reused:
             packets = documents.count(path)
         else:
-            needs.check(self.pipeline.settings, capture, lambda: count_packets(capture.path).packets)
+            needs.check(self.pipeline.settings, capture, self._estimate)
+            room, tell = needs.Room(self.pipeline.settings, self.key), pace(self.pipeline, self.key, "reading", "packets")
+
+            def progress(packets: int) -> None:
+                room.check(packets)
+                tell(packets)
+
             try:
                 packets = documents.write(
                     self.pipeline.tshark,
@@ -124,7 +134,7 @@ class Stages:
                     called=self.pipeline.inbox / self.key,  # a capture that grows is read from a copy
                     display_filter=display_filter,
                     listener=self.distilling.listener(self.inputs) if listened else None,
-                    progress=pace(self.pipeline, self.key, "reading", "packets"),
+                    progress=progress,
                 )
             except TsharkError:
                 check_unchanged(capture)  # tshark is right about a file that is gone

@@ -30,7 +30,7 @@ from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.runs import BY_SENSOR
 from mt_pipeline.defs.stages import Stages
 from mt_pipeline.questdb.rows import Sources
-from mt_pipeline.tshark.counting import count_packets
+from mt_pipeline.tshark.counting import estimate
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,11 @@ class Walk:
                     raise KeyboardInterrupt from None
                 if isinstance(error, CaptureGoneError) and self._let_go():
                     return
+                reason = failed(self.key, error, folder=self.pipeline.settings.data_dir).reason
                 if is_outage(error):
-                    self._give_back(failed(self.key, error).reason, suspect=is_suspect(error))
+                    self._give_back(reason, suspect=is_suspect(error))
                 else:
-                    self._note(failed(self.key, error).reason)
+                    self._note(reason)
                 raise
             except BaseException:
                 self.stopped()
@@ -162,7 +163,7 @@ class Walk:
             self.pipeline.ledger.claim(capture, run=self.context.run.run_id, filter=self.display_filter)
         settings = self.pipeline.settings
         if settings.follow and "tshark_json" in self.stages and is_growing(capture, settle=settings.settle_seconds):
-            needs.check(settings, capture, lambda: count_packets(capture.path).packets, copied=True)
+            needs.check(settings, capture, lambda: estimate(capture.path), copied=True)
             with still(capture, self._stages.files.workplace) as copy:
                 yield from self._walk(copy, before)
         else:

@@ -1,5 +1,6 @@
 """A QuestDB to talk to: where it is, and one connection to it as every room here uses it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ class Database:
         Raises:
             Unreachable: QuestDB does not answer, or the connection broke inside the block.
             Refused: it does not let us in.
+            OSError: this process has too many files open.
         """
         try:
             # Prepared statements break for good when a view changes its columns; binary cursors cannot read IPV4.
@@ -113,6 +115,7 @@ class Database:
                 yield connection
         except psycopg.OperationalError as error:
             why = str(error).partition("\n")[0]
+            os.close(os.open(os.devnull, os.O_RDONLY))  # too many open files are ours, and libpq says nothing of them
             if "password" in why:
                 raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user {self.user}: {self._cure}") from None
             raise Unreachable(

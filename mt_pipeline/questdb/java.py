@@ -26,8 +26,8 @@ HOST = "127.0.0.1"
 LOG = "questdb.log"
 IMPORTS = "import"
 """The folder that a server imports from, in that of its data."""
-FREE_BYTES = 100 * 2**20
-"""Below this much free disk QuestDB cannot unpack itself, or suspends tables soon after."""
+FREE_BYTES = 64 * 2**20
+"""Below this much free disk QuestDB cannot unpack itself, or suspends tables before rows are removed. Who loads needs more, and sees to that."""
 SETTINGS = Path(__file__).with_name("server.env")
 """What every QuestDB is told, the embedded one and that of compose.yml."""
 _JAVA_FLAGS = (
@@ -153,7 +153,7 @@ def launch(
         OSError: the folder cannot be written, or its disk is full.
     """
     # Without what the user has set for a QuestDB of their own. The password is here because a command line is for all to read.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QDB_")}
+    environment = processes.environment("JAVA_TOOL_OPTIONS")
     environment |= {name: value for name, value in dotenv_values(SETTINGS).items() if value is not None}
     environment |= {"QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}", "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}"}
     environment |= {"QDB_CAIRO_SQL_COPY_ROOT": str(folder / IMPORTS)}
@@ -213,7 +213,7 @@ def failure(folder: Path, log: str, what: str) -> ServerError:
 
 def _listener(port: str) -> str:
     ss = shutil.which("ss")
-    found = ss and subprocess.run([ss, "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
+    found = ss and subprocess.run([ss, "-Hltnp", f"sport = :{port}"], env=processes.environment(), capture_output=True, text=True, check=False).stdout
     program = re.search(r'\("([^"]+)",pid=(\d+)', found or "")
     return f"{program[1]} (process {program[2]})" if program else "another program"
 

@@ -69,7 +69,7 @@ def find(folder: Path) -> Address | None:
     """Return the server that this project started on a folder, in whatever process, if it is ready and alive."""
     try:
         address = Address(**json.loads((folder / _RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
     return address if _held(folder) else None
 
@@ -199,7 +199,7 @@ def _held(folder: Path) -> bool:
     """Tell whether a server, or someone about to start it, has the folder's lock."""
     try:
         lock = os.open(folder / _LOCK, os.O_RDONLY)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _locked(lock, fcntl.LOCK_SH)

@@ -2,7 +2,7 @@
 -- started does.
 --
 -- A line has numbers: the client's process, and its descriptors of capture, output, errors and end. The fork finds the capture under descriptor 63.
--- The answer is `ready` at the beginning, then `yes` or `no` to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and
+-- The answer is `ready` at the beginning, then `yes` and the number of the fork, or `no`, to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and
 -- the status or signal. When nobody reads `end` any more, the fork is killed; when nobody is left who could write a line, all are.
 
 local has_posix, unistd = pcall(require, "posix.unistd")
@@ -114,6 +114,6 @@ while true do
       signal.signal(signal.SIGPIPE, signal.SIG_DFL)
       return
     end
-    unistd.write(1, pid and "yes\n" or "no\n")
+    unistd.write(1, pid and "yes " .. pid .. "\n" or "no\n")
   end
 end

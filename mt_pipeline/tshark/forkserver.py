@@ -6,21 +6,25 @@ started does, and says the same. This needs Linux, a tshark with Lua, and luapos
 
 import fcntl
 import functools
+import io
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.processes import piped
+from mt_pipeline.tshark import limits, sandbox
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
+_BROKER = Path(__file__).with_name("broker.py")
+_LONGEST = 64
 
 _SECONDS = 60
 """A tshark that said nothing by then never will: it is a script that keeps what tshark says."""
@@ -31,7 +35,7 @@ CAPTURE = "/dev/fd/63"
 _lock = threading.Lock()
 
 
-def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes]) -> "Forked | None":
+def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes], *, is_confined: bool = False) -> "Forked | None":
     """Fork the tshark of a command; the next call with the same command forks the same one.
 
     Args:
@@ -39,12 +43,13 @@ def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, 
         environment: its environment.
         capture: what the fork reads instead.
         errors: where the fork says what is wrong.
+        is_confined: whether it works in a sandbox.
 
     Returns:
         None if it cannot be done, on this system or for this capture.
     """
     with _lock:
-        server = _server(os.getpid(), tuple(command), tuple(environment.items()))
+        server = _server(os.getpid(), tuple(command), tuple(environment.items()), is_confined)
         if server is None:
             return None
         try:
@@ -64,14 +69,27 @@ class Forked:
         returncode: its status, or the signal that ended it as a negative number; None as long as nobody waited.
     """
 
-    def __init__(self, server: "ForkServer", stdout: IO[bytes], ended: IO[bytes]) -> None:
+    def __init__(self, server: "ForkServer", stdout: io.FileIO, ended: io.FileIO, number: int) -> None:
         self.stdout = stdout
         self.returncode: int | None = None
         self._server, self._ended = server, ended  # the server ends when nobody has it
+        self._number = number
 
-    def wait(self) -> int:
-        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output."""
+    def work(self) -> object | None:
+        """Return a value that differs whenever it did something, None where that cannot be seen."""
+        return self._server.work_of(self._number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output.
+
+        Raises:
+            subprocess.TimeoutExpired: it goes on.
+        """
         if self.returncode is None:
+            waiting = select.poll()
+            waiting.register(self._ended, select.POLLIN)
+            if not waiting.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired("tshark", timeout or 0)
             how, number = self._ended.read().split() or (b"killed", signal.SIGKILL)
             self.returncode = int(number) * (1 if how == b"exited" else -1)
             self._ended.close()
@@ -90,30 +108,35 @@ class ForkServer:
     Args:
         command: a tshark that reads CAPTURE.
         environment: of it and of its forks.
+        is_confined: whether they work in a sandbox.
 
     Raises:
         OSError: there is none here.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, is_confined: bool = False) -> None:
         if sys.platform != "linux":
             raise OSError("a process cannot open the files of another one here")
-        program, *arguments = command
-        self._process = subprocess.Popen(
-            [program, "-X", f"lua_script:{_SCRIPT}", *arguments],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self.close = weakref.finalize(self, _end, self._process)
-        told = select.poll()
-        told.register(piped(self._process.stdout), select.POLLIN)
-        if not told.poll(_SECONDS * 1000) or self._answer() != b"ready":
-            self._process.kill()
-            self.close()
-            raise OSError(f"{program} does not fork")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        python, folders = sandbox.python()
+        broker = [*python, str(_BROKER), *command, "-X", f"lua_script:{_SCRIPT}"]
+        with theirs:
+            self._process = subprocess.Popen(
+                sandbox.confined(broker, _SCRIPT, _BROKER, *folders) if is_confined else broker,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        self._line = ours
+        self._line.settimeout(_SECONDS)
+        self.close = weakref.finalize(self, _end, self._process, ours)
+        with suppress(TimeoutError):
+            if self._line.recv(_LONGEST) == b"ready":
+                return
+        self._process.kill()
+        self.close()
+        raise OSError(f"{command[0]} does not fork")
 
     @property
     def is_gone(self) -> bool:
@@ -128,43 +151,45 @@ class ForkServer:
             stdout, output = _pipe(ours, theirs)
             ended, end = _pipe(ours, theirs)
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
-            numbers = (os.getpid(), descriptor, output, errors.fileno(), end)
             try:
-                piped(self._process.stdin).write(f"{' '.join(map(str, numbers))}\n".encode())
-                answer = self._answer()
-            except BaseException:  # once these descriptors are closed, the numbers may be those of other files
+                socket.send_fds(self._line, [b"fork"], [descriptor, output, errors.fileno(), end])
+                word, _, number = self._line.recv(_LONGEST).partition(b" ")
+            except BaseException:  # the answer may still come, and be taken for that of the next capture
                 self._process.kill()
                 self._process.wait()
                 raise
-            if answer != b"yes":
+            if not word:  # tshark has ended
+                self._process.kill()
+                self._process.wait()
+            if word != b"yes":
                 raise OSError(f"no fork for {capture}")
             ours.pop_all()
-            return Forked(self, stdout, ended)
+            return Forked(self, stdout, ended, int(number))
 
-    def _answer(self) -> bytes:
-        return piped(self._process.stdout).readline().strip()
+    def work_of(self, number: int) -> object | None:
+        """Return what changes whenever the fork of this number does something."""
+        return limits.work_of(self._process.pid, number)
 
 
 # One: a process hardly ever has another command than before, and an old server ends with its last fork.
 @functools.lru_cache(maxsize=1)
-def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> ForkServer | None:
+def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...], is_confined: bool) -> ForkServer | None:
     try:
-        return ForkServer(command, dict(environment))
+        return ForkServer(command, dict(environment), is_confined=is_confined)
     except OSError:
         return None
 
 
-def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[IO[bytes], int]:
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[io.FileIO, int]:
     reads, writes = os.pipe()
     theirs.callback(os.close, writes)
-    return ours.enter_context(os.fdopen(reads, "rb")), writes
+    return ours.enter_context(io.FileIO(reads)), writes
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        piped(stream).close()
+def _end(process: subprocess.Popen[bytes], line: socket.socket) -> None:
+    line.close()
     try:
         process.wait(1)
-    except subprocess.TimeoutExpired:  # a process that was forked from ours may have its input, too
+    except subprocess.TimeoutExpired:  # a process that was forked from ours may have the line, too
         process.kill()
         process.wait()

@@ -1,5 +1,6 @@
 """What lies in the inbox is found whatever it is called and however it is linked, and only captures pass."""
 
+import bz2
 import gzip
 import lzma
 import multiprocessing
@@ -14,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mt_pipeline.captures.identity import Capture, capture_at
+from mt_pipeline.captures.identity import Capture, CaptureUnreadableError, capture_at
 from mt_pipeline.captures.inbox import sniff, walk
 
 PCAP = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
@@ -248,3 +249,31 @@ def test_looking_changes_nothing(tmp_path):
     for capture in walk(tmp_path).captures:
         assert sniff(capture) is None
     assert [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in sorted(tmp_path.rglob("*"))] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "cure"),
+    [
+        (
+            "a.pcap.xz",
+            lzma.compress(PCAP),
+            "is packed with xz, which tshark does not read: unpack it with `unxz a.pcap.xz`, and put what comes out here.",
+        ),
+        ("a b.bz2", bz2.compress(PCAP), "unpack it with `bunzip2 'a b.bz2'`"),
+        ("a.zip", b"PK\x03\x04" + bytes(50), "unpack it with `unzip a.zip`"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(50), "unpack it with `7z x a.7z`"),
+        ("a.rar", b"Rar!\x1a\x07" + bytes(50), "unpack it with `unrar x a.rar`"),
+    ],
+)
+def test_the_cure_for_what_is_packed_is_to_unpack_it(tmp_path: Path, name: str, head: bytes, cure: str):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(head)
+    assert cure in (sniff(capture_at(tmp_path, f"x/{name}")) or "")
+
+
+def test_a_pipe_is_called_one(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    said = sniff(Capture("pipe", tmp_path, 0, 0))
+    assert said == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
+    with pytest.raises(CaptureUnreadableError, match=r"^pipe is not a file but a pipe"):
+        capture_at(tmp_path, "pipe")

@@ -54,7 +54,7 @@ def test_capinfos_counts_what_editcap_refuses(tmp_path: Path, monkeypatch: pytes
 
 def test_leaving_early_ends_the_count(tmp_path: Path):
     def programs() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if child.name() in ("editcap", "setpriv")]
+        return [child for child in psutil.Process().children() if child.name() in ("editcap", "prlimit", "setpriv")]
 
     with endless_capture(tmp_path / "x.pcap") as endless, counting(endless):
         assert programs()

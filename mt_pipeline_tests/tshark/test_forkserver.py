@@ -41,19 +41,22 @@ CAPTURES: dict[str, Callable[[Path], Path]] = {
 
 
 class Server(ForkServer):
-    """One that tells its process, and which forks live."""
+    """One that tells its tshark, what stands between it and us, and which forks live."""
 
-    def __init__(self) -> None:
-        super().__init__(tshark().command(Path(CAPTURE), ""), environment())
-        self.process = psutil.Process(self._process.pid)
+    def __init__(self, *, is_confined: bool) -> None:
+        super().__init__(tshark().command(Path(CAPTURE), ""), environment(), is_confined=is_confined)
+        first = psutil.Process(self._process.pid)
+        *self.between, self.process = [first, *first.children(recursive=True)]
 
     def forks(self) -> list[psutil.Process]:
         return self.process.children()
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+@pytest.fixture(params=[False, True], ids=["open", "confined"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if request.param and not tshark().is_confined:
+        pytest.skip("there is no bubblewrap, or it is not permitted here")
+    server = Server(is_confined=request.param)
     yield server
     server.close()
 
@@ -86,7 +89,7 @@ def said_of(capture: Path, display_filter: str = "") -> list[bytes] | tuple[type
 def test_a_fork_says_what_a_tshark_says_that_was_just_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, display_filter: str):
     capture = CAPTURES[kind](tmp_path / "a capture")
     forked = [said_of(capture, display_filter) for _ in range(2)]  # the second knows nothing of the first
-    monkeypatch.setattr(forkserver, "fork", lambda *_: None)
+    monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
     assert forked == [said_of(capture, display_filter)] * 2
 
 
@@ -221,7 +224,7 @@ def test_forks_end_with_who_asked_for_them(tmp_path: Path):
     with endless_capture(tmp_path / "x.pcap") as path:
         with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as parent:
             assert parent.stdout.readline() == "forked\n"
-            server, *forks = psutil.Process(parent.pid).children(recursive=True)
-            assert [each.name() for each in (server, *forks)] == ["tshark"] * 3
+            broker, *forks = psutil.Process(parent.pid).children(recursive=True)
+            assert [each.name() for each in forks] == ["tshark"] * 3
             parent.kill()
-        assert [is_gone(each.pid) for each in (server, *forks)] == [True] * 3
+        assert [is_gone(each.pid) for each in (broker, *forks)] == [True] * 4
