@@ -118,7 +118,7 @@ def test_over_http_even_the_first_user_only_reads(dropped: Stack):
 
     assert "permission denied" in refused.json()["error"]
     assert read.json()["dataset"] == [[PACKETS]]
-    assert files_below(dropped.place("/imports")) == [], "batches are gone when they are read"
+    assert eventually(lambda: files_below(dropped.place("/imports")) == []), "batches are gone when they are read"
 
 
 def test_no_secret_is_in_the_environment_of_a_process(dropped: Stack):
