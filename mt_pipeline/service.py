@@ -4,7 +4,6 @@ A supervisor of our own, because process managers left orphans when they or thei
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType
 
 import requests
 from filelock import FileLock, Timeout
@@ -26,6 +24,7 @@ from mt_pipeline.questdb import java, server
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline.stop_signals import StopSignals
 
 HOST = "127.0.0.1"
 START_SECONDS = 300
@@ -68,13 +67,14 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         stack.enter_context(_alone(settings))
         _check_port(settings.dagster_port)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
+        signals = StopSignals(Pipeline(settings).ledger, say, ended)
+        stack.enter_context(signals.heard())
         watched: dict[str, Callable[[], int | None]] = {}
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
             say("starting QuestDB")
+            signals.questdb = True
             database = stack.enter_context(_questdb(settings))
             watched["QuestDB"] = database.poll
             _mend(Pipeline(settings), say)
@@ -83,6 +83,8 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             console = f"http://{java.HOST}:{database.http_port}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
+        if ended.is_set():
+            return
         say("starting Dagster")
         dagster = subprocess.Popen(
             bound([*_DAGSTER_DEV, "-w", str(PROJECT / "workspace.yaml"), "-h", HOST, "-p", str(settings.dagster_port)], signal="TERM"),
@@ -96,13 +98,13 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         )
         stack.callback(_relay(dagster, ended, say).join, 5)
         stack.callback(stop, dagster, grace=DAGSTER_GRACE)
+        signals.dagster = dagster
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, ended, watched):
             say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console))
         while not ended.wait(1):
             _check(watched)
-        say("stopping")
 
 
 @contextmanager
@@ -147,10 +149,6 @@ def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:
             pass
     except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
         say(str(error))
-
-
-def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
-    return lambda _number, _frame: ended.set()
 
 
 def _paths(settings: Settings) -> dict[str, str]:

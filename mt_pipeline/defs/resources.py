@@ -4,9 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
@@ -19,8 +20,24 @@ log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10
 
-Progress = Callable[[str, str, int], None]
-"""Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done; at last `ENDED`."""
+
+class Progress(Protocol):
+    """Told how far a capture is, and at last `ENDED`."""
+
+    def __call__(self, key: str, doing: str, done: int, total: int | None = None) -> None:
+        """Tell it.
+
+        Args:
+            key: the capture key.
+            doing: what is being done: `reading`, `asking`, `loading` …
+            done: packets, endpoints or flows with which it is done so far.
+            total: how many there are, if that is known.
+        """
+
+
+def unheard(key: str, doing: str, done: int, total: int | None = None) -> None:
+    """Be told, and do nothing."""
+
 
 WAITING = "waiting for QuestDB, which does not answer, to load"
 """What is being done while a QuestDB of the user's own is away."""
@@ -39,7 +56,7 @@ class Pipeline:
     """
 
     settings: Settings
-    progress: Progress = field(default=lambda _key, _doing, _done: None)
+    progress: Progress = unheard
 
     def __post_init__(self) -> None:
         """Refuse settings that can never work, before any capture is touched.
@@ -76,9 +93,14 @@ class Pipeline:
         return self.settings.data_dir / "loading.lock"
 
     @property
+    def has_embedded(self) -> bool:
+        """Whether rows go to the embedded QuestDB."""
+        return self.settings.has_questdb and self.settings.questdb_host is None
+
+    @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
-        return self.settings.has_questdb and self.settings.questdb_host is None and server.has_crashed(self.questdb_folder)
+        return self.has_embedded and server.has_crashed(self.questdb_folder)
 
     def database(self) -> Database:
         """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
@@ -99,11 +121,15 @@ class Pipeline:
         return Database(java.HOST, found.http_port, found.pg_port, settings.questdb_user, password, imports)
 
     @contextmanager
-    def questdb(self) -> Iterator[None]:
-        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do."""
+    def questdb(self) -> Iterator[bool]:
+        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do.
+
+        Yields:
+            Whether it was started, and stops at the end.
+        """
         settings = self.settings
-        if settings.questdb_host or not settings.has_questdb:
-            yield
+        if not self.has_embedded:
+            yield False
             return
         with server.use(
             self.questdb_folder,
@@ -112,8 +138,8 @@ class Pipeline:
             user=settings.questdb_user,
             password=settings.questdb_password.get_secret_value(),
             reader=reader(settings),
-        ):
-            yield
+        ) as server_in_use:
+            yield isinstance(server_in_use, server.Server)
 
 
 def reader(settings: Settings) -> java.Reader | None:
@@ -122,13 +148,20 @@ def reader(settings: Settings) -> java.Reader | None:
     return java.Reader(settings.questdb_reader, password.get_secret_value()) if password else None
 
 
-def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:
+def pace(
+    pipeline: Pipeline,
+    key: str,
+    doing: str,
+    what: str,
+    total: int | None = None,
+) -> Callable[[int], None]:
     """Make a progress of one capture that tells the pipeline at once, and the log about every 10 seconds with the rate."""
+    pipeline.progress(key, doing, 0, total)
     started = last = time.monotonic()
 
     def tell(done: int) -> None:
         nonlocal last
-        pipeline.progress(key, doing, done)
+        pipeline.progress(key, doing, done, total)
         if (now := time.monotonic()) - last >= LOG_SECONDS:
             last = now
             log.info("%s: %s, %s %s so far, %s/s", key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")

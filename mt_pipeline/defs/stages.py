@@ -3,6 +3,7 @@
 The last one, the load, is `loading.py`: it takes several captures at once.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,9 @@ from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
 from mt_pipeline.tshark.counting import Counted, count_packets, counting
+
+_LONG = 5_000_000
+"""Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
 
 
 class NotTakenError(CaptureError):
@@ -69,6 +73,7 @@ class Stages:
     distilling: Distilling = field(init=False)
     _looked: float = 0
     _counted: Callable[[], Counted] = field(init=False)
+    _packets: Callable[[], int | None] = field(init=False)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -92,9 +97,11 @@ class Stages:
     def look(self, capture: Capture, display_filter: str) -> None:
         """Find out what documents of the capture would be made of: its hash, and that of all inputs."""
         self._looked = time.monotonic()
+        self.pipeline.progress(self.key, "checking", 0)
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotTakenError(reason)
+        self._packets = functools.cache(lambda: count_packets(capture.path).packets)
         self._counted = self._open.enter_context(counting(capture.path))  # beside all that follows
         tshark = self.pipeline.tshark
         tshark.check_filter(display_filter)
@@ -115,7 +122,7 @@ class Stages:
         if reused:
             packets = documents.count(path)
         else:
-            needs.check(self.pipeline.settings, capture, lambda: count_packets(capture.path).packets)
+            needs.check(self.pipeline.settings, capture, self._packets)
             try:
                 packets = documents.write(
                     self.pipeline.tshark,
@@ -124,7 +131,7 @@ class Stages:
                     called=self.pipeline.inbox / self.key,  # a capture that grows is read from a copy
                     display_filter=display_filter,
                     listener=self.distilling.listener(self.inputs) if listened else None,
-                    progress=pace(self.pipeline, self.key, "reading", "packets"),
+                    progress=pace(self.pipeline, self.key, "reading", "packets", self._expected(capture, display_filter)),
                 )
             except TsharkError:
                 check_unchanged(capture)  # tshark is right about a file that is gone
@@ -152,8 +159,13 @@ class Stages:
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )
 
+    def _expected(self, capture: Capture, display_filter: str) -> int | None:
+        """Count the packets that will be read, where that takes so long that people want to know how long."""
+        return None if display_filter or capture.size < _LONG else self._packets()
+
     def endpoints(self) -> None:
         """Make the endpoints."""
+        self.pipeline.progress(self.key, "finding the endpoints of", 0)
         started = time.monotonic()
         found = self.distilling.distilled(self.inputs)
         path = self.files.endpoints(self.inputs)
@@ -177,10 +189,10 @@ class Stages:
             ask: whether to ask providers that cost something.
             as_of: take what was known at that moment instead.
         """
-        self.distilling.distilled(self.inputs)
+        found = self.distilling.distilled(self.inputs)
         path = self.files.enrichment(self.inputs)
         before = changes.read(path)
-        tell = pace(self.pipeline, self.key, "asking", "endpoints")
+        tell = pace(self.pipeline, self.key, "asking", "endpoints", found.addresses + found.names)
         with providers.opened(self.pipeline.settings, run=self.context.run.run_id) as (chain, store):
             self.counts = enrich(
                 self.files.endpoints(self.inputs),
