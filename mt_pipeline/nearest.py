@@ -30,4 +30,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def _same_at_the_ends(first: str, second: str) -> int:
     """Count the letters that two names share at their beginning and at their end: cheap, and most slips leave these alone."""
-    return len(os.path.commonprefix([first, second])) + len(os.path.commonprefix([first[::-1], second[::-1]]))
+    ways = ([first, second], [first[::-1], second[::-1]])
+    return sum(len(os.path.commonprefix(way)) for way in ways)  # noqa: RUF071  letters, not parts of a path
