@@ -669,7 +669,7 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(lab: Lab, t
     assert out.count("2 packets, 2 rows in packets_") == captures, "lines go to stdout, which is no terminal"
     assert "rows in packets_" not in shown
     if captures > 1:
-        assert re.search(r"captures \S+ +\d+/12 +\d\.\d/s +\d+ s left", shown)
+        assert re.search(r"captures +\S+ +\d+/12 +\d+\.\d/s +\d+ \w+.* left", shown)
 
 
 @needs_two_cores
