@@ -73,8 +73,8 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
-            say("starting QuestDB")
             signals.questdb = True
+            say("starting QuestDB")
             database = stack.enter_context(_questdb(settings))
             watched["QuestDB"] = database.poll
             _mend(Pipeline(settings), say)
