@@ -7,15 +7,18 @@ words is the module that it imports, such as `ingesting.py`; each is imported wh
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mt_pipeline import __version__, private, settings
 from mt_pipeline.errors import CommandError
+
+if TYPE_CHECKING:
+    from mt_pipeline.captures.records import State
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -45,6 +48,18 @@ def _said(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
+def _known_states(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> "list[State]":
+    """Take states by their names."""
+    from mt_pipeline.captures.records import State
+    from mt_pipeline.nearest import did_you_mean
+
+    for value in values:
+        if value not in list(State):
+            meant = did_you_mean(value, map(str, State)) or ";"
+            raise click.BadParameter(f"there is no state {value!r}{meant} say one of {', '.join(State)}")
+    return [State(value) for value in values]
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mt-pipeline")
 def cli() -> None:
@@ -66,54 +81,55 @@ def run() -> None:
 
 @cli.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER...")
-@click.option("--name", help="Experiment of files from outside the inbox; by default the folder's name, or the file's.")
+@click.option("--name", help="One experiment for all files from outside the inbox; by default named after their folders, or the file.")
 @click.option("--filter", "display_filter", help="tshark display filter: only packets that match become rows.")
 @click.option("--failed", is_flag=True, help="Instead of files: all captures that failed; with --name, those of one experiment.")
-def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, *, failed: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Say which experiments would have how many more captures, and end.")
+def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, *, failed: bool, dry_run: bool) -> None:
     """Take captures from the file to readable rows; ends when they can be queried.
 
-    A file from outside the inbox is not copied: a symbolic link to it appears there. Of a folder, what is in already is left out.
+    A file from outside the inbox is not copied: a symbolic link to it appears there. The folders in a folder are experiments, as they are in the
+    inbox; files directly in it are of one that is named after it. Of a folder, what is in already is left out.
     """
-    from mt_pipeline.ingesting import ingest
-    from mt_pipeline.wanted import WrongUsageError
-
     if failed == bool(paths):
         raise click.UsageError("say either files and folders, or --failed" if failed else "Missing argument 'FILE_OR_FOLDER...'")
-    try:
-        all_in = ingest(settings.load(), paths, name=name, display_filter=display_filter, failed=failed)
-    except WrongUsageError as error:
-        raise click.UsageError(str(error)) from None
+    loaded = settings.load()
+    from mt_pipeline.bars import Bars
+
+    with Bars() as bars:
+        bars.step("starting")  # what comes next takes seconds to load
+        from mt_pipeline.ingesting import ingest
+        from mt_pipeline.wanted import WrongUsageError
+
+        try:
+            all_in = ingest(loaded, paths, name=name, display_filter=display_filter, bars=bars, failed=failed, dry_run=dry_run)
+        except WrongUsageError as error:
+            raise click.UsageError(str(error)) from None
     if not all_in:
         sys.exit(FAILED)
 
 
 @cli.command()
+@click.option("--name", callback=_said, help="Only captures of this experiment.")
+@click.option("--state", "states", multiple=True, callback=_known_states, metavar="STATE", help="Only captures in this state; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def status(*, as_json: bool) -> None:
+def status(name: str | None, states: "Sequence[State]", *, as_json: bool) -> None:
     """Say what became of every capture; needs neither Dagster nor QuestDB."""
-    from mt_pipeline.captures.copies import copies
+    from mt_pipeline import listing
     from mt_pipeline.captures.ledger import Ledger
-    from mt_pipeline.captures.records import State
+    from mt_pipeline.captures.records import Status
 
     file = settings.load().data_dir / "ledger.sqlite"
     ledger = Ledger(file) if file.exists() else None
+    records = ledger.records() if ledger else []
+    chosen = listing.chosen(records, experiment=name, states=states)
     if as_json:
-        click.echo(json.dumps([asdict(capture) for capture in (ledger.status() if ledger else [])], indent=2))
-        return
-    captures = ledger.records() if ledger else []
-    if not ledger or not captures:
+        click.echo(json.dumps([asdict(Status.of(record)) for record in chosen], indent=2))
+    elif ledger and records:
+        for line in listing.lines(ledger, records, chosen):
+            click.echo(line)
+    else:
         click.echo("no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`")
-        return
-    width, first = max(len(capture.key) for capture in captures), copies(captures)
-    for capture in captures:
-        numbers = "" if capture.rows is None else f"  {capture.packets:,} packets, {capture.rows:,} rows"
-        skipped = "".join(f", {count:,} skipped: {reason}" for reason, count in capture.skipped.items())
-        expired = "" if capture.packets_expired_at is None else ", expired: only flows are left"
-        copy = f", the same bytes as {first[capture.key]}" if capture.key in first else ""
-        click.echo(f"{capture.state:<8} {capture.key:<{width}}{numbers}{skipped}{expired}{copy}" + (f"  {capture.error}" if capture.error else ""))
-    number = Counter(capture.state for capture in captures)
-    said = [*(f"{number[state]:,} {state}" for state in State if number[state]), *ledger.progress().pace]
-    click.echo(f"{len(captures):,} captures: {', '.join(said)}")
 
 
 @cli.command()

@@ -148,6 +148,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _device("src", "source"),
     _device("dst", "destination"),
+    _capture("label", "folders between the experiment and the capture, as `alexa/idle`; NULL where there are none"),
 )
 
 ORIGINAL_COLUMNS = COLUMNS[:29]

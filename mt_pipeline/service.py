@@ -4,7 +4,6 @@ A supervisor of our own, because process managers left orphans when they or thei
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import FrameType
 
 import requests
 from filelock import FileLock, Timeout
@@ -28,6 +26,7 @@ from mt_pipeline.questdb import java
 from mt_pipeline.questdb.compact import undisturbed
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
+from mt_pipeline.stop_signals import StopSignals
 from mt_pipeline.tshark.command import FilterError, TsharkError
 from mt_pipeline.web import token
 
@@ -78,13 +77,14 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         stack.enter_context(_alone(settings))
         private.tidy(settings.data_dir)
         _check_port(settings.dagster_port)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, _setter(ended)))
+        signals = StopSignals(Pipeline(settings).ledger, say, ended)
+        stack.enter_context(signals.heard())
         watched: dict[str, Callable[[], int | None]] = {}
         pipeline, sign_in = Pipeline(settings), ""
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
+            signals.questdb = True
             say("starting QuestDB")
             database = stack.enter_context(pipeline.start_questdb())
             watched["QuestDB"] = database.poll
@@ -95,6 +95,8 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             sign_in = f"\n{' ' * 19}{pipeline.sign_in}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
+        if ended.is_set():
+            return
         say("starting Dagster")
         secret = token.kept(home / token.FILE) if settings.ui_token else None
         dagster = subprocess.Popen(
@@ -109,6 +111,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         )
         stack.callback(_relay(dagster, ended, say).join, 5)
         stack.callback(stop, dagster, grace=DAGSTER_GRACE)
+        signals.dagster = dagster
         watched["Dagster"] = dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, ended, watched):
@@ -116,7 +119,6 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             say(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console, sign_in=sign_in))
         while not ended.wait(1):
             _check(watched)
-        say("stopping")
 
 
 def _check_filter(settings: Settings) -> None:
@@ -162,10 +164,6 @@ def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:
             pass
     except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
         say(str(error))
-
-
-def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:
-    return lambda _number, _frame: ended.set()
 
 
 def _options(settings: Settings) -> list[str]:

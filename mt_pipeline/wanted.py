@@ -29,14 +29,25 @@ class Wanted:
 
 
 def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> Iterator[Wanted]:
-    """Find the captures of an argument: a folder gives all that the watched folder would take of it, and adds to the problems what it would not."""
+    """Find the captures of an argument.
+
+    A folder is looked at as the watched folder is: all that would be taken there is, and the problems are told what would not. Its own folders are
+    experiments, as they are there; what lies directly in it is of an experiment named after it.
+
+    Args:
+        folder: the watched folder.
+        path: a file or a folder.
+        name: of the experiment of all files from outside the watched folder.
+        problems: sentences are added to it.
+    """
     if not path.is_dir():
-        yield _file(folder, path, name, named_experiment(path.name), path.name, found=False)
+        yield _file(folder, path, f"{name or named_experiment(path.name)}/{path.name}", name, found=False)
         return
     walk = inbox.walk(path)
     problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
     for found in sorted(walk.captures, key=lambda capture: capture.key):
-        yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
+        within = name or ("" if "/" in found.key else path.resolve().name)
+        yield _file(folder, found.path, f"{within}/{found.key}" if within else found.key, name, found=True)
 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
@@ -50,12 +61,13 @@ def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -
     return [Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False) for record in failed]
 
 
-def _file(folder: Path, path: Path, name: str | None, default: str, below: str, *, found: bool) -> Wanted:
+def _file(folder: Path, path: Path, outside: str, name: str | None, *, found: bool) -> Wanted:
+    """Say what a file is: if it lies outside the watched folder, `outside` is its key."""
     file = path.stat()
     try:
         key = key_of(folder, path)
     except OutsideInboxError:
-        return Wanted(Capture(f"{name or default}/{below}", folder, file.st_size, file.st_mtime_ns), path.resolve(), found)
+        return Wanted(Capture(outside, folder, file.st_size, file.st_mtime_ns), path.resolve(), found)
     if name is not None:
         raise WrongUsageError(f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside") from None
     return Wanted(Capture(key, folder, file.st_size, file.st_mtime_ns), None, found)

@@ -83,6 +83,7 @@ def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
             "app_source": "name" if of_name else "address" if address["app_tag"] else None,
             **{field: address[field] for field in ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat")},
             "provider": ",".join(sorted(providers)) or None,
+            "label": first["label"],
         }
         assert min(packet["ts"] for packet in of_second) >= second > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
 

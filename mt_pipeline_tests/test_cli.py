@@ -95,6 +95,9 @@ def captures(elsewhere: Path) -> None:
     capture(inbox / "b/refused.pcap")
     ledger.refuse(capture_at(inbox, "b/refused.pcap"), "it is none")
     ledger.claim(capture_at(inbox, "b/running.pcap"), run="x")
+    capture(inbox / "B b/alexa/cut.pcap")
+    ledger.take(capture_at(inbox, "B b/alexa/cut.pcap"))
+    ledger.finish("B b/alexa/cut.pcap", sha256="1", documents="1", packets=7, rows=7, skipped={}, cut=True)
 
 
 @pytest.mark.usefixtures("captures")
@@ -103,7 +106,8 @@ def test_status_as_json_is_for_programs(terminal: Terminal):
     listed = {one["key"]: one for one in json.loads(told.out)}
 
     assert (told.code, told.err) == (0, "")
-    assert all(list(one) == ["key", "experiment", "state", "packets", "rows", "skipped", "error"] for one in listed.values())
+    names = ["key", "experiment", "state", "packets", "rows", "skipped", "error", "label", "cut"]
+    assert all(list(one) == names for one in listed.values())
     assert listed["a/done.pcap"] == {
         "key": "a/done.pcap",
         "experiment": "a",
@@ -112,28 +116,83 @@ def test_status_as_json_is_for_programs(terminal: Terminal):
         "rows": 12344,
         "skipped": {"no time": 1},
         "error": None,
+        "label": None,
+        "cut": False,
     }
     assert listed["a/failed.pcap"]["error"] == "a/failed.pcap is broken"
     assert listed["a/failed.pcap"]["packets"] is None
+    assert (listed["B b/alexa/cut.pcap"]["label"], listed["B b/alexa/cut.pcap"]["cut"]) == ("alexa", True)
     assert {one["state"] for one in listed.values()} == {"waiting", "running", "done", "failed", "refused", "purged"}
 
 
 @pytest.mark.usefixtures("captures")
 def test_status_for_people_is_a_line_per_capture(terminal: Terminal):
-    told = terminal("status")
+    lines = terminal("status").out.splitlines()
 
-    assert [line.split()[0] for line in told.out.splitlines()] == ["done", "done", "failed", "waiting", "purged", "refused", "running", "7"]
-    assert told.out.splitlines()[0].startswith("done     a/done.pcap  ")
-    assert told.out.splitlines()[0].endswith("  12,345 packets, 12,344 rows, 1 skipped: no time")
-    assert told.out.splitlines()[1].endswith("  1 packets, 1 rows, the same bytes as a/done.pcap")
-    assert told.out.splitlines()[2].endswith("  a/failed.pcap is broken")
+    states = ["done", "done", "done", "failed", "waiting", "purged", "refused", "running", "8"]
+    assert [line.split()[0] for line in lines] == states
+    assert [line.split()[1] for line in lines[:-1]] == ["b_b", *["a"] * 4, *["b"] * 3]
+    assert lines[1].startswith("done     a   a/done.pcap  ")
+    assert lines[1].endswith("  12,345 packets, 12,344 rows, 1 skipped: no time")
+    assert lines[2].endswith("  1 packets, 1 rows, the same bytes as a/done.pcap")
+    assert lines[3].endswith("  a/failed.pcap is broken")
+
+
+@pytest.mark.usefixtures("captures")
+def test_status_says_what_is_cut(terminal: Terminal):
+    """It was plainly done, as if nothing was missing."""
+    lines = terminal("status").out.splitlines()
+
+    assert lines[0].split()[:3] == ["done", "b_b", "B"]
+    assert lines[0].endswith("  7 packets, 7 rows, cut inside its last packet")
+    assert "3 done (1 of them cut)" in lines[-1]
 
 
 @pytest.mark.usefixtures("captures")
 def test_status_ends_with_how_many_are_in_each_state(terminal: Terminal):
     last = terminal("status").out.splitlines()[-1]
 
-    assert re.fullmatch(r"7 captures: 1 waiting, 1 running, 2 done, 1 failed, 1 refused, 1 purged, \d+\.\d a second, 1 s left", last)
+    in_states = r"1 waiting, 1 running, 3 done \(1 of them cut\), 1 failed, 1 refused, 1 purged"
+    assert re.fullmatch(rf"8 captures: {in_states}, \d+\.\d a second, 1 s left", last)
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "last"),
+    [
+        (["--name", "b"], ["b/purged.pcap", "b/refused.pcap", "b/running.pcap"], "3 of 8 captures: 1 running, 1 refused, 1 purged"),
+        (["--name", "B b"], ["B b/alexa/cut.pcap"], "1 of 8 captures: 1 done (1 of them cut)"),
+        (["--state", "failed"], ["a/failed.pcap"], "1 of 8 captures: 1 failed"),
+        (["--state", "failed", "--state", "waiting"], ["a/failed.pcap", "a/waiting.pcap"], "2 of 8 captures: 1 waiting, 1 failed"),
+        (["--state", "failed", "--name", "b"], [], "0 of 8 captures"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("captures")
+def test_status_of_an_experiment_or_a_state(terminal: Terminal, options: list[str], keys: list[str], last: str):
+    told = terminal("status", *options)
+
+    assert told.code == 0
+    assert [next(key for key in keys if key in line) for line in told.out.splitlines()[:-1]] == keys
+    assert told.out.splitlines()[-1] == last
+    assert [one["key"] for one in json.loads(terminal("status", "--json", *options).out)] == keys
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--state", "faild"], 2, "there is no state 'faild'; did you mean 'failed'? say one of waiting, running, done,"),
+        (["--state", "?"], 2, "there is no state '?'; say one of waiting, running, done,"),
+        (["--name", "b-B"], 0, ""),
+        (["--name", "bb"], 1, "no experiment bb; did you mean 'b_b'? "),
+        (["--name", ""], 2, "it is empty"),
+    ],
+)
+@pytest.mark.usefixtures("captures")
+def test_status_suggests_what_was_meant(terminal: Terminal, options: list[str], code: int, said: str):
+    for told in (terminal("status", *options), terminal("status", "--json", *options)):
+        assert told.code == code
+        assert said in told.err
+        assert told.err == "" or is_one_line(told.err)
 
 
 @pytest.mark.usefixtures("captures")

@@ -61,7 +61,7 @@ def test_the_first_29_are_those_of_the_original_in_its_order():
 
 def test_ours_follow():
     ours = "capture frame_number protocol ipv6_src ipv6_dst eth_src eth_dst vlan_id dns_name http_host experiment"
-    later = "ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain device_src device_dst"
+    later = "ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain device_src device_dst label"
     assert [column.name for column in COLUMNS[29:]] == [*ours.split(), *later.split()]
 
 
@@ -95,8 +95,8 @@ def test_a_source_on_answers_is_an_end_and_a_field(column):
     assert column.type == ("DOUBLE" if field in NUMBERS else "SYMBOL")
 
 
-def test_the_caller_gives_the_capture_and_the_experiment():
-    assert [column.source for column in COLUMNS if column.origin is Origin.CAPTURE] == ["capture", "experiment"]
+def test_the_caller_gives_what_all_rows_of_a_capture_have():
+    assert [column.source for column in COLUMNS if column.origin is Origin.CAPTURE] == ["capture", "experiment", "label"]
 
 
 @pytest.fixture(scope="module")

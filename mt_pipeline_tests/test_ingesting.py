@@ -1,15 +1,14 @@
 """`mt-pipeline ingest`: files from anywhere, two at once, killed at any moment."""
 
 import os
-import pty
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from mt_pipeline_tests.building.files import cut, timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, dns
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, files_below, program, wrapper
 from mt_pipeline_tests.services import SECONDS, free_ports
+from mt_pipeline_tests.terminals import Screen, screen
 
 Terminal = Callable[..., Said]
 
@@ -85,11 +85,70 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(terminal: Term
     told = terminal("ingest", tmp_path / "archive")
 
     assert told.code == 0
-    assert told.out == ("archive/a.pcap: 2 packets, 2 rows in packets_archive\narchive/deep/b.pcap: 2 packets, 2 rows in packets_archive\n")
-    assert told.err.startswith("refused: ")
-    assert "README.txt is not a capture" in told.err
-    assert told.err.count("\n") == 1
+    assert told.out == "archive/a.pcap: 2 packets, 2 rows in packets_archive\ndeep/b.pcap: 2 packets, 2 rows in packets_deep\n"
+    refused, *experiments = told.err.splitlines()
+    assert refused.startswith("refused: ")
+    assert "README.txt is not a capture" in refused
+    assert experiments == ["new experiment archive: 1 capture", "new experiment deep: 1 capture"]
     assert not (lab.inbox / "archive" / "README.txt").exists()
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A data set as many are kept: a folder for each app, in it one for each thing that was done."""
+    for name in ("lamp app/on/1.pcap", "lamp app/on/2.pcap", "lamp app/0.pcap", "radio/off/by night/1.pcap"):
+        capture(tmp_path / "data set" / name)
+    (tmp_path / "data set" / "docs").mkdir()
+    (tmp_path / "data set" / "docs" / "README").write_text("no capture, so no experiment")
+    return tmp_path / "data set"
+
+
+def labels(lab: Lab, experiment: str) -> dict[str, set[str | None]]:
+    """Read the labels of each capture, of its packets, its flows, and in the table of captures."""
+    found: dict[str, set[str | None]] = {}
+    with lab.database.connect() as connection:
+        for table in (f"packets_{experiment}", f"flows_{experiment}", f"captures WHERE experiment = '{experiment}'"):
+            for key, label in connection.execute(f"SELECT DISTINCT capture, label FROM {table}").fetchall():
+                found.setdefault(key, set()).add(label)
+    return found
+
+
+def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(terminal: Terminal, lab: Lab, dataset: Path):
+    """They were once all one experiment, named after the folder; in the inbox they were experiments."""
+    before = terminal("ingest", dataset, "--dry-run")
+    nothing_yet = lab.pipeline().ledger.of_experiment("lamp_app")
+    told = terminal("ingest", dataset)
+
+    planned = ["new experiment lamp_app: 3 captures", "new experiment radio: 1 capture"]
+    assert (before.code, before.out.splitlines(), nothing_yet) == (0, planned, [])
+    assert (told.code, told.err.splitlines()[1:]) == (0, planned)
+    assert labels(lab, "lamp_app") == {"lamp app/on/1.pcap": {"on"}, "lamp app/on/2.pcap": {"on"}, "lamp app/0.pcap": {None}}
+    assert labels(lab, "radio") == {"radio/off/by night/1.pcap": {"off/by night"}}
+    assert (lab.inbox / "radio" / "off" / "by night" / "1.pcap").resolve() == dataset / "radio" / "off" / "by night" / "1.pcap"
+    assert terminal("ingest", dataset).out == "4 of 4 captures are in already\n"
+
+
+def test_a_name_puts_all_of_a_folder_into_one_experiment(terminal: Terminal, lab: Lab, dataset: Path):
+    told = terminal("ingest", dataset, "--name", "at once")
+
+    assert (told.code, told.err.splitlines()[1:]) == (0, ["new experiment at_once: 4 captures"])
+    assert labels(lab, "at_once") == {
+        "at once/lamp app/on/1.pcap": {"lamp app/on"},
+        "at once/lamp app/on/2.pcap": {"lamp app/on"},
+        "at once/lamp app/0.pcap": {"lamp app"},
+        "at once/radio/off/by night/1.pcap": {"radio/off/by night"},
+    }
+
+
+def test_the_same_folder_is_the_same_experiments_from_outside_and_in_the_inbox(terminal: Terminal, lab: Lab, dataset: Path):
+    inside = shutil.copytree(dataset, lab.inbox, dirs_exist_ok=True)
+    of_inbox = {line for line in terminal("ingest", inside, "--dry-run").out.splitlines() if "lamp" in line or "radio" in line}
+    for name in ("lamp app", "radio", "docs"):
+        shutil.rmtree(inside / name)
+
+    of_folder = {line for line in terminal("ingest", dataset, "--dry-run").out.splitlines() if "experiment" in line}
+
+    assert of_folder == of_inbox != set()
 
 
 def test_a_folder_named_like_a_capture_is_a_folder(terminal: Terminal, tmp_path: Path):
@@ -214,7 +273,8 @@ def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(termina
 
     assert told.code == 1
     assert told.out == "unnameable/a.pcap: 2 packets, 2 rows in packets_unnameable\n"
-    assert told.err == "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or bytes that are not UTF-8. Rename it.\n"
+    refused = "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or bytes that are not UTF-8. Rename it.\n"
+    assert told.err == f"{refused}new experiment unnameable: 1 capture\n"
 
 
 def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tmp_path: Path):
@@ -229,7 +289,7 @@ def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tm
     assert told == Said(
         1,
         "locked/open.pcap: 2 packets, 2 rows in packets_locked\n",
-        "refused: secret.pcap cannot be read: make it readable for this user.\n",
+        "refused: secret.pcap cannot be read: make it readable for this user.\nnew experiment locked: 1 capture\n",
     )
 
 
@@ -277,7 +337,7 @@ def test_experiments_that_fold_to_one_are_told(terminal: Terminal, lab: Lab):
     told = terminal("ingest", lab.inbox / "Fold Me", lab.inbox / "fold-me")
 
     assert told.code == 0
-    assert told.err == "note: Fold Me and fold-me share the table packets_fold_me\n"
+    assert told.err == "note: Fold Me and fold-me share the table packets_fold_me\nnew experiment fold_me: 2 captures\n"
     assert len(lab.rows("fold_me")) == 2 * PACKETS
 
 
@@ -386,7 +446,8 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     finally:
         process.kill()
 
-    assert told == Said(130, "", "mt-pipeline: cancelled\n")
+    waits = "stopping: waits for 1 capture to be noted as cancelled; Ctrl-C again ends it at once\n"
+    assert told == Said(130, "", f"{waits}mt-pipeline: cancelled\n")
     assert all_gone(children)
     assert lab.pipeline().ledger.get("interrupted/b.pcap") is None
     assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
@@ -411,7 +472,7 @@ def archive(folder: Path, captures: int) -> Path:
 def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     """Ingest an archive, in several processes if there are several cores."""
     folder = archive(tmp_path_factory.mktemp("archives") / "archive of 25", 25)
-    return folder, ended(program("ingest", folder, settings=lab.pipeline().settings))
+    return folder, ended(program("ingest", folder, "--name", folder.name, settings=lab.pipeline().settings))
 
 
 def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(ingested: tuple[Path, Said], lab: Lab):
@@ -420,9 +481,10 @@ def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own
 
     assert told.code == 1
     assert sorted(told.out.splitlines()) == [f"{key}: 2 packets, 2 rows in packets_archive_of_25" for key in keys[1:]]
-    assert told.err.startswith("failed: ")
-    assert keys[0] in told.err
-    assert told.err.count("\n") == 1
+    planned, failed = told.err.splitlines()
+    assert planned == "new experiment archive_of_25: 25 captures"
+    assert failed.startswith("failed: ")
+    assert keys[0] in failed
     assert len(lab.rows("archive_of_25")) == 24 * PACKETS
 
 
@@ -439,17 +501,17 @@ def test_of_a_folder_only_what_is_missing_is_done_again(ingested: tuple[Path, Sa
     capture(folder / "0" / "00.pcap")
     capture(folder / "2" / "new.pcap")
 
-    told = terminal("ingest", folder)
+    told = terminal("ingest", folder, "--name", folder.name)
 
     assert told == Said(
         0,
         "24 of 26 captures are in already\n"
         "archive of 25/0/00.pcap: 2 packets, 2 rows in packets_archive_of_25\n"
         "archive of 25/2/new.pcap: 2 packets, 2 rows in packets_archive_of_25\n",
-        "",
+        "experiment archive_of_25: 2 captures\n",
     )
     assert lab.record("archive of 25/1/01.pcap") == before
-    assert terminal("ingest", folder) == Said(0, "26 of 26 captures are in already\n", "")
+    assert terminal("ingest", folder, "--name", folder.name) == Said(0, "26 of 26 captures are in already\n", "")
 
 
 def test_a_file_of_a_folder_that_changed_is_done_again(terminal: Terminal, tmp_path: Path):
@@ -505,7 +567,7 @@ def test_a_capture_of_a_folder_that_goes_while_it_is_read_is_said_and_fails_noth
     named = terminal("ingest", lab.inbox / "goes" / "2.pcap")
 
     assert told.out == "goes/2.pcap: 2 packets, 2 rows in packets_goes\n"
-    assert told.err == "gone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
+    assert told.err == "new experiment goes: 2 captures\ngone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
     assert (told.code, named.code) == (0, 0)
 
 
@@ -519,7 +581,7 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
     deadly = wrapper(tmp_path / "tshark", 'case "$*" in *deadly*) kill -KILL $PPID ;; esac\nexec "$TSHARK" "$@"')
     settings = lab.pipeline().settings
 
-    told = ended(program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(deadly))))
+    told = ended(program("ingest", folder, "--name", "killing", settings=settings, env=environment(settings, MT_TSHARK=str(deadly))))
 
     assert told.code == 1
     assert len(told.out.splitlines()) == 12
@@ -567,7 +629,10 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
         process.send_signal(signal.SIGINT)
         told = ended(process)
 
-    assert (told.code, told.err) == (130, "mt-pipeline: cancelled\n")
+    assert told.code == 130
+    _, waits, last = told.err.splitlines()
+    assert re.fullmatch(r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once", waits)
+    assert last == "mt-pipeline: cancelled"
     assert all_gone(children)
     done = told.out.splitlines()
     assert 0 < len(done) < 64
@@ -590,22 +655,68 @@ def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path:
     assert going == [], "nobody else would ever end them"
 
 
-def test_bars_say_how_many_of_how_many_and_how_long_still(lab: Lab, tmp_path: Path):
-    for number in range(3):
-        capture(tmp_path / "bars" / f"{number}.pcap")
-    ours, its = pty.openpty()
+@contextmanager
+def watched(arguments: Sequence[str | Path], settings: Settings, gate: Path, *, columns: int = 120) -> Iterator[tuple[Screen, subprocess.Popen[str]]]:
+    """Ingest on a terminal, with a tshark that waits for a file; stdout is a pipe."""
+    slow = wrapper(gate.with_name("tshark"), f'until [ -e {gate} ]; do sleep 0.1; done\nexec "$TSHARK" "$@"')
+    with screen(columns=columns) as terminal:
+        process = program(
+            "ingest",
+            *arguments,
+            settings=settings,
+            env=environment(settings, MT_TSHARK=str(slow), TERM="xterm-256color"),
+            stderr=terminal.device,
+            start_new_session=True,
+        )
+        terminal.close()
+        try:
+            yield terminal, process
+        finally:
+            process.kill()
+            process.communicate()
 
-    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", tmp_path / "bars", settings=lab.pipeline().settings, stderr=its) as process:
-        os.close(its)
-        shown = b""
-        with suppress(OSError):  # the end, on Linux
-            while part := screen.read(4096):
-                shown += part
+
+@pytest.mark.parametrize("captures", [1, 12])
+def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(lab: Lab, tmp_path: Path, captures: int):
+    """Of one capture nothing was shown, because Dagster had stderr while its run went on; before it, nothing was shown of many, either."""
+    paths = [capture(tmp_path / f"watched {captures}" / f"{number}.pcap") for number in range(captures)]
+
+    with watched(paths, lab.pipeline().settings, tmp_path / "gate") as (terminal, process):
+        assert terminal.shows(r"starting", seconds=60)
+        assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n"), "while the run goes on"
+        assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n", after=len(terminal.text)), "it is drawn again, as time goes on"
+        (tmp_path / "gate").touch()
+        shown = terminal.ends()
         out = process.stdout.read()
 
-    assert process.returncode == 0
-    assert out.count("rows in packets_bars") == 3
-    assert re.search(rb"captures \S+ [123]/3 \d\.\d/s \d+ s left", re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", shown))
+    assert process.wait() == 0
+    assert out.count("2 packets, 2 rows in packets_") == captures, "lines go to stdout, which is no terminal"
+    assert "rows in packets_" not in shown
+    if captures > 1:
+        assert re.search(r"captures +\S+ +\d+/12 +\d+\.\d/s +\d+ \w+.* left", shown)
+
+
+@needs_two_cores
+def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab, tmp_path: Path):
+    """Its workers are stopped, so they never note anything: it would wait for half a minute."""
+    paths = [capture(tmp_path / f"{number}.pcap") for number in range(FEW + 1)]
+    settings = lab.pipeline().settings
+    with watched([*paths, "--name", "ended at once"], settings, tmp_path / "gate") as (terminal, process):
+        assert terminal.shows(r"reading \S+ at once")
+        children = below(process)
+        for worker in psutil.Process(process.pid).children():
+            worker.suspend()
+        process.send_signal(signal.SIGINT)
+        assert terminal.shows(r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once")
+        process.send_signal(signal.SIGINT)
+        shown = terminal.ends()
+        assert process.wait(60) == 130
+
+    assert "mt-pipeline: ended at once; the same command, or the service, takes up what was at work" in shown
+    assert terminal.sent.rfind(b"\x1b[?25h") > terminal.sent.rfind(b"\x1b[?25l"), "the cursor is there again"
+    assert all_gone(children)
+    assert ended(program("ingest", *paths, "--name", "ended at once", settings=settings)).code == 0
+    assert len(lab.rows("ended_at_once")) == len(paths) * PACKETS
 
 
 def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path):

@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.private import OTHERS
+from mt_pipeline.questdb import server
 from mt_pipeline.questdb.database import Database
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
@@ -359,9 +360,42 @@ def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(d
     assert record is not None
     # The sensor may have looked once more before it was stopped, and asked for a run that never came: the next start makes that good.
     assert (record.state, record.error) == (State.WAITING, None)
-    assert "\nstopping\n" in dropped.said.read_text()
+    waits = "stopping: waits for Dagster to give 1 capture back to the next start, then QuestDB; Ctrl-C again ends it at once"
+    assert f"\n{waits}\n" in dropped.said.read_text()
     assert "Traceback" not in dropped.said.read_text()
     assert not [file for file in files_below(dropped.data) if file.endswith(".part")]
+
+
+def test_ctrl_c_twice_ends_it_at_once_and_the_database_is_in_order(tmp_path: Path):
+    """Its runs were waited for, 20 s at most, whatever one pressed."""
+    with running(tmp_path) as service:
+        record = at_work(service, "at once/slow.pcap")
+        for process in processes_of(service.data):
+            if "dagster" in " ".join(process.cmdline()):
+                process.suspend()  # so that it would be waited for
+        service.process.send_signal(signal.SIGINT)
+        assert eventually(lambda: "stopping: waits for Dagster" in service.said.read_text())
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.process.wait(SECONDS) == 0
+        assert "\nending at once: the next start takes up what was at work\n" in service.said.read_text()
+        assert eventually(lambda: processes_of(service.data) == [])
+        assert not server.has_crashed(service.data / "questdb")
+        assert record.state is State.RUNNING
+
+
+def test_ctrl_c_while_questdb_starts_ends_it(tmp_path: Path):
+    """Dagster was started first, and stopped then."""
+    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
+    process = program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(free_ports(1)[0])))
+    try:
+        assert process.stdout.readline() == "starting QuestDB\n"
+        process.send_signal(signal.SIGINT)
+        told = ended(process)
+    finally:
+        process.kill()
+
+    assert told == Said(0, "stopping: waits for QuestDB; Ctrl-C again ends it at once\n", "")
 
 
 def test_a_killed_service_leaves_no_process(tmp_path: Path):

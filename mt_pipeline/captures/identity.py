@@ -163,6 +163,11 @@ def experiment_of(key: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", named_experiment(key).lower())[:64]
 
 
+def label_of(key: str) -> str | None:
+    """Return the folders between the experiment and the file, `alexa/idle` of `kitchen/alexa/idle/x.pcap`; None if there are none."""
+    return key.partition("/")[2].rpartition("/")[0] or None
+
+
 def experiment_named(name: str) -> str:
     """Return the experiment that people mean by a name: that of a folder of this name will do."""
     return experiment_of(f"{name}/x")

@@ -26,7 +26,7 @@ from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import CaptureBusyError, held
 from mt_pipeline.captures.progress import Progress
-from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, Status, record_of
+from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, record_of
 from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, forget, look, seen
 
 MOST_ATTEMPTS = 2
@@ -308,10 +308,6 @@ class Ledger:
         """Say how much is done of all that is to be loaded, and how fast it goes."""
         with self._file.read() as db:
             return progress.of(db, now=time.time())
-
-    def status(self) -> list[Status]:
-        """Return what people want to know of each capture, by key."""
-        return [Status(**{name: getattr(record, name) for name in Status.__annotations__}) for record in self.records()]
 
     def outage(self) -> outages.Outage | None:
         """Say what keeps captures from being loaded just now; None if nothing does."""

@@ -15,7 +15,7 @@ from filelock import FileLock
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateColumn
 
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.identity import CaptureError, label_of
 
 NO_FILE = -1
 """Size in a record behind which no file stands, so that whatever appears under the key counts as changed."""
@@ -109,10 +109,21 @@ class Record:
     requested_by: str
     changed_at: float
 
+    @property
+    def label(self) -> str | None:
+        """The folders between its experiment and the file."""
+        return label_of(self.key)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What else is to be said of its packets: how many became no row and why, and that it is cut."""
+        skipped = [f"{count:,} skipped: {reason}" for reason, count in self.skipped.items()]
+        return [*skipped, *(["cut inside its last packet"] if self.cut else [])]
+
 
 @dataclass(frozen=True)
 class Status:
-    """The part of a record that `mt-pipeline status` shows."""
+    """The part of a record that `mt-pipeline status --json` shows."""
 
     key: str
     experiment: str
@@ -121,6 +132,13 @@ class Status:
     rows: int | None
     skipped: Mapping[str, int]
     error: str | None
+    label: str | None
+    cut: bool
+
+    @classmethod
+    def of(cls, record: Record) -> "Status":
+        """Take it of a record."""
+        return cls(**{name: getattr(record, name) for name in cls.__annotations__})
 
 
 # One column per field of Record. What is not NULL has a default, so that any column can be added to an older file.

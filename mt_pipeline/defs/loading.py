@@ -3,11 +3,12 @@
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mt_pipeline.captures.identity import experiment_of
@@ -119,6 +120,15 @@ def _load_all(pipeline: Pipeline, captures: Mapping[str, Sources]) -> dict[str, 
     return done
 
 
+def _told(pipeline: Pipeline, key: str, flows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Tell how many flows of a capture are taken, after its packets."""
+    done, tell = 0, pace(pipeline, key, "loading flows", "flows")
+    for batch in flows:
+        yield batch
+        done += batch.num_rows
+        tell(done)
+
+
 def _load(
     pipeline: Pipeline, backend: Backend, captures: Mapping[str, Sources], devices: Devices, tellers: Mapping[str, Storyteller]
 ) -> dict[str, tuple[Loaded, Summary]]:
@@ -130,5 +140,7 @@ def _load(
                 opened.enter_context(closing(make(sources, capture=key, experiment=experiment, devices=devices))) for make in (rows, flows)
             )
             heard = tellers[key].listen(of_flows) if key in tellers else of_flows
-            loads.append(Load(key, experiment, of_packets, heard, pace(pipeline, key, "loading", "packets")))
+            packets = pq.read_metadata(sources.packets).num_rows
+            tell = pace(pipeline, key, "loading", "packets", packets)
+            loads.append(Load(key, experiment, of_packets, _told(pipeline, key, heard), tell))
         return dict(zip(captures, backend.load(loads), strict=True))

@@ -3,11 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from mt_pipeline import private
 from mt_pipeline.captures.ledger import Ledger
@@ -24,8 +24,24 @@ log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10
 
-Progress = Callable[[str, str, int], None]
-"""Told the capture key, what is being done (`reading`, `asking`, `loading`) and how many packets or endpoints are done; at last `ENDED`."""
+
+class Progress(Protocol):
+    """Told how far a capture is, and at last `ENDED`."""
+
+    def __call__(self, key: str, doing: str, done: int, total: int | None = None) -> None:
+        """Tell it.
+
+        Args:
+            key: the capture key.
+            doing: what is being done: `reading`, `asking`, `loading` …
+            done: packets, endpoints or flows with which it is done so far.
+            total: how many there are, if that is known.
+        """
+
+
+def unheard(key: str, doing: str, done: int, total: int | None = None) -> None:
+    """Be told, and do nothing."""
+
 
 WAITING = "waiting for QuestDB, which does not answer, to load"
 """What is being done while a QuestDB of the user's own is away."""
@@ -56,7 +72,7 @@ class Pipeline:
     """
 
     settings: Settings
-    progress: Progress = field(default=lambda _key, _doing, _done: None)
+    progress: Progress = unheard
 
     def __post_init__(self) -> None:
         """Refuse settings that can never work, before any capture is touched.
@@ -157,10 +173,17 @@ class Pipeline:
         return server.start(self.questdb_folder, **self._start)
 
     @contextmanager
-    def questdb(self) -> Iterator[None]:
-        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do."""
-        with server.use(self.questdb_folder, **self._start) if self.settings.embeds_questdb else nullcontext():
-            yield
+    def questdb(self) -> Iterator[bool]:
+        """Use the QuestDB of the settings or one that is running; else start the embedded one for as long as we need it, if we do.
+
+        Yields:
+            Whether it was started, and stops at the end.
+        """
+        if not self.settings.embeds_questdb:
+            yield False
+            return
+        with server.use(self.questdb_folder, **self._start) as server_in_use:
+            yield isinstance(server_in_use, server.Server)
 
     @property
     def _start(self) -> _Start:
@@ -170,13 +193,20 @@ class Pipeline:
         return {"http_port": ports[0], "pg_port": ports[1], "user": user, "password": password, "reader": self.reader}
 
 
-def pace(pipeline: Pipeline, key: str, doing: str, what: str) -> Callable[[int], None]:
+def pace(
+    pipeline: Pipeline,
+    key: str,
+    doing: str,
+    what: str,
+    total: int | None = None,
+) -> Callable[[int], None]:
     """Make a progress of one capture that tells the pipeline at once, and the log about every 10 seconds with the rate."""
+    pipeline.progress(key, doing, 0, total)
     started = last = time.monotonic()
 
     def tell(done: int) -> None:
         nonlocal last
-        pipeline.progress(key, doing, done)
+        pipeline.progress(key, doing, done, total)
         if (now := time.monotonic()) - last >= LOG_SECONDS:
             last = now
             log.info("%s: %s, %s %s so far, %s/s", key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")

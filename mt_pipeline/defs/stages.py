@@ -32,6 +32,9 @@ from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
 from mt_pipeline.tshark.counting import Counted, Estimate, counting, estimate
 
+_LONG = 5_000_000
+"""Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
+
 
 class NotTakenError(CaptureError):
     """The file does not begin like a capture."""
@@ -94,6 +97,7 @@ class Stages:
     def look(self, capture: Capture, display_filter: str) -> None:
         """Find out what documents of the capture would be made of: its hash, and that of all inputs."""
         self._looked = time.monotonic()
+        self.pipeline.progress(self.key, "checking", 0)
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotTakenError(reason)
@@ -120,7 +124,8 @@ class Stages:
             packets = documents.count(path)
         else:
             needs.check(self.pipeline.settings, capture, self._estimate)
-            room, tell = needs.Room(self.pipeline.settings, self.key), pace(self.pipeline, self.key, "reading", "packets")
+            room = needs.Room(self.pipeline.settings, self.key)
+            tell = pace(self.pipeline, self.key, "reading", "packets", self._expected(capture, display_filter))
 
             def progress(packets: int) -> None:
                 room.check(packets)
@@ -162,8 +167,16 @@ class Stages:
             checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
         )
 
+    def _expected(self, capture: Capture, display_filter: str) -> int | None:
+        """Count the packets that will be read, where that takes so long that people want to know how long."""
+        if display_filter or capture.size < _LONG:
+            return None
+        estimated = self._estimate()
+        return estimated.packets if estimated else None
+
     def endpoints(self) -> None:
         """Make the endpoints."""
+        self.pipeline.progress(self.key, "finding the endpoints of", 0)
         started = time.monotonic()
         found = self.distilling.distilled(self.inputs)
         path = self.files.endpoints(self.inputs)
@@ -187,10 +200,10 @@ class Stages:
             ask: whether to ask providers that cost something.
             as_of: take what was known at that moment instead.
         """
-        self.distilling.distilled(self.inputs)
+        found = self.distilling.distilled(self.inputs)
         path = self.files.enrichment(self.inputs)
         before = changes.read(path)
-        tell = pace(self.pipeline, self.key, "asking", "endpoints")
+        tell = pace(self.pipeline, self.key, "asking", "endpoints", found.addresses + found.names)
         with providers.opened(self.pipeline.settings, run=self.context.run.run_id) as (chain, store):
             self.counts = enrich(
                 self.files.endpoints(self.inputs),

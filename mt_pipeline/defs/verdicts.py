@@ -81,6 +81,7 @@ def _of_record(record: Record) -> dict[str, Value]:
         "ts": _time(record),
         "capture": record.key,
         "experiment": record.experiment,
+        "label": record.label,
         "state": record.state.value,
         "error": record.error,
         "path": record.path,

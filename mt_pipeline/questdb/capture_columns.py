@@ -64,4 +64,5 @@ CAPTURE_COLUMNS: tuple[CaptureColumn, ...] = (
     ),
     CaptureColumn("calls_today", "LONG", "calls", "calls to Netify on that day (UTC) so far, of all runs; NULL if it is not among the providers"),
     CaptureColumn("budget_today", "LONG", "calls", "how many calls a day are allowed then; NULL if there is no limit"),
+    CaptureColumn("label", "SYMBOL", "", "folders between the experiment and the capture; NULL where there are none"),
 )

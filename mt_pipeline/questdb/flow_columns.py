@@ -96,4 +96,5 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("geo_lon", "DOUBLE", "degrees", "longitude of the remote address", "address.geo_lon"),
     _number("geo_lat", "DOUBLE", "degrees", "latitude of the remote address", "address.geo_lat"),
     _text("provider", "who answered for the server name or the remote address, `netify,offline` if several; NULL if nobody was asked", _PROVIDERS),
+    _text("label", "folders between the experiment and the capture; NULL where there are none", "CAST($label AS VARCHAR)"),
 )

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from mt_pipeline.captures.identity import label_of
 from mt_pipeline.columns import UNKNOWN
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
@@ -106,7 +107,7 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
     gathered: list[pa.RecordBatch] = []
     with _opened(sources) as connection:
         for first, last in _stretches(connection, sources.sums):
-            given = {"capture": capture, "experiment": experiment, "first": first, "last": last}
+            given = {"capture": capture, "experiment": experiment, "label": label_of(capture), "first": first, "last": last}
             gathered += (_completed(batch, devices or Devices()) for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH))
             if sum(batch.num_rows for batch in gathered) >= _BATCH:
                 yield joined(gathered)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from mt_pipeline.captures.identity import label_of
 from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
 from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
@@ -52,7 +53,7 @@ def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | 
         Record batches with all of COLUMNS, text as dictionaries, and `skipped`, why a packet cannot be stored (NULL: it can).
     """
     answers = _Answers(pyarrow.parquet.read_table(sources.answers))
-    given = {"capture": capture, "experiment": experiment}
+    given = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
     with typed.connection(sources.packets) as connection:
         for batch in typed.rows(connection, sources.packets, sources.names).to_arrow_reader(BATCH):
             yield _complete(batch, answers, given, devices or Devices())
@@ -103,7 +104,7 @@ class _Answers:
         return (values.fill_null(UNKNOWN) if name in _FIELDS["original"] else values).dictionary_encode()
 
 
-def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str], devices: Devices) -> pa.RecordBatch:
+def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | None], devices: Devices) -> pa.RecordBatch:
     names = batch.schema.names
     packet = {name: _encoded(values) if pa.types.is_string(values.type) else values for name, values in zip(names, batch.columns, strict=True)}
     places = {
@@ -121,7 +122,7 @@ def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str], d
         elif column.origin is Origin.DEVICE:
             columns[column.name] = _device(batch, column.source, places[column.source], answers, devices)
         else:
-            columns[column.name] = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), batch.num_rows), [given[column.name]])
+            columns[column.name] = _repeated(given[column.name], batch.num_rows)
     return pa.RecordBatch.from_pydict({**columns, "skipped": packet["skipped"]})
 
 
@@ -135,6 +136,13 @@ def _device(batch: pa.RecordBatch, end: str, places: pa.Array, answers: _Answers
         addresses=batch[f"address_{end}"],
         names=pc.if_else(named, batch["tls_sni"], None),
     ).dictionary_encode()
+
+
+def _repeated(text: str | None, times: int) -> pa.DictionaryArray:
+    """Repeat the same text, or nothing, in all rows."""
+    if text is None:
+        return pa.nulls(times, pa.dictionary(pa.int32(), pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), times), [text])
 
 
 def _encoded(text: pa.Array) -> pa.DictionaryArray:

@@ -67,7 +67,7 @@ def test_a_capture_goes_from_waiting_to_done(ledger):
 def test_a_capture_nobody_saw_before_can_be_claimed(ledger):
     ledger.claim(capture("x.pcap"), run="r1")
     ledger.fail("x.pcap", "x.pcap: tshark died")
-    assert [(status.key, status.state, status.error, status.skipped) for status in ledger.status()] == [
+    assert [(status.key, status.state, status.error, status.skipped) for status in ledger.records()] == [
         ("x.pcap", State.FAILED, "x.pcap: tshark died", {})
     ]
 
@@ -95,7 +95,7 @@ def test_refusal_does_not_disturb_work_in_hand(ledger):
     ledger.claim(capture(), run="r1")
     for key in ("lab/a.pcap", "lab/b.pcap", "lab/c.pcap"):
         ledger.refuse(capture(key), f"{key} is empty")
-    assert [(status.key, status.state, status.error) for status in ledger.status()] == [
+    assert [(status.key, status.state, status.error) for status in ledger.records()] == [
         ("lab/a.pcap", State.RUNNING, None),
         ("lab/b.pcap", State.REFUSED, "lab/b.pcap is empty"),
         ("lab/c.pcap", State.REFUSED, "lab/c.pcap is empty"),

@@ -244,7 +244,7 @@ def test_names_that_cannot_be_keys_are_refused_until_renamed(ledger, inbox):
     bad.write_bytes(b"x")
     look(ledger, inbox, 1000)
     assert look(ledger, inbox, 1005) == []
-    (status,) = ledger.status()
+    (status,) = ledger.records()
     assert (status.key, status.experiment, status.state) == (r"./lab/caf\xe9\u000a.pcap", "lab", State.REFUSED)
     assert status.error.endswith("Rename it.")
     bad.rename(inbox / "lab" / "cafe.pcap")
@@ -260,13 +260,13 @@ def test_odd_names_go_through(ledger, inbox, name):
     assert look(ledger, inbox, 1005) == [f"lab/{name}"]
     assert ledger.requested([f"lab/{name}"]) == [f"lab/{name}"]
     load(ledger, inbox, f"lab/{name}")
-    assert [(status.key, status.state) for status in ledger.status()] == [(f"lab/{name}", State.DONE)]
+    assert [(status.key, status.state) for status in ledger.records()] == [(f"lab/{name}", State.DONE)]
 
 
 def test_a_file_made_readable_is_taken_without_a_change(ledger, inbox):
     (inbox / "a.pcap").write_bytes(b"x")
     shut = Refused("a.pcap", inbox / "a.pcap", "a.pcap cannot be read: make it readable for this user.")
     assert ledger.look(Walk(refused=[shut]), settle=5, now=1000) == []
-    assert ledger.status()[0].error == shut.reason
+    assert ledger.records()[0].error == shut.reason
     assert look(ledger, inbox, 1005) == []
     assert look(ledger, inbox, 1010) == ["a.pcap"]

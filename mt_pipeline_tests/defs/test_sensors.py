@@ -189,7 +189,7 @@ def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(watch: Wat
     assert isinstance(result, dg.SkipReason)
     if content is not None:  # a name that cannot be taken is for `status` to say: this would be said at each tick
         assert said in result.skip_message
-    [status] = watch.ledger.status()
+    [status] = watch.ledger.records()
     assert (status.state, status.error[: len(said)]) == (State.REFUSED, said)
     assert not [key for key in watch.instance.get_dynamic_partitions("captures") if key.startswith("refused/")]
     assert "refused" not in watch.settled().skip_message.removeprefix(f"1 files in {watch.inbox}"), "it is said once"

@@ -59,7 +59,7 @@ def test_a_load_is_a_row_with_all_that_the_ledger_knows_of_it(lab: Lab):
         **{"cut": False, "first_packet": times[0], "last_packet": times[-1], "path": str(path), "size": path.stat().st_size, "sha256": record.sha256},
         **{"documents": record.documents, "filter": "dns", "tshark_version": lab.pipeline().tshark.version},
         **{"code_version": CODE_VERSIONS["questdb_packets"], "run": ran.run_id},
-        **{"endpoints": 1, "cache_hits": 0, "calls": 0, "pending": 0, "owed": 0, "calls_today": None, "budget_today": None},
+        **{"endpoints": 1, "cache_hits": 0, "calls": 0, "pending": 0, "owed": 0, "calls_today": None, "budget_today": None, "label": None},
     }
     assert times[0] == time_of(START_NS)
     stages = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")

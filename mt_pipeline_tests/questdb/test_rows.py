@@ -60,6 +60,15 @@ def test_a_frame_without_ip_is_unknown_where_the_original_says_so_and_null_elsew
     assert row["protocol"] == "arp"
 
 
+@pytest.mark.parametrize(
+    ("capture", "label"),
+    [("kitchen/x.pcap", None), ("x.pcap", None), ("kitchen/alexa/x.pcap", "alexa"), ("kitchen/Alexa 2/idle/x.pcap", "Alexa 2/idle")],
+)
+def test_the_folders_below_the_experiment_are_the_label(capture: str, label: str | None):
+    with batches_of([packet(1), packet(2)], capture=capture, experiment="kitchen") as batches:
+        assert pa.Table.from_batches(batches)["label"].to_pylist() == [label] * 2
+
+
 def test_each_end_gets_its_own_answer():
     answers = {("address", SERVER): NETFLIX, ("address", "8.8.8.8"): {"provider": "offline", "geo_country": "Italy"}}
     there, back, elsewhere = rows_of([packet(1), packet(2, ip_src=SERVER, ip_dst=CLIENT), packet(3, ip_src="8.8.8.8")], answers=answers)
