@@ -9,6 +9,7 @@ from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends, instance, verdicts
 from mt_pipeline.defs.backends import Backend
+from mt_pipeline.defs.failures import Failed, apart
 from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
@@ -18,6 +19,10 @@ from mt_pipeline.settings import Settings
 
 class NothingToPurgeError(CommandError):
     """There is no such capture or experiment."""
+
+
+class NotPurgedError(CommandError):
+    """Captures could not be removed, the others are."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +72,26 @@ def _rows(record: Record) -> int:
 
 def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     ledger = planned.pipeline.ledger
+    failures: list[Failed] = []
     for record in planned.records:
-        with ledger.lock(record.key):
+        with apart(record.key, failures), ledger.lock(record.key):
             # In an order that a kill does no harm to: the next purge finds the rest.
             rows = max([backend.remove(record.key) for backend in opened])
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
             _forget(dagster, captures, record.key)
             ledger.purge(record.key)
             verdicts.copy(planned.pipeline, record.key)
-        say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
+            say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
     left = {record.experiment for record in ledger.records() if record.state is not State.PURGED}
     for experiment in {record.experiment for record in planned.records} - left:
         for backend in opened:
             backend.forget(experiment)
         report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
         _forget(dagster, experiments, experiment)
+    if failures:
+        raise NotPurgedError(
+            f"{len(failures):,} of {len(planned.records):,} captures were not removed: {'; '.join(one.reason for one in failures[:5])}"
+        )
 
 
 def _forget(dagster: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:

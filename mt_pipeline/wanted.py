@@ -36,7 +36,10 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
     walk = inbox.walk(path)
     problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
     for found in sorted(walk.captures, key=lambda capture: capture.key):
-        yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
+        try:
+            yield _file(folder, found.path, name, path.resolve().name, found.key, found=True)
+        except (OSError, RuntimeError) as error:  # gone since, or a link to itself now, for which older Pythons have no OSError
+            problems.append(f"{found.path} cannot be taken ({error})")
 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:

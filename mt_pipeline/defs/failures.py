@@ -1,17 +1,25 @@
 """One place that turns what went wrong with a capture into what the run page shows first."""
 
 import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
 import duckdb
 
 from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
-from mt_pipeline.questdb.database import DatabaseError
+from mt_pipeline.questdb.database import DatabaseError, Unreachable
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.command import TsharkError
+
+log = logging.getLogger(__name__)
+
+_INTERRUPTED = "Query interrupted"
 
 EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerError, SettingsError, OSError, duckdb.Error, MemoryError)
 """What can go wrong without a fault of ours."""
@@ -35,6 +43,33 @@ def failed(key: str, error: BaseException) -> Failed:
     if isinstance(error, TsharkError):
         return Failed(key, reason, error.said, error.status)
     return Failed(key, reason)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether a signal came while DuckDB worked: this is its word for it."""
+    return _INTERRUPTED in str(error)
+
+
+@contextmanager
+def apart(key: str, failures: list[Failed]) -> Iterator[None]:
+    """Let what goes wrong with one capture cost no other one: it is noted, and logged.
+
+    Args:
+        key: capture key, or what else the loop is over.
+        failures: what went wrong is added to them.
+
+    Raises:
+        Unreachable, LedgerError: what all captures need is not there.
+    """
+    try:
+        yield
+    except (Unreachable, LedgerError):
+        raise
+    except Exception as error:
+        if is_interrupt(error):
+            raise KeyboardInterrupt from None
+        failures.append(failed(key, error))
+        log.error("%s", failures[-1].reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
 
 
 def failure(failures: list[Failed], captures: int) -> dg.Failure:

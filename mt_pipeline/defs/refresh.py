@@ -17,7 +17,7 @@ import dagster as dg
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import providers, rotations, verdicts
 from mt_pipeline.defs.checked import Checked
-from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure, is_interrupt
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.loading import load_one
 from mt_pipeline.defs.moment import moment
@@ -71,9 +71,11 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
                 # What is only behind its rotation stays with the day that it was taken back to.
                 own = datetime.fromisoformat(record.as_of) if config.owing and record.as_of and record.answers is not None else as_of
                 outcomes[_one(context, pipeline, record.key, checked, as_of=own)] += 1
-            except EXPECTED as error:
+            except Exception as error:
+                if is_interrupt(error):
+                    raise KeyboardInterrupt from None
                 failures.append(failed(record.key, error))
-                log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+                log.error("%s", failures[-1].reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
         catch_up(context, pipeline, [record.key for record in chosen], checked)
     log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
     observe_experiments(context, pipeline, {record.experiment for record in chosen})
@@ -120,8 +122,10 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str], checked:
         try:
             record = pipeline.ledger.get(key)
             _one(context, pipeline, key, checked, as_of=datetime.fromisoformat(record.as_of) if record and record.as_of else None)
-        except EXPECTED as error:
-            log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
+        except Exception as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from None
+            log.error("%s", failed(key, error).reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
 
 
 def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:

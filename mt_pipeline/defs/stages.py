@@ -6,7 +6,7 @@ The last one, the load, is `loading.py`: it takes several captures at once.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import dagster as dg
@@ -135,6 +135,8 @@ class Stages:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
         counted = self._counted()
+        if counted.packets != packets and not display_filter:  # editcap also counts blocks that are no packets
+            counted = replace(counted, packets=count_packets(capture.path).packets)
         self.cut = counted.cut
         self._report(
             "tshark_json",

@@ -4,6 +4,7 @@ QuestDB says that it has rows before they are on the disk: a power cut can take 
 was not clean, besides by `mt-pipeline verify` and by the check `verified`.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -81,7 +82,7 @@ def differences(
     stored = {backend.name: backend.held(thorough=thorough) for backend in backends.opened(pipeline)}
     after = {record.key: record for record in pipeline.ledger.records()}
     steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
-    found = [difference for record in steady for difference in _of_record(pipeline, record, stored, hashed=hashed)]
+    found = [difference for record in steady for difference in _compared(pipeline, record, stored, hashed=hashed)]
     if chosen is not None:
         return found
     cure = "copy its file to the inbox under this key, or rows of a lost ledger stay as they are"
@@ -148,6 +149,14 @@ def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     )
 
 
+def _compared(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> list[Difference]:
+    """Compare a capture; that it cannot be compared is a difference, too, and costs no other one."""
+    try:
+        return list(_of_record(pipeline, record, stored, hashed=hashed))
+    except OSError as error:
+        return [Difference(record.key, f"it cannot be compared ({error.strerror or error}): make its files readable for this user")]
+
+
 def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> Iterator[Difference]:
     held = {name: of_all.get(record.key, Held()) for name, of_all in stored.items()}
     if record.state is State.PURGED:
@@ -180,7 +189,7 @@ def _of_rows(record: Record, name: str, here: Held) -> str | None:
 def _cure(pipeline: Pipeline, record: Record, here: Held) -> str:
     if _is_left_over(record, here):
         return "`mt-pipeline verify --repair` has the next `expire_old` take them out"
-    if (pipeline.inbox / record.key).exists():
+    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  Path.exists raises where a folder may not be entered
         return "load it again"
     if _has_sources(pipeline, record):
         return "its file has left the inbox, but `mt-pipeline verify --repair` has it loaded again from its documents"
@@ -206,7 +215,7 @@ def _given_back(pipeline: Pipeline, difference: Difference) -> bool:
     if difference.left_over:
         pipeline.ledger.expire_packets(record.key, undo=True)
         return False
-    if (pipeline.inbox / record.key).exists():
+    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  see above
         pipeline.ledger.give_back(record.key)
         return True
     if _has_sources(pipeline, record):

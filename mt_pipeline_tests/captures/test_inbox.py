@@ -4,6 +4,7 @@ import gzip
 import lzma
 import multiprocessing
 import os
+import random
 import socket
 import stat
 import tempfile
@@ -248,3 +249,13 @@ def test_looking_changes_nothing(tmp_path):
     for capture in walk(tmp_path).captures:
         assert sniff(capture) is None
     assert [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in sorted(tmp_path.rglob("*"))] == before
+
+
+@pytest.mark.parametrize("magic", ["1f8b08", "28b52ffd", "04224d18"])
+def test_compressed_bytes_that_make_no_sense_are_refused(tmp_path, magic):
+    chance = random.Random(4)  # noqa: S311 - the same bytes every time
+    for length in (0, 1, 3, 4, 17, 300):
+        for _ in range(20):
+            reason = sniffed(tmp_path, bytes.fromhex(magic) + chance.randbytes(length))
+            assert reason is not None
+            assert reason.startswith("a b.pcap ")
