@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from mt_pipeline import terminal
 from mt_pipeline.captures.progress import duration
+from mt_pipeline.terminal import raw, visible
 
 _RATE_SECONDS = 300
 
@@ -26,9 +28,10 @@ class Bars:
     def __enter__(self) -> Self:
         """Show them."""
         if sys.stderr.isatty():
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), _Time()
-            shown = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=_RATE_SECONDS)
+            columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(), _Time()
+            shown = Progress(*columns, console=Console(file=raw(sys.stderr)), transient=True, speed_estimate_period=_RATE_SECONDS)
             self._progress = self._stack.enter_context(shown)
+            self._stack.enter_context(terminal.shown())  # lines that are said meanwhile go through rich, above the bars
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -46,7 +49,7 @@ class Bars:
             return
         if self._at.get(key, ("",))[0] != doing:
             self._remove(key)
-            self._at[key] = doing, self._progress.add_task(f"{doing} {key}", total=None)
+            self._at[key] = doing, self._progress.add_task(visible(f"{doing} {key}"), total=None)
         self._progress.update(self._at[key][1], completed=done)
 
     def end(self, key: str) -> None:

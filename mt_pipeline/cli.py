@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from mt_pipeline import __version__, settings
+from mt_pipeline import __version__, settings, terminal
 from mt_pipeline.errors import CommandError
 
 FAILED = 1
@@ -268,6 +268,7 @@ def report(experiment: str, output: Path | None) -> None:
     click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures, {written.size:,} bytes")
 
 
+@terminal.shown()
 def main() -> None:
     """Run the command line."""
     try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mt_pipeline import terminal
 from mt_pipeline.atomic import whole
 from mt_pipeline.processes import cores
 from mt_pipeline.questdb import java
@@ -47,6 +48,7 @@ def prepare(settings: Settings) -> Path:
     return home
 
 
+@terminal.shown()
 def main() -> int:
     """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
     try:

