@@ -4,9 +4,12 @@ import io
 import json
 import logging
 import os
+import pty
+import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from mt_pipeline.report.wording import visible as visible_on_a_page
 from mt_pipeline.terminal import Shown, shown, visible
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
-from mt_pipeline_tests.pipelines import Lab, Said, capture, wrapper
+from mt_pipeline_tests.pipelines import Lab, Said, capture, program, wrapper
 
 Terminal = Callable[..., Said]
 
@@ -117,3 +120,22 @@ def test_no_command_lets_a_name_control_the_terminal(terminal: Terminal, lab: La
     assert (failed.code, odd(failed.out + failed.err)) == (1, "")
     assert "\\u001b[31mred" in failed.err
     assert odd(lab.record(f"fails {STORABLE}/fails.pcap").error or "") == ""
+
+
+def test_bars_show_names_as_they_are_and_control_only_themselves(lab: Lab, tmp_path: Path):
+    """What is in brackets is no markup of theirs, and lines that are said meanwhile go the same way."""
+    folder = tmp_path / f"bars [red] {STORABLE}"
+    for number in range(2):
+        capture(folder / f"{number} [x] {STORABLE}.pcap")
+    ours, its = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", folder, settings=lab.pipeline().settings, stderr=its) as process:
+        os.close(its)
+        drawn = b""
+        with suppress(OSError):  # the end, on Linux
+            while part := screen.read(4096):
+                drawn += part
+        out = process.stdout.read()
+    assert process.returncode == 0
+    assert (odd(out), out.count("rows in")) == ("", 2)
+    text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn.decode("utf-8", "ignore"))  # a bar's own
+    assert odd(text.replace("\r", "")) == ""

@@ -38,9 +38,9 @@ class Failed:
 
 def failed(key: str, error: BaseException) -> Failed:
     """Say in one sentence why a capture failed; it names the capture."""
-    reason = sentence(error)
-    if storable(key) not in reason:
-        reason = f"{storable(key)}: {reason}"
+    reason, name = sentence(error), visible(storable(key))
+    if name not in reason:
+        reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
         return Failed(key, reason, error.said, error.status)
     return Failed(key, reason)
