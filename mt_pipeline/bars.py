@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from mt_pipeline import terminal
 from mt_pipeline.captures.progress import duration
 from mt_pipeline.terminal import raw, visible
 
@@ -29,9 +28,15 @@ class Bars:
         """Show them."""
         if sys.stderr.isatty():
             columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate(), _Time()
-            shown = Progress(*columns, console=Console(file=raw(sys.stderr)), transient=True, speed_estimate_period=_RATE_SECONDS)
+            shown = Progress(
+                *columns,
+                console=Console(file=raw(sys.stderr)),
+                transient=True,
+                speed_estimate_period=_RATE_SECONDS,
+                redirect_stdout=False,  # what is said is said to the streams of `terminal.py`, not to rich
+                redirect_stderr=False,
+            )
             self._progress = self._stack.enter_context(shown)
-            self._stack.enter_context(terminal.shown())  # lines that are said meanwhile go through rich, above the bars
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -123,7 +123,7 @@ def test_no_command_lets_a_name_control_the_terminal(terminal: Terminal, lab: La
 
 
 def test_bars_show_names_as_they_are_and_control_only_themselves(lab: Lab, tmp_path: Path):
-    """What is in brackets is no markup of theirs, and lines that are said meanwhile go the same way."""
+    """What is in brackets is no markup of theirs."""
     folder = tmp_path / f"bars [red] {STORABLE}"
     for number in range(2):
         capture(folder / f"{number} [x] {STORABLE}.pcap")
