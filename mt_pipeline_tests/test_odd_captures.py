@@ -1,7 +1,6 @@
 """One odd file, name or packet costs only itself, in every command that is about several."""
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
 from mt_pipeline_tests.captures.test_settling import ODD_TIMES
-from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, program
+from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture
 
 Terminal = Callable[..., Said]
 
@@ -89,27 +88,22 @@ def test_frames_without_a_length_are_rows(terminal: Terminal, lab: Lab, tmp_path
     assert terminal("report", name, "--output", tmp_path / "report.html").code == 0
 
 
-def test_what_cannot_be_purged_costs_no_other_capture(lab: Lab):
+def test_what_cannot_be_purged_costs_no_other_capture(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
     """The Parquet file of one is a folder: it cannot be deleted."""
-    settings = lab.pipeline(backends=("parquet",)).settings
+    monkeypatch.setenv("MT_BACKENDS", "parquet")
     keys = [f"half purged/{name}.pcap" for name in "abc"]
     for key in keys:
         capture(lab.inbox / key)
-    assert ended(_parquet("ingest", *(lab.inbox / key for key in keys), lab=lab)).code == 0
-    [file] = (settings.data_dir / "parquet" / "packets" / "experiment=half_purged").glob("date=*/b.pcap-*.parquet")
+    assert lab.run(*keys, pipeline=lab.pipeline(backends=("parquet",))).success
+    [file] = (lab.data / "parquet" / "packets" / "experiment=half_purged").glob("date=*/b.pcap-*.parquet")
     file.unlink()
     (file / "in the way").mkdir(parents=True)
 
-    told = ended(_parquet("purge", "--name", "half purged", "--yes", lab=lab))
+    told = terminal("purge", "--name", "half purged", "--yes")
 
     assert (told.code, told.err.count("\n")) == (1, 1)
     assert told.err.startswith("mt-pipeline: 1 of 3 captures were not removed: half purged/b.pcap: ")
     assert [lab.record(key).state for key in keys] == [State.PURGED, State.DONE, State.PURGED]
-
-
-def _parquet(*arguments: str | Path, lab: Lab) -> "subprocess.Popen[str]":
-    settings = lab.pipeline().settings
-    return program(*arguments, settings=settings, env=environment(settings, MT_BACKENDS="parquet"))
 
 
 def test_what_cannot_expire_costs_no_other_capture(lab: Lab):
