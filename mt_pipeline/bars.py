@@ -18,6 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from mt_pipeline.captures.progress import duration
+from mt_pipeline.terminal import raw, visible
 
 _RATE_SECONDS = 300
 _PLAIN_SECONDS = 10
@@ -45,7 +46,7 @@ class Bars:
         self._on_terminal = sys.stdout.isatty(), sys.stderr.isatty()
         if not sys.stderr.isatty():
             return self
-        console = Console(stderr=True)
+        console = Console(file=raw(sys.stderr))
         if console.is_dumb_terminal:
             self._plain_at = time.monotonic()
         else:
@@ -54,7 +55,8 @@ class Bars:
                 console=console,
                 expand=True,
                 transient=True,
-                redirect_stdout=sys.stdout.isatty(),  # else what goes to a file would come here
+                redirect_stdout=False,  # what is said is said to the streams of `terminal.py`, not to rich
+                redirect_stderr=False,
                 speed_estimate_period=_RATE_SECONDS,
             )
             self._progress = self._stack.enter_context(progress)
@@ -77,7 +79,7 @@ class Bars:
     def say(self, line: str, *, err: bool = False) -> None:
         """Print a line, above the bars if it is for the same terminal."""
         if self._progress and self._on_terminal[err]:
-            self._progress.console.print(Text(line), soft_wrap=True)
+            self._progress.console.print(Text(visible(line)), soft_wrap=True)
         else:
             click.echo(line, err=err)
 
@@ -103,7 +105,7 @@ class Bars:
         if self._at.get(key, ("",))[0] != doing:
             self._remove(key)
             longest = min(_LONGEST_KEY, max(self._progress.console.width - _NUMBERS, _LONGEST_KEY // 2))
-            task = self._progress.add_task(f"{doing} {_shortened(key, longest)}", total=total, unit=unit)
+            task = self._progress.add_task(visible(f"{doing} {_shortened(key, longest)}"), total=total, unit=unit)
             self._at[key] = doing, task
         self._progress.update(self._at[key][1], completed=done, total=total)
 

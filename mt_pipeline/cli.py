@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mt_pipeline import __version__, private, settings
+from mt_pipeline import __version__, private, settings, terminal
 from mt_pipeline.errors import CommandError
 
 if TYPE_CHECKING:
@@ -333,6 +333,7 @@ def report(experiment: str, output: Path | None) -> None:
     click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures; the page itself is a file of {size(written.size)}")
 
 
+@terminal.shown()
 def main() -> None:
     """Run the command line."""
     if sys.getfilesystemencoding() != "utf-8":  # in a locale without UTF-8 Python would not know the names of files, nor would its children

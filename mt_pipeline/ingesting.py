@@ -20,8 +20,9 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.lookup import check_known
-from mt_pipeline.captures.records import NO_FILE, Record, State
+from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
 from mt_pipeline.defs import instance, verification
+from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import ENDED, WAITING, Pipeline
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
@@ -229,8 +230,10 @@ class _Taking:
                 if want.outside:
                     _link(want.capture.path, want.outside)
                 return True
-        except CaptureError as error:
-            self._fail(str(error))
+        except LedgerError:
+            raise
+        except (CaptureError, OSError, ValueError) as error:
+            self._fail(failed(key, error).reason)
         self._taken.pop(key, None)
         self._bars.end(key)
         return False
@@ -256,7 +259,7 @@ class _Taking:
     def _is_in(self, want: Wanted, record: Record | None) -> bool:
         if not want.found or record is None or record.state is not State.DONE:
             return False
-        is_it = want.outside is None or want.capture.path.resolve() == want.outside
+        is_it = want.outside is None or _leads_to(want.capture.path, want.outside)
         return is_it and (record.size, record.mtime_ns, record.filter or "") == (want.capture.size, want.capture.mtime_ns, self._filter)
 
     def _say(self, want: Wanted) -> None:
@@ -287,8 +290,15 @@ def _no_capture(want: Wanted) -> str | None:
 
 def _check_free(link: Path, target: Path) -> None:
     """Make sure that the name is not that of another capture, whose record must stay as it is."""
-    if os.path.lexists(link) and not (link.is_symlink() and link.resolve() == target):
+    if os.path.lexists(link) and not (link.is_symlink() and _leads_to(link, target)):
         raise _name_taken(link, target)
+
+
+def _leads_to(link: Path, target: Path) -> bool:
+    try:
+        return link.resolve() == target
+    except (OSError, RuntimeError):  # to itself, for which older Pythons have no OSError
+        return False
 
 
 def _name_taken(link: Path, target: Path | None) -> CaptureError:

@@ -11,13 +11,19 @@ from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends, instance, verdicts
 from mt_pipeline.defs.backends import Backend
+from mt_pipeline.defs.failures import Failed, apart
 from mt_pipeline.defs.files import CaptureFiles, report_file
 from mt_pipeline.defs.partitions import captures, experiments
 from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.errors import CommandError
 from mt_pipeline.settings import Settings
 
 _ENOUGH_BYTES = 500 * 10**6
 """With so much free disk rows can be removed first, so that a kill leaves a capture whole."""
+
+
+class NotPurgedError(CommandError):
+    """Captures could not be removed, the others are."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,9 @@ def _rows(record: Record) -> int:
 
 def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInstance, say: Callable[[str], None]) -> None:
     ledger = planned.pipeline.ledger
+    failures: list[Failed] = []
     for record in planned.records:
-        with ledger.lock(record.key) as now:
+        with apart(record.key, failures), ledger.lock(record.key) as now:
             # In an order that a kill does no harm to: the next purge finds the rest.
             rows = max([backend.remove(record.key) for backend in opened])
             size = CaptureFiles(planned.pipeline.settings.data_dir, record.key).delete()
@@ -76,13 +83,17 @@ def _purge_all(planned: Plan, opened: Sequence[Backend], dagster: dg.DagsterInst
             if now:  # else it was forgotten meanwhile, as its file went before it was loaded
                 ledger.purge(record.key)
                 verdicts.copy(planned.pipeline, record.key)
-        say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
+            say(f"{record.key}: {rows:,} rows and {size:,} bytes removed")
     left = {record.experiment for record in ledger.records() if record.state is not State.PURGED}
     for experiment in {record.experiment for record in planned.records} - left:
         for backend in opened:
             backend.forget(experiment)
         report_file(planned.pipeline.settings.data_dir, experiment).unlink(missing_ok=True)
         _forget(dagster, experiments, experiment)
+    if failures:
+        raise NotPurgedError(
+            f"{len(failures):,} of {len(planned.records):,} captures were not removed: {'; '.join(one.reason for one in failures[:5])}"
+        )
 
 
 def _make_room(planned: Plan) -> None:

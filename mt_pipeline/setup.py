@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mt_pipeline import private
+from mt_pipeline import private, terminal
 from mt_pipeline.atomic import whole
 from mt_pipeline.passwords import password_in
 from mt_pipeline.processes import cores
@@ -60,6 +60,7 @@ def prepare(settings: Settings) -> Path:
     return home
 
 
+@terminal.shown()
 def main() -> int:
     """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
     private.files()

@@ -47,7 +47,10 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
     problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
     for found in sorted(walk.captures, key=lambda capture: capture.key):
         within = name or ("" if "/" in found.key else path.resolve().name)
-        yield _file(folder, found.path, f"{within}/{found.key}" if within else found.key, name, found=True)
+        try:
+            yield _file(folder, found.path, f"{within}/{found.key}" if within else found.key, name, found=True)
+        except (OSError, RuntimeError) as error:  # gone since, or a link to itself now, for which older Pythons have no OSError
+            problems.append(f"{found.path} cannot be taken ({error})")
 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:

@@ -17,7 +17,7 @@ from signal import SIGINT
 
 import dagster as dg
 
-from mt_pipeline import settings
+from mt_pipeline import settings, terminal
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs import instance
 from mt_pipeline.defs.recovery import end
@@ -186,7 +186,7 @@ def main() -> None:
     said = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is not for our reader
     pipeline = Pipeline(settings.load(), progress=lambda *event: print(json.dumps(event), file=said))
-    with suppress(KeyboardInterrupt), instance.opened(pipeline.settings) as dagster:
+    with terminal.shown(), suppress(KeyboardInterrupt), instance.opened(pipeline.settings) as dagster:
         runner = Runner(pipeline, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None)
         for line in sys.stdin:
             if not runner.run(json.loads(line)):

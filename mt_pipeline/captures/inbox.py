@@ -58,14 +58,23 @@ class Walk:
     Attributes:
         captures: files that may be captures, in no order; their content was not looked at.
         refused: files that cannot be taken.
-        problems: a sentence for each folder that could not be read. If there are any, a file that was not found is not known to be gone.
+        unread: a sentence for each folder that could not be read, by its path below the inbox. A file below it is not known to be gone.
         began: when it began, seconds since 1970: what became of a capture since then it knows nothing of. Infinite if it is of the present.
     """
 
     captures: list[Capture] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
     began: float = math.inf
+
+    @property
+    def problems(self) -> list[str]:
+        """What to say of the folders that could not be read."""
+        return list(self.unread.values())
+
+    def may_have(self, key: str) -> bool:
+        """Say whether a file that was not found may lie in a folder that could not be read."""
+        return any(not folder or key.removeprefix("./").startswith(f"{folder}/") for folder in self.unread)
 
 
 def walk(inbox: Path) -> Walk:
@@ -89,7 +98,7 @@ def walk(inbox: Path) -> Walk:
         except OSError as error:
             if below and isinstance(error, FileNotFoundError):  # vanished since it was listed
                 continue
-            found.problems.append(f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): make it readable for this user.")
+            found.unread[below] = f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): make it readable for this user."
             continue
         prefix = f"{below}/" if below else ""
         for entry, is_folder in entries:
@@ -118,6 +127,8 @@ def sniff(capture: Capture) -> str | None:
         return f"{capture.key} is not in the inbox any more: copy it there again."
     except OSError as error:
         return unreadable(capture.key, error)
+    except (ValueError, MemoryError) as error:  # what Arrow says of compressed bytes that make no sense
+        return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
     if head in _PCAP or head == _PCAPNG:
         return None
     if packed := next((how for magic, how in _PACKED.items() if head.startswith(magic)), None):

@@ -20,6 +20,9 @@ from mt_pipeline.captures.identity import CaptureError, label_of
 NO_FILE = -1
 """Size in a record behind which no file stands, so that whatever appears under the key counts as changed."""
 
+_BEYOND = " beyond 64 bits"
+"""Makes a text of a number that SQLite would else make a float of."""
+
 BUSY_SECONDS = 60
 """How long an operation waits for those of other processes."""
 
@@ -121,6 +124,24 @@ class Record:
         return [*skipped, *(["cut inside its last packet"] if self.cut else [])]
 
 
+class _AnyInteger(sa.TypeDecorator[int]):
+    """An integer of any size: what SQLite's 64 bits do not hold is stored as text.
+
+    File systems have years that nanoseconds in 64 bits do not reach: ext4 keeps 2446, others far more.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | str | None:
+        """Store it."""
+        return value if value is None or -(2**63) <= value < 2**63 else f"{value}{_BEYOND}"
+
+    def process_result_value(self, value: int | str | None, dialect: sa.Dialect) -> int | None:
+        """Read it."""
+        return int(value.removesuffix(_BEYOND)) if isinstance(value, str) else value
+
+
 @dataclass(frozen=True)
 class Status:
     """The part of a record that `mt-pipeline status --json` shows."""
@@ -148,7 +169,7 @@ TABLE = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("path", sa.Text, nullable=False, server_default=""),
     sa.Column("size", sa.BigInteger, nullable=False, server_default=str(NO_FILE)),
-    sa.Column("mtime_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("mtime_ns", _AnyInteger, nullable=False, server_default="0"),
     sa.Column("experiment", sa.Text, nullable=False, server_default=""),
     sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING),
     sa.Column("error", sa.Text),

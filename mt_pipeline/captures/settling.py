@@ -33,8 +33,8 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bo
     known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()}
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
     _write(db, news, known)
-    if not walk.problems:  # else what was not found may still be there
-        _let_go(db, known, known.keys() - {found.key for found in walk.captures} - {found.key for found in walk.refused}, now)
+    missing = known.keys() - {found.key for found in walk.captures} - {found.key for found in walk.refused}
+    _let_go(db, known, {key for key in missing if not walk.may_have(key)}, now)
     seen_at = {key: row.seen_at for key, row in known.items() if row.state == State.WAITING and not row.in_hand}
     seen_at |= {str(values["key"]): now for values in news}
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact

@@ -1,7 +1,10 @@
 """One place that turns what went wrong with a capture into what the run page shows first."""
 
 import errno
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +12,22 @@ import dagster as dg
 import duckdb
 
 from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.defs.causes import is_outage
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import meaning
-from mt_pipeline.questdb.database import DatabaseError
+from mt_pipeline.questdb.database import DatabaseError, Unreachable
 from mt_pipeline.questdb.java import ServerError
 from mt_pipeline.settings import SettingsError
+from mt_pipeline.terminal import visible
 from mt_pipeline.tshark.command import TsharkError
+
+log = logging.getLogger(__name__)
 
 AGAIN = "the service takes it up again by itself, unless this happens whenever it is at work"
 """What becomes of a capture that an outage gave back."""
+
+_INTERRUPTED = "Query interrupted"
 
 EXPECTED = (TsharkError, CaptureError, EnrichmentError, DatabaseError, ServerError, SettingsError, OSError, duckdb.Error, MemoryError)
 """What can go wrong without a fault of ours."""
@@ -42,12 +51,39 @@ class Failed:
 
 def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Failed:
     """Say in one sentence why a capture failed; it names the capture."""
-    reason = sentence(error, folder=folder)
-    if storable(key) not in reason:
-        reason = f"{storable(key)}: {reason}"
+    reason, name = sentence(error, folder=folder), visible(storable(key))
+    if name not in reason:
+        reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
         return Failed(key, reason, error.said, error.status, is_outage(error))
     return Failed(key, reason, by_outage=is_outage(error))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether a signal came while DuckDB worked: this is its word for it."""
+    return _INTERRUPTED in str(error)
+
+
+@contextmanager
+def apart(key: str, failures: list[Failed]) -> Iterator[None]:
+    """Let what goes wrong with one capture cost no other one: it is noted, and logged.
+
+    Args:
+        key: capture key, or what else the loop is over.
+        failures: what went wrong is added to them.
+
+    Raises:
+        Unreachable, LedgerError: what all captures need is not there.
+    """
+    try:
+        yield
+    except (Unreachable, LedgerError):
+        raise
+    except Exception as error:
+        if is_interrupt(error):
+            raise KeyboardInterrupt from None
+        failures.append(failed(key, error))
+        log.error("%s", failures[-1].reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
 
 
 def failure(failures: list[Failed], captures: int) -> dg.Failure:
@@ -59,7 +95,7 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     description = first.said if captures == 1 else f"{how_many}. {' | '.join(f.said for f in failures[:5])}"
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_said:
-        metadata["tshark_said"] = _block(first.tshark_said)
+        metadata["tshark_said"] = _block(visible(first.tshark_said, lines=True))
     if captures == 1 and first.tshark_status is not None:
         metadata["tshark_exit_status"] = dg.MetadataValue.int(first.tshark_status)
     if captures > 1:
@@ -75,12 +111,16 @@ def _block(said: str) -> dg.MetadataValue:
 
 
 def sentence(error: BaseException, *, folder: Path | None = None) -> str:
-    """Say in one sentence what went wrong, and what to do.
+    """Say in one sentence what went wrong, and what to do; nothing in it controls a terminal, whatever a program or a server said.
 
     Args:
         error: it.
         folder: the data folder, where files are written that the error does not name.
     """
+    return visible(_sentence(error, folder))
+
+
+def _sentence(error: BaseException, folder: Path | None) -> str:
     if "No space left" in str(error) and not (isinstance(error, OSError) and error.errno):
         error = OSError(errno.ENOSPC, str(error))
     if isinstance(error, OSError) and error.errno:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.defs import loading
-from mt_pipeline.defs.failures import EXPECTED, Failed, failed
+from mt_pipeline.defs.failures import EXPECTED, Failed, failed, is_interrupt
 from mt_pipeline.defs.loading import Done
 from mt_pipeline.defs.resources import ENDED, Pipeline
-from mt_pipeline.defs.walk import Steps, Walk, is_interrupt
+from mt_pipeline.defs.walk import Steps, Walk
 from mt_pipeline.questdb.database import Unreachable
 from mt_pipeline.questdb.rows import Sources
 

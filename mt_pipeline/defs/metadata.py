@@ -21,6 +21,7 @@ from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.questdb.flow_loader import Summary
 from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.schema import TABLE, view_name
+from mt_pipeline.terminal import visible
 
 Metadata = dict[str, dg.MetadataValue | int | float | str]
 
@@ -214,6 +215,6 @@ def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> d
     return dg.MetadataValue.md(text)
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, *, longest: int = 120) -> str:
     """Take the meaning that Markdown gives to characters from a text that others chose, and its end if it is long."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", text.replace("\n", " "))[:120]
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", visible(text.replace("\n", " ")[:longest]))

@@ -79,7 +79,8 @@ def _over_time(story: Story) -> str:
 
 def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
     """Draw a table with a bar of blocks in each line."""
-    lines = ([escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / values[0][1]))] for name, total in values)
+    most = max(total for _, total in values) or 1
+    lines = ([escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / most))] for name, total in values)
     return inline_table({what.replace("_", " "): "---", "bytes": "--:", "": "---"}, lines)
 
 

@@ -17,7 +17,7 @@ import dagster as dg
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import providers, rotations, verdicts
 from mt_pipeline.defs.checked import Checked
-from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure
+from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure, is_interrupt
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.loading import load_one
 from mt_pipeline.defs.moment import moment
@@ -69,9 +69,11 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, pipeline: dg.
         for record in chosen:
             try:
                 outcomes[_one(context, pipeline, record.key, checked, as_of=as_of, stays=config.owing)] += 1
-            except EXPECTED as error:
+            except Exception as error:
+                if is_interrupt(error):
+                    raise KeyboardInterrupt from None
                 failures.append(failed(record.key, error))
-                log.error("%s", failures[-1].reason)  # noqa: TRY400  the sentence is for people
+                log.error("%s", failures[-1].reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
         catch_up(context, pipeline, [record.key for record in chosen], checked)
     log.info("%s captures: %s", len(chosen), ", ".join(f"{number} {outcome.value}" for outcome, number in outcomes.items()))
     observe_experiments(context, pipeline, {record.experiment for record in chosen})
@@ -117,8 +119,10 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str], checked:
         reached.add(key)
         try:
             _one(context, pipeline, key, checked, as_of=None, stays=True)
-        except EXPECTED as error:
-            log.error("%s", failed(key, error).reason)  # noqa: TRY400  the sentence is for people
+        except Exception as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from None
+            log.error("%s", failed(key, error).reason, exc_info=None if isinstance(error, EXPECTED) else error)  # noqa: TRY400
 
 
 def endpoints_of(pipeline: Pipeline, records: Sequence[Record]) -> list[Path]:

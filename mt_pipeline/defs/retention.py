@@ -11,6 +11,7 @@ import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
+from mt_pipeline.defs.failures import Failed, apart, failure
 from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.questdb.compact import compact
@@ -31,29 +32,32 @@ def documents_expired(settings: Settings, record: Record) -> bool:
 def expire_documents(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
     """Delete the documents that have expired; those of a capture at work are left alone."""
     captures = size = 0
-    for record in pipeline.ledger.records():
-        if not record.documents or not documents_expired(pipeline.settings, record):
-            continue
-        path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
-        with pipeline.ledger.lock(record.key) as now:
+    failures: list[Failed] = []
+    due = [record for record in pipeline.ledger.records() if record.documents and documents_expired(pipeline.settings, record)]
+    for record in due:
+        path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents or "")
+        with apart(record.key, failures), pipeline.ledger.lock(record.key) as now:
             if now == record and path.exists():
-                captures += 1
-                size += path.stat().st_size
+                length = path.stat().st_size
                 path.unlink()
+                captures, size = captures + 1, size + length
     context.log.info(f"documents of {captures:,} captures deleted, {size:,} bytes")
     context.add_output_metadata({"captures": captures, "freed_bytes": size})
+    if failures:
+        raise failure(failures, len(due))
 
 
 @dg.op
 def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
     """Take out the packets that have expired, of the back ends and of the disk; those of a capture at work are left alone."""
     captures = rows = size = 0
+    failures: list[Failed] = []
     days = pipeline.settings.keep_packets_days
     if due := [record for record in pipeline.ledger.records() if record.packets_expired_at is None and _is_older(record, days)]:
         with pipeline.questdb():
             opened = backends.opened(pipeline)
             for record in due:
-                with pipeline.ledger.lock(record.key) as now:
+                with apart(record.key, failures), pipeline.ledger.lock(record.key) as now:
                     if now != record:
                         continue
                     # Noted first: else who verifies after a kill would have the capture loaded again.
@@ -64,6 +68,8 @@ def expire_packets(context: dg.OpExecutionContext, pipeline: dg.ResourceParam[Pi
             _give_back(pipeline)
     context.log.info(f"packets of {captures:,} captures let go of, {rows:,} rows, {size:,} bytes of files")
     context.add_output_metadata({"captures": captures, "rows": rows, "freed_bytes": size})
+    if failures:
+        raise failure(failures, len(due))
 
 
 @dg.job(

@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import dagster as dg
@@ -30,7 +30,7 @@ from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
-from mt_pipeline.tshark.counting import Counted, Estimate, counting, estimate
+from mt_pipeline.tshark.counting import Counted, Estimate, count_packets, counting, estimate
 
 _LONG = 5_000_000
 """Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
@@ -150,6 +150,8 @@ class Stages:
                 path.unlink()  # it is named after the content that the capture had before
                 raise
         counted = self._counted()
+        if counted.packets != packets and not display_filter:  # editcap also counts blocks that are no packets
+            counted = replace(counted, packets=count_packets(capture.path, self.pipeline.tshark.limits).packets)
         self.cut = counted.cut
         self._report(
             "tshark_json",

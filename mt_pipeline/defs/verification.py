@@ -4,6 +4,7 @@ QuestDB says that it has rows before they are on the disk: a power cut can take 
 was not clean, besides by `mt-pipeline verify` and by the check `verified`.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.files import CaptureFiles
+from mt_pipeline.defs.metadata import escaped
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.retention import documents_expired
 from mt_pipeline.questdb import server
@@ -24,6 +26,7 @@ from mt_pipeline.questdb.held import Held
 from mt_pipeline.tshark import documents
 
 _SHOWN = 20
+_LONGEST = 2000
 _MOMENT = 1
 
 
@@ -81,7 +84,7 @@ def differences(
     stored = {backend.name: backend.held(thorough=thorough) for backend in backends.opened(pipeline)}
     after = {record.key: record for record in pipeline.ledger.records()}
     steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
-    compared = [(record, difference) for record in steady for difference in _of_record(pipeline, record, stored, hashed=hashed)]
+    compared = [(record, difference) for record in steady for difference in _compared(pipeline, record, stored, hashed=hashed)]
     # Files may take hours to read, and what was loaded meanwhile has others.
     after = {record.key: record for record in pipeline.ledger.records()}
     found = [difference for record, difference in compared if after.get(record.key) == record]
@@ -141,7 +144,7 @@ def numbered(found: Sequence[Difference]) -> str:
 def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Verify all captures, whenever a person wants to know."""
     found = differences(pipeline)
-    lines = "\n".join(f"- {difference}" for difference in found[:_SHOWN])
+    lines = "\n".join(f"- {escaped(str(difference), longest=_LONGEST)}" for difference in found[:_SHOWN])
     more = f"\n- and {len(found) - _SHOWN:,} more: see `mt-pipeline verify`" if len(found) > _SHOWN else ""
     return dg.AssetCheckResult(
         passed=not found,
@@ -149,6 +152,14 @@ def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
         description=numbered(found),
         metadata={"differences": len(found), "found": dg.MetadataValue.md(lines + more)},
     )
+
+
+def _compared(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> list[Difference]:
+    """Compare a capture; that it cannot be compared is a difference, too, and costs no other one."""
+    try:
+        return list(_of_record(pipeline, record, stored, hashed=hashed))
+    except OSError as error:
+        return [Difference(record.key, f"it cannot be compared ({error.strerror or error}): make its files readable for this user")]
 
 
 def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> Iterator[Difference]:
@@ -183,7 +194,7 @@ def _of_rows(record: Record, name: str, here: Held) -> str | None:
 def _cure(pipeline: Pipeline, record: Record, here: Held) -> str:
     if _is_left_over(record, here):
         return "`mt-pipeline verify --repair` has the next `expire_old` take them out"
-    if (pipeline.inbox / record.key).exists():
+    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  Path.exists raises where a folder may not be entered
         return "load it again"
     if _has_sources(pipeline, record):
         return "its file has left the inbox, but `mt-pipeline verify --repair` has it loaded again from its documents"
@@ -209,7 +220,7 @@ def _given_back(pipeline: Pipeline, difference: Difference) -> bool:
     if difference.left_over:
         pipeline.ledger.expire_packets(record.key, undo=True)
         return False
-    if (pipeline.inbox / record.key).exists():
+    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  see above
         pipeline.ledger.give_back(record.key)
         return True
     if _has_sources(pipeline, record):

@@ -23,7 +23,7 @@ from mt_pipeline.defs import needs, verdicts
 from mt_pipeline.defs.causes import is_outage, is_suspect
 from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.distilling import NothingToWorkOnError
-from mt_pipeline.defs.failures import failed
+from mt_pipeline.defs.failures import failed, is_interrupt
 from mt_pipeline.defs.loading import Done
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.resources import Pipeline
@@ -33,8 +33,6 @@ from mt_pipeline.questdb.rows import Sources
 from mt_pipeline.tshark.counting import estimate
 
 log = logging.getLogger(__name__)
-
-_INTERRUPTED = "Query interrupted"
 
 Steps = Generator[Sources, Done, None]
 """A walk that stops with what its rows are made of, if they are to be loaded: it is sent what the load did, or thrown what it raised."""
@@ -220,8 +218,3 @@ class Walk:
         work.files.keep_only(work.inputs)
         seconds = time.time() - self._asked_at
         log.info("%s: %s packets, %s rows in %s, %.1f s", self.key, f"{loaded.read:,}", f"{loaded.rows:,}", work.experiment, seconds)
-
-
-def is_interrupt(error: Exception) -> bool:
-    """Say whether a signal came while DuckDB worked: this is its word for it."""
-    return _INTERRUPTED in str(error)

@@ -4,20 +4,25 @@ Nothing here holds more than a block. What streams are called is found by `conve
 `questdb/rows.py`.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
-from duckdb.func import ARROW
+from duckdb.func import ARROW, SPECIAL
 
 from mt_pipeline import engine
 from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.layers import Layers, choose
+
+_Type: TypeAlias = tuple[pa.DataType, str]
+"""Of Arrow, and of DuckDB."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
 _LAYER_FIELDS = {field.name: {"protocol": _TEXT, "above_extensions": _TEXT, "quotes": _TRUTH}.get(field.name, _PLACE) for field in fields(Layers)}
@@ -27,13 +32,16 @@ _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_F
 # Exact microseconds since 1970 from `1700000000.123456789` or ISO 8601, digit by digit, never through a float; NULL if it is neither.
 # tshark 4.0 always says nine decimals, which is the quick way.
 # QuestDB stores none before 1970 and none after the last microsecond of 9999.
+# No number of tshark's is negative, and QuestDB takes the least one for NULL.
 _MACROS = """
+CREATE MACRO whole_number(text) AS TRY_CAST(TRY_CAST(text AS UINTEGER) AS INTEGER);
 CREATE MACRO epoch_us_of(text) AS CASE
     WHEN contains(text, ':') THEN
         epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP)) + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
     WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
     ELSE TRY_CAST(split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT) END;
-CREATE MACRO reason_to_skip(text, time_us) AS CASE
+CREATE MACRO reason_to_skip(number, text, time_us) AS CASE
+    WHEN whole_number(number) IS NULL THEN 'number not readable'
     WHEN time_us IS NULL THEN 'time not readable'
     WHEN time_us < 0 OR starts_with(text, '-') THEN 'time before 1970'
     WHEN time_us > 253402300799999999 THEN 'time after 9999' END;
@@ -50,9 +58,9 @@ def connection(beside: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection
 
 
 def _prepare(database: duckdb.DuckDBPyConnection) -> None:
-    database.create_function("layers", _layers, ["VARCHAR"], _LAYER_TYPE, type=ARROW)
-    database.create_function("keyword", _keywords, ["UTINYINT"], "VARCHAR", type=ARROW)
-    database.create_function("registrable_domain", _domains, ["VARCHAR"], "VARCHAR", type=ARROW)
+    for name, function, argument, result in _FUNCTIONS:
+        # Special: NULL is given and may be returned. Else a function that finds nothing to say of one packet ends the whole query.
+        database.create_function(name, _of_each(function, result), [argument[1]], result[1], type=ARROW, null_handling=SPECIAL)
     database.execute(_MACROS)
 
 
@@ -64,8 +72,8 @@ def packets(source: str) -> str:
     """
     return f"""
         SELECT *,
-            reason_to_skip(frame_time_epoch[1], time_us) AS skipped,
-            TRY_CAST(coalesce(tcp_stream[tcp_at], udp_stream[udp_at]) AS INTEGER) AS stream,
+            reason_to_skip(frame_number[1], frame_time_epoch[1], time_us) AS skipped,
+            whole_number(coalesce(tcp_stream[tcp_at], udp_stream[udp_at])) AS stream,
             coalesce(ip_src[ip_at], ipv6_src[ipv6_at]) AS address_src,
             coalesce(ip_dst[ip_at], ipv6_dst[ipv6_at]) AS address_dst,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
@@ -114,21 +122,23 @@ def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckd
 _choose = lru_cache(maxsize=100_000)(choose)
 
 
-def _layers(frame_protocols: pa.ChunkedArray) -> pa.Array:
-    """Look the layers up once per distinct value of a block."""
-    encoded = _encoded(frame_protocols)
-    return pa.array([asdict(_choose(value)) for value in encoded.dictionary.to_pylist()], _LAYER_SCHEMA).take(encoded.indices)
+def _layers(frame_protocols: str) -> dict[str, object]:
+    return asdict(_choose(frame_protocols))
 
 
-def _keywords(numbers: pa.ChunkedArray) -> pa.Array:
-    encoded = _encoded(numbers)
-    return pa.array([keyword(number) for number in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+_FUNCTIONS: tuple[tuple[str, Callable[[Any], object], _Type, _Type], ...] = (
+    ("layers", _layers, _TEXT, (_LAYER_SCHEMA, _LAYER_TYPE)),
+    ("keyword", keyword, (pa.uint8(), "UTINYINT"), _TEXT),
+    ("registrable_domain", registrable_domain, _TEXT, _TEXT),
+)
+"""Name in SQL, what is called for a value that is not NULL, and the types of argument and result."""
 
 
-def _domains(names: pa.ChunkedArray) -> pa.Array:
-    encoded = _encoded(names)
-    return pa.array([registrable_domain(name) for name in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+def _of_each(function: Callable[[Any], object], result: _Type) -> Callable[[pa.ChunkedArray], pa.Array]:
+    """Call a function once per distinct value of a block; of NULL there is NULL."""
 
+    def of_block(values: pa.ChunkedArray) -> pa.Array:
+        encoded = values.combine_chunks().dictionary_encode()
+        return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(encoded.indices)
 
-def _encoded(values: pa.ChunkedArray) -> pa.DictionaryArray:
-    return values.combine_chunks().dictionary_encode()
+    return of_block

@@ -23,6 +23,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
+from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import LoadFailed
 from mt_pipeline.questdb.schema import ensure_table, turn_views, wait_until_readable
 from mt_pipeline.questdb.tables import Table
@@ -95,8 +96,8 @@ def rewrite(connection: psycopg.Connection, table: Table, days: Collection[str],
 def is_broken_off(connection: psycopg.Connection, *tables: Table) -> bool:
     """Say whether a rewriting of one of the tables is under way, or was killed."""
     names = [name for table in tables for name in (filling(table).name, table.beside)]
-    query = sql.SQL("SELECT count() FROM tables() WHERE table_name IN ({})").format(sql.SQL(", ").join(map(sql.Literal, names)))
-    return connection.execute(query).fetchone() != (0,)
+    query = sql.SQL("SELECT count() FROM tables() WHERE {}").format(among(sql.Identifier("table_name"), names))
+    return connection.execute(query, names).fetchone() != (0,)
 
 
 def mend(connection: psycopg.Connection, table: Table, *, sync: Callable[[], None], say: Say) -> None:
@@ -137,9 +138,10 @@ def _end(connection: psycopg.Connection, table: Table, *, sync: Callable[[], Non
 
 def _copy(connection: psycopg.Connection, source: Table, target: Table, day: str, *, experiments: Collection[str] = ()) -> None:
     """Copy the rows of a day that are not gone: of these experiments, or all."""
-    names = sql.SQL(", ").join(map(sql.Literal, sorted(experiments)))
-    which = sql.SQL(" AND coalesce(experiment, '') IN ({})").format(names) if experiments else sql.SQL("")
-    connection.execute(sql.SQL(_COPY).format(sql.Identifier(target.name), sql.Identifier(source.name), sql.Literal(day), which))
+    names = sorted(experiments)
+    which = sql.SQL(" AND {}").format(among(sql.SQL("coalesce(experiment, '')"), names)) if names else sql.SQL("")
+    copy = sql.SQL(_COPY).format(sql.Identifier(target.name), sql.Identifier(source.name), sql.Literal(day), which)
+    connection.execute(copy, names)
 
 
 def live(connection: psycopg.Connection, table: Table) -> Live:

@@ -9,8 +9,9 @@ import pyarrow as pa
 from psycopg import sql
 
 from mt_pipeline.questdb import loader
+from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import Database, LoadFailed, Lost, Unreachable
-from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing, among
+from mt_pipeline.questdb.loader import CAPTURE, Loaded, Part, RowsMissing
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
 from mt_pipeline.questdb.tables import CAPTURES, FLOWS
 
@@ -129,7 +130,7 @@ def summaries(database: Database, captures: Sequence[str]) -> dict[str, Summary]
     """Ask what QuestDB holds of captures."""
     with database.connect() as connection:
         of_packets, of_flows = (
-            {capture: numbers for capture, *numbers in connection.execute(sql.SQL(question).format(among(captures)), captures)}
+            {capture: numbers for capture, *numbers in connection.execute(sql.SQL(question).format(among(CAPTURE, captures)), captures)}
             for question in (_OF_PACKETS, _OF_FLOWS)
         )
     found = {}

@@ -19,7 +19,7 @@ from mt_pipeline.enrichment.devices import Devices
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
-from mt_pipeline.questdb.rows import Sources, joined
+from mt_pipeline.questdb.rows import Sources, encoded, joined
 
 _STRETCH = 25_000
 """Sums that are put together at once, as far as whole seconds allow: four times as many take 100 MB more."""
@@ -154,5 +154,5 @@ def _completed(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:
         )
         batch = batch.set_column(batch.schema.get_field_index(f"device_{end}"), f"device_{end}", labels)
     columns = [batch[column.name] for column in FLOW_COLUMNS]
-    encoded = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in columns]
-    return pa.RecordBatch.from_arrays(encoded, [column.name for column in FLOW_COLUMNS])
+    storable = [encoded(column) if pa.types.is_string(column.type) else column for column in columns]
+    return pa.RecordBatch.from_arrays(storable, [column.name for column in FLOW_COLUMNS])

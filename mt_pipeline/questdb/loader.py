@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute
 from psycopg import sql
 
+from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.line import Line
 from mt_pipeline.questdb.parquet_line import ParquetLine, own_folder
@@ -26,6 +27,9 @@ from mt_pipeline.questdb.schema import ensure_table, ensure_view, wait_until_rea
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
 
 _LINES = 2
+
+CAPTURE = sql.Identifier("capture")
+"""The column whose values are capture keys."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -
         wait_until_readable(connection, table)
         before = held = _held(connection, table, captures, number)
         if any(all_of_it != of_this_load for all_of_it, of_this_load in held.values()):
-            _mark_gone(connection, table, sql.SQL("{} AND load <> %s").format(among(captures)), *captures, number)
+            _mark_gone(connection, table, sql.SQL("{} AND load <> %s").format(among(CAPTURE, captures)), *captures, number)
             held = _held(connection, table, captures, number)
     done = []
     for part in parts:
@@ -232,14 +236,9 @@ def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.Composab
 def _held(connection: psycopg.Connection, table: Table, captures: Sequence[str], load: int) -> dict[str, tuple[int, int]]:
     """Count by capture the rows that can be read, and those of them that a load made."""
     question = sql.SQL("SELECT capture, count(), sum(CASE WHEN load = {} THEN 1 ELSE 0 END) FROM {} WHERE NOT gone AND {} GROUP BY capture").format(
-        sql.Literal(load), sql.Identifier(table.name), among(captures)
+        sql.Literal(load), sql.Identifier(table.name), among(CAPTURE, captures)
     )
     return {capture: (int(rows), int(of_load)) for capture, rows, of_load in connection.execute(question, captures)}
-
-
-def among(captures: Sequence[str]) -> sql.Composed:
-    """Build the condition that a row is of one of so many captures; their keys are its values."""
-    return sql.SQL("capture IN ({})").format(sql.SQL(", ").join([sql.Placeholder()] * len(captures)))
 
 
 def _count(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:

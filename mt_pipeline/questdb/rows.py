@@ -1,5 +1,6 @@
 """The rows of a capture: typed packets joined with the answers for their endpoints, batch by batch."""
 
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ BATCH = 80_000
 
 
 _ADDRESS, _NAME = "address", "name"
+
+_FAMILIES = {f"{ip}_{end}": family for ip, family in (("ip", socket.AF_INET), ("ipv6", socket.AF_INET6)) for end in ("src", "dst")}
 
 _FIELDS = {name: {column.source.partition(".")[2] for column in group if column.origin is Origin.ANSWER} - {"type"} for name, group in
            {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip
@@ -106,7 +109,8 @@ class _Answers:
 
 def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | None], devices: Devices) -> pa.RecordBatch:
     names = batch.schema.names
-    packet = {name: _encoded(values) if pa.types.is_string(values.type) else values for name, values in zip(names, batch.columns, strict=True)}
+    packet = {name: encoded(values) if pa.types.is_string(values.type) else values for name, values in zip(names, batch.columns, strict=True)}
+    packet |= {name: _addresses(packet[name], family) for name, family in _FAMILIES.items()}
     places = {
         "src": answers.places(_ADDRESS, packet["address_src"]),
         "dst": answers.places(_ADDRESS, packet["address_dst"]),
@@ -145,11 +149,25 @@ def _repeated(text: str | None, times: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), times), [text])
 
 
-def _encoded(text: pa.Array) -> pa.DictionaryArray:
+def encoded(text: pa.Array) -> pa.DictionaryArray:
     """Say each distinct text once, as it can be stored."""
-    encoded = text.dictionary_encode()
-    odd = pc.any(pc.match_substring(encoded.dictionary, "\0")).as_py()
-    return _storable(text).dictionary_encode() if odd else encoded
+    values = text.dictionary_encode()
+    odd = pc.any(pc.match_substring(values.dictionary, "\0")).as_py()
+    return _storable(text).dictionary_encode() if odd else values
+
+
+def _addresses(text: pa.DictionaryArray, family: socket.AddressFamily) -> pa.DictionaryArray:
+    """Take out what is no address, such as one that tshark cut: QuestDB would refuse all rows for it."""
+    known = [address if _is_address(address, family) else None for address in text.dictionary.to_pylist()]
+    return text if None not in known else pa.array(known, pa.string()).take(text.indices).dictionary_encode()
+
+
+def _is_address(text: str, family: socket.AddressFamily) -> bool:
+    try:
+        socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _storable(text: pa.Array) -> pa.Array:

@@ -184,6 +184,6 @@ def _address(row: Local) -> str | None:
 
 def _is_group(row: Local) -> bool:
     if row.hardware:
-        return int(row.hardware[:2], 16) & 1 == 1  # the bit that Ethernet has for it
+        return row.hardware[1:2] in set("13579bdf")  # the bit that Ethernet has for it
     address = ipaddress.ip_address(row.ipv4 or row.ipv6 or "::")
     return address.is_multicast or address == _BROADCAST

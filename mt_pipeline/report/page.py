@@ -71,7 +71,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         now: when the page is made.
     """
     steps = [sum(values) for values in zip(*(one.values for one in summary.series), strict=True)]
-    unit, size = wording.unit_of(max(steps))
+    unit, size = wording.unit_of(max(steps, default=0))
     shown = {row.capture for row in summary.captures}
     skipped: Counter[str] = Counter()
     for key in shown & made.records.keys():

@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from mt_pipeline.columns import UNKNOWN
 from mt_pipeline.questdb import schema
+from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.report.facts import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
 
@@ -72,7 +73,7 @@ class Experiment:
         """Sum up each capture, by key."""
         return self._ask(
             CaptureRows,
-            """SELECT capture, count() AS packets, sum(frame_len) AS bytes, min(ts)::long AS first, max(ts)::long AS last
+            """SELECT capture, count() AS packets, coalesce(sum(frame_len), 0) AS bytes, min(ts)::long AS first, max(ts)::long AS last
             FROM {view} GROUP BY capture ORDER BY capture""",
         )
 
@@ -94,7 +95,8 @@ class Experiment:
                 """SELECT ip_{end}_netify_app_tag AS application, ip_{end}_netify_app_category_tag AS category,
                 ip_{end}_netify_geo_country AS country, ip_{end}_provider AS provider,
                 ip_{end}_netify_geo_city <> {unknown} AS has_city, tls_sni <> {unknown} AS has_name, tls_sni_netify_app_tag AS name_application,
-                tls_sni_netify_app_category_tag AS name_category, tls_sni_provider AS name_provider, count() AS packets, sum(frame_len) AS bytes
+                tls_sni_netify_app_category_tag AS name_category, tls_sni_provider AS name_provider,
+                count() AS packets, coalesce(sum(frame_len), 0) AS bytes
                 FROM {view} WHERE {is_remote}"""
             ),
         )
@@ -105,14 +107,14 @@ class Experiment:
 
     def slices(self, step: int, labels: Sequence[str]) -> list[Slice]:
         """Sum up the bytes of each step, by label."""
-        chosen = sql.SQL("CASE WHEN label IN ({}) THEN label END").format(sql.SQL(", ").join(sql.Placeholder() * len(labels)))
+        chosen = sql.SQL("CASE WHEN {} THEN label END").format(among(sql.SQL("label"), labels)) if labels else sql.SQL("NULL::string")
         return self._ask(
             Slice,
             """SELECT step, is_public, label IS NOT NULL AS is_named, {chosen} AS label, sum(bytes) AS bytes FROM
-            (SELECT ts::long / %s AS step, {is_public} AS is_public, {label} AS label, sum(frame_len) AS bytes FROM {view})
+            (SELECT ts::long / %s AS step, {is_public} AS is_public, {label} AS label, coalesce(sum(frame_len), 0) AS bytes FROM {view})
             ORDER BY step, is_public, is_named, label""",
             *(*labels, step),
-            chosen=chosen if labels else sql.SQL("NULL::string"),
+            chosen=chosen,
         )
 
     def protocols(self) -> list[Protocol]:
@@ -122,9 +124,9 @@ class Experiment:
             """SELECT ip_proto, coalesce(hidden, carrier, said) AS protocol, is_public, sum(packets) AS packets, sum(bytes) AS bytes FROM
             (SELECT capture, ip_proto, stream_index, {is_public} AS is_public, max(CASE WHEN protocol IN ({encrypted}) THEN protocol END) AS hidden,
                 max(CASE WHEN protocol IN ({carriers}) THEN protocol END) AS carrier,
-                max(CASE WHEN protocol NOT IN ({no_protocol}) THEN protocol END) AS said, count() AS packets, sum(frame_len) AS bytes
+                max(CASE WHEN protocol NOT IN ({no_protocol}) THEN protocol END) AS said, count() AS packets, coalesce(sum(frame_len), 0) AS bytes
                 FROM {view} WHERE stream_index IS NOT NULL)
-            UNION ALL SELECT ip_proto, protocol, {is_public} AS is_public, count() AS packets, sum(frame_len) AS bytes
+            UNION ALL SELECT ip_proto, protocol, {is_public} AS is_public, count() AS packets, coalesce(sum(frame_len), 0) AS bytes
                 FROM {view} WHERE stream_index IS NULL""",
         )
 
@@ -136,7 +138,7 @@ class Experiment:
             ORDER BY bytes DESC, country, city, longitude, latitude""",
             halves=self._both_ways(
                 """SELECT ip_{end}_netify_geo_country AS country, ip_{end}_netify_geo_city AS city, ip_{end}_netify_geo_lon AS longitude,
-                ip_{end}_netify_geo_lat AS latitude, count() AS packets, sum(frame_len) AS bytes FROM {view} WHERE {is_remote}"""
+                ip_{end}_netify_geo_lat AS latitude, count() AS packets, coalesce(sum(frame_len), 0) AS bytes FROM {view} WHERE {is_remote}"""
             ),
         )
 
@@ -147,7 +149,7 @@ class Experiment:
             "{halves}",
             halves=self._of_either_end(
                 """SELECT device_{end} AS device, hardware, ip_{end}::string AS ipv4, ipv6_{end} AS ipv6, {sent} AS sent, packets, bytes FROM
-                (SELECT device_{end}, {hardware} AS hardware, ip_{end}, ipv6_{end}, count() AS packets, sum(frame_len) AS bytes
+                (SELECT device_{end}, {hardware} AS hardware, ip_{end}, ipv6_{end}, count() AS packets, coalesce(sum(frame_len), 0) AS bytes
                 FROM {view} WHERE {is_near})"""
             ),
         )
@@ -164,7 +166,7 @@ class Experiment:
                 """SELECT coalesce(device_{end}::string, ({hardware})::string, ip_{end}::string, ipv6_{end}::string) AS who,
                 coalesce(({label})::string, device_{other}::string, ip_{other}::string, nullif(ipv6_{other}, '::')::string,
                     eth_{other}::string) AS peer,
-                sum(frame_len) AS bytes FROM {view} WHERE {is_near}"""
+                coalesce(sum(frame_len), 0) AS bytes FROM {view} WHERE {is_near}"""
             ),
         )
 
@@ -181,7 +183,7 @@ class Experiment:
         halves = self._both_ways(
             """SELECT ip_{end} AS ipv4, ipv6_{end} AS ipv6, tls_sni AS name, last(ip_{end}_netify_app_tag) AS application,
             last(tls_sni_netify_app_tag) AS name_application, last(ip_{end}_netify_geo_country) AS country, last(ip_{end}_provider) AS provider,
-            last(tls_sni_provider) AS name_provider, count() AS packets, sum(frame_len) AS bytes, min(ts) AS first, max(ts) AS last
+            last(tls_sni_provider) AS name_provider, count() AS packets, coalesce(sum(frame_len), 0) AS bytes, min(ts) AS first, max(ts) AS last
             FROM {view} WHERE {is_remote}"""
         )
         return self._ask(
@@ -209,7 +211,7 @@ class Experiment:
         # A plain `name <> 'Unknown'` is looked up in the index of tls_sni, where QuestDB 9.3 fails if no other name is there.
         return self._ask(
             Name,
-            """SELECT *, count() OVER () AS names FROM (SELECT {name} AS name, count() AS packets, sum(frame_len) AS bytes FROM {view})
+            """SELECT *, count() OVER () AS names FROM (SELECT {name} AS name, count() AS packets, coalesce(sum(frame_len), 0) AS bytes FROM {view})
             WHERE coalesce(name, {unknown}) <> {unknown} ORDER BY bytes DESC, name LIMIT %s""",
             limit,
             name=name,

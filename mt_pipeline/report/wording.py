@@ -1,9 +1,9 @@
 """How numbers, times and names are written on a page."""
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from mt_pipeline import terminal
 from mt_pipeline.report.facts import Destination, known
 from mt_pipeline.report.summary import application_of
 
@@ -53,9 +53,8 @@ def duration(microseconds: int) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Write a name that others chose: what controls a terminal or the direction of text becomes its code (`\u202e`), what is too long is cut."""
-    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") else letter for letter in cut)
+    """Write a name that others chose; what is too long is cut."""
+    return terminal.visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def providers(to: Destination) -> str:

@@ -47,10 +47,13 @@ ALL_KEYS = tuple(field.key for field in FIELDS)
 
 _ESCAPE = re.compile(r"\\([abfnrtv]|0(?!00)[0-3][0-7]|177)")
 
+_NO_PACKET = r"^(systemd_journal|sysdig|falcobridge)(:|$)"
+"""First dissectors of entries of a journal and of system calls. A custom block has neither a dissector of its own nor a time."""
+
 _BLOCK_BYTES = 4 << 20
 """Of tshark's output: some ten thousand packets. Smaller ones cost more, larger ones more memory."""
 
-_FORMAT = 1  # raise it when the same fields are written in another form
+_FORMAT = 2  # raise it when the same fields are written in another form
 
 
 def inputs_hash(tshark: Tshark, *, sha256: str, display_filter: str) -> str:
@@ -139,12 +142,12 @@ def _convert(
     following = reader.submit(next, batches, None)
     while (batch := following.result()) is not None:
         following = reader.submit(next, batches, None)
-        block = _unescaped(batch)
+        block = _packets(_unescaped(batch))
         for chunk in connection.from_arrow(block).project(_LINE).to_arrow_table().column(0).chunks:
             documents.write(_text_of(chunk))
         if listener:
             listener.add(_lists(block, listener.keys))
-        packets += batch.num_rows
+        packets += block.num_rows
         progress(packets)
     return packets
 
@@ -174,6 +177,14 @@ def _parsed(lines: bytes) -> pa.RecordBatch:
 def _utf8(text: bytes) -> bytes:
     """Make tshark's output valid: a value cut at 2,047 bytes may end inside a character."""
     return text if text.isascii() else text.decode("utf-8", "replace").encode()
+
+
+def _packets(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Leave out the blocks of a pcapng that tshark numbers like packets, and that are none; hardly any capture has one."""
+    protocols = batch.column("frame_protocols")
+    custom = pyarrow.compute.and_(pyarrow.compute.equal(protocols, "data"), pyarrow.compute.equal(batch.column("frame_time_epoch"), ""))
+    others = pyarrow.compute.or_(pyarrow.compute.match_substring_regex(protocols, _NO_PACKET), custom)
+    return batch.filter(pyarrow.compute.invert(others)) if pyarrow.compute.any(others).as_py() else batch
 
 
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -62,7 +62,14 @@ def write_pcap(
 
 
 def write_pcapng(
-    path: Path, frames: Iterable[Frame], *, link_type: int = ETHERNET, tsresol: int = 9, tsoffset: int = 0, snaplen: int = 262_144
+    path: Path,
+    frames: Iterable[Frame],
+    *,
+    link_type: int = ETHERNET,
+    tsresol: int = 9,
+    tsoffset: int = 0,
+    snaplen: int = 262_144,
+    between: Sequence[tuple[int, bytes]] = (),
 ) -> Path:
     """Write a pcapng file with one interface per link type.
 
@@ -76,6 +83,7 @@ def write_pcapng(
         tsresol: as in the format: ticks a second are 10**tsresol, or 2**(tsresol - 128) from 128 on.
         tsoffset: seconds since 1970 at which the ticks begin.
         snaplen: most bytes kept of a frame.
+        between: blocks that are written before each frame: their types and bodies.
 
     Raises:
         struct.error: if a time does not fit.
@@ -89,6 +97,8 @@ def write_pcapng(
             options = struct.pack("<HHB3x", 9, 1, tsresol) + struct.pack("<HHq", 14, 8, tsoffset) + bytes(4)
             _block(file, 1, struct.pack("<HHI", kind, 0, snaplen) + options)
         for frame in frames:
+            for kind, body in between:
+                _block(file, kind, body)
             data = frame.data[:snaplen]
             if frame.time_ns is None:  # a simple packet block: no time, always of the first interface
                 _block(file, 3, struct.pack("<I", _wire_length(frame)) + data)

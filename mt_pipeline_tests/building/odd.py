@@ -89,3 +89,19 @@ def giant(size: int = 200_000) -> bytes:
 def shortened(frames: Iterable[Frame], *, snaplen: int = 96) -> list[Frame]:
     """Keep only the first bytes of frames, as a capture with a snap length does; the length on the wire stays."""
     return [Frame(frame.data[:snaplen], frame.time_ns, len(frame.data), frame.link_type) for frame in frames]
+
+
+_EVENT = struct.pack("<HQQI", 0, START_NS, 1, 26)
+OTHER_BLOCKS: dict[str, tuple[int, bytes]] = {
+    "name resolution": (4, struct.pack("<HH", 1, 8) + bytes([10, 0, 0, 1]) + b"abc\0" + bytes(4)),
+    "statistics": (5, bytes(12)),
+    "journal": (9, b"__REALTIME_TIMESTAMP=1700000000000000\nMESSAGE=not a packet\n"),
+    "secrets": (10, struct.pack("<II", 0x544C534B, 20) + b"CLIENT_RANDOM 00 00\n"),
+    "system call": (0x204, _EVENT + struct.pack("<H", 0) + bytes(4)),
+    "system call with flags": (0x216, _EVENT + struct.pack("<HI", 0, 0)),
+    "custom": (0xBAD, struct.pack("<I", 32_473) + b"not a packet"),
+    "custom, not to be copied": (0x40000BAD, struct.pack("<I", 32_473) + b"not a packet"),
+    "custom of sysdig": (0xBAD, struct.pack("<I", 46_380) + bytes(8)),
+    "unknown": (0x80001234, b"whatever"),
+}
+"""Blocks of pcapng that are no packets; tshark numbers some of them as if they were."""

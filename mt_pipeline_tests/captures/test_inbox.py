@@ -5,6 +5,7 @@ import gzip
 import lzma
 import multiprocessing
 import os
+import random
 import socket
 import stat
 import tempfile
@@ -277,3 +278,13 @@ def test_a_pipe_is_called_one(tmp_path: Path):
     assert said == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
     with pytest.raises(CaptureUnreadableError, match=r"^pipe is not a file but a pipe"):
         capture_at(tmp_path, "pipe")
+
+
+@pytest.mark.parametrize("magic", ["1f8b08", "28b52ffd", "04224d18"])
+def test_compressed_bytes_that_make_no_sense_are_refused(tmp_path, magic):
+    chance = random.Random(4)  # noqa: S311 - the same bytes every time
+    for length in (0, 1, 3, 4, 17, 300):
+        for _ in range(20):
+            reason = sniffed(tmp_path, bytes.fromhex(magic) + chance.randbytes(length))
+            assert reason is not None
+            assert reason.startswith("a b.pcap ")

@@ -1,6 +1,7 @@
 """Files of one rotation, by their names: which comes before which, and which is written no more."""
 
-from itertools import permutations
+import random
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,47 @@ def test_in_a_ring_of_tcpdump_that_begins_anew_the_file_that_is_written_is_not_c
     ring = [file("lab/a.pcap0", 3), file("lab/a.pcap1", 4), file("lab/a.pcap2", 2)]
 
     assert complete(ring, ring) == {"lab/a.pcap0"}
+
+
+WINTER = [
+    "a_00001_20261025023000.pcapng",
+    "a_00002_20261025025500.pcapng",
+    "a_00003_20261025022000.pcapng",  # at three clocks were set back to two
+    "a_00004_20261025024500.pcapng",
+    "a_00005_20261025031000.pcapng",
+]
+
+
+def test_where_clocks_are_set_back_the_number_tells_which_comes_before():
+    """The time in a name is local: for an hour the next file has an earlier one, and no file came before it."""
+    yesterday = [f"a_0000{number}_202610240{number}0000.pcapng" for number in range(1, 6)]
+    expected = {after: before for days in (yesterday, WINTER) for before, after in pairwise(days)}
+    chance = random.Random(1)  # noqa: S311 - the same orders every time
+    for _ in range(20):
+        keys = yesterday + WINTER
+        chance.shuffle(keys)
+        assert befores(keys) == expected
+        assert list(befores(keys)) == [*yesterday[1:], *WINTER[1:]]
+
+
+def test_of_two_starts_within_an_hour_each_has_its_own_files():
+    first = ["a_00001_20260101120000.pcapng", "a_00002_20260101120500.pcapng"]
+    second = ["a_00001_20260101123000.pcapng", "a_00002_20260101123500.pcapng"]
+    assert befores(first + second) == {first[1]: first[0], second[1]: second[0]}
+
+
+def test_where_clocks_are_set_back_a_file_is_complete_when_the_next_one_is_there():
+    files = [file(key, number) for number, key in enumerate(WINTER)]
+    assert complete(files, files) == set(WINTER[:-1])
+    assert complete([file(WINTER[1], 9)], files) == set()
+
+
+def test_fourteen_digits_that_are_no_time_are_of_no_rotation():
+    assert place_of("a_00001_99999999999999.pcapng") is None
+
+
+def test_a_ring_of_all_numbers_has_an_order():
+    keys = [f"a_{number:05}_20260101120000.pcap" for number in range(100_000)]
+    found = befores(keys)
+    assert len(found) == len(keys)
+    assert found[keys[0]] == keys[-1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.captures.identity import capture_at
+from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.inbox import Refused, Walk, walk
 from mt_pipeline.captures.ledger import Ledger, State
 
@@ -270,3 +270,43 @@ def test_a_file_made_readable_is_taken_without_a_change(ledger, inbox):
     assert ledger.records()[0].error == shut.reason
     assert look(ledger, inbox, 1005) == []
     assert look(ledger, inbox, 1010) == ["a.pcap"]
+
+
+ODD_TIMES = (0, 1, -1, -(2**31), 2**31, 9_223_372_036, 9_223_372_037, 10_413_792_000, 15_032_385_535)
+"""Seconds since 1970 of which ext4 keeps all, from 1901 to 2446; from 2262 on nanoseconds need more than 64 bits."""
+
+
+def test_a_file_of_any_time_is_taken_once_and_again_when_it_changes(ledger, inbox):
+    """From 2262-04-11 on a time was more than SQLite holds, and no file was taken any more."""
+    files = [inbox / f"{number}.pcap" for number in range(len(ODD_TIMES))]
+    for file, seconds in zip(files, ODD_TIMES, strict=True):
+        file.write_bytes(b"")
+        os.utime(file, ns=(0, seconds * 10**9 + 1))
+    keys = [file.name for file in files]
+    look(ledger, inbox, 1000)
+    assert look(ledger, inbox, 1005) == keys
+    for key in keys:
+        load(ledger, inbox, key)
+    assert {key: ledger.get(key).mtime_ns for key in keys} == {key: capture_at(inbox, key).mtime_ns for key in keys}
+    assert look(ledger, inbox, 1100) == look(ledger, inbox, 1200) == []
+    for file in files:
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**9))
+    look(ledger, inbox, 1300)
+    assert look(ledger, inbox, 1305) == [key for key in keys if key != keys[-1]]  # ext4 has no later time than its last
+
+
+@pytest.mark.parametrize("mtime_ns", [-(2**63) - 1, -(2**63), 2**63 - 1, 2**63, 2**64, 10**40, -(10**40)])
+def test_the_ledger_keeps_a_time_of_any_size(ledger, inbox, mtime_ns):
+    ledger.take(Capture("a.pcap", inbox, 1, mtime_ns))
+    assert ledger.get("a.pcap").mtime_ns == mtime_ns
+
+
+def test_a_folder_that_cannot_be_read_costs_no_other_one(ledger, inbox):
+    for key in ("shut/a.pcap", "shut.pcap", "lab/b.pcap"):
+        (inbox / key).parent.mkdir(exist_ok=True)
+        (inbox / key).write_bytes(b"x")
+    look(ledger, inbox, 1000)
+    ledger.look(Walk(unread={"shut": "The folder shut cannot be read."}), settle=5, now=1005)
+    assert [record.key for record in ledger.records()] == ["shut/a.pcap"]
+    ledger.look(Walk(unread={"": "The inbox cannot be read."}), settle=5, now=1010)
+    assert [record.key for record in ledger.records()] == ["shut/a.pcap"]

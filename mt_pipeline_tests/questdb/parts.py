@@ -3,7 +3,7 @@
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,8 +26,8 @@ START = 1_700_000_000
 
 CLIENT, SERVER = "192.168.1.20", "93.184.216.34"
 
-Packet = dict[str, str]
-"""Fields of a packet by their keys in the documents."""
+Packet = dict[str, str | Sequence[str]]
+"""Fields of a packet by their keys in the documents; of one that it has several times, all values."""
 
 Answers = Mapping[tuple[str, str], Mapping[str, object]]
 """Kind and endpoint to facts and provider."""
@@ -75,7 +75,8 @@ def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterat
     with tempfile.TemporaryDirectory() as folder:
         documents, found = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
         sources = Sources(*(Path(folder) / name for name in ("packets", "sums", "names", "answers")))
-        lines = [json.dumps({"timestamp": "0", "layers": {key: [value] for key, value in fields.items()}}) + "\n" for fields in wanted]
+        layers = ({key: [value] if isinstance(value, str) else value for key, value in fields.items()} for fields in wanted)
+        lines = [json.dumps({"timestamp": "0", "layers": of_packet}) + "\n" for of_packet in layers]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
         with conversations(found) as heard:

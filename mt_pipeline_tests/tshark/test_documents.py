@@ -21,10 +21,11 @@ import pytest
 
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import PREFERENCES, NotACapture, Tshark, TsharkFailed
+from mt_pipeline.tshark.counting import count_packets
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
-from mt_pipeline_tests.building.files import compress, cut, in_time_order, timed, write_pcap, write_pcapng
+from mt_pipeline_tests.building.files import Frame, compress, cut, in_time_order, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import NO_FORKS, Document, documents_of, endless_capture, read_all, tshark
 
@@ -366,3 +367,14 @@ def test_a_killed_writer_leaves_no_file_under_its_name_and_no_tshark(tmp_path: P
     assert not output.exists()
     conversations = in_time_order([traffic.dns()])
     assert documents.write(tshark(), write_pcap(tmp_path / "y.pcap", conversations), output) == 2
+
+
+@pytest.mark.parametrize("name", odd.OTHER_BLOCKS)
+def test_blocks_that_are_no_packets_have_no_document(tmp_path: Path, name: str):
+    frames = [*timed(traffic.dns()), Frame(traffic.dns()[0], None), *timed([b"\x00" * 20], link_type=147)]
+    plain = write_pcapng(tmp_path / "plain.pcapng", frames)
+    path = write_pcapng(tmp_path / "x.pcapng", frames, between=[odd.OTHER_BLOCKS[name]] * 2)
+
+    found = documents.count(documents_of(path))
+
+    assert found == documents.count(documents_of(plain)) == len(frames) == count_packets(path).packets
