@@ -23,8 +23,6 @@ from mt_pipeline.defs.resources import Pipeline, reader
 from mt_pipeline.errors import CommandError
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java, server
-from mt_pipeline.questdb.compact import undisturbed
-from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings
 
 HOST = "127.0.0.1"
@@ -77,7 +75,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             say("starting QuestDB")
             database = stack.enter_context(_questdb(settings))
             watched["QuestDB"] = database.poll
-            _mend(Pipeline(settings), say)
+            Pipeline(settings).bring_up_to_date(say)
             if told := verification.after_a_crash(Pipeline(settings)):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
@@ -138,15 +136,6 @@ def _questdb(settings: Settings) -> server.Server:
         password=settings.questdb_password.get_secret_value(),
         reader=reader(settings),
     )
-
-
-def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:
-    """Make good what a killed `mt-pipeline compact` left; if that cannot be done now, the next load tries again."""
-    try:
-        with undisturbed(pipeline.database(), pipeline.loading_lock):
-            pass
-    except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
-        say(str(error))
 
 
 def _setter(ended: threading.Event) -> Callable[[int, FrameType | None], None]:

@@ -19,7 +19,7 @@ from mt_pipeline.questdb.database import Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary
 from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
-from mt_pipeline.questdb.rows import Sources, rows
+from mt_pipeline.questdb.rows import Sources, months, rows
 from mt_pipeline.questdb.story import Storyteller
 
 log = logging.getLogger(__name__)
@@ -120,5 +120,5 @@ def _load(
                 opened.enter_context(closing(make(sources, capture=key, experiment=experiment, devices=devices))) for make in (rows, flows)
             )
             heard = tellers[key].listen(of_flows) if key in tellers else of_flows
-            loads.append(Load(key, experiment, of_packets, heard, pace(pipeline, key, "loading", "packets")))
+            loads.append(Load(key, experiment, of_packets, heard, pace(pipeline, key, "loading", "packets"), months(sources)))
         return dict(zip(captures, backend.load(loads), strict=True))

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import psycopg
+
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
-from mt_pipeline.questdb import java, server
-from mt_pipeline.questdb.database import Database, Unreachable
+from mt_pipeline.questdb import compact, java, server
+from mt_pipeline.questdb.database import Database, DatabaseError, Unreachable
 from mt_pipeline.settings import Settings, SettingsError
 from mt_pipeline.tshark.command import Tshark
 
@@ -112,8 +114,17 @@ class Pipeline:
             user=settings.questdb_user,
             password=settings.questdb_password.get_secret_value(),
             reader=reader(settings),
-        ):
+        ) as found:
+            if isinstance(found, server.Server):
+                self.bring_up_to_date(log.warning)
             yield
+
+    def bring_up_to_date(self, say: Callable[[str], None]) -> None:
+        """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does; whoever came first does it."""
+        try:
+            compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
+        except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+            say(" ".join(str(error).split()))
 
 
 def reader(settings: Settings) -> java.Reader | None:

@@ -16,6 +16,7 @@ class DatabaseError(Exception):
     │   └── Refused         it does not let us in
     ├── NameTaken       a table or view of the user's own has the name that we need
     ├── Damaged         it cannot read what it has on the disk
+    ├── Exhausted       it has no memory, maps or files left to read with; what it has is whole
     └── LoadFailed      it refused rows
         └── RowsMissing     it does not hold what was sent
     """
@@ -31,6 +32,10 @@ class Refused(Unreachable):
 
 class Damaged(DatabaseError):
     """QuestDB cannot read what it has on the disk, as after a power cut that took pages of its files."""
+
+
+class Exhausted(DatabaseError):
+    """QuestDB has no memory, maps or files left to read with; what it has on the disk is whole."""
 
 
 class NameTaken(DatabaseError):

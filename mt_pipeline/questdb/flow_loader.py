@@ -7,11 +7,11 @@ from datetime import datetime
 import pyarrow as pa
 from psycopg import sql
 
-from mt_pipeline.questdb import loader
+from mt_pipeline.questdb import loader, partitions
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.loader import Loaded, Part, RowsMissing, among
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
-from mt_pipeline.questdb.tables import CAPTURES, FLOWS
+from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 
 _OF_PACKETS = "SELECT capture, count(), sum(frame_len::LONG), min(ts), max(ts) FROM captured_packets WHERE NOT gone AND {} GROUP BY capture"
 _OF_FLOWS = "SELECT capture, count(), sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone AND {} GROUP BY capture"
@@ -63,6 +63,7 @@ class Load:
         packets: of `rows.rows`.
         flows: of `flows.flows`, taken when the packets are in.
         progress: told the number of packets sent so far.
+        months: those in which the packets lie, as `2023-11`.
     """
 
     capture: str
@@ -70,6 +71,7 @@ class Load:
     packets: Iterator[pa.RecordBatch]
     flows: Iterator[pa.RecordBatch]
     progress: Callable[[int], None] = lambda _: None
+    months: frozenset[str] = frozenset()
 
 
 def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summary]]:
@@ -82,6 +84,7 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
         loads: the captures, each of them once.
 
     Raises:
+        Scattered: the packets of a capture lie in more months than QuestDB bears.
         RowsMissing: QuestDB does not hold the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
         DatabaseError: else what `loader.load` says.
@@ -89,6 +92,8 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
         ensure_table(connection, CAPTURES)
         ensure_table(connection, FLOWS)
+        ensure_table(connection)
+        partitions.check(connection, PACKETS, {one.capture: one.months for one in loads})
         for experiment in {one.experiment for one in loads}:
             ensure_view(connection, experiment, FLOWS)
     captures = [one.capture for one in loads]
