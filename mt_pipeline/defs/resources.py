@@ -120,7 +120,7 @@ class Pipeline:
             yield
 
     def bring_up_to_date(self, say: Callable[[str], None]) -> None:
-        """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does; whoever came first does it."""
+        """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does."""
         try:
             compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
         except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB

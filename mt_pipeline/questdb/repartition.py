@@ -49,7 +49,7 @@ def repartition(connection: psycopg.Connection, database: Database, table: Table
     ensure_table(connection, table)
     wait_until_readable(connection, table)
     rows, old = beside.live(connection, table), sizes(connection, table)
-    months = {day[: len("2023-11")] for day, _ in rows}
+    months, years = ({day[: len(form)] for day, _ in rows} for form in ("2023-11", "2023"))
     count, needed = sum(rows.values()), _TWICE * sum(old.values()) + _PARTITION_BYTES * len(months)
     unit = table.partition_by.lower()
     if (free := _free(database)) is not None and free < needed:
@@ -60,18 +60,18 @@ def repartition(connection: psycopg.Connection, database: Database, table: Table
         return
     minutes = 1 + count // (60 * _ROWS_A_SECOND)
     say(
-        f"{table.name}: an older release cut it into {len(old):,} partitions; its {count:,} rows are copied into one by {unit} now, and nothing is lost "
-        f"if that is interrupted: some {minutes:,} minutes"
+        f"{table.name}: an older release cut it into {len(old):,} partitions; its {count:,} rows are copied into one by {unit} now; nothing is lost "
+        f"if that is interrupted; some {minutes:,} minutes"
     )
-    beside.fill(connection, table, months, _like(connection, table), sync=sync, say=say)
+    beside.fill(connection, table, years, _like(connection, table), sync=sync, say=say)
     say(f"{table.name}: views are turned to {table.beside}")
     turn_views(connection, table, whole(table.beside))
     say(f"{table.name}: it is dropped, and made anew")
     connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table.name)))
     beside.ensure_like(connection, table)
-    for month in sorted(months):
-        say(f"{table.name}: {month} is copied back")
-        beside.copy(connection, beside.complete(table), table, month)
+    for year in sorted(years):
+        say(f"{table.name}: {year} is copied back")
+        beside.copy(connection, beside.complete(table), table, year)
         wait_until_readable(connection, table)
     beside.finish(connection, table, sync=sync, say=say)
 
