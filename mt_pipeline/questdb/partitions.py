@@ -45,8 +45,8 @@ UNITS = {unit.name: unit for unit in (DAY, Unit("MONTH", len("2023-11")), Unit("
 _UNIT = "SELECT partitionBy FROM tables() WHERE table_name = %s"
 _SIZES = "SELECT name, diskSize FROM table_partitions({})"
 _WIDEST = """
-SELECT capture, count() FROM (SELECT capture, timestamp_floor('M', ts) AS month FROM {} WHERE NOT gone GROUP BY capture, month)
-GROUP BY capture ORDER BY count DESC LIMIT 1
+SELECT capture, count() AS months FROM (SELECT capture, timestamp_floor('M', ts) AS month FROM {} WHERE NOT gone GROUP BY capture, month)
+GROUP BY capture ORDER BY months DESC LIMIT 1
 """
 
 

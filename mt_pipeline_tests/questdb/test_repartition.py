@@ -171,8 +171,8 @@ def sizes_of(database: Database) -> list[str]:
 @pytest.mark.skipif(MAPS > 70_000, reason="Linux gives QuestDB more maps here than 1,600 days take")
 def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after_the_next_start(spare: Spare, lock: Path):
     server = spare.database
-    many_days(server, 1_600)
     load(server, "lab/a.pcap", day=0)
+    many_days(server, 1_600)
     everything = "SELECT sum(frame_len) FROM captured_packets"
     with pytest.raises(psycopg.DatabaseError, match="could not mmap"):
         select(server, everything)
