@@ -169,9 +169,9 @@ def compact(*, dry_run: bool) -> None:
     with pipeline.questdb():
         for one in compact(pipeline.database(), pipeline.loading_lock, dry_run=dry_run, say=click.echo):
             would = "would be" if dry_run else "were"
-            click.echo(f"{one.table}: {one.rows:,} rows of {one.days:,} days, {one.bytes:,} bytes {would} given back")
+            click.echo(f"{one.table}: {one.rows:,} rows in {one.partitions:,} partitions, {one.bytes:,} bytes {would} given back")
             if one.rewritten and dry_run:
-                click.echo(f"{one.table}: other rows live in {one.rewritten:,} of these days: {one.needed:,} bytes must be free to write them anew")
+                click.echo(f"{one.table}: other rows live in {one.rewritten:,} of these: {one.needed:,} bytes must be free to write them anew")
 
 
 @cli.command()

@@ -23,8 +23,6 @@ from mt_pipeline.errors import CommandError
 from mt_pipeline.plain import without_traces
 from mt_pipeline.processes import bound, stop
 from mt_pipeline.questdb import java
-from mt_pipeline.questdb.compact import undisturbed
-from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
 from mt_pipeline.stop_signals import StopSignals
 from mt_pipeline.tshark.command import FilterError, TsharkError
@@ -88,7 +86,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             say("starting QuestDB")
             database = stack.enter_context(pipeline.start_questdb())
             watched["QuestDB"] = database.poll
-            _mend(pipeline, say)
+            pipeline.bring_up_to_date(say)
             if told := verification.after_a_crash(pipeline):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
@@ -155,15 +153,6 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()
     return thread
-
-
-def _mend(pipeline: Pipeline, say: Callable[[str], None]) -> None:
-    """Make good what a killed `mt-pipeline compact` left; if that cannot be done now, the next load tries again."""
-    try:
-        with undisturbed(pipeline.database(), pipeline.loading_lock):
-            pass
-    except DatabaseError as error:  # no reason not to start: the cure needs a running QuestDB
-        say(str(error))
 
 
 def _options(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.benchmarks.measuring import say
-from mt_pipeline_tests.soaking import faults, power
+from mt_pipeline_tests.soaking import decade, faults, power
 
 CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
 POINTS = int(os.environ.get("SOAK_POINTS", "10"))
@@ -35,6 +35,7 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
     "full-disk": partial(faults.full_disk, captures=CAPTURES, points=POINTS, seed=SEED),
     "power-cut-lost": partial(power.lost, captures=CAPTURES),
     "power-cut-emptied": partial(power.emptied, captures=CAPTURES),
+    "ten-years": partial(decade.ten_years, captures=decade.DAYS),
     "clock": partial(faults.clock, captures=CAPTURES),
     "events": partial(faults.events, count=EVENTS),
 }

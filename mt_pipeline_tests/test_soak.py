@@ -5,7 +5,7 @@ from pathlib import Path
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.pipelines import Lab, Said
-from mt_pipeline_tests.soaking import archive, faults, power
+from mt_pipeline_tests.soaking import archive, decade, faults, power
 from mt_pipeline_tests.test_ingesting import Terminal
 
 
@@ -20,6 +20,10 @@ def test_on_a_busy_machine_no_run_is_shown_as_failed_and_no_capture_is_read_twic
 
 def test_after_a_power_cut_that_empties_the_tables_what_is_said_brings_every_row_back(tmp_path: Path):
     assert power.emptied(tmp_path, captures=2) == []
+
+
+def test_ten_years_of_captures_take_few_files_and_little_memory(tmp_path: Path):
+    assert decade.ten_years(tmp_path, captures=10) == []
 
 
 def test_four_processes_write_their_events_into_the_database_of_dagster(tmp_path: Path):

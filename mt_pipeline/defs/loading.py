@@ -22,7 +22,7 @@ from mt_pipeline.questdb.database import Lost, Refused, Unreachable
 from mt_pipeline.questdb.flow_loader import FlowsDiffer, Load, Summary
 from mt_pipeline.questdb.flows import flows
 from mt_pipeline.questdb.loader import Loaded, RowsMissing
-from mt_pipeline.questdb.rows import Sources, rows
+from mt_pipeline.questdb.rows import Sources, months, rows
 from mt_pipeline.questdb.story import Storyteller
 
 log = logging.getLogger(__name__)
@@ -142,5 +142,5 @@ def _load(
             heard = tellers[key].listen(of_flows) if key in tellers else of_flows
             packets = pq.read_metadata(sources.packets).num_rows
             tell = pace(pipeline, key, "loading", "packets", packets)
-            loads.append(Load(key, experiment, of_packets, _told(pipeline, key, heard), tell))
+            loads.append(Load(key, experiment, of_packets, _told(pipeline, key, heard), tell, months(sources)))
         return dict(zip(captures, backend.load(loads), strict=True))

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+import psycopg
+
 from mt_pipeline import private
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs import providers
 from mt_pipeline.passwords import password_in
-from mt_pipeline.questdb import java, server
-from mt_pipeline.questdb.database import Database, Unreachable
+from mt_pipeline.questdb import compact, java, server
+from mt_pipeline.questdb.database import Database, DatabaseError, Unreachable
 from mt_pipeline.settings import Settings, SettingsError
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.command import Tshark
@@ -182,8 +184,11 @@ class Pipeline:
         if not self.settings.embeds_questdb:
             yield False
             return
-        with server.use(self.questdb_folder, **self._start) as server_in_use:
-            yield isinstance(server_in_use, server.Server)
+        with server.use(self.questdb_folder, **self._start) as found:
+            started = isinstance(found, server.Server)
+            if started:
+                self.bring_up_to_date(log.warning)
+            yield started
 
     @property
     def _start(self) -> _Start:
@@ -191,6 +196,13 @@ class Pipeline:
         user, password = self.login
         ports = self.settings.questdb_http_port, self.settings.questdb_pg_port
         return {"http_port": ports[0], "pg_port": ports[1], "user": user, "password": password, "reader": self.reader}
+
+    def bring_up_to_date(self, say: Callable[[str], None]) -> None:
+        """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does."""
+        try:
+            compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
+        except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+            say(" ".join(str(error).split()))
 
 
 def pace(

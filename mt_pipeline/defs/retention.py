@@ -21,6 +21,8 @@ from mt_pipeline.settings import Settings
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
+_WORTH = 0.5
+"""The share of a month that must be gone before its other rows are written anew: else each night would write the same ones."""
 
 
 def documents_expired(settings: Settings, record: Record) -> bool:
@@ -100,6 +102,6 @@ def _give_back(pipeline: Pipeline) -> None:
     if not pipeline.settings.has_questdb or pipeline.settings.questdb_host is not None:
         return
     try:
-        compact(pipeline.database(), pipeline.loading_lock)
+        compact(pipeline.database(), pipeline.loading_lock, worth=_WORTH)
     except DatabaseError as error:  # what was let go of is so all the same
         log.warning("%s", error)

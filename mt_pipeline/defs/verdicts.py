@@ -13,7 +13,7 @@ from mt_pipeline.defs import providers
 from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.versions import CODE_VERSIONS
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.questdb import captures
+from mt_pipeline.questdb import captures, turns
 from mt_pipeline.questdb.captures import Value
 from mt_pipeline.questdb.database import DatabaseError
 from mt_pipeline.questdb.flow_loader import Summary
@@ -54,13 +54,14 @@ def copy(
     calls = providers.calls(pipeline.settings)
     with _warned(key):
         row = {**_of_record(record), **_of_load(record, stored), **_of_answers(counts), **calls, **taken, "tshark_version": tshark}
-        captures.add(pipeline.database(), row)
+        with turns.shared(pipeline.loading_lock):
+            captures.add(pipeline.database(), row)
 
 
 def owes(pipeline: Pipeline, record: Record, owed: int) -> None:
     """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
     if record.owed != owed and pipeline.settings.has_questdb:
-        with _warned(record.key):
+        with _warned(record.key), turns.shared(pipeline.loading_lock):
             captures.owes(pipeline.database(), record.key, loaded_at=_time(record), owed=owed)
 
 

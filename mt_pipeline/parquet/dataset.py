@@ -36,6 +36,7 @@ def load(folder: Path, wanted: Load) -> tuple[Loaded, Summary]:
 
     Raises:
         RowsMissing: the files do not hold the packets that were written.
+        Scattered: the packets lie on too many dates.
         FlowsDiffer: the flows do not have the packets and bytes of the rows.
         OSError: the files cannot be written, for example on a full disk.
     """
@@ -81,10 +82,10 @@ def _write(beside: Path, wanted: Load) -> Part:
     for name in _TABLES:
         (beside / name).mkdir(parents=True)
     packets = Part(wanted.capture, wanted.experiment, wanted.packets, wanted.progress)
-    with Dated(PACKETS, beside / "packets") as files:
+    with Dated(PACKETS, beside / "packets", capture=wanted.capture) as files:
         for batch in packets.storable():
             files.write(batch)
-    with Dated(FLOWS, beside / "flows") as files:
+    with Dated(FLOWS, beside / "flows", capture=wanted.capture) as files:
         for batch in wanted.flows:
             files.write(batch)
     return packets

@@ -14,10 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from mt_pipeline.questdb.database import LoadFailed
 from mt_pipeline.questdb.tables import Table
 
 MOST_OPEN = 16
 """Files that are written at once."""
+
+MOST_DATES = 4_000
+"""Dates of one capture, eleven years: each is a file of packets and one of flows."""
+
+MOST_PARTS = 3 * MOST_DATES
+"""Parts that its dates may come in: packets that jump from date to date make many."""
 
 PARTITIONED_BY = ("experiment", "date")
 """What the folders say; no file has these columns."""
@@ -33,21 +40,28 @@ def schema_of(table: Table) -> pa.Schema:
     return pa.schema([(name, _TYPES.get(kind, _TEXT)) for name, kind in table.columns.items() if name not in PARTITIONED_BY])
 
 
+class Scattered(LoadFailed):
+    """The packets of a capture lie on more dates than are written, or jump between them too often."""
+
+
 class Dated:
     """A file for each date of the rows that are written, `<date>.parquet`; all are whole and on disk when the block ends well."""
 
-    def __init__(self, table: Table, folder: Path) -> None:
+    def __init__(self, table: Table, folder: Path, *, capture: str) -> None:
         """Begin without files.
 
         Args:
             table: whose columns the rows have.
             folder: an empty one.
+            capture: the capture key, for messages.
         """
+        self._capture = capture
         self._types: Mapping[str, str] = table.columns
         self._schema = schema_of(table)
         self._folder = folder
         self._open = OrderedDict[str, pa.parquet.ParquetWriter]()
         self._parts = defaultdict[str, list[Path]](list)
+        self._count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +77,7 @@ class Dated:
         """Write rows, each to the file of its date.
 
         Raises:
+            Scattered: there are too many dates.
             OSError: for example on a full disk.
         """
         dates = batch["ts"].cast(pa.date32())
@@ -76,9 +91,23 @@ class Dated:
                 self._open.popitem(last=False)[1].close()
             part = self._folder / f"{date}.{len(self._parts[date])}.part"
             self._parts[date].append(part)
+            self._count += 1
+            self._check()
             self._open[date] = self._writer(part)
         self._open.move_to_end(date)
         return self._open[date]
+
+    def _check(self) -> None:
+        if len(self._parts) > MOST_DATES:
+            raise Scattered(
+                f"{self._capture}: its packets lie on more than {MOST_DATES:,} dates, {min(self._parts)} to {max(self._parts)}, and each is a "
+                "Parquet file; if its times are wrong, move them with `editcap -t`; else cut it with `editcap -A START -B STOP`"
+            )
+        if self._count > MOST_PARTS:
+            raise Scattered(
+                f"{self._capture}: its packets jump between {len(self._parts):,} dates more than {MOST_PARTS:,} times, and each date is a "
+                "Parquet file; put them in order with `reordercap`"
+            )
 
     def _writer(self, path: Path) -> pa.parquet.ParquetWriter:
         return pa.parquet.ParquetWriter(path, self._schema, compression="zstd")

@@ -1,17 +1,17 @@
-"""Gives back the disk of rows that are gone. QuestDB deletes whole partitions only, which are days here.
+"""Gives back the disk of rows that are gone. QuestDB deletes whole partitions only, which are months here, or days of an older release.
 
-A day all of whose rows are gone is dropped; one where others live is written anew without those that are gone (`beside.py`). Loads and removals
-share a lock that this takes alone (`turns.py`). Who reads views notices nothing; who reads the tables themselves misses a day for as long as it is
-copied back.
+A partition all of whose rows are gone is dropped; one where others live is written anew without those that are gone (`beside.py`). Loads and removals
+share a lock that this takes alone (`turns.py`). Who reads views notices nothing; who reads the tables themselves misses a month for as long as it is
+copied back. Tables that an older release cut into days are cut into months first (`repartition.py`).
 """
 
 import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -19,15 +19,17 @@ from psycopg import sql
 
 from mt_pipeline.questdb import beside, turns
 from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline.questdb.partitions import DAY, sizes, stretches, unit_of
+from mt_pipeline.questdb.repartition import is_due, repartition
 from mt_pipeline.questdb.schema import ensure_table, wait_until_readable
-from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
+from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS, Table
 
 log = logging.getLogger(__name__)
 
 _TABLES = (PACKETS, FLOWS)
-_GONE = "SELECT timestamp_floor('d', ts) AS day, count() FROM {} WHERE gone GROUP BY day"
-_SIZES = "SELECT name, diskSize FROM table_partitions({})"
-_STATEMENT_SECONDS = 24 * 3600  # the server's own limit is a minute, and a day may have many rows
+_ALL_TABLES = (*_TABLES, CAPTURES)
+_GONE = "SELECT timestamp_floor('d', ts) AS day, count() FROM {} WHERE gone{} GROUP BY day"
+_STATEMENT_SECONDS = 24 * 3600  # the server's own limit is a minute, and a month may have many rows
 _TWICE = 2  # QuestDB keeps what is written once more, in its log, for some minutes
 
 
@@ -41,15 +43,15 @@ class Compacted:
 
     Attributes:
         table: its name.
-        days: partitions with rows that are gone.
+        partitions: those with rows that are gone.
         rewritten: those of them in which other rows live.
         rows: rows that go, all of them gone before.
-        bytes: disk that was given back; of a dry run, and of days that are rewritten, the share of their rows.
-        needed: free disk that the rewriting takes meanwhile.
+        bytes: disk that was given back; of a dry run, and of partitions that are rewritten, the share of their rows.
+        needed: free disk that the rewriting takes meanwhile: one partition after the other.
     """
 
     table: str
-    days: int
+    partitions: int
     rewritten: int
     rows: int
     bytes: int
@@ -70,7 +72,7 @@ def undisturbed(database: Database, lock: Path) -> Iterator[None]:
     while True:
         with turns.shared(lock):
             with database.connect() as connection:
-                broken_off = beside.is_broken_off(connection, *_TABLES)
+                broken_off = beside.is_broken_off(connection, *_ALL_TABLES)
             if not broken_off:
                 yield
                 return
@@ -84,74 +86,99 @@ def mend(database: Database, lock: Path) -> None:
         DatabaseError: QuestDB does not answer, or has suspended a table.
     """
     with turns.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
-        for table in _TABLES:
+        for table in _ALL_TABLES:
             beside.mend(connection, table, sync=_sync_of(database), say=log.warning)
 
 
-def compact(database: Database, lock: Path, *, dry_run: bool = False, say: Callable[[str], None] = log.info) -> list[Compacted]:
+def bring_up_to_date(database: Database, lock: Path, *, say: Callable[[str], None] = log.warning) -> None:
+    """Make good what a kill left, and cut tables anew that an older release has cut; does nothing where nothing is to be done.
+
+    Args:
+        database: where; nobody may load into it who does not know the lock.
+        lock: that of `undisturbed`.
+        say: told what is done, step by step.
+
+    Raises:
+        DatabaseError: QuestDB does not answer, or has suspended a table.
+    """
+    with database.connect() as connection:
+        if not beside.is_broken_off(connection, *_ALL_TABLES) and not any(is_due(connection, table) for table in _ALL_TABLES):
+            return
+    with turns.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
+        for table in _ALL_TABLES:
+            beside.mend(connection, table, sync=_sync_of(database), say=say)
+            repartition(connection, database, table, sync=_sync_of(database), say=say)
+
+
+def compact(database: Database, lock: Path, *, dry_run: bool = False, worth: float = 0, say: Callable[[str], None] = log.info) -> list[Compacted]:
     """Give back the disk of rows that are gone; waits for loads that are under way, and holds up new ones.
 
     Args:
         database: where.
         lock: that of `undisturbed`.
         dry_run: only say what would go.
+        worth: the share of its rows that must be gone before a partition in which others live is written anew.
         say: told what is done, step by step.
 
     Raises:
         NoRoom: the disk has no room for the copies.
         DatabaseError: QuestDB does not answer, or has suspended a table.
     """
-    with ExitStack() as held:
+    with ExitStack() as opened:
         if not dry_run:
-            held.enter_context(turns.alone(lock))
-        connection = held.enter_context(database.connect(statement_seconds=_STATEMENT_SECONDS))
-        done = []
-        for table in _TABLES:
-            if not dry_run:
-                beside.mend(connection, table, sync=_sync_of(database), say=say)
-            done.append(_compact(connection, database, table, dry_run=dry_run, say=say))
-        return done
+            opened.enter_context(turns.alone(lock))
+        connection = opened.enter_context(database.connect(statement_seconds=_STATEMENT_SECONDS))
+        sync = _sync_of(database)
+        for table in () if dry_run else _ALL_TABLES:
+            beside.mend(connection, table, sync=sync, say=say)
+            repartition(connection, database, table, sync=sync, say=say)
+        return [_compact(connection, database, table, dry_run=dry_run, worth=worth, say=say) for table in _TABLES]
 
 
-def _compact(connection: psycopg.Connection, database: Database, table: Table, *, dry_run: bool, say: Callable[[str], None]) -> Compacted:
+def _compact(
+    connection: psycopg.Connection, database: Database, table: Table, *, dry_run: bool, worth: float, say: Callable[[str], None]
+) -> Compacted:
     ensure_table(connection, table)
     wait_until_readable(connection, table)
-    identifier = sql.Identifier(table.name)
-    gone = {f"{day:%Y-%m-%d}": rows for day, rows in connection.execute(sql.SQL(_GONE).format(identifier)).fetchall()}
-    live = beside.live(connection, table)
-    days = Counter[str]()
-    for (day, _), rows in live.items():
-        days[day] += rows
-    mixed = sorted(gone.keys() & days.keys())
-    planned = _planned(connection, table, gone=gone, live=live, days=days)
-    if dry_run or not gone:
+    before = sizes(connection, table)
+    gone, live = _counted(connection, table)
+    mixed = sorted(name for name in gone.keys() & live.keys() if gone[name] >= worth * (gone[name] + live[name]))
+    empty = sorted(gone.keys() - live.keys())
+    planned = _planned(table, before, gone=gone, live=live, mixed=mixed, empty=empty)
+    if dry_run or not planned.partitions:
         return planned
-    before = sum(_sizes(connection, table).values())
-    if empty := sorted(gone.keys() - days.keys()):
-        say(f"{table.name}: {len(empty):,} days are dropped")
+    if empty:
+        say(f"{table.name}: {len(empty):,} partitions are dropped, {empty[0]} to {empty[-1]}")
         names = sql.SQL(", ").join(map(sql.Literal, empty))
-        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(identifier, names))
+        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(sql.Identifier(table.name), names))
         wait_until_readable(connection, table)
     if mixed:
-        _check_room(database, planned)  # dropping days needs none, and makes some
+        _check_room(database, planned)  # dropping needs none, and makes some
         beside.rewrite(connection, table, mixed, sync=_sync_of(database), say=say)
-    given = before - sum(_sizes(connection, table).values())
-    return Compacted(table.name, planned.days, planned.rewritten, planned.rows, max(given, 0), planned.needed)
+    given = sum(before.values()) - sum(sizes(connection, table).values())
+    return replace(planned, bytes=max(given, 0))
 
 
-def _planned(connection: psycopg.Connection, table: Table, *, gone: dict[str, int], live: beside.Live, days: Counter[str]) -> Compacted:
-    """Estimate by the shares of rows what goes, and what must be free."""
-    sizes = _sizes(connection, table)
-    mixed = gone.keys() & days.keys()
-    experiments = {experiment for day, experiment in live if day in mixed}
+def _counted(connection: psycopg.Connection, table: Table) -> tuple[Counter[str], Counter[str]]:
+    """Count the rows of each partition that are gone, and those that are not."""
+    length = (unit_of(connection, table) or DAY).length
+    gone, live = Counter[str](), Counter[str]()
+    for condition in stretches(connection, table):
+        question = sql.SQL(_GONE).format(sql.Identifier(table.name), condition)
+        for day, rows in connection.execute(question).fetchall():
+            gone[f"{day:%Y-%m-%d}"[:length]] += rows
+    for (day, _), rows in beside.live(connection, table).items():
+        live[day[:length]] += rows
+    return gone, live
 
-    def share(day: str, rows: int) -> int:
-        return sizes[day] * rows // (gone.get(day, 0) + days[day])
 
-    copied = sum(share(day, rows) for (day, experiment), rows in live.items() if experiment in experiments)
-    back = sum(share(day, days[day]) for day in mixed)
-    given = sum(share(day, rows) for day, rows in gone.items())
-    return Compacted(table.name, len(gone), len(mixed), sum(gone.values()), given, _TWICE * (copied + back))
+def _planned(table: Table, before: Counter[str], *, gone: Counter[str], live: Counter[str], mixed: Sequence[str], empty: Sequence[str]) -> Compacted:
+    """Estimate by the shares of rows what goes, and what must be free: one partition after the other is copied beside, and back."""
+    chosen = {*mixed, *empty}
+    shares = {name: before[name] * live[name] // (gone[name] + live[name]) for name in chosen}
+    largest = max((shares[name] for name in mixed), default=0)
+    given = sum(before[name] - shares[name] for name in chosen)
+    return Compacted(table.name, len(chosen), len(mixed), sum(gone[name] for name in chosen), given, _TWICE * 2 * largest)
 
 
 def _check_room(database: Database, planned: Compacted) -> None:
@@ -160,19 +187,11 @@ def _check_room(database: Database, planned: Compacted) -> None:
     free = shutil.disk_usage(database.folder).free
     if free < planned.needed:
         raise NoRoom(
-            f"{planned.table}: days in which other rows live are written anew, and {planned.needed:,} bytes must be free for that meanwhile, but "
+            f"{planned.table}: months in which other rows live are written anew, and {planned.needed:,} bytes must be free for that meanwhile, but "
             f"{database.folder} has {free:,}: make room, then say `mt-pipeline compact` again"
         )
 
 
-def _sizes(connection: psycopg.Connection, table: Table) -> Counter[str]:
-    """Say how much disk each day has; QuestDB may keep it in parts, with longer names."""
-    sizes = Counter[str]()
-    for name, size in connection.execute(sql.SQL(_SIZES).format(sql.Literal(table.name))).fetchall():
-        sizes[name[:10]] += size
-    return sizes
-
-
 def _sync_of(database: Database) -> Callable[[], None]:
-    """QuestDB does not wait for the disk, and days are dropped that have long been there. Of a server elsewhere this cannot be seen to."""
+    """QuestDB does not wait for the disk, and partitions are dropped that have long been there. Of a server elsewhere this cannot be seen to."""
     return os.sync if database.folder else lambda: None

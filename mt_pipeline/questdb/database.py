@@ -18,6 +18,7 @@ class DatabaseError(Exception):
     │   └── Lost            it stopped in the middle of a load
     ├── NameTaken       a table or view of the user's own has the name that we need
     ├── Damaged         it cannot read what it has on the disk
+    ├── Exhausted       it has no memory, maps or files left to read with; what it has is whole
     └── LoadFailed      it refused rows
         ├── Suspended       it has suspended the table, whosever rows they are
         └── RowsMissing     it does not hold what was sent
@@ -38,6 +39,10 @@ class Lost(Unreachable):
 
 class Damaged(DatabaseError):
     """QuestDB cannot read what it has on the disk, as after a power cut that took pages of its files."""
+
+
+class Exhausted(DatabaseError):
+    """QuestDB has no memory, maps or files left to read with; what it has on the disk is whole."""
 
 
 class NameTaken(DatabaseError):

@@ -8,12 +8,12 @@ from datetime import datetime
 import pyarrow as pa
 from psycopg import sql
 
-from mt_pipeline.questdb import loader
+from mt_pipeline.questdb import loader, partitions
 from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import Database, LoadFailed, Lost, Unreachable
 from mt_pipeline.questdb.loader import CAPTURE, Loaded, Part, RowsMissing
 from mt_pipeline.questdb.schema import ensure_table, ensure_view
-from mt_pipeline.questdb.tables import CAPTURES, FLOWS
+from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
 
 _OF_PACKETS = "SELECT capture, count(), sum(frame_len::LONG), min(ts), max(ts) FROM captured_packets WHERE NOT gone AND {} GROUP BY capture"
 _OF_FLOWS = "SELECT capture, count(), sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone AND {} GROUP BY capture"
@@ -65,6 +65,7 @@ class Load:
         packets: of `rows.rows`.
         flows: of `flows.flows`, taken when the packets are in.
         progress: told the number of packets sent so far.
+        months: those in which the packets lie, as `2023-11`.
     """
 
     capture: str
@@ -72,6 +73,7 @@ class Load:
     packets: Iterator[pa.RecordBatch]
     flows: Iterator[pa.RecordBatch]
     progress: Callable[[int], None] = lambda _: None
+    months: frozenset[str] = frozenset()
 
 
 def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summary]]:
@@ -84,6 +86,7 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
         loads: the captures, each of them once.
 
     Raises:
+        Scattered: the packets of a capture lie in more months than QuestDB bears.
         RowsMissing: QuestDB does not hold the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
         Unreachable: QuestDB does not answer.
@@ -93,6 +96,8 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Summar
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
         ensure_table(connection, CAPTURES, lock=database.lock)
         ensure_table(connection, FLOWS, lock=database.lock)
+        ensure_table(connection, lock=database.lock)
+        partitions.check(connection, PACKETS, {one.capture: one.months for one in loads})
         for experiment in {one.experiment for one in loads}:
             ensure_view(connection, experiment, FLOWS, lock=database.lock)
     with _begun():

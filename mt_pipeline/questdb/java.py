@@ -172,7 +172,8 @@ def launch(
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(
-            processes.bound(command(folder, temporary=temporary, heap=heap), signal="TERM"),
+            # Not TERM: while a statement waits for a table, QuestDB would never end, answer nobody, and hold the folder.
+            processes.bound(command(folder, temporary=temporary, heap=heap), signal="KILL"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -22,6 +22,7 @@ from mt_pipeline.questdb.conditions import among
 from mt_pipeline.questdb.database import Database, LoadFailed
 from mt_pipeline.questdb.line import Line
 from mt_pipeline.questdb.parquet_line import ParquetLine, own_folder
+from mt_pipeline.questdb.partitions import stretches
 from mt_pipeline.questdb.rows import BATCH, joined
 from mt_pipeline.questdb.schema import ensure_table, ensure_view, wait_until_readable
 from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
@@ -144,7 +145,8 @@ def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS
     with database.connect() as connection:
         for table in tables:
             ensure_table(connection, table)
-            rows = _mark_gone(connection, table, sql.SQL("capture = %s"), capture)
+            stretch_by_stretch = [sql.SQL("capture = %s") + stretch for stretch in stretches(connection, table)]
+            rows = sum(_mark_gone(connection, table, which, capture) for which in stretch_by_stretch)
     return rows
 
 

@@ -62,6 +62,14 @@ def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | 
             yield _complete(batch, answers, given, devices or Devices())
 
 
+def months(sources: Sources) -> frozenset[str]:
+    """Say in which months the packets of a capture lie, of those that can be stored, as `2023-11`."""
+    with typed.connection(sources.packets) as connection:
+        distinct = "SELECT DISTINCT date_trunc('month', ts) AS month FROM read_parquet(?) WHERE skipped IS NULL"
+        found = connection.execute(f"SELECT strftime(month, '%Y-%m') FROM ({distinct})", [str(sources.packets)]).fetchall()
+    return frozenset(month for (month,) in found)
+
+
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """Make one batch of several: to QuestDB, many small ones are dearer."""
     if len(batches) == 1:

@@ -74,15 +74,37 @@ def drop_view(connection: Connection, experiment: str, table: Table = PACKETS) -
         connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(name)))
 
 
-def turn_views(connection: Connection, table: Table, *, to: str, experiments: Container[str] | None = None) -> None:
-    """Have the views of a table, or those of some experiments, read it or its table beside; readers see no gap."""
-    other = {table.name: table.beside, table.beside: table.name}[to]
+def turn_views(connection: Connection, table: Table, source: sql.Composed, experiments: Container[str] | None = None) -> None:
+    """Have the views of a table, or those of some experiments, read something else with the same columns; readers see no gap.
+
+    Args:
+        connection: to QuestDB.
+        table: whose views.
+        source: what stands between FROM and WHERE: `whole`, or `patched`.
+        experiments: all by default.
+    """
+    text = source.as_string(connection)
     for name, definition in _views(connection).items():
         experiment = name.removeprefix(f"{table.views}_")
         chosen = experiments is None or experiment in experiments
-        if chosen and name == table.view(experiment) and _is_ours(definition, experiment, table) and _source(definition) == other:
-            turned = sql.SQL(definition.replace(f' FROM "{other}" ', f' FROM "{to}" '))
+        if chosen and name == table.view(experiment) and _is_ours(definition, experiment, table) and _source(definition) != text:
+            turned = sql.SQL(definition.replace(f" FROM {_source(definition)} WHERE ", f" FROM {text} WHERE "))
             connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} AS ({})").format(sql.Identifier(name), turned))
+
+
+def whole(name: str) -> sql.Composed:
+    """Read all of a table."""
+    return sql.Composed([sql.Identifier(name)])
+
+
+def patched(table: Table, first: str, last: str) -> sql.Composed:
+    """Read a table, but for a stretch of its time, `first` to `last`, for which its table beside stands in.
+
+    The three follow each other in time, so what is asked by time goes on; QuestDB only has to be told so.
+    """
+    return sql.SQL("(SELECT * FROM {0} WHERE ts < {2} UNION ALL SELECT * FROM {1} UNION ALL SELECT * FROM {0} WHERE ts > {3}) TIMESTAMP(ts)").format(
+        sql.Identifier(table.name), sql.Identifier(table.beside), sql.Literal(first), sql.Literal(last)
+    )
 
 
 def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
@@ -134,8 +156,12 @@ def _ensure_table(connection: Connection, table: Table) -> None:
         for column, kind in types.items()
     )
     connection.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP({}) PARTITION BY DAY WAL DEDUP UPSERT KEYS({})").format(
-            sql.Identifier(name), columns, sql.Identifier(table.keys[0]), sql.SQL(", ").join(map(sql.Identifier, table.keys))
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP({}) PARTITION BY {} WAL DEDUP UPSERT KEYS({})").format(
+            sql.Identifier(name),
+            columns,
+            sql.Identifier(table.keys[0]),
+            sql.SQL(table.partition_by),
+            sql.SQL(", ").join(map(sql.Identifier, table.keys)),
         )
     )
     wrong, missing = _lacks(_columns(connection, table), table)
@@ -160,8 +186,9 @@ def _lacks(present: dict[str, tuple[str, bool]], table: Table) -> tuple[list[str
 def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
     name = table.view(experiment)
     views = _views(connection)
-    is_turned = name in views and _source(views[name]) == table.beside  # a rewriting turns it back
-    definition = _definition(experiment, table, source=table.beside if is_turned else table.name)
+    definition = _definition(experiment, table, whole(table.name))
+    if name in views and _is_ours(views[name], experiment, table) and table.beside in _source(views[name]):  # a rewriting turns it back
+        definition = _definition(experiment, table, sql.Composed([sql.SQL(_source(views[name]))]))
     if views.get(name) == definition.as_string(connection):
         return True
     if name in views and not _is_ours(views[name], experiment, table):
@@ -185,21 +212,24 @@ def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
     return True
 
 
-def _definition(experiment: str, table: Table, *, source: str) -> sql.Composed:
+def _definition(experiment: str, table: Table, source: sql.Composed) -> sql.Composed:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     # An experiment is [a-z0-9_]+ (captures/identity.py), so its literal is itself; a view takes no parameters.
-    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, sql.Identifier(source), sql.Literal(experiment))
+    return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(columns, source, sql.Literal(experiment))
 
 
 def _is_ours(definition: str, experiment: str, table: Table) -> bool:
     """Say whether a view is one of ours, of whatever release: the shape of `_definition` and no other."""
-    shape = rf"""SELECT "\w+"(, "\w+")* FROM "({table.name}|{table.beside})" WHERE experiment = '{experiment}' AND NOT gone"""
+    name = f'"({table.name}|{table.beside})"'
+    stretch = rf"SELECT \* FROM {name}( WHERE ts [<>] '[-0-9T:.]+')?"
+    source = rf"({name}|\({stretch}( UNION ALL {stretch})*\) TIMESTAMP\(ts\))"
+    shape = rf"""SELECT "\w+"(, "\w+")* FROM {source} WHERE experiment = '{experiment}' AND NOT gone"""
     return re.fullmatch(shape, definition) is not None
 
 
 def _source(definition: str) -> str:
-    """Say which table one of our views reads."""
-    return definition.rpartition(' FROM "')[2].partition('"')[0]
+    """Say what one of our views reads: a table, or several in turn."""
+    return definition.partition(" FROM ")[2].rpartition(" WHERE experiment = ")[0]
 
 
 def _columns(connection: Connection, table: Table) -> dict[str, tuple[str, bool]]:

@@ -22,6 +22,7 @@ class Table:
         views: what the names of its views begin with, one for each experiment; empty if it has none.
         hidden: types of the columns that no view shows.
         indexed: columns with an index.
+        partition_by: the unit of time that it is cut into.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Table:
     views: str = ""
     hidden: Mapping[str, str] = field(default_factory=dict)
     indexed: tuple[str, ...] = ()
+    partition_by: str = "MONTH"
 
     @property
     def types(self) -> dict[str, str]:
@@ -43,7 +45,7 @@ class Table:
 
     @property
     def beside(self) -> str:
-        """Name the table that has rows of it while days are rewritten; never the name of a view, which begins otherwise."""
+        """Name the table that has rows of it while partitions are rewritten; never the name of a view, which begins otherwise."""
         return f"beside_{self.name}"
 
     def view(self, experiment: str) -> str:
@@ -64,5 +66,5 @@ PACKETS = Table(
 FLOWS = Table("flows", {column.name: column.type for column in FLOW_COLUMNS}, keys=("ts", "capture", "conversation"), views="flows", hidden=HIDDEN)
 """Packets and bytes of each conversation in each second."""
 
-CAPTURES = Table("captures", {column.name: column.type for column in CAPTURE_COLUMNS}, keys=("ts", "capture"))
-"""What became of captures: a copy of the ledger's verdicts that can be queried."""
+CAPTURES = Table("captures", {column.name: column.type for column in CAPTURE_COLUMNS}, keys=("ts", "capture"), partition_by="YEAR")
+"""What became of captures: a copy of the ledger's verdicts that can be queried. It has few rows, in the order of time."""

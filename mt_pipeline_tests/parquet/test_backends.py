@@ -132,6 +132,21 @@ def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab, 
     assert in_parquet(lab.data, "parquet_any_order") == in_questdb(lab, "parquet_any_order")
 
 
+@pytest.mark.parametrize(("limit", "cure"), [("MOST_DATES", "editcap -t"), ("MOST_PARTS", "reordercap")])
+def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, cure: str):
+    monkeypatch.setattr(writing, "MOST_OPEN", 1)
+    monkeypatch.setattr(writing, limit, 3)
+    key, jumps = f"scattered/{limit}.pcap", (0, 2, 4, 6, 8) if limit == "MOST_DATES" else (0, 2, 0, 2, 0, 2)
+    over_midnight(lab.inbox / key, *jumps)
+
+    ran = lab.run(key, pipeline=lab.pipeline(backends=("parquet",)))
+
+    assert not ran.success
+    assert ran.failure.startswith(f"{key}: its packets ")
+    assert cure in ran.failure
+    assert files_below(lab.data / "parquet" / ".loading") == []
+
+
 @pytest.fixture
 def alone(tmp_path: Path) -> Settings:
     """Settings of a data folder of its own, without QuestDB."""

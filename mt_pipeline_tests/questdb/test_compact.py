@@ -123,7 +123,7 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     for key, day in {"days/a.pcap": 0, "days/b.pcap": 1, "others/c.pcap": 0, "days/d.pcap": 400, "apart/e.pcap": 400}.items():
         load(server, key, day=day, count=2_000)
     taken_out(server, "days/gone.pcap", day=0, count=6_000)
-    taken_out(server, "days/whole.pcap", day=7)
+    taken_out(server, "days/whole.pcap", day=60)
     before = {experiment: rows(server, experiment) for experiment in ("days", "others", "apart")}
     assert in_all(server) == 16_010
 
@@ -141,10 +141,10 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     assert seen == {(6_000, 360_000)}
     assert in_all(server) == 10_000
     assert {experiment: rows(server, experiment) for experiment in before} == before
-    assert (planned.days, planned.rewritten, planned.rows) == (done.days, done.rewritten, done.rows) == (2, 1, 6_010)
+    assert (planned.partitions, planned.rewritten, planned.rows) == (done.partitions, done.rewritten, done.rows) == (2, 1, 6_010)
     assert planned.bytes > 0
     assert planned.needed > 0
-    assert again == Compacted("captured_packets", days=0, rewritten=0, rows=0, bytes=0, needed=0)
+    assert again == Compacted("captured_packets", partitions=0, rewritten=0, rows=0, bytes=0, needed=0)
     assert beside(server) == []
     load(server, "days/gone.pcap", day=0)
     assert len(rows(server, "days")) == 6_010
@@ -174,15 +174,15 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
 
     assert seen == {(20, 1_200)}
     assert in_all(server) == 30
-    assert [step.partition("captured_packets")[2].removeprefix(": ") for step in steps if "2023-11-14 is" in step] == [
-        "2023-11-14 is copied",
-        "2023-11-14 is dropped",
-        "2023-11-14 is copied back",
+    assert [step.partition("captured_packets")[2].removeprefix(": ") for step in steps if "2023-11 is" in step] == [
+        "2023-11 is copied",
+        "2023-11 is dropped",
+        "2023-11 is copied back",
     ]
-    assert len(steps) >= 11
+    assert len(steps) >= 9
 
 
-@pytest.mark.parametrize("step", ["is complete", "2023-11-14 is copied back"])
+@pytest.mark.parametrize("step", ["is complete", "2023-11 is copied back"])
 def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Path, step: str):
     server = spare.database
     load(server, "days/a.pcap", day=0)

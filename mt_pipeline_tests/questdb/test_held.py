@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,22 +50,22 @@ def test_a_view_whose_files_a_power_cut_took_is_made_again(spare: Spare, tmp_pat
     assert len(frames(spare.database, "torn")) == 4
 
 
-def test_days_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(spare: Spare, tmp_path: Path):
-    days = [f"{datetime(2023, 11, 14) + timedelta(day):%Y-%m-%d}" for day in range(3)]
-    for day in range(3):
-        again = packets(2_000, frame_time_epoch=f"{START + day * 86_400}.5")
-        load(spare.database, again, capture=f"cut/{day}.pcap", experiment="cut")
+def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(spare: Spare, tmp_path: Path):
+    months = ["2023-11", "2023-12", "2024-01"]
+    for number in range(3):
+        again = packets(2_000, frame_time_epoch=f"{START + number * 31 * 86_400}.5")
+        load(spare.database, again, capture=f"cut/{number}.pcap", experiment="cut")
     spare.kill()
-    for day, column in zip(days[1:], ("frame_len", "port_src"), strict=True):
-        (file,) = (tmp_path / "questdb" / "db").glob(f"captured_packets~*/{day}*/{column}.d")
+    for month, column in zip(months[1:], ("frame_len", "port_src"), strict=True):
+        (file,) = (tmp_path / "questdb" / "db").glob(f"captured_packets~*/{month}*/{column}.d")
         with file.open("rb+") as values:
             values.truncate(100)
     spare.start_again()
 
-    with pytest.raises(Damaged, match=f"of 1 days of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{days[1]}'`"):
+    with pytest.raises(Damaged, match=f"of 1 partitions of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`"):
         held(spare.database)
-    cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{days[1]}', '{days[2]}'"
-    with pytest.raises(Damaged, match=f"of 2 days of captured_packets: say `{cure}`"):
+    cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}', '{months[2]}'"
+    with pytest.raises(Damaged, match=f"of 2 partitions of captured_packets: say `{cure}`"):
         held(spare.database, thorough=True)
     with spare.database.connect() as connection:
         connection.execute(cure)

@@ -57,7 +57,7 @@ def test_the_table_is_made_from_the_column_table(connection: psycopg.Connection)
     assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed') == ("tls_sni",)
     keys = connection.execute(f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE upsertKey').fetchall()
     assert sorted(keys) == [("capture",), ("frame_number",), ("ts",)]
-    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (TABLE, "DAY", True, True)
+    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (TABLE, "MONTH", True, True)
 
 
 @pytest.mark.parametrize("table", [FLOWS, CAPTURES], ids=lambda table: table.name)
