@@ -20,7 +20,7 @@ RUN apt-get update \
     && useradd --uid 1000 --create-home mt \
     && install -d -o mt -g mt -m 700 /data /data/dagster /data/reports \
     && install -d -o mt -g mt /inbox \
-    && printf '#!/bin/sh\nexec python -m mt_pipeline.cli "$@"\n' > /usr/local/bin/mt-pipeline \
+    && printf '#!/bin/sh\nexec python -m mt_pipeline.cli.main "$@"\n' > /usr/local/bin/mt-pipeline \
     && chmod +x /usr/local/bin/mt-pipeline
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1

@@ -6,7 +6,7 @@ APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=nonintera
 .PHONY: setup run test check bench soak docs screenshots clean lock secrets
 
 setup: .venv/installed
-	@.venv/bin/python -m mt_pipeline.setup
+	@.venv/bin/python -m mt_pipeline.service.setup
 
 run: setup
 	@exec .venv/bin/mt-pipeline run

@@ -8,10 +8,10 @@ from mt_pipeline.defs.jobs import ingest_captures, refresh_daily
 from mt_pipeline.defs.pending import pending_answers
 from mt_pipeline.defs.refresh import refresh_answers
 from mt_pipeline.defs.reports import experiment_report, quiet_experiments, report_experiments
-from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.retention import expire_daily, expire_old
 from mt_pipeline.defs.sensors import new_captures
-from mt_pipeline.defs.verification import verified
+from mt_pipeline.pipeline.verify import verified
+from mt_pipeline.pipeline.workspace import Pipeline
 
 
 def build_defs(*, pipeline: Pipeline | None = None) -> dg.Definitions:

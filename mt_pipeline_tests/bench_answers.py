@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.answers.history import History
+from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.enrichment.history import History
-from mt_pipeline.enrichment.offline import Offline
+from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.offline.provider import Offline
 from mt_pipeline.enrichment.provider import Provider
-from mt_pipeline.enrichment.store import AnswerStore
 from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
 from mt_pipeline_tests.enrichment.parts import addresses, endpoints_file

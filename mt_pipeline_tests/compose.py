@@ -23,7 +23,7 @@ import psutil
 import yaml
 from dotenv import dotenv_values
 
-from mt_pipeline.questdb import java
+from mt_pipeline.backends.questdb import java
 from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.services import SECONDS, eventually, free_ports
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mt_pipeline.questdb.java import Reader
-from mt_pipeline.questdb.server import Server, start
+from mt_pipeline.backends.questdb.java import Reader
+from mt_pipeline.backends.questdb.server import Server, start
 
 if TYPE_CHECKING:
     from mt_pipeline_tests.pipelines import Lab, Said

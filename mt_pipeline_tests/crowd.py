@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mt_pipeline.defs import providers
 from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.pipeline import providers
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.enrichment.parts import addresses, endpoints_file
 from mt_pipeline_tests.fake_netify import FakeNetify

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
-from mt_pipeline.questdb.capture_columns import CAPTURE_COLUMNS, CaptureColumn
-from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS, FlowColumn
-from mt_pipeline.questdb.tables import FLOWS, HIDDEN, PACKETS
+from mt_pipeline.schema.captures import CAPTURE_COLUMNS, CaptureColumn
+from mt_pipeline.schema.flows import FLOW_COLUMNS, FlowColumn
+from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
+from mt_pipeline.schema.tables import FLOWS, HIDDEN, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -31,7 +31,7 @@ on, as the variable may belong to another release or another program. The warnin
 
 _COLUMNS = """# Columns
 
-<!-- Written by `make docs` from mt_pipeline/columns.py and mt_pipeline/questdb/*_columns.py; do not edit. -->
+<!-- Written by `make docs` from mt_pipeline/schema/packets.py and mt_pipeline/questdb/*_columns.py; do not edit. -->
 
 What one must know of them is in the [README](../README.md#columns): which layer a row speaks of, `Unknown` and NULL, names of streams.
 

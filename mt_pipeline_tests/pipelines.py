@@ -18,14 +18,14 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
-from mt_pipeline import cli
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.server import Address
 from mt_pipeline.captures.records import Record
+from mt_pipeline.cli import main
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs import instance
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import Address
+from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.service import dagster_home as instance
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
@@ -241,7 +241,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ar
     monkeypatch.setattr(sys, "argv", ["mt-pipeline", *map(str, arguments)])
     capsys.readouterr()
     try:
-        cli.main()
+        main.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -253,7 +253,7 @@ def program(*arguments: str | Path, settings: Settings, prefix: Sequence[str] = 
     """Start the command line in a process of its own, with these settings; Ctrl-C reaches it as in a terminal. More options are Popen's."""
     defaults = {"env": environment(settings), "cwd": settings.data_dir.parent, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
-        [*prefix, sys.executable, "-m", "mt_pipeline.cli", *map(str, arguments)],
+        [*prefix, sys.executable, "-m", "mt_pipeline.cli.main", *map(str, arguments)],
         text=True,
         # Whoever is started in the background of a shell ignores Ctrl-C, and would hand that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

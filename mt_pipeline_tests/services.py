@@ -13,11 +13,11 @@ import psutil
 import psycopg
 import requests
 
+from mt_pipeline.backends.questdb.database import Database, DatabaseError
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record
-from mt_pipeline.private import OTHERS
-from mt_pipeline.questdb.database import Database, DatabaseError
 from mt_pipeline.settings import Settings
+from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.building.traffic import CLIENT
 from mt_pipeline_tests.pipelines import PASSWORD, environment, program, rows, settings_of, wrapper
 

@@ -12,7 +12,7 @@ from compose_spec import PyCompose
 from dotenv import dotenv_values
 
 from mt_pipeline import __version__
-from mt_pipeline.questdb import java
+from mt_pipeline.backends.questdb import java
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests.compose import FILE, MissingError, Service, resolved, variables
 from mt_pipeline_tests.test_stack import SECRETS

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 import pytest
 
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view
+from mt_pipeline.backends.questdb.java import HOST
+from mt_pipeline.backends.questdb.server import Server
 from mt_pipeline.captures.records import State
-from mt_pipeline.cli import CANCELLED, FAILED, WRONG_USAGE, cli
-from mt_pipeline.columns import COLUMNS
-from mt_pipeline.questdb.capture_columns import CAPTURE_COLUMNS
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
-from mt_pipeline.questdb.java import HOST
-from mt_pipeline.questdb.schema import ensure_table, ensure_view
-from mt_pipeline.questdb.server import Server
-from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
+from mt_pipeline.cli.main import CANCELLED, FAILED, WRONG_USAGE, cli
+from mt_pipeline.schema.captures import CAPTURE_COLUMNS
+from mt_pipeline.schema.flows import FLOW_COLUMNS
+from mt_pipeline.schema.packets import COLUMNS
+from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests import docs
 from mt_pipeline_tests.compose import variables

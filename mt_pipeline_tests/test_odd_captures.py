@@ -10,11 +10,11 @@ import pytest
 from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
-from mt_pipeline_tests.captures.test_settling import ODD_TIMES
+from mt_pipeline_tests.captures.test_scan import ODD_TIMES
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture
 
 Terminal = Callable[..., Said]

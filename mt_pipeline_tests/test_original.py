@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mt_pipeline.columns import ORIGINAL_COLUMNS
+from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.enrichment.netify import Netify
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.questdb.rows import Sources, rows
+from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.schema.packets import ORIGINAL_COLUMNS
 from mt_pipeline.tshark import documents
 from mt_pipeline_tests import reference
 from mt_pipeline_tests.building import traffic

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.columns import ORIGINAL_COLUMNS
+from mt_pipeline.schema.packets import ORIGINAL_COLUMNS
 from mt_pipeline_tests import reference
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only

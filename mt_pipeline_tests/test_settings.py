@@ -121,7 +121,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value
 
 def test_all_that_the_files_of_the_project_set_are_settings(monkeypatch: pytest.MonkeyPatch):
     """A warning that is always there is read by nobody."""
-    files = [PROJECT / name for name in ("compose.yml", "Dockerfile", "Makefile", ".env.example", "mt_pipeline/questdb/server.env")]
+    files = [PROJECT / name for name in ("compose.yml", "Dockerfile", "Makefile", ".env.example", "mt_pipeline/backends/questdb/server.env")]
     named = {name for file in files for name in re.findall(r"\bMT_[A-Z_]+", file.read_text(encoding="utf-8"))}
     assert len(named) > 20
     for name in named:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
+from mt_pipeline_tests.cli.test_ingest import Terminal
 from mt_pipeline_tests.pipelines import Lab, Said
 from mt_pipeline_tests.soaking import archive, decade, faults, power
-from mt_pipeline_tests.test_ingesting import Terminal
 
 
 def test_a_questdb_that_is_away_in_a_backfill_is_waited_for_and_no_row_is_lost(tmp_path: Path):

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import requests
 
-from mt_pipeline.questdb.database import Database, DatabaseError
+from mt_pipeline.backends.questdb.database import Database, DatabaseError
 from mt_pipeline_tests.compose import Stack, can_mount, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
 from mt_pipeline_tests.services import eventually, open_to_others
@@ -152,7 +152,7 @@ def test_what_they_make_is_for_their_account_alone(dropped: Stack):
 
 def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):
     def said() -> list[tuple[str, str, int]]:
-        told = dropped.run("code-server", "python", "-m", "mt_pipeline.cli", "status", "--json")
+        told = dropped.run("code-server", "python", "-m", "mt_pipeline.cli.main", "status", "--json")
         return [(one["key"], one["state"], one["rows"]) for one in json.loads(told.stdout)]
 
     # Rows can be read a moment before the ledger has its verdict.

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import chains, copies, outages, progress
-from mt_pipeline.captures.copies import Copy
+from mt_pipeline.captures import chains, duplicates, outages, progress
+from mt_pipeline.captures.duplicates import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import CaptureBusyError, held
 from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, record_of
-from mt_pipeline.captures.settling import IN_HAND, OF_KEY, Values, forget, look, seen
+from mt_pipeline.captures.scan import IN_HAND, OF_KEY, Values, forget, look, seen
 
 MOST_ATTEMPTS = 2
 """Runs that died with a capture after which it has failed: it may be what kills them."""
@@ -115,7 +115,7 @@ class Ledger:
             skipped_by: what says that a copy within an experiment is not to be loaded: it is refused at once, with this in the reason.
         """
         with self._file.write() as db:
-            return copies.note(db, key, sha256, skipped_by=skipped_by)
+            return duplicates.note(db, key, sha256, skipped_by=skipped_by)
 
     def finish(
         self,
@@ -219,7 +219,7 @@ class Ledger:
             Whether rows of it are stored.
         """
         with self._file.write() as db:
-            copies.free(db, key)
+            duplicates.free(db, key)
             return forget(db, key, before, now=time.time())
 
     def give_back(self, key: str, *, outage: str | None = None, suspect: bool = False) -> State:
@@ -248,7 +248,7 @@ class Ledger:
                 if attempts >= outages.MOST_RETURNS:
                     error = f"{outage}. This happened {attempts} times to {key}, which may be the cause: launch it by itself to try it once more."
                     values |= {"state": State.FAILED, "error": error, "attempts": 0, "returned": 0, "returned_at": None}
-                    copies.free(db, key)
+                    duplicates.free(db, key)
             _change(db, key, values)
         return State(str(values["state"]))
 
@@ -283,7 +283,7 @@ class Ledger:
                 with self._file.write() as db:
                     _change(db, record.key, values)
                     if values["state"] is State.FAILED:
-                        copies.free(db, record.key)
+                        duplicates.free(db, record.key)
         except CaptureBusyError:
             return None
         return State(str(values["state"]))
@@ -336,7 +336,7 @@ class Ledger:
         """Write a verdict."""
         with self._file.write() as db:
             if frees_copies:
-                copies.free(db, key)
+                duplicates.free(db, key)
             fresh: dict[str, object] = {"attempts": 0, "returned": 0, "returned_at": None, "requested_at": None, "changed_at": time.time()}
             _change(db, key, fresh | dict(values))
 

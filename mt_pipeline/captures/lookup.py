@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record
 from mt_pipeline.errors import CommandError
-from mt_pipeline.nearest import did_you_mean
+from mt_pipeline.system.nearest import did_you_mean
 
 
 class UnknownNameError(CommandError):

@@ -5,7 +5,7 @@
   earlier time than the one before it: of files with the number before, that with the shortest time between them is meant.
 - `tcpdump -C`: `lab.pcap`, `lab.pcap1`, …; with `-W` from `lab.pcap0` or `lab.pcap00` on. The file with which it begins anew is after no other.
 
-What is done with that, `settling.py` says of files, and `defs/rotations.py` of what is in them.
+What is done with that, `settling.py` says of files, and `pipeline/rotation.py` of what is in them.
 """
 
 import re

@@ -11,15 +11,15 @@ from mt_pipeline.captures.identity import experiment_of
 from mt_pipeline.defs import checks, refresh
 from mt_pipeline.defs.checked import Checked
 from mt_pipeline.defs.failures import failure
-from mt_pipeline.defs.group import take_all
-from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import at_work
-from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.runs import CAPTURES_PER_RUN
-from mt_pipeline.defs.versions import CODE_VERSIONS, UPSTREAM
-from mt_pipeline.defs.walk import Walk
+from mt_pipeline.pipeline.as_of import moment
+from mt_pipeline.pipeline.batch import take_all
+from mt_pipeline.pipeline.capture_run import Walk
+from mt_pipeline.pipeline.versions import CODE_VERSIONS, UPSTREAM
+from mt_pipeline.pipeline.workspace import Pipeline
 
 
 def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:

@@ -10,18 +10,18 @@ from typing import Protocol
 
 import dagster as dg
 
+from mt_pipeline.backends.parquet import dataset
+from mt_pipeline.backends.parquet.stored_counts import held as held_in_files
+from mt_pipeline.backends.questdb import ddl, flow_loader, loader, locks
+from mt_pipeline.backends.questdb.compact import undisturbed
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.flow_loader import Load, Summary
+from mt_pipeline.backends.questdb.loader import Loaded
+from mt_pipeline.backends.questdb.stored_counts import Held, held
 from mt_pipeline.defs import metadata
 from mt_pipeline.defs.metadata import Metadata
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.parquet import dataset
-from mt_pipeline.parquet.held import held as held_in_files
-from mt_pipeline.questdb import flow_loader, loader, schema, turns
-from mt_pipeline.questdb.compact import undisturbed
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.flow_loader import Load, Summary
-from mt_pipeline.questdb.held import Held, held
-from mt_pipeline.questdb.loader import Loaded
-from mt_pipeline.questdb.tables import FLOWS, PACKETS
+from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.schema.tables import FLOWS, PACKETS
 
 
 class Backend(Protocol):
@@ -112,17 +112,17 @@ class QuestDb:
 
     def forget(self, experiment: str) -> None:
         """Drop the views of an experiment, unless one of its captures was loaded meanwhile: no load is under way then."""
-        with turns.alone(self.lock), self.database.connect() as connection:
+        with locks.alone(self.lock), self.database.connect() as connection:
             if not loader.count(self.database, experiment=experiment):
                 for table in (FLOWS, PACKETS):
-                    schema.drop_view(connection, experiment, table)
+                    ddl.drop_view(connection, experiment, table)
 
     def held(self, *, thorough: bool) -> Mapping[str, Held]:
         """Count what the tables hold."""
         with undisturbed(self.database, self.lock):
             with self.database.connect() as connection:
                 for table in (PACKETS, FLOWS):
-                    schema.ensure_table(connection, table)
+                    ddl.ensure_table(connection, table)
             return held(self.reading, thorough=thorough)
 
     def described(self, loaded: Loaded, *, capture: str, experiment: str) -> Metadata:

@@ -10,7 +10,7 @@ from typing import Self
 
 import dagster as dg
 
-from mt_pipeline.defs.reporting import Context
+from mt_pipeline.defs.events import Context
 
 _MOST_SAID = 10
 """Captures that are named with what is wrong with them; the run's log and `mt-pipeline status` have all."""

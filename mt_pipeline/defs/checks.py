@@ -5,10 +5,10 @@ For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 
 import dagster as dg
 
+from mt_pipeline.backends.questdb.flow_loader import Summary
+from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.questdb.flow_loader import Summary
-from mt_pipeline.questdb.loader import Loaded
-from mt_pipeline.questdb.story import Story
+from mt_pipeline.rows.summary import Story
 
 MOST_UNNAMED = 0.1
 """Share of the public bytes without an application above which a person should know."""

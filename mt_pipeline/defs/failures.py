@@ -11,15 +11,15 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from mt_pipeline.backends.questdb.database import DatabaseError, Unreachable
+from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.identity import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
-from mt_pipeline.defs.causes import is_outage
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import meaning
-from mt_pipeline.questdb.database import DatabaseError, Unreachable
-from mt_pipeline.questdb.java import ServerError
+from mt_pipeline.pipeline.causes import is_outage
 from mt_pipeline.settings import SettingsError
-from mt_pipeline.terminal import visible
+from mt_pipeline.system.terminal import visible
 from mt_pipeline.tshark.command import TsharkError
 
 log = logging.getLogger(__name__)

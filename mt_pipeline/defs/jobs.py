@@ -7,7 +7,7 @@ import dagster as dg
 
 from mt_pipeline.defs.assets import SPECS
 from mt_pipeline.defs.refresh import refresh_answers
-from mt_pipeline.defs.verification import verified
+from mt_pipeline.pipeline.verify import verified
 
 ingest_captures = dg.define_asset_job(
     "ingest_captures",

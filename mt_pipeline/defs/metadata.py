@@ -13,15 +13,15 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
-from mt_pipeline import engine
+from mt_pipeline.backends.questdb.ddl import TABLE, view_name
+from mt_pipeline.backends.questdb.flow_loader import Summary
+from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.captures.records import Record
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.questdb.flow_loader import Summary
-from mt_pipeline.questdb.loader import Loaded
-from mt_pipeline.questdb.schema import TABLE, view_name
-from mt_pipeline.terminal import visible
+from mt_pipeline.system import duckdb_pool
+from mt_pipeline.system.terminal import visible
 
 Metadata = dict[str, dg.MetadataValue | int | float | str]
 
@@ -162,7 +162,7 @@ def of_pace(rows: int, *, seconds: float) -> Metadata:
 
 def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
     """Sum the bytes of the server names of each application; of its addresses where no name is known."""
-    with engine.connection(answers) as connection:
+    with duckdb_pool.connection(answers) as connection:
         return connection.execute(
             """SELECT a.app_tag, sum(e.bytes)::BIGINT AS bytes FROM read_parquet(?) e JOIN read_parquet(?) a USING (kind, endpoint)
             WHERE a.app_tag IS NOT NULL GROUP BY a.app_tag, kind QUALIFY row_number() OVER (PARTITION BY a.app_tag ORDER BY kind DESC) = 1

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import dagster as dg
 
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs import metadata, providers
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.defs import metadata
+from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.workspace import Pipeline
 
 
 def observe_experiments(context: dg.OpExecutionContext | dg.AssetExecutionContext, pipeline: Pipeline, experiments: Iterable[str]) -> None:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from mt_pipeline.defs import providers, refresh
+from mt_pipeline.defs import refresh
 from mt_pipeline.defs.refresh import RefreshConfig, refresh_answers
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.enrichment.budget import Budget
+from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.provider import ProviderStopped
+from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.workspace import Pipeline
 
 AGAIN_SECONDS = 3600
 """Before this time nobody tries again within a day: what is owed then is so because a provider does not answer, or for the budget of one run."""

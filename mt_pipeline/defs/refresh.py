@@ -15,18 +15,18 @@ from pathlib import Path
 import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import providers, rotations, verdicts
 from mt_pipeline.defs.checked import Checked
+from mt_pipeline.defs.events import Context
 from mt_pipeline.defs.failures import EXPECTED, Failed, failed, failure, is_interrupt
-from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.loading import load_one
-from mt_pipeline.defs.moment import moment
 from mt_pipeline.defs.observing import observe_experiments
-from mt_pipeline.defs.reporting import Context
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.defs.stages import Stages
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.pipeline import captures_table, providers, rotation
+from mt_pipeline.pipeline.as_of import moment
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.load import load_one
+from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.workspace import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def due(pipeline: Pipeline, config: RefreshConfig) -> list[Record]:
 
 def owing(pipeline: Pipeline) -> list[Record]:
     """List the loaded captures that a refresh is due for, whatever the reason; those of a rotation in its order, and first."""
-    behind = rotations.behind(pipeline)
+    behind = rotation.behind(pipeline)
     records = (pipeline.ledger.get(key) for key in behind)
     return [*(record for record in records if record), *(record for record in pipeline.ledger.owing() if record.key not in behind)]
 
@@ -114,7 +114,7 @@ def catch_up(context: Context, pipeline: Pipeline, keys: Iterable[str], checked:
     Whoever loads one of two neighbours last finds that the later one is behind, in whichever order and by however many they are loaded.
     """
     reached, tried = set(keys), set[str]()
-    while key := next((key for key, one in rotations.behind(pipeline).items() if key not in tried and {key, one} & reached), None):
+    while key := next((key for key, one in rotation.behind(pipeline).items() if key not in tried and {key, one} & reached), None):
         tried.add(key)
         reached.add(key)
         try:
@@ -175,7 +175,7 @@ def _one(context: Context, pipeline: Pipeline, key: str, checked: Checked, *, as
             goes_on = stages.files.follows == record.follows
             if goes_on and changes.fingerprint(stages.files.enrichment(stages.inputs)) == record.answers:
                 stages.note_answers()
-                verdicts.owes(pipeline, record, changes.owed(stages.files.enrichment(stages.inputs)))
+                captures_table.owes(pipeline, record, changes.owed(stages.files.enrichment(stages.inputs)))
                 return Outcome.UNCHANGED
             if not goes_on:
                 stages.endpoints()
@@ -185,6 +185,6 @@ def _one(context: Context, pipeline: Pipeline, key: str, checked: Checked, *, as
             done = load_one(pipeline, key, stages.sources(), checked)
             stages.report_rows(done)
             stages.noted_as_done(done.loaded)
-            verdicts.copy(pipeline, key, stored=done.stored, counts=stages.counts, seconds=stages.seconds)
+            captures_table.copy(pipeline, key, stored=done.stored, counts=stages.counts, seconds=stages.seconds)
             stages.files.keep_only(stages.inputs)
     return Outcome.RELOADED

@@ -13,9 +13,9 @@ import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.failures import EXPECTED, sentence
-from mt_pipeline.defs.files import report_file
 from mt_pipeline.defs.partitions import experiments
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.pipeline.files import report_file
+from mt_pipeline.pipeline.workspace import Pipeline
 
 QUIET_SECONDS = 60
 """A report is made when no capture of its experiment has changed for so long."""
@@ -36,7 +36,7 @@ MOST_PER_TICK = 5
 )
 def experiment_report(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult[None]:
     """Write the report of an experiment."""
-    from mt_pipeline.reporting import NotOursError, report  # what draws takes a second to load, and runs of captures need none of it
+    from mt_pipeline.pipeline.report import NotOursError, report  # what draws takes a second to load, and runs of captures need none of it
     from mt_pipeline.web.reports import address
 
     experiment = context.partition_key

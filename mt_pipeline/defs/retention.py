@@ -9,13 +9,13 @@ import time
 
 import dagster as dg
 
+from mt_pipeline.backends.questdb.compact import compact
+from mt_pipeline.backends.questdb.database import DatabaseError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.failures import Failed, apart, failure
-from mt_pipeline.defs.files import CaptureFiles
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb.compact import compact
-from mt_pipeline.questdb.database import DatabaseError
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.workspace import Pipeline
 from mt_pipeline.settings import Settings
 
 log = logging.getLogger(__name__)

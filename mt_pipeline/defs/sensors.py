@@ -16,8 +16,8 @@ from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import make_good
-from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.runs import ARCHIVE, BY_SENSOR, CAPTURES_PER_RUN, DROPPED, PRIORITY, batches, places, stretches, tags_of
+from mt_pipeline.pipeline.workspace import Pipeline
 
 MOST_SINGLE_RUNS = 20
 """More captures than this at once share runs."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mt_pipeline.enrichment.answers import FACTS
+from mt_pipeline.enrichment.models import FACTS
 
 _IN_ROWS = ["kind", "endpoint", "provider", *FACTS]
 _TOLD = {"app_tag": "application", "geo_country": "country"}

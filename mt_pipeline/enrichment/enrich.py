@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mt_pipeline.atomic import whole
-from mt_pipeline.enrichment.asking import ANSWERED, NOT_FOUND, STATES, Asking, AskingFree, AskingPaid
+from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.enrichment.known import TYPES, Known, columns_of
+from mt_pipeline.enrichment.lookup import ANSWERED, NOT_FOUND, STATES, Asking, AskingFree, AskingPaid
+from mt_pipeline.enrichment.precedence import TYPES, Known, columns_of
 from mt_pipeline.enrichment.provider import FreeProvider, PaidProvider, Provider
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.system.atomic import whole
 
 logger = logging.getLogger(__name__)
 

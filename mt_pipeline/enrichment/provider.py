@@ -44,7 +44,7 @@ Providers of other packages are found by an entry point (`registry.py`); the REA
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
 
 
 class EnrichmentError(Exception):

@@ -13,9 +13,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from mt_pipeline import engine
-from mt_pipeline.atomic import whole
 from mt_pipeline.packets import typed
+from mt_pipeline.system import duckdb_pool
+from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark import documents
 
 _BLOCK = 50_000
@@ -111,7 +111,7 @@ class Conversations:
 
     def read(self, path: Path) -> None:
         """Take in a whole file of documents."""
-        with engine.connection(self._packets) as reading:
+        with duckdb_pool.connection(self._packets) as reading:
             for batch in documents.read(reading, path).to_arrow_reader(_BLOCK):
                 self.add(pa.Table.from_batches([batch]))
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from mt_pipeline.atomic import whole
 from mt_pipeline.packets.conversations import Conversations
+from mt_pipeline.system.atomic import whole
 
 SCHEMA = pa.schema(
     [

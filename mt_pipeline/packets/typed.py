@@ -1,7 +1,7 @@
 """Documents to typed packets: the layer of each, and the packet columns of `columns.py`; then rows, with the names of the streams.
 
 Nothing here holds more than a block. What streams are called is found by `conversations.py`; what answers add to a row is the business of
-`questdb/rows.py`.
+`rows/packets.py`.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import ARROW, SPECIAL
 
-from mt_pipeline import engine
-from mt_pipeline.columns import COLUMNS, Origin
 from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.layers import Layers, choose
+from mt_pipeline.schema.packets import COLUMNS, Origin
+from mt_pipeline.system import duckdb_pool
 
 _Type: TypeAlias = tuple[pa.DataType, str]
 """Of Arrow, and of DuckDB."""
@@ -54,7 +54,7 @@ def connection(beside: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection
     Args:
         beside: a file, in whose folder there is room.
     """
-    return engine.connection(beside, prepare=_prepare)
+    return duckdb_pool.connection(beside, prepare=_prepare)
 
 
 def _prepare(database: duckdb.DuckDBPyConnection) -> None:

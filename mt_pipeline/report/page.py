@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from mt_pipeline import __version__
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.report import atlas, figures, wording
-from mt_pipeline.report.facts import CaptureRows
-from mt_pipeline.report.folding import Bar
+from mt_pipeline.report import charts, formatting, world_map
+from mt_pipeline.report.grouping import Bar
 from mt_pipeline.report.places import circles
+from mt_pipeline.report.results import CaptureRows
 from mt_pipeline.report.sources import Files, sources
 from mt_pipeline.report.summary import Summary
 
@@ -29,7 +29,7 @@ MOST_CAPTURES = 1000
 
 _HERE = Path(__file__).parent
 _ENVIRONMENT = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-_ENVIRONMENT.filters |= wording.FILTERS
+_ENVIRONMENT.filters |= formatting.FILTERS
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         now: when the page is made.
     """
     steps = [sum(values) for values in zip(*(one.values for one in summary.series), strict=True)]
-    unit, size = wording.unit_of(max(steps, default=0))
+    unit, size = formatting.unit_of(max(steps, default=0))
     shown = {row.capture for row in summary.captures}
     skipped: Counter[str] = Counter()
     for key in shown & made.records.keys():
@@ -86,11 +86,11 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         generated=round(now.timestamp()) * 10**6,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
-        traffic=figures.areas(summary.timeline, areas, said="Bytes over time, stacked; the table below has the numbers"),
-        land=atlas.land() if drawn else "",
+        traffic=charts.areas(summary.timeline, areas, said="Bytes over time, stacked; the table below has the numbers"),
+        land=world_map.land() if drawn else "",
         circles=drawn,
         on_map=sum(circle.spot.bytes for circle in drawn),
-        growth=figures.line(summary.timeline, summary.addresses, said="Number of public addresses seen so far, over time"),
+        growth=charts.line(summary.timeline, summary.addresses, said="Number of public addresses seen so far, over time"),
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
         rest=Bar(
             "",

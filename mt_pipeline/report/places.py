@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mt_pipeline.report.facts import Place, known
-from mt_pipeline.report.folding import MOST_BARS
+from mt_pipeline.report.grouping import MOST_BARS
+from mt_pipeline.report.results import Place, known
 
 MOST_CIRCLES = 300
 """More of them hide each other; those with most bytes are drawn."""

@@ -10,11 +10,11 @@ from typing import TypeVar
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
-from mt_pipeline.columns import UNKNOWN
-from mt_pipeline.questdb import schema
-from mt_pipeline.questdb.conditions import among
-from mt_pipeline.questdb.database import DatabaseError
-from mt_pipeline.report.facts import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
+from mt_pipeline.backends.questdb import ddl
+from mt_pipeline.backends.questdb.conditions import among
+from mt_pipeline.backends.questdb.database import DatabaseError
+from mt_pipeline.report.results import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
+from mt_pipeline.schema.packets import UNKNOWN
 
 ENCRYPTED = ("dtls", "esp", "gquic", "isakmp", "openvpn", "quic", "srtp", "ssh", "ssl", "tls", "wg")
 """Protocols, as tshark calls them, that hide what they carry."""
@@ -63,8 +63,8 @@ class Experiment:
     """
 
     def __init__(self, connection: Connection, experiment: str) -> None:
-        name = schema.view_name(experiment)
-        if not schema.has_view(connection, experiment):
+        name = ddl.view_name(experiment)
+        if not ddl.has_view(connection, experiment):
             raise NoExperiment(f"QuestDB has no view {name}, so there is nothing to report: `mt-pipeline status` lists the experiments")
         self.view, self._connection = name, connection
         self._parts: dict[str, sql.Composable] = {**_PARTS, "view": sql.Identifier(name)}

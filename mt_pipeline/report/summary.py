@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from mt_pipeline.report import atlas, folding, places
-from mt_pipeline.report.facts import CaptureRows, Destination, Name, Remote, known
-from mt_pipeline.report.folding import MOST_BARS, MOST_LABELS, Bar, Device, Series
+from mt_pipeline.report import grouping, places, world_map
+from mt_pipeline.report.grouping import MOST_BARS, MOST_LABELS, Bar, Device, Series
 from mt_pipeline.report.places import Spot
 from mt_pipeline.report.queries import Experiment, NoExperiment
-from mt_pipeline.report.span import Timeline
-from mt_pipeline.stretches import stretches
+from mt_pipeline.report.results import CaptureRows, Destination, Name, Remote, known
+from mt_pipeline.report.timeline import Timeline
+from mt_pipeline.rows.stretches import stretches
 
 MOST_PEERS = 3
 MOST_DESTINATIONS = 500
@@ -107,30 +107,30 @@ def summarise(rows: Experiment) -> Summary:
     new = {row.step: row.addresses for row in rows.news(timeline.step)}
     return Summary(
         captures=captures,
-        all=folding.total(captures),
-        public=folding.total(remotes),
-        named=folding.total(named),
+        all=grouping.total(captures),
+        public=grouping.total(remotes),
+        named=grouping.total(named),
         timeline=timeline,
-        series=folding.series(timeline, labels, rows.slices(timeline.step, labels)),
-        devices=folding.devices(rows.locals(), rows.peers(MOST_PEERS)),
-        spots=places.spots(where, atlas.middles()),
-        places=folding.bars(where, places.name_of, "place not known"),
+        series=grouping.series(timeline, labels, rows.slices(timeline.step, labels)),
+        devices=grouping.devices(rows.locals(), rows.peers(MOST_PEERS)),
+        spots=places.spots(where, world_map.middles()),
+        places=grouping.bars(where, places.name_of, "place not known"),
         has_cities=any(known(row.city) for row in where),
-        countries=folding.bars(remotes, lambda remote: known(remote.country), "country not known"),
-        applications=folding.bars(remotes, application_of, "application not known"),
-        categories=folding.bars(remotes, _category_of, "category not known"),
-        nameless=folding.total(remote for remote in remotes if application_of(remote) is None),
-        protocols=folding.bars(protocols, folding.protocol_of, "no protocol recognised"),
-        secrecy=folding.bars(protocols, folding.secrecy_of, ""),
-        public_secrecy=folding.bars([row for row in protocols if row.is_public], folding.secrecy_of, ""),
+        countries=grouping.bars(remotes, lambda remote: known(remote.country), "country not known"),
+        applications=grouping.bars(remotes, application_of, "application not known"),
+        categories=grouping.bars(remotes, _category_of, "category not known"),
+        nameless=grouping.total(remote for remote in remotes if application_of(remote) is None),
+        protocols=grouping.bars(protocols, grouping.protocol_of, "no protocol recognised"),
+        secrecy=grouping.bars(protocols, grouping.secrecy_of, ""),
+        public_secrecy=grouping.bars([row for row in protocols if row.is_public], grouping.secrecy_of, ""),
         names=_bars(names),
         names_in_all=names[0].names if names else 0,
         domains=_bars(domains),
         domains_in_all=domains[0].names if domains else 0,
         destinations=rows.destinations(MOST_DESTINATIONS),
         addresses=list(accumulate(new.get(step, 0) for step in timeline.places)),
-        providers=folding.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
-        name_providers=folding.bars(named, lambda remote: remote.name_provider, "nobody was asked"),
+        providers=grouping.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
+        name_providers=grouping.bars(named, lambda remote: remote.name_provider, "nobody was asked"),
         answered_by=frozenset(name for remote in remotes for said in (remote.provider, remote.name_provider) if said for name in said.split(",")),
         has_offline_city=any(remote.has_city and remote.provider == "offline" for remote in remotes),
     )

@@ -19,8 +19,8 @@ from pathlib import Path
 from textwrap import indent
 from typing import IO
 
-from mt_pipeline import processes
-from mt_pipeline.processes import bound, unbuffered
+from mt_pipeline.system import processes
+from mt_pipeline.system.processes import bound, unbuffered
 from mt_pipeline.tshark import filters, forkserver, sandbox
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import USUAL, Limits, Watch, Watched, limited, work_of

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
-from mt_pipeline import engine
-from mt_pipeline.atomic import whole
+from mt_pipeline.system import duckdb_pool
+from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark.command import PREFERENCES, Tshark
 from mt_pipeline.tshark.fields import FIELDS, Field
 
@@ -96,7 +96,7 @@ def write(
         whole(output) as partial,
         partial.open("wb") as file,
         pa.CompressedOutputStream(file, "zstd") as documents,
-        engine.connection(output) as connection,
+        duckdb_pool.connection(output) as connection,
         ThreadPoolExecutor(max_workers=1) as reader,  # ends after tshark, whose end it may be waiting for
         tshark.lines(capture, display_filter, called=called) as stream,
     ):
@@ -123,7 +123,7 @@ def read(connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[
 
 def count(documents: Path) -> int:
     """Count the documents of a file."""
-    with engine.connection(documents) as connection:
+    with duckdb_pool.connection(documents) as connection:
         [(packets,)] = read(connection, documents, keys=("frame_number",)).aggregate("count(*)").fetchall()
     return int(packets)
 

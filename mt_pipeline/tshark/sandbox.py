@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mt_pipeline.processes import environment
+from mt_pipeline.system.processes import environment
 
 _SECONDS = 30
 _SYSTEM = Path("/usr")

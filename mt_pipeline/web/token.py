@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mt_pipeline.atomic import whole
+from mt_pipeline.system.atomic import whole
 
 FILE = "ui_token"
 """Name of the file, in the folder of Dagster."""

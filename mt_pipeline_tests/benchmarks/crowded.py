@@ -8,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from mt_pipeline.defs import instance
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
 from mt_pipeline.defs.sensors import new_captures
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import say
 from mt_pipeline_tests.browsers import chromium, page
 from mt_pipeline_tests.pipelines import STAGES, capture, settings_of
@@ -31,7 +31,7 @@ def looks(folder: Path, *, count: int) -> None:
         path = pipeline.inbox / str(number % FOLDERS) / f"{number}.pcap"
         path.parent.mkdir(exist_ok=True)
         os.link(first, path)
-    with instance.opened(settings) as opened:
+    with dagster_home.opened(settings) as opened:
         _look(opened, pipeline, f"{count:,} captures, all new")
         _look(opened, pipeline, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
@@ -44,7 +44,7 @@ def asset_page(folder: Path, *, partitions: int) -> None:
     """Time the page of an asset in a browser, with so many partitions that are there."""
     settings = settings_of(folder / "data", _NOWHERE)
     keys = [f"experiment{number % FOLDERS}/{number:06}.pcap" for number in range(partitions)]
-    with instance.opened(settings) as opened:
+    with dagster_home.opened(settings) as opened:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for asset in STAGES:
             opened.report_runless_asset_event(dg.AssetMaterialization(asset, partition=keys[0], metadata={"seconds": 1.0}))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import psycopg
 
-from mt_pipeline.questdb import server
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.schema import wait_until_readable
-from mt_pipeline.questdb.tables import FLOWS, PACKETS, Table
+from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.ddl import wait_until_readable
+from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
 from mt_pipeline_tests.benchmarks.measuring import processor_of, say
 from mt_pipeline_tests.grafana.plugin import expand, queries
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from mt_pipeline import settings
 from mt_pipeline.captures import inbox
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs import instance
 from mt_pipeline.defs.assets import CAPTURES_PER_RUN
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import used
 
 
@@ -28,7 +28,7 @@ def main(source: Path, output: Path) -> None:
     pipeline = Pipeline(chosen)
     keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
     seconds = processor = 0.0
-    with instance.opened(chosen) as opened:
+    with dagster_home.opened(chosen) as opened:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for start in range(0, len(keys), CAPTURES_PER_RUN):
             some = keys[start : start + CAPTURES_PER_RUN]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from mt_pipeline.defs import instance
-from mt_pipeline.questdb import server
+from mt_pipeline.backends.questdb import server
+from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 
 _SET_CHILD_SUBREAPER = 36
@@ -85,13 +85,13 @@ def ingested(captures: Path, folder: Path) -> Measured:
     """
     environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
-    whole = run([sys.executable, "-m", "mt_pipeline.cli", "ingest", str(captures)], environment=environment)
+    whole = run([sys.executable, "-m", "mt_pipeline.cli.main", "ingest", str(captures)], environment=environment)
     return replace(whole, processor=whole.processor + _of_orphans())
 
 
 def of_runs(folder: Path) -> float:
     """Return the seconds from the start of the first of Dagster's runs to the end of the last, whose rows can be read then."""
-    with instance.opened(Settings(_env_file=None, data_dir=folder)) as opened:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=folder)) as opened:
         records = opened.get_run_records()
     return max(record.end_time or 0 for record in records) - min(record.start_time or 0 for record in records)
 

@@ -17,7 +17,7 @@ import pytest
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.sensors import new_captures
-from mt_pipeline.defs.versions import CODE_VERSIONS
+from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import Frame, compress, cut, timed, write_pcap, write_pcapng
@@ -688,7 +688,7 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
                 new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
                 states.append(lab.record("looked at/a.pcap").state)
 
-    log, handler = logging.getLogger("mt_pipeline.defs.group"), Looks()
+    log, handler = logging.getLogger("mt_pipeline.pipeline.batch"), Looks()
     log.addHandler(handler)
     try:
         ran = lab.run("looked at/a.pcap", pipeline=pipeline)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
+from mt_pipeline.backends.questdb.flow_loader import Summary
+from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.defs import checks
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.questdb.flow_loader import Summary
-from mt_pipeline.questdb.loader import Loaded
 
 
 def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:

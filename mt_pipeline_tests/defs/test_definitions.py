@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.versions import CODE_VERSIONS
+from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.settings import PROJECT, SettingsError
 from mt_pipeline_tests.pipelines import Lab, environment
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline import setup
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb.database import Refused
-from mt_pipeline.questdb.server import Server, start
+from mt_pipeline.backends.questdb.database import Refused
+from mt_pipeline.backends.questdb.server import Server, start
+from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.service import setup
 from mt_pipeline.settings import Settings
 
 

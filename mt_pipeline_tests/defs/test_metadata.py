@@ -6,13 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.flow_loader import Summary
+from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.defs import metadata
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.flow_loader import Summary
-from mt_pipeline.questdb.loader import Loaded
 from mt_pipeline_tests.enrichment.parts import endpoints_file
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 

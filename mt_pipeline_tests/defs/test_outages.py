@@ -13,14 +13,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from mt_pipeline.backends.questdb.database import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
+from mt_pipeline.backends.questdb.java import DidNotStart
 from mt_pipeline.captures.identity import CaptureChangedError, CaptureError, CaptureUnreadableError, capture_at
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
 from mt_pipeline.captures.records import LedgerError, State
-from mt_pipeline.defs.causes import is_outage, is_suspect
 from mt_pipeline.defs.failures import AGAIN
-from mt_pipeline.enrichment.records import StoreError
-from mt_pipeline.questdb.database import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
-from mt_pipeline.questdb.java import DidNotStart
+from mt_pipeline.enrichment.answers.database import StoreError
+from mt_pipeline.pipeline.causes import is_outage, is_suspect
 from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.command import FilterError, NotACapture, TsharkFailed, TsharkKilled, TsharkMissing, TsharkTooOld
 from mt_pipeline_tests.defs.test_sensors import Watch

@@ -15,11 +15,11 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import State
+from mt_pipeline.cli.ingest import FEW
 from mt_pipeline.defs.recovery import START_SECONDS, TERMINAL
 from mt_pipeline.defs.runs import BY_SENSOR
-from mt_pipeline.defs.stages import Stages
-from mt_pipeline.ingesting import FEW
-from mt_pipeline.processes import cores
+from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.system.processes import cores
 from mt_pipeline_tests.defs.test_sensors import Watch, ago
 from mt_pipeline_tests.defs.working import SECONDS, working
 from mt_pipeline_tests.pipelines import PACKETS, Lab, capture, environment, program

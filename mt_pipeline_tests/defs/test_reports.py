@@ -10,8 +10,8 @@ import pytest
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.files import report_file
 from mt_pipeline.defs.reports import MOST_PER_TICK, QUIET_SECONDS, due, quiet_experiments
+from mt_pipeline.pipeline.files import report_file
 from mt_pipeline_tests.pipelines import Lab, capture
 
 

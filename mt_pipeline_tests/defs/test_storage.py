@@ -8,7 +8,8 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy.engine import Engine
 
-from mt_pipeline.defs import instance, storage
+from mt_pipeline.defs import storage
+from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.pipelines import Lab
 
@@ -18,7 +19,7 @@ ASSET = dg.AssetKey("tshark_json")
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("DAGSTER_HOME", "set by the instance, taken back after the test")
-    with instance.opened(Settings(_env_file=None, data_dir=tmp_path)) as found:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=tmp_path)) as found:
         yield found
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.enrichment.netify import Netify, Patience
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.netify.client import Netify, Patience
 from mt_pipeline_tests.enrichment.parts import KEY, QUICK
 from mt_pipeline_tests.fake_netify import FakeNetify
 

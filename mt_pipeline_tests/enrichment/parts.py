@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mt_pipeline.enrichment.answers import Endpoint
+from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.enrichment.netify import Netify, Patience
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.enrichment.models import Endpoint
+from mt_pipeline.enrichment.netify.client import Netify, Patience
 
 KEY = "s3cret-key-of-the-test"
 QUICK = Patience(tries=3, pause=0.01, longest_wait=5)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.enrichment.answers import Endpoint, Facts, Kind
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.enrichment.models import Endpoint, Facts, Kind
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file, rows_of
 from mt_pipeline_tests.fake_netify import address_body
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
-from mt_pipeline.enrichment.asking import FAILURES_IN_A_ROW
+from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.enrichment.lookup import FAILURES_IN_A_ROW
+from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, QUICK, addresses, counts_of, endpoints_file, rows_of, start
 
 QUAD9 = Endpoint("address", "9.9.9.9")

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts, Kind
-from mt_pipeline.enrichment.asking import FAILURES_IN_A_ROW
-from mt_pipeline.enrichment.cost import Calls, Cost, cost
+from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.enrichment.estimate import Calls, Cost, cost
+from mt_pipeline.enrichment.lookup import FAILURES_IN_A_ROW
+from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
 from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, ProviderStopped
-from mt_pipeline.enrichment.store import AnswerStore
-from mt_pipeline.enrichment.tally import Tally
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses, endpoints_file, rows_of
 
 QUAD9 = Endpoint("address", "9.9.9.9")

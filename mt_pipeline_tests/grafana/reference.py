@@ -10,10 +10,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from mt_pipeline.columns import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
-from mt_pipeline.defs.files import CaptureFiles
 from mt_pipeline.packets import typed
-from mt_pipeline.questdb.flow_columns import FLOW_COLUMNS
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.schema.flows import FLOW_COLUMNS
+from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
 from mt_pipeline_tests import flow_reference
 from mt_pipeline_tests.grafana.choices import Choice, Row
 from mt_pipeline_tests.grafana.loaded import DEVICES

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.resources import Pipeline
+from mt_pipeline.pipeline.workspace import Pipeline
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify

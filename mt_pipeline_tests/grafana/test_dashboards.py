@@ -12,8 +12,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from mt_pipeline.defs.pictures import _dashboard
-from mt_pipeline.questdb.tables import CAPTURES, FLOWS, PACKETS
+from mt_pipeline.defs.charts import _dashboard
+from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline_tests.grafana.plugin import FILES, Json, panels, queries, read
 
 UIDS = {"mt-compare", "mt-experiment", "mt-host", "mt-packets", "mt-pipeline"}

@@ -3,7 +3,7 @@
 import pytest
 
 from mt_pipeline.packets.domains import registrable_domain
-from mt_pipeline_tests.questdb.parts import packet, rows_of
+from mt_pipeline_tests.backends.questdb.parts import packet, rows_of
 
 
 @pytest.mark.parametrize(

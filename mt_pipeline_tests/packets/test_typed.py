@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mt_pipeline.columns import COLUMNS, Origin
+from mt_pipeline.schema.packets import COLUMNS, Origin
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap, write_pcapng

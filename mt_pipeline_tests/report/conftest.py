@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import Server
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.server import Server
 from mt_pipeline_tests.browsers import chromium
 
 

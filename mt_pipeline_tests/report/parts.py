@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.records import Record
-from mt_pipeline.questdb.database import Database
 from mt_pipeline.report.page import Made, render
 from mt_pipeline.report.queries import Experiment
 from mt_pipeline.report.sources import Files

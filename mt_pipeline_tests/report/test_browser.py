@@ -10,9 +10,9 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import Server
-from mt_pipeline_tests.questdb.parts import Answers, load, packet
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.server import Server
+from mt_pipeline_tests.backends.questdb.parts import Answers, load, packet
 from mt_pipeline_tests.report.parts import HOSTILE, NAME, page_of
 
 PHONE, DESK = 375, 1200

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mt_pipeline.report.wording import time
+from mt_pipeline.report.formatting import time
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.ddl import TABLE, ensure_table, ensure_view, wait_until_readable
+from mt_pipeline.backends.questdb.server import Server, start
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.enrichment.devices import Devices
-from mt_pipeline.enrichment.inventory import Entry
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.schema import TABLE, ensure_table, ensure_view, wait_until_readable
-from mt_pipeline.questdb.server import Server, start
+from mt_pipeline.devices.inventory import Entry
+from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.report.page import GENERATOR
 from mt_pipeline.report.queries import NoExperiment
 from mt_pipeline.report.sources import Files
-from mt_pipeline_tests.questdb.parts import CLIENT, SERVER, Answers, Packet, load, packet
+from mt_pipeline_tests.backends.questdb.parts import CLIENT, SERVER, Answers, Packet, load, packet
 from mt_pipeline_tests.report.parts import HOSTILE, NAME, Page, bars, number, page_of
 
 CHINA, HOME = "114.114.114.114", {"eth_src": "02:00:00:00:00:20", "eth_dst": "02:00:00:00:00:01"}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline_tests.building.files import START_NS, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
 

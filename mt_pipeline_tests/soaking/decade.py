@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psutil
 
-from mt_pipeline.questdb import server
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import Frame, write_pcap
 from mt_pipeline_tests.building.traffic import dns

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from mt_pipeline.defs import instance
+from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 
 
 def main(data: Path, count: int) -> None:
     """Write them, and make sure that each is there."""
-    with instance.opened(Settings(_env_file=None, data_dir=data)) as opened:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=data)) as opened:
         for number in range(count):
             opened.report_runless_asset_event(dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}"))
         mine = [key for key in opened.get_materialized_partitions(dg.AssetKey("tshark_json")) if key.startswith(f"{os.getpid()}-")]

@@ -14,9 +14,9 @@ import psutil
 
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs import instance
-from mt_pipeline.processes import bound, stop
+from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
+from mt_pipeline.system.processes import bound, stop
 from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of, wrapper
 from mt_pipeline_tests.services import Running, eventually, processes_of, running
 from mt_pipeline_tests.soaking import archive
@@ -136,7 +136,7 @@ def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-4
         for number, jump in enumerate(jumps):
             expected = archive.write(settings.inbox_dir, "archive", captures, more=number)
             process = subprocess.run(
-                ["/usr/bin/faketime", "-f", jump, sys.executable, "-m", "mt_pipeline.cli", "ingest", settings.inbox_dir],
+                ["/usr/bin/faketime", "-f", jump, sys.executable, "-m", "mt_pipeline.cli.main", "ingest", settings.inbox_dir],
                 env=environment(settings),
                 capture_output=True,
                 text=True,
@@ -149,7 +149,7 @@ def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-4
 def events(folder: Path, *, count: int) -> list[str]:
     """Let four processes write events into Dagster's database at once, as four runs do."""
     settings = Settings(_env_file=None, data_dir=folder / "data")
-    with instance.opened(settings) as opened:
+    with dagster_home.opened(settings) as opened:
         opened.get_runs_count()  # the service makes the databases before any run does
     command = [sys.executable, "-m", "mt_pipeline_tests.soaking.events", str(settings.data_dir), str(count // 4)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from mt_pipeline.defs.resources import Pipeline
-from mt_pipeline.questdb import server
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.pipeline.workspace import Pipeline
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, program, settings_of
 from mt_pipeline_tests.services import free_ports

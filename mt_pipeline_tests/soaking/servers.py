@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mt_pipeline.questdb import java
-from mt_pipeline.questdb.database import Database
-from mt_pipeline.questdb.server import Address, start
+from mt_pipeline.backends.questdb import java
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.server import Address, start
 
 
 class Spare:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
-from mt_pipeline.tshark.counting import Counted, counting
+from mt_pipeline.tshark.packet_count import Counted, counting
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.files import timed, write_pcap
 

@@ -19,11 +19,11 @@ from mt_pipeline.tshark.command import (
     TsharkMissing,
     TsharkTooOld,
 )
-from mt_pipeline.tshark.counting import Counted, count_packets
+from mt_pipeline.tshark.packet_count import Counted, count_packets
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
-from mt_pipeline_tests.test_processes import is_gone, only_linux
+from mt_pipeline_tests.system.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import NO_FORKS, counted, endless_capture, output_of, readers, tshark
 
 SNI = "tls.handshake.extensions_server_name"

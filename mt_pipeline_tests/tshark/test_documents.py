@@ -21,12 +21,12 @@ import pytest
 
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import PREFERENCES, NotACapture, Tshark, TsharkFailed
-from mt_pipeline.tshark.counting import count_packets
 from mt_pipeline.tshark.fields import FIELDS
+from mt_pipeline.tshark.packet_count import count_packets
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
 from mt_pipeline_tests.building.files import Frame, compress, cut, in_time_order, timed, write_pcap, write_pcapng
-from mt_pipeline_tests.test_processes import is_gone, only_linux
+from mt_pipeline_tests.system.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import NO_FORKS, Document, documents_of, endless_capture, read_all, tshark
 
 SNI, ALPN = "tls_handshake_extensions_server_name", "tls_handshake_extensions_alpn_str"

@@ -19,7 +19,7 @@ from mt_pipeline.tshark.forkserver import CAPTURE, Forked, ForkServer
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap
-from mt_pipeline_tests.test_processes import is_gone, only_linux
+from mt_pipeline_tests.system.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import NO_FORKS, endless_capture, output_of, readers, tshark
 
 pytestmark = only_linux

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mt_pipeline.tshark import counting, forkserver
+from mt_pipeline.tshark import forkserver, packet_count
 from mt_pipeline.tshark.command import Tshark, TsharkFailed, TsharkLimit, TsharkSilent
-from mt_pipeline.tshark.counting import Counted, Estimate, count_packets, estimate
 from mt_pipeline.tshark.limits import Limits
+from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, estimate
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import Frame, compress, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
-from mt_pipeline_tests.test_processes import is_gone, only_linux
+from mt_pipeline_tests.system.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import NO_FORKS, endless_capture, output_of, readers, tshark
 
 pytestmark = only_linux
@@ -111,10 +111,10 @@ def test_a_count_that_stands_still_is_none(tmp_path: Path, monkeypatch: pytest.M
     path, limits = write_pcap(tmp_path / "x.pcap", timed(dns())), Limits(silence=2)
     if name == "capinfos":
         assert count_packets(path, limits) == Counted()
-        monkeypatch.setattr(counting, "_HEAD_SECONDS", 2)
+        monkeypatch.setattr(packet_count, "_HEAD_SECONDS", 2)
         assert estimate(path) is None
     else:
-        with counting.counting(path, limits) as counted:
+        with packet_count.counting(path, limits) as counted:
             assert counted() == Counted()
 
 
@@ -123,7 +123,7 @@ def _of_tshark(capture: Path, folder: Path) -> None:
 
 
 def _of_editcap(capture: Path, _: Path) -> None:
-    with counting.counting(capture) as counted:
+    with packet_count.counting(capture) as counted:
         counted()
 
 
@@ -148,7 +148,7 @@ def test_the_packets_of_a_head_tell_how_many_there_are(tmp_path: Path, monkeypat
     path = write_bulk(tmp_path / "x.pcap", 20_000)
     path = compress(path, how) if how else path
     assert estimate(path) == Estimate(20_000, exact=True)
-    monkeypatch.setattr(counting, "HEAD_BYTES", path.stat().st_size // 2)
+    monkeypatch.setattr(packet_count, "HEAD_BYTES", path.stat().st_size // 2)
     about = estimate(path)
     assert about is not None
     assert not about.exact

@@ -1,0 +1,1 @@
+"""Where rows are loaded: the protocol, and a folder for each back end."""

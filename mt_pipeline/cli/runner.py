@@ -1,0 +1,56 @@
+"""Runs of the job that a terminal waits for: in this process, or in several that work side by side (`workers.py`)."""
+
+import uuid
+from collections.abc import Sequence
+
+import dagster as dg
+
+from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs.recovery import TERMINAL
+from mt_pipeline.defs.runs import tags_of
+from mt_pipeline.pipeline.workspace import ENDED, Pipeline
+from mt_pipeline.service.dagster_home import QUIET
+
+
+class Runner:
+    """Runs the job in this process.
+
+    Args:
+        pipeline: the rooms; its progress is told when a capture has ended.
+        instance: the service's Dagster instance, so that what a terminal did shows in the UI.
+        display_filter: of all runs; the setting's if it is None.
+    """
+
+    def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, *, display_filter: str | None) -> None:
+        self._pipeline, self._instance = pipeline, instance
+        self._job = build_defs(pipeline=pipeline).resolve_job_def("ingest_captures")
+        config = {} if display_filter is None else {"filter": display_filter}
+        self._config = {"loggers": QUIET, "ops": {"ingest": {"config": config}}}
+
+    def run(self, keys: Sequence[str]) -> bool:
+        """Take captures, partitions that are neighbours, through the job.
+
+        Returns:
+            Whether it went to its end, however the captures did; False if Ctrl-C ended it.
+        """
+        run_id = str(uuid.uuid4())
+        with self._pipeline.ledger.lock(run_id):
+            result = self._job.execute_in_process(
+                instance=self._instance,
+                run_id=run_id,
+                partition_key=keys[0] if len(keys) == 1 else None,
+                tags={**tags_of(keys), TERMINAL: "yes"},
+                raise_on_error=False,
+                run_config=self._config,
+            )
+        if _interrupted(result):
+            return False
+        for key in keys:  # a run that failed as a whole says nothing of its captures
+            self._pipeline.progress(key, ENDED, 0)
+        return True
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Say whether Ctrl-C ended the run: Dagster takes it for the run alone, but the next one must not begin."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError") for error in errors if error)

@@ -1,0 +1,90 @@
+"""Pictures of a capture for the UI: traffic over time as a small SVG, lists as tables with bars. The numbers come from `rows/summary.py`.
+
+Markdown below 1,000 characters is drawn on the page itself, pictures in it too; so each is made to fit.
+For the underlying concept, see https://docs.dagster.io/guides/build/assets/metadata-and-tags
+"""
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+import dagster as dg
+
+from mt_pipeline.defs.metadata import INLINE, Metadata, escaped, inline_table
+from mt_pipeline.rows.summary import Story
+
+LISTS = {
+    "app_tag": "applications",
+    "app_category_tag": "categories",
+    "tls_sni": "server_names",
+    "geo_country": "countries",
+    "protocol": "protocols",
+}
+"""Columns of the flows, by the name of the list that is made of each."""
+
+PARTS = 48
+"""Parts of the time of a capture: as many as fit."""
+
+_DASHBOARD = "mt-experiment"  # uid in grafana/dashboards/
+
+_WIDTH, _HEIGHT, _BAR = 240, 60, 12
+_OUT, _IN = "#d55e00", "#0072b2"  # told apart by colour-blind people, and on white as on black
+
+
+def of_story(story: Story, *, grafana: str | None, experiment: str) -> Metadata:
+    """Describe a loaded capture in pictures and numbers that are plotted across captures.
+
+    Args:
+        story: of the capture.
+        grafana: address of Grafana, if there is one.
+        experiment: of the capture.
+    """
+    if story.first is None or story.last is None:
+        return {}
+    return {
+        "traffic_over_time": dg.MetadataValue.md(_over_time(story)),
+        **{f"top_{name}": _bars(name, story.most[column]) for column, name in LISTS.items() if story.most.get(column)},
+        "bytes": story.bytes_out + story.bytes_in,
+        "bytes_out": story.bytes_out,
+        "bytes_in": story.bytes_in,
+        "public_bytes": story.public_bytes,
+        "share_without_application": round(story.unnamed_share, 4),
+        **({} if grafana is None else {"dashboard": dg.MetadataValue.url(_dashboard(grafana, experiment, story.first, story.last))}),
+    }
+
+
+def _over_time(story: Story) -> str:
+    """Draw bytes out and in as bars, one above and one below the line."""
+    parts = story.over_time
+    most = max(max(out, into) for out, into in parts) or 1
+    width = max(1, _WIDTH // len(parts))
+    middle = _HEIGHT // 2
+    paths = []
+    for which, colour, sign in ((0, _OUT, -1), (1, _IN, 1)):
+        # Steps, relative to the last point: the shortest way to write bars.
+        heights = [sign * round(part[which] / most * (middle - 1)) for part in parts]
+        steps = "".join(f"v{height - before}h{width}" for before, height in zip([0, *heights], heights, strict=False)).replace("v0", "")
+        paths.append(f'<path fill="{colour}" d="M0 {middle}{steps}V{middle}z"/>')
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
+    image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
+    if story.gaps:
+        longest = timedelta(seconds=max(story.gaps))
+        left_out = "a gap without packets of" if len(story.gaps) == 1 else f"{len(story.gaps)} gaps without packets, the longest of"
+        words += f" of {timedelta(seconds=story.part_seconds)}; left out: {left_out} {longest}"
+    drawn = f"{image}\n\n{words}"
+    return drawn if len(drawn) < INLINE else words
+
+
+def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
+    """Draw a table with a bar of blocks in each line."""
+    most = max(total for _, total in values) or 1
+    lines = ([escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / most))] for name, total in values)
+    return inline_table({what.replace("_", " "): "---", "bytes": "--:", "": "---"}, lines)
+
+
+def _dashboard(grafana: str, experiment: str, first: datetime, last: datetime) -> str:
+    """Link to the dashboard of the experiment with the time of the capture."""
+    asked = {"var-experiment": experiment, "from": int(first.timestamp() * 1000), "to": int(last.timestamp() * 1000) + 1000}
+    return f"{grafana.rstrip('/')}/d/{_DASHBOARD}?{urlencode(asked)}"

@@ -1,0 +1,1 @@
+"""Which device of the user an address is."""

@@ -1,0 +1,1 @@
+"""The answers of paid providers, stored with their history."""

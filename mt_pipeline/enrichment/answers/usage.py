@@ -1,0 +1,56 @@
+"""How often the store of answers was of use, by provider, over all processes: a small JSON file beside the answers."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from mt_pipeline.system.atomic import whole
+
+logger = logging.getLogger(__name__)
+
+FILE = "tally.json"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of look-ups.
+
+    Attributes:
+        hits: an answer was there and was used.
+        misses: none was there, or none that was still good.
+        calls_saved: hits without which a paid provider would have been asked.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    calls_saved: int = 0
+
+    def __add__(self, other: Self) -> "Tally":
+        return Tally(self.hits + other.hits, self.misses + other.misses, self.calls_saved + other.calls_saved)
+
+
+def read(folder: Path) -> dict[str, Tally]:
+    """Read the tally of each provider; a file that cannot be read counts for nothing."""
+    try:
+        stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return {provider: Tally(**{name: int(number) for name, number in numbers.items()}) for provider, numbers in stored.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        logger.warning("%s cannot be read (%s): hits and misses are counted anew", folder / FILE, error)
+        return {}
+
+
+def add(folder: Path, news: Mapping[str, Tally]) -> None:
+    """Add to the tally; nobody else may write meanwhile.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    before = read(folder)
+    total = {**before, **{provider: before.get(provider, Tally()) + tally for provider, tally in news.items()}}
+    with whole(folder / FILE) as beside:
+        beside.write_text(json.dumps({provider: asdict(tally) for provider, tally in total.items()}), encoding="utf-8")

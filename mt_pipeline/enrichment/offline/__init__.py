@@ -1,0 +1,1 @@
+"""The provider `offline`: what files on this machine know."""

@@ -1,0 +1,62 @@
+"""The provider `offline`: what can be said of an endpoint without a network. Places are in `places.py`, applications in `apps.py`."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from mt_pipeline.enrichment.models import Facts, Kind
+from mt_pipeline.enrichment.offline.apps import WELL_KNOWN, Apps
+from mt_pipeline.enrichment.offline.places import Allocations, CityFile
+
+
+class Offline:
+    """Looks endpoints up in files on this machine; see `provider.py` for what it promises."""
+
+    name = "offline"
+    kinds: frozenset[Kind] = frozenset({"address", "name"})
+
+    def __init__(self, *, city_mmdb: Path | None = None, apps: Path | None = None) -> None:
+        """Open the files.
+
+        Args:
+            city_mmdb: places of addresses, an MMDB in City or Country layout; without one, the country that a registry gave the address to.
+            apps: applications of names and address blocks, in the format of netifyd's netify-apps.conf; it wins over our own list of well-known ones.
+
+        Raises:
+            ProviderUnusable: a file cannot be used.
+        """
+        well_known = Apps.read(WELL_KNOWN)
+        self._apps = well_known if apps is None else Apps.read(apps, beneath=well_known)
+        self._places = Allocations() if city_mmdb is None else CityFile(city_mmdb)
+
+    def close(self) -> None:
+        """Close the file of places."""
+        self._places.close()
+
+    def look_up(self, kind: Kind, endpoints: Sequence[str]) -> list[Facts | None]:
+        """Return what is known of each endpoint."""
+        if kind == "name":
+            return self._apps.of_names(endpoints)
+        # Of an address that is mapped into IPv6 the files know the IPv4 form alone.
+        addresses = [address[7:] if address.startswith("::ffff:") and "." in address else address for address in endpoints]
+        places = self._places.of(addresses)
+        if not self._apps.has_blocks:
+            return places
+        return [_both(place, app) for place, app in zip(places, self._apps.of_addresses(addresses), strict=True)]
+
+
+@lru_cache(maxsize=100_000)
+def _merged(place: Facts, app: Facts) -> Facts:
+    return Facts(
+        app_tag=app.app_tag,
+        app_category_tag=app.app_category_tag,
+        geo_continent=place.geo_continent,
+        geo_country=place.geo_country,
+        geo_city=place.geo_city,
+        geo_lon=place.geo_lon,
+        geo_lat=place.geo_lat,
+    )
+
+
+def _both(place: Facts | None, app: Facts | None) -> Facts | None:
+    return app if place is None else place if app is None else _merged(place, app)

@@ -1,0 +1,130 @@
+"""Charts over time, as SVG that stands in the page itself: no JavaScript, and the colours are those of the page's style sheet.
+
+They hold no text but numbers and times; names are for the legend beside them, which is HTML. Bars are drawn by the page.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mt_pipeline.report.grouping import MOST_LABELS, REST
+from mt_pipeline.report.timeline import Timeline
+
+Edges = npt.NDArray[np.float64]
+Draw = Callable[[Axes, Edges, slice], None]
+"""Draws the steps of a slice, which have these edges."""
+
+WIDTHS = {"wide": (760, 250), "narrow": (330, 230)}
+"""Width and height in points. In a chart that shrinks to a phone's width nobody can read the letters, so there are two; the style sheet shows one."""
+
+_STRIP = 110
+"""Height of one of several strips."""
+
+_DAY = 86_400 * 10**6
+_YEAR_9999 = 8029 * 365.2425  # in days since 1970, as matplotlib counts; it has no calendar beyond
+# Colours that stand for variables of the style sheet.
+_PAPER, _INK, _FAINT, *_SERIES = (f"#0102{number:02x}" for number in range(3 + MOST_LABELS + len(REST)))
+_VARIABLES = {_PAPER: "paper", _INK: "ink", _FAINT: "faint", **{colour: f"series-{number}" for number, colour in enumerate(_SERIES)}}
+_STYLE: dict[Any, object] = {
+    "svg.fonttype": "none",  # text stays text, in the page's font
+    "font.size": 11,
+    "timezone": "UTC",
+    "axes.edgecolor": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.5,
+    "text.color": _INK,
+    **{f"{axis}tick.{what}": value for axis in "xy" for what, value in (("color", _FAINT), ("labelcolor", _INK), ("major.size", 0))},
+}
+
+
+def areas(timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, said: str) -> Markup:
+    """Stack series over the time, the first at the bottom.
+
+    Args:
+        timeline: the time; each of its spans is a strip.
+        series: number of the colour (`--series-0` and so on), and a value per step.
+        said: what the chart shows, for those who cannot see it.
+    """
+
+    def draw(axes: Axes, edges: Edges, part: slice) -> None:
+        floor = np.zeros(len(edges) - 1)
+        for colour, values in series:
+            top = floor + values[part]
+            axes.stairs(top, edges, baseline=floor, fill=True, facecolor=_SERIES[colour], edgecolor=_PAPER, linewidth=0.4)
+            floor = top
+
+    return _in_both_widths(timeline, draw, said)
+
+
+def line(timeline: Timeline, values: Sequence[float], *, said: str) -> Markup:
+    """Draw a value over the time."""
+
+    def draw(axes: Axes, edges: Edges, part: slice) -> None:
+        axes.stairs(values[part], edges, baseline=None, edgecolor=_SERIES[0], linewidth=2)
+
+    return _in_both_widths(timeline, draw, said)
+
+
+def _in_both_widths(timeline: Timeline, draw: Draw, said: str) -> Markup:
+    return Markup("").join(_svg(timeline, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items())
+
+
+def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[int, int]) -> Markup:
+    parts = timeline.parts
+    width, height = size if len(parts) == 1 else (size[0], _STRIP * len(parts))
+    longest = max(span.steps for span, _ in parts)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        strips = figure.subplots(len(parts), sharey=True, squeeze=False)[:, 0]
+        for axes, (span, part) in zip(strips, parts, strict=True):
+            edges = np.array(span.edges) / _DAY
+            draw(axes, edges, part)
+            end = (span.start + longest * span.step) / _DAY
+            axes.set_xlim(edges[0], end)
+            axes.yaxis.set_major_locator(MaxNLocator(5 if len(parts) == 1 else 2, steps=[1, 2, 5, 10]))
+            _label(axes, most=width // 66, is_known=end < _YEAR_9999)
+        strips[0].set_ylim(bottom=0)  # of all, once all are drawn
+        written = io.StringIO()
+        figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return _standing_in_a_page(written.getvalue(), said, shown, (width, height))
+
+
+def _label(axes: Axes, *, most: int, is_known: bool) -> None:
+    """Write times below a strip, if the calendar has them."""
+    if is_known:
+        locator = AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]  # it has no types
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    else:
+        axes.set_xticks([])
+    for artist in axes.findobj():
+        artist.set_clip_on(False)  # what clips has an id, and ids are the page's
+
+
+def _standing_in_a_page(svg: str, said: str, shown: str, size: tuple[int, int]) -> Markup:
+    """Take off what a file of its own needs, and what the style sheet decides: ids, size, fonts, colours."""
+    body = svg.partition("</defs>")[2].rpartition("</svg>")[0]
+    body = re.sub(r' id="[^"]*"', "", body)
+    body = re.sub(r"font-family: [^;]*; ", "", body)
+    body = re.sub(r"(\.\d)\d+", r"\1", body)  # a tenth of a point is as fine as it is seen, and half the size
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    head = Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(shown, *size, said)
+    return head + Markup(body + "</svg>")  # noqa: S704  it holds no text of others

@@ -1,0 +1,1 @@
+"""Typed packets and answers become rows of packets and flows."""

@@ -1,0 +1,163 @@
+"""What the flows of a capture tell at a glance: traffic over time, and who has most of it. How it is drawn is not said here.
+
+It is heard while the flows are loaded: nobody is asked again for what was just in hand.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TypedDict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mt_pipeline.rows.stretches import stretches
+
+MOST = 10
+"""Entries of a list."""
+
+_WITH_A_PUBLIC_END = pa.array(["outside", "transit"])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a capture tells.
+
+    Attributes:
+        first: time of its first packet; None without packets.
+        last: time of its last packet.
+        packets: how many.
+        bytes_out: bytes from local ends to remote ones, on the wire.
+        bytes_in: bytes the other way.
+        public_bytes: bytes of packets with a public end.
+        unnamed_bytes: those of them without an application.
+        over_time: bytes out and in, by equal parts of its time; an empty part stands for each gap that is left out.
+        most: columns of the flows to their values with the most bytes, and these.
+        part_seconds: how long a part is.
+        gaps: seconds of each gap that is left out.
+    """
+
+    first: datetime | None = None
+    last: datetime | None = None
+    packets: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+    public_bytes: int = 0
+    unnamed_bytes: int = 0
+    over_time: Sequence[tuple[int, int]] = ()
+    most: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    part_seconds: int = 1
+    gaps: Sequence[int] = ()
+
+    @property
+    def unnamed_share(self) -> float:
+        """Share of the public bytes without an application; 0 if there are none."""
+        return self.unnamed_bytes / self.public_bytes if self.public_bytes else 0.0
+
+
+class _OverTime(TypedDict):
+    over_time: Sequence[tuple[int, int]]
+    part_seconds: int
+    gaps: Sequence[int]
+
+
+class Storyteller:
+    """Listens to the flows of a capture, then tells its story; holds no more than the sums of what it heard."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        """Begin with nothing heard.
+
+        Args:
+            columns: of which the values with the most bytes are wanted.
+        """
+        self._sums = pa.table({name: pa.array([], pa.int64()) for name in ("first", "last", "packets", "out", "in", "public", "unnamed")})
+        self._seconds: list[pa.Table] = []
+        self._values: dict[str, list[pa.Table]] = {name: [] for name in columns}
+
+    def listen(self, flows: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+        """Pass on the batches of `flows.flows`."""
+        for batch in flows:
+            self._hear(pa.Table.from_batches([batch]))
+            yield batch
+
+    def story(self, *, parts: int) -> Story:
+        """Tell what was heard.
+
+        Args:
+            parts: into how many parts the time is divided, at most; a part has whole seconds.
+        """
+        first, last = pc.min(self._sums["first"]).as_py(), pc.max(self._sums["last"]).as_py()
+        if first is None:
+            return Story()
+        packets, out, into, public, unnamed = (pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:])
+        most = {name: _most(values) for name, values in self._values.items()}
+        return Story(_time(first), _time(last), packets, out, into, public, unnamed, most=most, **self._over_time(parts))
+
+    def _over_time(self, parts: int) -> "_OverTime":
+        """Sum up bytes by parts of the time; long gaps are left out."""
+        heard = _summed(self._seconds, "second").sort_by("second")
+        seconds = heard["second"].to_numpy()
+        drawn = stretches(seconds, seconds + 1)
+        if 2 * len(drawn) > parts:
+            drawn = [(drawn[0][0], drawn[-1][1])]
+        width = _width([end - begin for begin, end in drawn], parts)
+        begins = np.array([begin for begin, _ in drawn])
+        lengths = np.array([-(-(end - begin) // width) + 1 for begin, end in drawn])  # with the empty part behind it
+        firsts = np.cumsum(lengths) - lengths
+        which = np.searchsorted(begins, seconds, side="right") - 1
+        places = pa.array(firsts[which] + (seconds - begins[which]) // width)
+        over_time = [(0, 0)] * int(lengths.sum() - 1)
+        for part, part_out, part_in in zip(*_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True):
+            over_time[part] = (part_out, part_in)
+        return {"over_time": over_time, "part_seconds": width, "gaps": [after[0] - before[1] for before, after in pairwise(drawn)]}
+
+    def _hear(self, flows: pa.Table) -> None:
+        out, into = flows["bytes_out"], flows["bytes_in"]
+        size = pc.add(out, into)
+        is_public = pc.is_in(flows["direction"].cast(pa.string()), _WITH_A_PUBLIC_END)
+        sums = {
+            "first": pc.min(flows["first_ts"].cast(pa.int64())),
+            "last": pc.max(flows["last_ts"].cast(pa.int64())),
+            "packets": pc.sum(pc.add(flows["packets_out"], flows["packets_in"])),
+            "out": pc.sum(out),
+            "in": pc.sum(into),
+            "public": pc.sum(size.filter(is_public), min_count=0),
+            "unnamed": pc.sum(size.filter(pc.and_(is_public, pc.is_null(flows["app_tag"]))), min_count=0),
+        }
+        self._sums = pa.concat_tables([self._sums, pa.table({name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()})])
+        second = pc.divide(flows["ts"].cast(pa.int64()), 1_000_000)
+        self._seconds.append(_summed([pa.table({"second": second, "out": out, "in": into})], "second"))
+        for name, heard in self._values.items():
+            heard.append(_summed([pa.table({"value": flows[name].cast(pa.string()), "bytes": size})], "value"))
+
+
+def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
+    """Sum up all other columns by one; they keep their names."""
+    table = pa.concat_tables(tables)
+    summed = table.group_by(key).aggregate([(name, "sum") for name in table.column_names if name != key])
+    return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names]).select(table.column_names)
+
+
+def _width(lengths: Sequence[int], parts: int) -> int:
+    """Choose how many seconds a part has, so that all stretches and an empty part between two of them are not too many."""
+    width = max(1, sum(lengths) // parts)
+    while sum(-(-length // width) for length in lengths) + len(lengths) - 1 > parts:
+        width += max(1, width // 50)
+    return width
+
+
+def _most(values: Sequence[pa.Table]) -> list[tuple[str, int]]:
+    summed = _summed(values, "value")
+    ranked = summed.filter(pc.is_valid(summed["value"])).sort_by([("bytes", "descending"), ("value", "ascending")])
+    return list(zip(*_columns(ranked.slice(0, MOST)), strict=True))
+
+
+def _columns(table: pa.Table) -> list[list[int]]:
+    return [column.to_pylist() for column in table.columns]
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

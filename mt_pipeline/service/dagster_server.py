@@ -1,0 +1,114 @@
+"""Dagster's own web server behind our layers: `python -m mt_pipeline.web.dagster_server`, as compose.yml and `mt-pipeline run` start it.
+
+Dagster has neither a login nor a check of where a request comes from, and its GraphQL executes mutations that are sent by GET.
+"""
+
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from subprocess import Popen
+
+import click
+import uvicorn
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._utils.interrupts import setup_interrupt_handlers
+from dagster._utils.log import configure_loggers
+from dagster_webserver.cli import (
+    DEFAULT_DB_STATEMENT_TIMEOUT,
+    DEFAULT_POOL_MAX_OVERFLOW,
+    DEFAULT_POOL_RECYCLE,
+)
+from dagster_webserver.version import __version__
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp
+
+from mt_pipeline.service.dagster_local import LOG_LEVEL, started
+from mt_pipeline.web import token
+from mt_pipeline.web.guard import Guard, hosts_of
+from mt_pipeline.web.reports import routes
+
+_POLL_MILLISECONDS = 2000  # how often pages ask for news, as `dagster dev` has it
+_SHUTDOWN_SECONDS = 3  # for answers that are under way
+
+_BY_POST = "Refused: GraphQL is asked by POST, with JSON. What is sent by GET must change nothing, and a mutation would.\n"
+
+
+class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
+    """Dagster's, but for GraphQL by GET: only the page on which people write queries is left."""
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Answer what is asked by POST."""
+        if request.method != "POST" and "text/html" not in request.headers.get("Accept", ""):
+            return PlainTextResponse(_BY_POST, 405, {"Allow": "POST"})
+        answer: Response = await super().graphql_http_endpoint(request)
+        return answer
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, required=True, help="Port to listen on; browsers use it, too.")
+@click.option("--workspace", "-w", required=True, help="File that says where the code is.")
+@click.option("--hosts", default="", help="More names that browsers reach it by, comma-separated.")
+@click.option("--token", "with_token", type=bool, default=False, help="Ask for a token.")
+@click.option("--reports", type=click.Path(path_type=Path), help="Folder with reports of experiments, to be shown below /reports/.")
+@click.option("--local", is_flag=True, help="Start the code server and the daemon, too.")
+def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, reports: Path | None, local: bool) -> None:
+    """Serve Dagster's pages until a signal ends it."""
+    configure_loggers(log_level=LOG_LEVEL.upper() if local else "INFO")
+    setup_interrupt_handlers()
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        instance, daemon = stack.enter_context(DagsterInstance.get()), None
+        if local:
+            workspace, daemon = stack.enter_context(started(instance, workspace))
+        instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
+        context = stack.enter_context(
+            WorkspaceProcessContext(
+                instance,
+                version=__version__,
+                workspace_load_target=WorkspaceFileTarget([workspace]),
+                code_server_log_level=LOG_LEVEL,
+            )
+        )
+        pages = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
+        if reports:
+            pages.router.routes[:0] = routes(reports)  # before Dagster's, of which the last one takes all paths
+        app: ASGIApp = pages
+        if with_token:
+            secret = token.kept(Path(instance.root_directory, token.FILE))
+            app = token.TokenGate(app, token=secret, port=port)
+        others = [name.strip() for name in hosts.split(",") if name.strip()]
+        _serve(Guard(app, hosts=hosts_of(port, others)), host, port, daemon)
+
+
+def _serve(app: ASGIApp, host: str, port: int, daemon: "Popen[bytes] | None") -> None:
+    """Serve an app until a signal comes, or the daemon ends by itself."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,  # a link with the token is an address
+            lifespan="off",
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+    )
+    if daemon is None:
+        server.run()
+        return
+
+    def watch() -> None:
+        daemon.wait()
+        server.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    server.run()
+    raise click.ClickException(f"the daemon of Dagster ended with status {daemon.poll()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Atomic files, processes, the pool of DuckDB databases: what every room may use."""

@@ -1,0 +1,102 @@
+"""The rate limit: exact in one process, shared by several, and harmed by nothing."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.enrichment.netify.rate_limit import SharedRate
+from mt_pipeline.enrichment.provider import ProviderStopped
+
+CALLER = """
+import random, sys, time
+from pathlib import Path
+from mt_pipeline.enrichment.rate import SharedRate
+rate = SharedRate(Path(sys.argv[1]), per_second=float(sys.argv[2]))
+end = time.time() + float(sys.argv[3])
+while True:
+    rate.wait()
+    if time.time() > end:
+        break
+    print(time.time())
+    time.sleep(random.uniform(0, 0.4))
+rate.close()
+"""
+
+
+def calls_of(path: Path, *, processes: int, per_second: float, seconds: float) -> list[float]:
+    command = [sys.executable, "-c", CALLER, str(path), str(per_second), str(seconds)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) for _ in range(processes)]
+    printed = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * processes
+    assert all(printed), "every process got through"
+    return sorted(float(line) for text in printed for line in text.split())
+
+
+def most_in_a_window(moments: list[float], seconds: float) -> int:
+    return max(sum(1 for other in moments if moment <= other < moment + seconds) for moment in moments)
+
+
+def test_so_many_calls_a_second_and_no_more_over_all_processes(tmp_path):
+    """Two processes that together would make about ten calls a second."""
+    calls = calls_of(tmp_path / "rate.sqlite", processes=2, per_second=5, seconds=4)
+    # Printed a moment after the call was counted, so a window of a second may show one that belongs to its neighbour.
+    assert most_in_a_window(calls, 1) <= 6
+    assert 10 <= len(calls) <= 22
+
+
+def test_less_than_one_call_a_second(tmp_path):
+    rate = SharedRate(tmp_path / "rate.sqlite", per_second=0.5)
+    began = time.monotonic()
+    rate.wait()
+    rate.wait()
+    assert 1.9 <= time.monotonic() - began < 4
+    rate.close()
+
+
+def test_the_limit_outlives_its_process(tmp_path):
+    for expected in (0, 1):
+        rate = SharedRate(tmp_path / "rate.sqlite", per_second=0.5)
+        began = time.monotonic()
+        rate.wait()
+        assert (time.monotonic() - began > 1) == expected
+        rate.close()
+
+
+def test_a_clock_that_was_set_back_does_not_stop_anybody(tmp_path):
+    path = tmp_path / "rate.sqlite"
+    rate = SharedRate(path, per_second=1)
+    rate.wait()
+    with closing(sqlite3.connect(path)) as file, file:
+        assert file.execute("UPDATE rate_bucket SET item_timestamp = item_timestamp + 3600000").rowcount == 1
+    began = time.monotonic()
+    rate.wait()
+    assert time.monotonic() - began < 3
+    rate.close()
+
+
+def test_old_calls_do_not_pile_up(tmp_path):
+    path = tmp_path / "rate.sqlite"
+    rate = SharedRate(path, per_second=50)
+    for _ in range(150):
+        rate.wait()
+    rate.close()
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*) FROM rate_bucket").fetchone()[0] <= 60
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "rate.sqlite"
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(ProviderStopped, match=r"rate\.sqlite.*not a database.*remove it"):
+        SharedRate(path, per_second=1).wait()
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_of_nothing_is_refused(tmp_path, rate):
+    with pytest.raises(ValueError, match="lets nothing pass"):
+        SharedRate(tmp_path / "rate.sqlite", per_second=rate)

@@ -1,0 +1,77 @@
+"""What went wrong, as a sentence, and as the failure of a run."""
+
+import errno
+
+import duckdb
+import pytest
+
+from mt_pipeline.backends.questdb.database import Unreachable
+from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.defs.failures import Failed, failed, failure, sentence
+from mt_pipeline.tshark.command import NotACapture
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (CaptureError("it is\n  empty"), "it is empty"),
+        (Unreachable("QuestDB does not answer"), "QuestDB does not answer"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "the disk is full (/data/x): free some space, then launch the capture again"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full (data folder): free some space, then launch the capture again"),
+        (duckdb.IOException("IO Error: No space left on device"), "the disk is full (data folder): free some space, then launch the capture again"),
+        (MemoryError(), "out of memory: launch the capture again when fewer runs are at work"),
+        (ZeroDivisionError("division\nby zero"), "unexpected ZeroDivisionError: division by zero; the log of the run has the details"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, said: str):
+    assert sentence(error) == said
+
+
+def test_an_unexpected_error_of_any_length_stays_short():
+    assert len(sentence(ValueError("x" * 100_000))) < 600
+
+
+def test_the_reason_names_the_capture_once():
+    assert failed("lab/a.pcap", CaptureError("lab/a.pcap is empty")).reason == "lab/a.pcap is empty"
+    assert failed("lab/a.pcap", CaptureError("it is empty")).reason == "lab/a.pcap: it is empty"
+
+
+def test_a_key_with_a_newline_does_not_break_the_line():
+    assert failed("lab/a\nb.pcap", CaptureError("it is empty")).reason == "./lab/a\\u000ab.pcap: it is empty"
+
+
+def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
+    said = failed("lab/a.pcap", NotACapture("not a capture: /in/lab/a.pcap", said="tshark: what is this?", status=2))
+
+    made = failure([said], 1)
+
+    assert made.description == "not a capture: /in/lab/a.pcap"
+    assert {name: value.value for name, value in made.metadata.items()} == {
+        "captures_failed": 1,
+        "tshark_said": "```text\ntshark: what is this?\n```",
+        "tshark_exit_status": 2,
+    }
+    assert not made.allow_retries
+
+
+def test_what_tshark_said_keeps_its_columns_whatever_is_in_it():
+    said = "tshark: foo is neither a field nor a protocol name.\n    frame ``` and foo\n                  ^~~\n"
+
+    made = failure([Failed("lab/a.pcap", "display filter not understood", said)], 1)
+
+    assert made.metadata["tshark_said"].value == f"````text\n{said}````"
+
+
+def test_the_failure_of_many_names_the_first_five_and_lists_all():
+    made = failure([Failed(f"{number}.pcap", f"{number}.pcap is empty") for number in range(7)], 50)
+
+    assert made.description == (
+        "7 of 50 captures failed, the others are done. 0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
+    )
+    assert made.metadata["failed"].value == {f"{number}.pcap": f"{number}.pcap is empty" for number in range(7)}
+
+
+def test_it_is_not_said_that_others_are_done_when_there_are_none():
+    """A run in which every capture failed once said: 3 of 3 captures failed, the others are done."""
+    assert failure([Failed("a", "a is empty"), Failed("b", "b is empty")], 2).description == "all 2 captures failed. a is empty | b is empty"

@@ -1,0 +1,37 @@
+"""Files that appear whole, and never in place of one that somebody else made meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from mt_pipeline.system.atomic import whole
+from mt_pipeline_tests.pipelines import files_below
+
+
+def test_a_file_appears_when_it_is_whole_and_replaces_an_earlier_one(tmp_path: Path):
+    output = tmp_path / "answers"
+    output.write_text("earlier")
+    with whole(output) as partial:
+        partial.write_text("whole")
+        assert output.read_text() == "earlier"
+
+    assert output.read_text() == "whole"
+    assert files_below(tmp_path) == ["answers"]
+
+
+def test_a_new_file_never_takes_the_place_of_one_that_came_meanwhile(tmp_path: Path):
+    """The name was free when a long export began, and what was made under it in the meantime was lost at its end."""
+    output = tmp_path / "answers"
+
+    def export() -> None:
+        with whole(output, new=True) as partial:
+            partial.write_text("ours")
+            output.write_text("theirs")
+
+    with pytest.raises(FileExistsError):
+        export()
+    assert output.read_text() == "theirs"
+    assert files_below(tmp_path) == ["answers"]
+    with whole(tmp_path / "another", new=True) as partial:
+        partial.write_text("ours")
+    assert (tmp_path / "another").read_text() == "ours"
