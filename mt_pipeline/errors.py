@@ -20,7 +20,11 @@ _MEANINGS = {
 
 
 class CommandError(Exception):
-    """A command cannot do what it was told: the message is the one line that the terminal says; exit code 1."""
+    """A command cannot do what it was told; exit status 1. The message is the one line that the terminal shows."""
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; exit status 2. The message names the variable, never its value if that is a secret."""
 
 
 def meaning(error: OSError, *, folder: Path | None = None) -> str:

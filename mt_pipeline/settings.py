@@ -4,15 +4,20 @@ The environment wins over a file `.env` in the project's folder, and that over a
 """
 
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
+from mt_pipeline.errors import SettingsError
 from mt_pipeline.system.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from mt_pipeline.pipeline.options import Options
 
 PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
@@ -25,10 +30,6 @@ _SPECIAL = "*?[]{}%"
 
 BACKENDS = ("questdb", "parquet")
 """What rows can be loaded into."""
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names the variable, never its value if that is a secret."""
 
 
 class Settings(BaseSettings):
@@ -216,11 +217,17 @@ class Settings(BaseSettings):
             return ("netify", "offline") if self.netify_api_key else ("offline",)
         return tuple(name for name in self.enrichment if name != "none")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
+        values = {**dotenv_values(PROJECT / ".env"), **os.environ}
+        return {name: value for name, value in values.items() if value is not None and not name.upper().startswith(PREFIX)}
 
-def environment() -> dict[str, str]:
-    """Return what `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
-    said = {**dotenv_values(PROJECT / ".env"), **os.environ}
-    return {name: value for name, value in said.items() if value is not None and not name.upper().startswith(PREFIX)}
+    def options(self) -> "Options":
+        """Return what the pipeline works with."""
+        from mt_pipeline.pipeline.options import Options  # the rooms take time to import, and `--help` needs none
+
+        return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
 
 
 def unknown(*, dotenv: Path = PROJECT / ".env") -> list[str]:

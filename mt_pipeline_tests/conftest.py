@@ -64,7 +64,7 @@ def terminal(lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
     from mt_pipeline_tests.pipelines import environment, said
 
-    for name, value in environment(lab.pipeline().settings).items():
+    for name, value in environment(lab.settings()).items():
         monkeypatch.setenv(name, value)
     for name in ("DAGSTER_HOME", "TMPDIR"):
         monkeypatch.setenv(name, "set by the commands, taken back after the test")

@@ -137,13 +137,13 @@ class Lab:
         """The watched folder."""
         return self.data / "inbox"
 
-    def pipeline(self, **changes: object) -> Pipeline:
+    def workspace(self, **changes: object) -> Pipeline:
         """Open the rooms; keywords are settings."""
         return Pipeline(settings_of(self.data, self.database, **changes))
 
     @cached_property
-    def _pipeline(self) -> Pipeline:
-        return self.pipeline()
+    def _workspace(self) -> Pipeline:
+        return self.workspace()
 
     def put(self, key: str, content: bytes | None = None) -> Path:
         """Put a file into the inbox: a small capture, or these bytes."""
@@ -158,7 +158,7 @@ class Lab:
         self,
         *keys: str,
         stages: Iterable[str] = STAGES,
-        pipeline: Pipeline | None = None,
+        workspace: Pipeline | None = None,
         display_filter: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:
@@ -166,7 +166,7 @@ class Lab:
         self.instance.add_dynamic_partitions(captures.name or "", list(keys))
         several = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
         config = {} if display_filter is None else {"filter": display_filter}
-        job = build_defs(pipeline=pipeline or self._pipeline).resolve_job_def("ingest_captures")
+        job = build_defs(workspace=workspace or self._workspace).resolve_job_def("ingest_captures")
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=keys[0] if len(keys) == 1 else None,
@@ -179,7 +179,7 @@ class Lab:
 
     def record(self, key: str) -> Record:
         """Return what the ledger knows of a capture."""
-        record = self._pipeline.ledger.get(key)
+        record = self._workspace.ledger.get(key)
         assert record is not None
         return record
 

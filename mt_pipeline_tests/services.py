@@ -13,7 +13,8 @@ import psutil
 import psycopg
 import requests
 
-from mt_pipeline.backends.questdb.database import Database, DatabaseError
+from mt_pipeline.backends.loads import BackendError
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import Record
 from mt_pipeline.settings import Settings
@@ -95,7 +96,7 @@ class Running:
     def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",)) -> list[tuple[object, ...]]:
         try:
             return rows(self.database, experiment, columns)
-        except (DatabaseError, psycopg.DatabaseError):  # no such view yet
+        except (BackendError, psycopg.BackendError):  # no such view yet
             return []
 
     def record(self, key: str) -> Record | None:

@@ -149,10 +149,10 @@ def _ran(lab: Lab, netify: FakeNetify, case: str, changes: dict[str, object]) ->
     if case == "refused":
         netify.say(status=401)
     asks = {"enrichment": "netify", "netify_api_key": KEY, "netify_url": netify.url, "netify_rate": 1000, "data_dir": lab.data, "answer_days": 0}
-    pipeline = lab.pipeline(**{**asks, **changes})
-    ran = lab.run(key, pipeline=pipeline)
+    workspace = lab.workspace(**{**asks, **changes})
+    ran = lab.run(key, workspace=workspace)
     assert ran.success == (case in ("well", "refused", "not there"))
-    return "\n".join([repr(pipeline), repr(vars(pipeline.settings)), *map(repr, ran.instance.all_logs(ran.run_id))])
+    return "\n".join([repr(workspace), repr(vars(workspace.options)), *map(repr, ran.instance.all_logs(ran.run_id))])
 
 
 def test_a_terminal_and_all_that_it_starts_leave_the_key_in_no_file_no_output_and_no_argument(tmp_path: Path, netify: FakeNetify):

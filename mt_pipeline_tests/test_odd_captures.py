@@ -34,8 +34,8 @@ def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(terminal: Te
     assert (told.code, told.err) == (0, "")
     assert sorted(told.out.splitlines()) == [f"{key}: 2 packets, 2 rows in packets_any_time" for key in keys]
     assert terminal("ingest", folder).out.startswith(f"{len(keys)} of {len(keys)} captures are in already")
-    pipeline = lab.pipeline(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+    workspace = lab.workspace(settle_seconds=0)
+    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
     asked = [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
     assert not set(keys) & set(asked)
     assert terminal("verify", "--name", "any time", "--hash").out == "0 differences\n"
@@ -94,7 +94,7 @@ def test_what_cannot_be_purged_costs_no_other_capture(terminal: Terminal, lab: L
     keys = [f"half purged/{name}.pcap" for name in "abc"]
     for key in keys:
         capture(lab.inbox / key)
-    assert lab.run(*keys, pipeline=lab.pipeline(backends=("parquet",))).success
+    assert lab.run(*keys, workspace=lab.workspace(backends=("parquet",))).success
     [file] = (lab.data / "parquet" / "packets" / "experiment=half_purged").glob("date=*/b.pcap-*.parquet")
     file.unlink()
     (file / "in the way").mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_what_cannot_expire_costs_no_other_capture(lab: Lab):
     documents[keys[1]].unlink()
     documents[keys[1]].mkdir()
 
-    job = build_defs(pipeline=lab.pipeline(keep_documents_days=0)).resolve_job_def("expire_old")
+    job = build_defs(workspace=lab.workspace(keep_documents_days=0)).resolve_job_def("expire_old")
     result = job.execute_in_process(instance=lab.instance, raise_on_error=False)
 
     [failure] = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 import requests
 
-from mt_pipeline.backends.questdb.database import Database, DatabaseError
+from mt_pipeline.backends.loads import BackendError
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline_tests.compose import Stack, can_mount, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
 from mt_pipeline_tests.services import eventually, open_to_others
@@ -59,7 +60,7 @@ def arrived(stack: Stack, experiment: str) -> bool:
     def there() -> bool:
         try:
             return rows(database(stack), experiment) == ALL
-        except (DatabaseError, psycopg.DatabaseError):  # no such view yet
+        except (BackendError, psycopg.BackendError):  # no such view yet
             return False
 
     return eventually(there)
@@ -97,14 +98,14 @@ def test_the_reader_reads_and_cannot_write(dropped: Stack):
     reader = database(dropped, "reader", "mt_questdb_reader_password")
 
     assert rows(reader, "kitchen") == ALL
-    with reader.connect() as connection, pytest.raises(psycopg.DatabaseError, match="permission denied"):
+    with reader.connect() as connection, pytest.raises(psycopg.BackendError, match="permission denied"):
         connection.execute("INSERT INTO captured_packets (ts, capture) VALUES (0, 'x')")
     assert rows(reader, "kitchen") == ALL
 
 
 def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: Stack):
     for user in ("admin", "user"):
-        with pytest.raises(DatabaseError, match="refuses the user"):
+        with pytest.raises(BackendError, match="refuses the user"):
             rows(Database("127.0.0.1", stack.port(9000), stack.port(8812), user, "quest"), "kitchen")
     asked = requests.get(f"http://127.0.0.1:{stack.port(9000)}/exec", params={"query": "SELECT 1"}, auth=("admin", "quest"), timeout=10)
     assert asked.status_code == requests.codes.unauthorized

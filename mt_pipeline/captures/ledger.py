@@ -16,17 +16,19 @@ A file that changes is waiting again, with what is known of its last load. One t
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import chains, duplicates, outages, progress
+from mt_pipeline.captures import duplicates, outages, progress, rotation
 from mt_pipeline.captures.duplicates import Copy
 from mt_pipeline.captures.identity import Capture, CaptureError
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import CaptureBusyError, held
 from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import TABLE, Record, RecordFile, State, record_of
+from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.captures.scan import IN_HAND, OF_KEY, Values, forget, look, seen
 
 MOST_ATTEMPTS = 2
@@ -127,8 +129,7 @@ class Ledger:
         rows: int,
         skipped: Mapping[str, int],
         cut: bool = False,
-        follows: str = "",
-        leaves: str = "",
+        handover: Handover = Handover(),  # noqa: B008  it cannot change
     ) -> None:
         """Note that the rows of the capture can be read.
 
@@ -140,14 +141,13 @@ class Ledger:
             rows: rows stored.
             skipped: packets that became no row, by reason.
             cut: the capture ends inside a packet.
-            follows: what was taken up of the file before it in its rotation.
-            leaves: what it leaves to the next.
+            handover: what it took up from the file before it in its rotation, and leaves to the next.
 
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
         load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped)}
-        load |= {"cut": cut, "follows": follows, "leaves": leaves, "packets_expired_at": None}
+        load |= {"cut": cut, **asdict(handover), "packets_expired_at": None}
         self._end(key, load | {"state": State.DONE, "error": None})
 
     def expire_packets(self, key: str, *, undo: bool = False) -> None:
@@ -192,13 +192,13 @@ class Ledger:
     def before(self, key: str) -> Record | None:
         """Return the record of the file before this one in its rotation; None if it is in none, or that one was never seen."""
         with self._file.read() as db:
-            found = chains.before(db, key)
+            found = rotation.key_before(db, key)
         return self.get(found) if found else None
 
     def behind(self) -> dict[str, str]:
         """Find the loaded captures whose rows do not have what the file before them leaves now, with that one's key; in the order of rotations."""
         with self._file.read() as db:
-            return chains.behind(db)
+            return rotation.behind(db)
 
     def fail(self, key: str, error: str) -> None:
         """Note why the capture failed; it is not requested again until its file changes.
@@ -259,7 +259,7 @@ class Ledger:
             UnknownCaptureError: there is no record of the key.
         """
         no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of", "packets_expired_at"))
-        no_load |= {"follows": "", "leaves": ""}
+        no_load |= asdict(Handover())
         self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
 
     def again(self, seen: Record) -> State | None:

@@ -5,7 +5,7 @@
   earlier time than the one before it: of files with the number before, that with the shortest time between them is meant.
 - `tcpdump -C`: `lab.pcap`, `lab.pcap1`, …; with `-W` from `lab.pcap0` or `lab.pcap00` on. The file with which it begins anew is after no other.
 
-What is done with that, `settling.py` says of files, and `pipeline/rotation.py` of what is in them.
+What follows from that, `scan.py` says of files, and `pipeline/rotation.py` of what is in them.
 """
 
 import re
@@ -15,7 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
+
 from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.records import TABLE, State
 
 _FILES_OF_DUMPCAP = 100_000
 _SET_BACK = timedelta(hours=1)
@@ -27,6 +30,19 @@ _DUMPCAP = (
     re.compile(rf"(?P<name>.+)_(?P<time>\d{{14}})_(?P<number>\d{{5}})(?P<ending>(?:\.[^/.]+)?){_PACKED}"),
 )
 _TCPDUMP = re.compile(rf"(?P<name>.+\.(?:pcap|cap|dmp))(?P<number>\d*){_PACKED}")
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a capture took up from the file before it in its rotation, and what it leaves to the next.
+
+    Attributes:
+        follows: name of what it took up; empty for nothing.
+        leaves: name of what it leaves, a hash of its content; empty for nothing.
+    """
+
+    follows: str = ""
+    leaves: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,3 +134,20 @@ def complete(waiting: Iterable[Capture], there: Iterable[Capture]) -> set[str]:
             before = asked.get((place.begins, place.ends, place.before), ())
             found.update(one.key for one, its in before if its.until(place) is not None and one.mtime_ns <= later.mtime_ns)
     return found
+
+
+def key_before(db: sa.Connection, key: str) -> str | None:
+    """Find the key of the file before this one; see `Ledger.before`."""
+    if (place := place_of(key)) is None:
+        return None
+    keys = db.scalars(sa.select(TABLE.c.key).where(TABLE.c.key.startswith(place.begins, autoescape=True)))
+    return befores({key, *keys}).get(key)
+
+
+def behind(db: sa.Connection) -> dict[str, str]:
+    """Find what is behind the file before it, unless its packets have expired; see `Ledger.behind`."""
+    rows = db.execute(sa.select(TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves, TABLE.c.packets_expired_at)).all()
+    leaves = {row.key: row.leaves for row in rows if row.state == State.DONE}
+    follows = {row.key: row.follows for row in rows if row.state == State.DONE and row.packets_expired_at is None}
+    found = befores(row.key for row in rows)
+    return {key: one for key, one in found.items() if key in follows and one in leaves and follows[key] != leaves[one]}

@@ -67,7 +67,7 @@ def show(settings: Settings) -> Shown:
     Raises:
         CacheError: it cannot be read.
     """
-    folder = providers.answers_folder(settings)
+    folder = providers.answers_folder(settings.options())
     if not _kept(settings):
         return Shown(folder)
     with _opened(settings) as store:
@@ -79,7 +79,7 @@ def show(settings: Settings) -> Shown:
 
 def check(settings: Settings, *, say: Say) -> bool:
     """Say what is wrong with the store, and nothing else; True if nothing is."""
-    folder = providers.answers_folder(settings)
+    folder = providers.answers_folder(settings.options())
     faults = 0
     for fault in maintenance.faults(folder) if _kept(settings) else ():
         faults += 1
@@ -99,7 +99,7 @@ def export(settings: Settings, output: Path) -> str:
         CacheError: it cannot be written, or there is such a file.
     """
     if not _kept(settings):
-        raise CacheError(f"no answers are kept yet in {providers.answers_folder(settings)}")
+        raise CacheError(f"no answers are kept yet in {providers.answers_folder(settings.options())}")
     with _opened(settings) as store:
         return f"{transfer.export(store, output):,} answers in {output}"
 
@@ -157,18 +157,18 @@ def prune(settings: Settings, *, days: float) -> str:
 
 def _kept(settings: Settings) -> bool:
     """Say whether there is a store: a look must not make one."""
-    return providers.answers_folder(settings).exists()
+    return providers.answers_folder(settings.options()).exists()
 
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[AnswerStore]:
     try:
-        with providers.store(settings) as store:
+        with providers.store(settings.options()) as store:
             yield store
     except EnrichmentError as error:
         raise CacheError(str(error)) from None
     except OSError as error:
-        raise CacheError(f"{error.filename or providers.answers_folder(settings)}: {error.strerror or error}") from None
+        raise CacheError(f"{error.filename or providers.answers_folder(settings.options())}: {error.strerror or error}") from None
 
 
 def _before(days: float) -> datetime:

@@ -24,11 +24,11 @@ from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.cli.runner import Runner
 from mt_pipeline.cli.selection import Wanted, WrongUsageError, of_failed, of_path
 from mt_pipeline.cli.workers import run_all
-from mt_pipeline.defs.failures import failed
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
 from mt_pipeline.pipeline import verify
-from mt_pipeline.pipeline.workspace import ENDED, WAITING, Pipeline
+from mt_pipeline.pipeline.failures import failed
+from mt_pipeline.pipeline.workspace import ENDED, WAITING, Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping
@@ -69,16 +69,16 @@ def ingest(
     """
     problems: list[str] = []
     wanted = _wanted(settings, paths, name=name, failed=failed, bars=bars, problems=problems)
-    pipeline = Pipeline(settings)
+    workspace = Workspace(settings.options())
     filter_ = settings.filter if display_filter is None else display_filter
     try:
-        pipeline.tshark.check_filter(filter_)
+        workspace.tshark.check_filter(filter_)
     except FilterError as error:
         raise WrongUsageError(error.shown) from None
-    taking = _Taking(pipeline.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
-    if pipeline.has_crashed and not dry_run:
-        with _questdb(pipeline, bars, {}):
-            if told := verify.after_a_crash(pipeline):  # another process may have looked meanwhile
+    taking = _Taking(workspace.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
+    if workspace.has_crashed and not dry_run:
+        with _questdb(workspace, bars, {}):
+            if told := verify.after_a_crash(workspace):  # another process may have looked meanwhile
                 bars.say(told, err=True)
     missing = taking.missing(wanted)
     experiments = taking.experiments(missing)
@@ -86,7 +86,7 @@ def ingest(
         for line in experiments:
             bars.say(line, err=not dry_run)
     if missing and not dry_run:
-        _run(replace(pipeline, progress=taking.tell), missing, taking, bars, display_filter=display_filter)
+        _run(replace(workspace, progress=taking.tell), missing, taking, bars, display_filter=display_filter)
     return taking.all_in and not problems
 
 
@@ -96,7 +96,7 @@ def _wanted(settings: Settings, paths: Sequence[Path], *, name: str | None, fail
     for problem in problems:
         bars.say(f"refused: {problem}", err=True)
     if failed:
-        records = Pipeline(settings).ledger.records()
+        records = Workspace(settings.options()).ledger.records()
         check_known(records, experiment=name)
         wanted += of_failed(settings.inbox_dir, records, name)
         if not wanted:
@@ -108,7 +108,7 @@ def _wanted(settings: Settings, paths: Sequence[Path], *, name: str | None, fail
     return wanted
 
 
-def _run(pipeline: Pipeline, missing: Sequence[Wanted], taking: "_Taking", bars: Bars, *, display_filter: str | None) -> None:
+def _run(workspace: Workspace, missing: Sequence[Wanted], taking: "_Taking", bars: Bars, *, display_filter: str | None) -> None:
     """Run what is missing: here if it is little, else in several processes."""
     size = sum(want.capture.size for want in missing)
     workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
@@ -123,31 +123,31 @@ def _run(pipeline: Pipeline, missing: Sequence[Wanted], taking: "_Taking", bars:
         bars.say("mt-pipeline: ended at once; the same command, or the service, takes up what was at work", err=True)
         end_now()
 
-    with heard(first, again), pipeline.ledger.lock(taking.name), dagster_home.opened(pipeline.settings) as dagster:
-        questdb = _questdb(pipeline, bars, waits)
+    with heard(first, again), workspace.ledger.lock(taking.name), dagster_home.opened(workspace.options) as dagster:
+        questdb = _questdb(workspace, bars, waits)
         runs = _runs(dagster, missing, taking)
         if workers > 1:
-            finished = run_all(pipeline, dagster, runs, display_filter=display_filter, workers=workers, opening=questdb, name=taking.name)
+            finished = run_all(workspace, dagster, runs, display_filter=display_filter, workers=workers, opening=questdb, name=taking.name)
         else:
             with questdb:
-                runner = Runner(pipeline, dagster, display_filter=display_filter)
+                runner = Runner(workspace, dagster, display_filter=display_filter)
                 finished = all(runner.run(keys) for keys in runs)
         if not finished:
             raise click.Abort
 
 
 @contextmanager
-def _questdb(pipeline: Pipeline, bars: Bars, waits: dict[str, bool]) -> Iterator[None]:
+def _questdb(workspace: Workspace, bars: Bars, waits: dict[str, bool]) -> Iterator[None]:
     """Use QuestDB, and say that it takes a while to start and to stop, if it does.
 
     Args:
-        pipeline: the rooms.
+        workspace: the data folder.
         bars: are told.
         waits: is told whether a command that stops waits for QuestDB.
     """
-    waits["QuestDB"] = pipeline.settings.embeds_questdb
-    bars.step("starting QuestDB" if pipeline.settings.embeds_questdb else "starting")
-    with pipeline.questdb() as started:
+    waits["QuestDB"] = workspace.options.embeds_questdb
+    bars.step("starting QuestDB" if workspace.options.embeds_questdb else "starting")
+    with workspace.questdb() as started:
         waits["QuestDB"] = started
         bars.step("starting")
         try:

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mt_pipeline import __version__, settings
-from mt_pipeline.errors import CommandError
+from mt_pipeline.errors import CommandError, SettingsError
 from mt_pipeline.system import private, terminal
 
 if TYPE_CHECKING:
@@ -143,17 +144,28 @@ def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> Non
 
     That is rows, files of all stages, partition, runs. The captures themselves stay.
     """
-    from mt_pipeline.pipeline.purge import plan, purge
+    from mt_pipeline.defs.partitions import captures, experiments, forget
+    from mt_pipeline.pipeline.purge import make_room, plan, purge
+    from mt_pipeline.pipeline.workspace import Workspace
+    from mt_pipeline.service import dagster_home
 
     if (key is None) == (name is None):
         raise click.UsageError("say either --capture KEY or --name EXPERIMENT")
-    planned = plan(settings.load(), key=key, experiment=name)
-    click.echo("\n".join(planned.described()))
+    workspace = Workspace(settings.load().options())
+    planned = plan(workspace, key=key, experiment=name)
+    click.echo("\n".join(planned.lines()))
     if dry_run:
         return
     if not yes:
         click.confirm("Remove this?", abort=True)
-    purge(planned, say=click.echo)
+    make_room(planned)
+    with dagster_home.opened(workspace.options) as instance, workspace.questdb():
+        purge(
+            planned,
+            forget_capture=partial(forget, instance, captures),
+            forget_experiment=partial(forget, instance, experiments),
+            echo=click.echo,
+        )
 
 
 @cli.command()
@@ -164,11 +176,11 @@ def compact(*, dry_run: bool) -> None:
     Others may read meanwhile; loads wait.
     """
     from mt_pipeline.backends.questdb.compact import compact
-    from mt_pipeline.pipeline.workspace import Pipeline
+    from mt_pipeline.pipeline.workspace import Workspace
 
-    pipeline = Pipeline(settings.load())
-    with pipeline.questdb():
-        for one in compact(pipeline.database(), pipeline.loading_lock, dry_run=dry_run, say=click.echo):
+    workspace = Workspace(settings.load().options())
+    with workspace.questdb():
+        for one in compact(workspace.database(), workspace.loading_lock, dry_run=dry_run, say=click.echo):
             would = "would be" if dry_run else "were"
             click.echo(f"{one.table}: {one.rows:,} rows in {one.partitions:,} partitions, {one.bytes:,} bytes {would} given back")
             if one.rewritten and dry_run:
@@ -219,7 +231,7 @@ def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_
     Files, documents and rows are compared with what the ledger says of them, and every difference is named.
     """
     from mt_pipeline.cli.verify import verify
-    from mt_pipeline.pipeline.verify import numbered
+    from mt_pipeline.pipeline.verify import count_text
 
     if key is not None and name is not None:
         raise click.UsageError("say --capture or --name, not both")
@@ -230,7 +242,7 @@ def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_
         for difference in found:
             click.echo(str(difference))
         again = f"; {repaired.again:,} capture{' is' if repaired.again == 1 else 's are'} loaded again" if repair else ""
-        click.echo(numbered(found) + again + (f"; left, as somebody works on them: {repaired.busy:,}" if repaired.busy else ""))
+        click.echo(count_text(found) + again + (f"; left, as somebody works on them: {repaired.busy:,}" if repaired.busy else ""))
     if found:
         sys.exit(FAILED)
 
@@ -325,12 +337,12 @@ def report(experiment: str, output: Path | None) -> None:
     It is one HTML file that needs no network. An earlier report there is replaced, another file is not.
     """
     from mt_pipeline.pipeline.report import report
-    from mt_pipeline.pipeline.workspace import Pipeline
+    from mt_pipeline.pipeline.workspace import Workspace
     from mt_pipeline.report.formatting import size
 
-    pipeline = Pipeline(settings.load())
-    with pipeline.questdb():
-        written = report(pipeline, experiment, output)
+    workspace = Workspace(settings.load().options())
+    with workspace.questdb():
+        written = report(workspace, experiment, output)
     click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures; the page itself is a file of {size(written.size)}")
 
 
@@ -355,10 +367,10 @@ def main() -> None:
         _end(str(error), FAILED)
     except click.Abort:
         _end("cancelled", CANCELLED)
-    except settings.SettingsError as error:
+    except SettingsError as error:
         _end(str(error), WRONG_USAGE)
     except Exception as error:
-        from mt_pipeline.defs.failures import sentence
+        from mt_pipeline.pipeline.failures import sentence
 
         _end(sentence(error), FAILED)
 

@@ -13,8 +13,9 @@ from mt_pipeline.defs.refresh import RefreshConfig
 from mt_pipeline.enrichment.estimate import cost
 from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline import refresh as refreshing
 from mt_pipeline.pipeline.as_of import moment
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 
@@ -43,11 +44,11 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
     """
     moment(as_of)
     config = RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture, as_of=as_of)
-    pipeline = Pipeline(settings)
-    _chosen(pipeline, config)
-    with dagster_home.opened(settings) as dagster, pipeline.questdb():
+    workspace = Workspace(settings.options())
+    _chosen(workspace, config)
+    with dagster_home.opened(settings.options()) as dagster, workspace.questdb():
         result = (
-            build_defs(pipeline=pipeline)
+            build_defs(workspace=workspace)
             .resolve_job_def(refresh.refresh_answers.name)
             .execute_in_process(
                 instance=dagster,
@@ -67,20 +68,20 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
         UnknownNameError: there is no such capture or experiment.
         NothingToRefreshError: it is not loaded.
     """
-    pipeline = Pipeline(settings)
-    chosen = _chosen(pipeline, RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture))
-    with providers.opened(settings, run="") as (chain, store):
-        costs = cost(refresh.endpoints_of(pipeline, chosen), providers=chain, store=store)
+    workspace = Workspace(settings.options())
+    chosen = _chosen(workspace, RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture))
+    with providers.opened(settings.options(), run="") as (chain, store):
+        costs = cost(refreshing.endpoints_of(workspace, chosen), providers=chain, store=store)
     say(f"{len(chosen):,} captures with {costs.endpoints:,} endpoints")
     for name, of_one in costs.by_provider.items():
         say(f"{name}: {of_one.calls:,} calls; {of_one.cached:,} answers are in the store")
-    for what, number in providers.calls(settings).items():
+    for what, number in providers.calls(settings.options()).items():
         say(f"{what.replace('_', ' ')}: {number:,}")
 
 
-def _chosen(pipeline: Pipeline, config: RefreshConfig) -> Sequence[Record]:
-    check_known(pipeline.ledger.records(), key=config.capture, experiment=config.experiment)
-    chosen = refresh.due(pipeline, config)
+def _chosen(workspace: Workspace, config: RefreshConfig) -> Sequence[Record]:
+    check_known(workspace.ledger.records(), key=config.capture, experiment=config.experiment)
+    chosen = refreshing.due(workspace, config.selection())
     if not chosen:
         which = config.capture or config.experiment
         raise NothingToRefreshError(f"nothing is loaded{f' of {which}' if which else ''}; `mt-pipeline status` lists what is")

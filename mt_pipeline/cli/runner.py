@@ -8,7 +8,7 @@ import dagster as dg
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.runs import tags_of
-from mt_pipeline.pipeline.workspace import ENDED, Pipeline
+from mt_pipeline.pipeline.workspace import ENDED, Workspace
 from mt_pipeline.service.dagster_home import QUIET
 
 
@@ -21,9 +21,9 @@ class Runner:
         display_filter: of all runs; the setting's if it is None.
     """
 
-    def __init__(self, pipeline: Pipeline, instance: dg.DagsterInstance, *, display_filter: str | None) -> None:
-        self._pipeline, self._instance = pipeline, instance
-        self._job = build_defs(pipeline=pipeline).resolve_job_def("ingest_captures")
+    def __init__(self, workspace: Workspace, instance: dg.DagsterInstance, *, display_filter: str | None) -> None:
+        self._workspace, self._instance = workspace, instance
+        self._job = build_defs(workspace=workspace).resolve_job_def("ingest_captures")
         config = {} if display_filter is None else {"filter": display_filter}
         self._config = {"loggers": QUIET, "ops": {"ingest": {"config": config}}}
 
@@ -34,7 +34,7 @@ class Runner:
             Whether it went to its end, however the captures did; False if Ctrl-C ended it.
         """
         run_id = str(uuid.uuid4())
-        with self._pipeline.ledger.lock(run_id):
+        with self._workspace.ledger.lock(run_id):
             result = self._job.execute_in_process(
                 instance=self._instance,
                 run_id=run_id,
@@ -46,7 +46,7 @@ class Runner:
         if _interrupted(result):
             return False
         for key in keys:  # a run that failed as a whole says nothing of its captures
-            self._pipeline.progress(key, ENDED, 0)
+            self._workspace.progress(key, ENDED, 0)
         return True
 
 

@@ -7,7 +7,7 @@ from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.records import Record
 from mt_pipeline.pipeline import verify as verification
 from mt_pipeline.pipeline.verify import Difference, Repaired
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 
 
@@ -28,7 +28,7 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
         UnknownNameError: there is no such capture or experiment.
         Unreachable: QuestDB does not answer.
     """
-    pipeline = Pipeline(settings)
+    workspace = Workspace(settings.options())
     folded = None if experiment is None else experiment_named(experiment)
 
     def chosen(record: Record) -> bool:
@@ -36,7 +36,7 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
 
     everything = key is None and experiment is None
     if not everything:
-        check_known(pipeline.ledger.records(), key=key, experiment=experiment)
-    with pipeline.questdb():
-        found = verification.differences(pipeline, None if everything else chosen, hashed=hashed, thorough=hashed)
-        return found, verification.load_again(pipeline, found) if repair else Repaired()
+        check_known(workspace.ledger.records(), key=key, experiment=experiment)
+    with workspace.questdb():
+        found = verification.differences(workspace, None if everything else chosen, hashed=hashed, thorough=hashed)
+        return found, verification.load_again(workspace, found) if repair else Repaired()

@@ -21,7 +21,7 @@ from mt_pipeline import settings
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli.runner import Runner
 from mt_pipeline.defs.recovery import end
-from mt_pipeline.pipeline.workspace import ENDED, Pipeline
+from mt_pipeline.pipeline.workspace import ENDED, Workspace
 from mt_pipeline.service import dagster_home as instance
 from mt_pipeline.system import terminal
 from mt_pipeline.system.processes import bound, stop
@@ -37,7 +37,7 @@ class WorkerError(Exception):
 
 
 def run_all(
-    pipeline: Pipeline,
+    workspace: Workspace,
     instance: dg.DagsterInstance,
     runs: Iterator[Sequence[str]],
     *,
@@ -49,7 +49,7 @@ def run_all(
     """Run captures in processes of their own.
 
     Args:
-        pipeline: the rooms; its progress is told what all workers do.
+        workspace: the rooms; its progress is told what all workers do.
         instance: Dagster's.
         runs: the captures of each run, neighbours among the partitions; taken from as workers become idle.
         display_filter: of all runs; the setting's if it is None.
@@ -63,7 +63,7 @@ def run_all(
     Raises:
         WorkerError: a worker ended before it began.
     """
-    crew = _Crew(pipeline, instance, runs, display_filter, name)
+    crew = _Crew(workspace, instance, runs, display_filter, name)
     with ExitStack() as stack:
         stack.callback(crew.end)
         for _ in range(workers):
@@ -107,11 +107,11 @@ class _Crew:
     """The workers, and the runs that are still to be done."""
 
     def __init__(
-        self, pipeline: Pipeline, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None, name: str
+        self, workspace: Workspace, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None, name: str
     ) -> None:
         self._name = name
         self._workers: list[_Worker] = []
-        self._pipeline, self._instance, self._runs, self._filter = pipeline, instance, runs, display_filter
+        self._workspace, self._instance, self._runs, self._filter = workspace, instance, runs, display_filter
         self._again: deque[Sequence[str]] = deque()
         self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
 
@@ -149,7 +149,7 @@ class _Crew:
             worker.keys = []
             self._occupy(worker)
         elif line:
-            self._pipeline.progress(*json.loads(line))
+            self._workspace.progress(*json.loads(line))
         elif worker.keys:
             self._again += self._left(worker)
             worker.keys = []
@@ -165,7 +165,7 @@ class _Crew:
 
     def _left(self, dead: _Worker) -> list[list[str]]:
         """Find what a dead worker left: those at work, each once more by itself, and those of its run that were never begun."""
-        ledger, status = self._pipeline.ledger, dead.process.wait()
+        ledger, status = self._workspace.ledger, dead.process.wait()
         unfinished = {record.key: record for record in ledger.unfinished()}
         records = [unfinished[key] for key in dead.keys if key in unfinished]
         # What another run has taken up by now is as if it was never begun: whoever comes to it waits for that one.
@@ -177,7 +177,7 @@ class _Crew:
             end(ledger, self._instance, run)
         for key, state in at_work.items():
             if state is not State.WAITING:
-                self._pipeline.progress(key, ENDED, 0)
+                self._workspace.progress(key, ENDED, 0)
         once_more = ledger.requested(at_work, by=self._name)
         return [keys for keys in ([[key] for key in once_more] + [never_begun]) if keys]
 
@@ -186,9 +186,9 @@ def main() -> None:
     """Work until nothing more comes."""
     said = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is not for our reader
-    pipeline = Pipeline(settings.load(), progress=lambda *event: print(json.dumps(event), file=said))
-    with terminal.shown(), suppress(KeyboardInterrupt), instance.opened(pipeline.settings) as dagster:
-        runner = Runner(pipeline, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None)
+    workspace = Workspace(settings.load().options(), progress=lambda *event: print(json.dumps(event), file=said))
+    with terminal.shown(), suppress(KeyboardInterrupt), instance.opened(workspace.options) as dagster:
+        runner = Runner(workspace, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None)
         for line in sys.stdin:
             if not runner.run(json.loads(line)):
                 break

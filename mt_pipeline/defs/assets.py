@@ -6,20 +6,21 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
 from mt_pipeline.captures.identity import experiment_of
-from mt_pipeline.defs import checks, refresh
-from mt_pipeline.defs.checked import Checked
+from mt_pipeline.defs import checks
+from mt_pipeline.defs.events import observing
 from mt_pipeline.defs.failures import failure
-from mt_pipeline.defs.observing import observe_experiments
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import at_work
-from mt_pipeline.defs.runs import CAPTURES_PER_RUN
+from mt_pipeline.defs.runs import BY_SENSOR, CAPTURES_PER_RUN
 from mt_pipeline.pipeline.as_of import moment
-from mt_pipeline.pipeline.batch import take_all
-from mt_pipeline.pipeline.capture_run import Walk
+from mt_pipeline.pipeline.batch import run_captures
+from mt_pipeline.pipeline.refresh import catch_up, report_experiments
+from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.versions import CODE_VERSIONS, UPSTREAM
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 
 
 def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:
@@ -60,19 +61,36 @@ class IngestConfig(dg.Config):
     can_subset=True,
     backfill_policy=dg.BackfillPolicy.multi_run(CAPTURES_PER_RUN),
 )
-def ingest(context: dg.AssetExecutionContext, config: IngestConfig, pipeline: dg.ResourceParam[Pipeline]) -> Iterator[dg.Output[None]]:
+def ingest(
+    context: dg.AssetExecutionContext,
+    config: IngestConfig,
+    workspace: dg.ResourceParam[Workspace],
+) -> Iterator[dg.Output[None]]:
     """Take each capture through the chosen stages, past those that fail."""
+    options, tags = workspace.options, context.run.tags
     stages = {key.to_user_string() for key in context.selected_asset_keys}
-    display_filter = pipeline.settings.filter if config.filter is None else config.filter
-    as_of = moment(config.as_of)
-    keys = list(context.partition_keys)  # Dagster looks them up anew each time, and a partition may go
-    with at_work(pipeline.ledger, context.run), Checked.told(context) as checked:
-        failures = take_all(pipeline, [Walk(context, pipeline, key, stages, display_filter, checked, as_of) for key in keys])
+    # Dagster looks the keys up anew each time, and a partition may go meanwhile.
+    keys = list(context.partition_keys)
+    with (
+        at_work(workspace.ledger, context.run),
+        observing(context, grafana=options.grafana_url) as observer,
+        Run(
+            workspace,
+            observer,
+            id=context.run.run_id,
+            stages=stages,
+            display_filter=options.filter if config.filter is None else config.filter,
+            as_of=moment(config.as_of),
+            skips_done=BY_SENSOR in tags and PARENT_RUN_ID_TAG not in tags,
+        ) as run,
+    ):
+        failures = run_captures(run, keys)
         if "netify_enrichment" in stages:
-            observe_experiments(context, pipeline, {experiment_of(key) for key in keys})
-        if "questdb_packets" in stages:
-            refresh.catch_up(context, pipeline, keys, checked)
+            report_experiments(run, {experiment_of(key) for key in keys})
+        if run.judges:
+            catch_up(run, keys)
     if failures:
         raise failure(failures, len(keys)) from None
-    # The evaluations are logged. Without these, Dagster says of each run that its checks are missing.
-    yield from (dg.Output(None, output_name=spec.get_python_identifier()) for spec in checks.SPECS if spec.key in context.selected_asset_check_keys)
+    # The evaluations are logged. Without these outputs, Dagster says of each run that its checks are missing.
+    chosen = context.selected_asset_check_keys
+    yield from (dg.Output(None, output_name=spec.get_python_identifier()) for spec in checks.SPECS if spec.key in chosen)

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
-from mt_pipeline.defs.metadata import INLINE, Metadata, escaped, inline_table
-from mt_pipeline.rows.summary import Story
+from mt_pipeline.defs.markdown import INLINE, Metadata, escaped, inline_table
+from mt_pipeline.rows.summary import CaptureSummary
 
 LISTS = {
     "app_tag": "applications",
@@ -23,40 +23,37 @@ LISTS = {
 }
 """Columns of the flows, by the name of the list that is made of each."""
 
-PARTS = 48
-"""Parts of the time of a capture: as many as fit."""
-
 _DASHBOARD = "mt-experiment"  # uid in grafana/dashboards/
 
 _WIDTH, _HEIGHT, _BAR = 240, 60, 12
 _OUT, _IN = "#d55e00", "#0072b2"  # told apart by colour-blind people, and on white as on black
 
 
-def of_story(story: Story, *, grafana: str | None, experiment: str) -> Metadata:
+def of_summary(summary: CaptureSummary, *, grafana: str | None, experiment: str) -> Metadata:
     """Describe a loaded capture in pictures and numbers that are plotted across captures.
 
     Args:
-        story: of the capture.
+        summary: of the capture.
         grafana: address of Grafana, if there is one.
         experiment: of the capture.
     """
-    if story.first is None or story.last is None:
+    if summary.first is None or summary.last is None:
         return {}
     return {
-        "traffic_over_time": dg.MetadataValue.md(_over_time(story)),
-        **{f"top_{name}": _bars(name, story.most[column]) for column, name in LISTS.items() if story.most.get(column)},
-        "bytes": story.bytes_out + story.bytes_in,
-        "bytes_out": story.bytes_out,
-        "bytes_in": story.bytes_in,
-        "public_bytes": story.public_bytes,
-        "share_without_application": round(story.unnamed_share, 4),
-        **({} if grafana is None else {"dashboard": dg.MetadataValue.url(_dashboard(grafana, experiment, story.first, story.last))}),
+        "traffic_over_time": dg.MetadataValue.md(_over_time(summary)),
+        **{f"top_{name}": _bars(name, summary.most[column]) for column, name in LISTS.items() if summary.most.get(column)},
+        "bytes": summary.bytes_out + summary.bytes_in,
+        "bytes_out": summary.bytes_out,
+        "bytes_in": summary.bytes_in,
+        "public_bytes": summary.public_bytes,
+        "share_without_application": round(summary.unnamed_share, 4),
+        **({} if grafana is None else {"dashboard": dg.MetadataValue.url(_dashboard(grafana, experiment, summary.first, summary.last))}),
     }
 
 
-def _over_time(story: Story) -> str:
+def _over_time(summary: CaptureSummary) -> str:
     """Draw bytes out and in as bars, one above and one below the line."""
-    parts = story.over_time
+    parts = summary.over_time
     most = max(max(out, into) for out, into in parts) or 1
     width = max(1, _WIDTH // len(parts))
     middle = _HEIGHT // 2
@@ -69,10 +66,10 @@ def _over_time(story: Story) -> str:
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
     image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
     words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
-    if story.gaps:
-        longest = timedelta(seconds=max(story.gaps))
-        left_out = "a gap without packets of" if len(story.gaps) == 1 else f"{len(story.gaps)} gaps without packets, the longest of"
-        words += f" of {timedelta(seconds=story.part_seconds)}; left out: {left_out} {longest}"
+    if summary.gaps:
+        longest = timedelta(seconds=max(summary.gaps))
+        left_out = "a gap without packets of" if len(summary.gaps) == 1 else f"{len(summary.gaps)} gaps without packets, the longest of"
+        words += f" of {timedelta(seconds=summary.part_seconds)}; left out: {left_out} {longest}"
     drawn = f"{image}\n\n{words}"
     return drawn if len(drawn) < INLINE else words
 

@@ -1,14 +1,30 @@
-"""What is checked of every capture: each evaluation names its capture and counts. Those of a run are told as one, see `checked.py`.
+"""What is checked of every capture: each evaluation names its capture and counts. A run logs one evaluation per check.
+
+A check has one state per asset, not one per capture, so only the last evaluation of a run is ever seen; and each costs as
+much as a materialisation.
+
 
 For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 """
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
 import dagster as dg
 
-from mt_pipeline.backends.questdb.flow_loader import Summary
-from mt_pipeline.backends.questdb.loader import Loaded
+from mt_pipeline.backends.loads import Loaded, Stored
+from mt_pipeline.defs.markdown import escaped
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.rows.summary import Story
+from mt_pipeline.pipeline.observer import DocumentsRead
+from mt_pipeline.pipeline.verify import count_text, differences
+from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.rows.summary import CaptureSummary
+
+_MOST_NAMED = 10
+"""Captures that an evaluation names; the log of the run and `mt-pipeline status` have all."""
+
+_MOST_DIFFERENCES = 20
+_LONGEST_DIFFERENCE = 2000
 
 MOST_UNNAMED = 0.1
 """Share of the public bytes without an application above which a person should know."""
@@ -34,14 +50,33 @@ SPECS = [
 ]
 
 
-def packets_read(key: str, *, packets: int, counted: int | None, display_filter: str) -> dg.AssetCheckEvaluation:
-    """Compare the packets of the documents with those that editcap or capinfos counts; a display filter may only take some away."""
-    expected = counted is None or (packets <= counted if display_filter else packets == counted)
-    said = "nobody could count them" if counted is None else f"the capture has {counted:,}"
-    with_filter = f" with the filter {display_filter!r}" if display_filter else ""
-    return _evaluation(
-        "tshark_json", "packets_read", key, expected, f"{packets:,} packets read{with_filter}, {said}", packets=packets, counted=counted or 0
-    )
+class Evaluations:
+    """The evaluations of the captures of a run."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._by_check: dict[tuple[dg.AssetKey, str], list[dg.AssetCheckEvaluation]] = {}
+
+    def add(self, *evaluations: dg.AssetCheckEvaluation) -> None:
+        """Add evaluations of a capture."""
+        for evaluation in evaluations:
+            check = evaluation.asset_key, evaluation.check_name or ""
+            self._by_check.setdefault(check, []).append(evaluation)
+
+    def summed_up(self) -> Iterator[dg.AssetCheckEvaluation]:
+        """Make one evaluation of each check: it passes if all do, and its numbers are sums."""
+        return map(_summed_up, self._by_check.values())
+
+
+def packets_read(done: DocumentsRead) -> dg.AssetCheckEvaluation:
+    """Compare the documents with the packets that editcap or capinfos counts; a display filter may only take some away."""
+    packets, counted, filtered = done.packets, done.counted.packets, done.display_filter
+    passed = counted is None or (packets <= counted if filtered else packets == counted)
+    total = "nobody could count them" if counted is None else f"the capture has {counted:,}"
+    with_filter = f" with the filter {filtered!r}" if filtered else ""
+    text = f"{packets:,} packets read{with_filter}, {total}"
+    numbers = {"packets": packets, "counted": counted or 0}
+    return _evaluation("tshark_json", "packets_read", done.key, passed, text, **numbers)
 
 
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
@@ -65,7 +100,7 @@ def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
     )
 
 
-def flows_reconciled(key: str, stored: Summary) -> dg.AssetCheckEvaluation:
+def flows_reconciled(key: str, stored: Stored) -> dg.AssetCheckEvaluation:
     """Compare the packets and bytes of the flows with those of the rows."""
     said = f"{stored.flows:,} flows have {stored.flow_packets:,} of {stored.rows:,} packets and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
     return _evaluation(
@@ -81,15 +116,49 @@ def flows_reconciled(key: str, stored: Summary) -> dg.AssetCheckEvaluation:
     )
 
 
-def applications_known(key: str, story: Story) -> dg.AssetCheckEvaluation:
+def applications_known(key: str, summary: CaptureSummary) -> dg.AssetCheckEvaluation:
     """Say which share of the bytes from or to public addresses has no application."""
-    share = story.unnamed_share
-    said = f"{share:.1%} of {story.public_bytes:,} public bytes have no application"
+    share = summary.unnamed_share
+    said = f"{share:.1%} of {summary.public_bytes:,} public bytes have no application"
     cure = "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh" if share > MOST_UNNAMED else ""
-    numbers = {"public_bytes": story.public_bytes, "unnamed_bytes": story.unnamed_bytes}
+    numbers = {"public_bytes": summary.public_bytes, "unnamed_bytes": summary.unnamed_bytes}
     return _evaluation("questdb_packets", "applications_known", key, share <= MOST_UNNAMED, said + cure, **numbers)
 
 
 def _evaluation(asset: str, check: str, key: str, passed: bool, said: str, **numbers: int) -> dg.AssetCheckEvaluation:
     severity = dg.AssetCheckSeverity.ERROR if check in ("rows_stored", "flows_reconciled") else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckEvaluation(dg.AssetKey(asset), check, passed, metadata=dict(numbers), severity=severity, description=f"{key}: {said}")
+
+
+def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckEvaluation:
+    """Make one evaluation of those of several captures: it passes if all do, and its numbers are sums."""
+    if len(evaluations) == 1:
+        return evaluations[0]
+    wrong = [one for one in evaluations if not one.passed]
+    numbers = Counter[str]()
+    for one in evaluations:
+        numbers.update({name: number.value for name, number in one.metadata.items() if isinstance(number, dg.IntMetadataValue)})
+    if wrong:
+        more = f"\n… and {len(wrong) - _MOST_NAMED:,} more" if len(wrong) > _MOST_NAMED else ""
+        said = f"{len(wrong):,} of {len(evaluations):,} captures:\n" + "\n".join(one.description or "" for one in wrong[:_MOST_NAMED]) + more
+    else:
+        said = f"all {len(evaluations):,} captures, the last of them {evaluations[-1].description}"
+    last = evaluations[-1]
+    metadata = {"captures": len(evaluations), "failed": len(wrong), **numbers}
+    return dg.AssetCheckEvaluation(last.asset_key, last.check_name, not wrong, metadata, severity=last.severity, description=said)
+
+
+@dg.asset_check(
+    asset="questdb_packets", name="verified", description="every loaded capture has its file, its documents, and exactly its rows; of all captures"
+)
+def verified(workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
+    """Verify all captures, whenever a person wants to know."""
+    found = differences(workspace)
+    lines = "\n".join(f"- {escaped(str(difference), longest=_LONGEST_DIFFERENCE)}" for difference in found[:_MOST_DIFFERENCES])
+    more = f"\n- and {len(found) - _MOST_DIFFERENCES:,} more: see `mt-pipeline verify`" if len(found) > _MOST_DIFFERENCES else ""
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=count_text(found),
+        metadata={"differences": len(found), "found": dg.MetadataValue.md(lines + more)},
+    )

@@ -1,39 +1,124 @@
-"""What Dagster is told of a capture: a materialisation per stage, with its versions. What was checked tells `checked.py`.
+"""What Dagster shows of a run: a materialisation per capture and stage, checks, and observations of experiments.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
 import dagster as dg
 
-from mt_pipeline.defs.metadata import Metadata
+from mt_pipeline.backends.loads import FlowsDiffer, RowsMissing
+from mt_pipeline.captures.records import Record
+from mt_pipeline.defs import checks, metadata
+from mt_pipeline.defs.checks import Evaluations
+from mt_pipeline.defs.markdown import Metadata
+from mt_pipeline.defs.partitions import captures
 from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.observer import (
+    AnswersFound,
+    DocumentsRead,
+    EndpointsFound,
+    RowsLoaded,
+    StageDone,
+)
 from mt_pipeline.pipeline.versions import CODE_VERSIONS, UPSTREAM, version
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 
-def report(context: Context, files: CaptureFiles, inputs: str, asset: str, described: Metadata) -> None:
-    """Log that a stage of a capture is done.
+class DagsterObserver:
+    """Shows a run in Dagster. Implements `pipeline.observer.Observer`.
 
     Args:
         context: of the run.
-        files: of the capture.
-        inputs: hash of all that made its documents.
-        asset: the stage.
-        described: what people want to know.
+        grafana: address of Grafana, for links; None if there is none.
     """
-    # An event that is logged carries no versions by itself; with its own and those of what it was made of, the UI tells what is stale.
-    tags = {"dagster/code_version": CODE_VERSIONS[asset], "dagster/data_version": _data_version(files, inputs, asset)}
-    for upstream in UPSTREAM[asset]:
-        tags[f"dagster/input_data_version/{upstream}"] = _data_version(files, inputs, upstream)
-        tags[f"dagster/input_event_pointer/{upstream}"] = _last_event(context, files.key, upstream)
-    context.log_event(dg.AssetMaterialization(asset, partition=files.key, metadata=described, tags=tags))
+
+    def __init__(self, context: Context, *, grafana: str | None) -> None:
+        self._context = context
+        self._grafana = grafana
+        self._evaluations = Evaluations()
+
+    def stage_done(self, done: StageDone) -> None:
+        """Log the materialisation of a stage, and collect its checks."""
+        described, evaluations = self._describe(done)
+        self._materialise(done, described)
+        self._evaluations.add(*evaluations)
+
+    def load_mismatch(self, key: str, error: RowsMissing | FlowsDiffer) -> None:
+        """Collect the check that failed."""
+        if isinstance(error, RowsMissing):
+            self._evaluations.add(checks.rows_stored(key, error.loaded))
+        else:
+            self._evaluations.add(checks.flows_reconciled(key, error.stored))
+
+    def experiment_answered(self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> None:
+        """Log an observation of the answers for an experiment."""
+        described = metadata.of_experiment(experiment, captures, calls)
+        text = f"experiment {experiment}, {len(captures)} captures"
+        observation = dg.AssetObservation("netify_enrichment", metadata=described, description=text)
+        self._context.log_event(observation)
+
+    def capture_forgotten(self, key: str) -> None:
+        """Delete the partition of the capture."""
+        self._context.instance.delete_dynamic_partition(captures.name or "", key)
+
+    def is_cancelled(self) -> bool:
+        """Return whether a person cancelled the run, in the UI or by Ctrl-C at a terminal."""
+        run = self._context.instance.get_run_by_id(self._context.run.run_id)
+        if run is None or run.remote_job_origin is None:
+            return True
+        return run.status is dg.DagsterRunStatus.CANCELING
+
+    def log_checks(self) -> None:
+        """Log what was checked, one evaluation for each check."""
+        for evaluation in self._evaluations.summed_up():
+            self._context.log_event(evaluation)  # type: ignore[arg-type]  # an op's context takes checks too, its annotation forgot them
+
+    def _describe(self, done: StageDone) -> tuple[Metadata, list[dg.AssetCheckEvaluation]]:
+        match done:
+            case DocumentsRead():
+                return metadata.of_documents(done), [checks.packets_read(done)]
+            case EndpointsFound():
+                return metadata.of_endpoints(done), []
+            case AnswersFound():
+                return metadata.of_answers(done), [checks.answers_complete(done.key, done.counts)]
+            case RowsLoaded():
+                described = metadata.of_rows(done, grafana=self._grafana)
+                return described, [
+                    checks.rows_stored(done.key, done.loaded),
+                    checks.flows_reconciled(done.key, done.stored),
+                    checks.applications_known(done.key, done.summary),
+                ]
+        raise TypeError(f"{type(done).__name__} is no stage that is known here")
+
+    def _materialise(self, done: StageDone, described: Metadata) -> None:
+        # An event that is logged carries no versions by itself; with its own and those of its inputs, the UI tells what is stale.
+        tags = {
+            "dagster/code_version": CODE_VERSIONS[done.asset],
+            "dagster/data_version": _data_version(done.files, done.inputs, done.asset),
+        }
+        for upstream in UPSTREAM[done.asset]:
+            data_version = _data_version(done.files, done.inputs, upstream)
+            tags[f"dagster/input_data_version/{upstream}"] = data_version
+            tags[f"dagster/input_event_pointer/{upstream}"] = self._last_event(done.key, upstream)
+        self._context.log_event(dg.AssetMaterialization(done.asset, partition=done.key, metadata=described, tags=tags))
+
+    def _last_event(self, key: str, asset: str) -> str:
+        which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
+        records = self._context.instance.fetch_materializations(which, limit=1).records
+        return str(records[0].storage_id) if records else "NULL"
 
 
-def _last_event(context: Context, key: str, asset: str) -> str:
-    which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
-    records = context.instance.fetch_materializations(which, limit=1).records
-    return str(records[0].storage_id) if records else "NULL"
+@contextmanager
+def observing(context: Context, *, grafana: str | None) -> Iterator[DagsterObserver]:
+    """Give an observer that logs what was checked when the block ends, however it does."""
+    observer = DagsterObserver(context, grafana=grafana)
+    try:
+        yield observer
+    finally:
+        observer.log_checks()
 
 
 def _data_version(files: CaptureFiles, inputs: str, asset: str) -> str:

@@ -9,57 +9,43 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlencode
 
 import dagster as dg
 
-from mt_pipeline.backends.questdb.ddl import TABLE, view_name
-from mt_pipeline.backends.questdb.flow_loader import Summary
-from mt_pipeline.backends.questdb.loader import Loaded
+from mt_pipeline.backends.backend import Location
 from mt_pipeline.captures.records import Record
+from mt_pipeline.defs import charts
+from mt_pipeline.defs.markdown import Metadata, escaped, inline_table
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.packets.endpoints import Endpoints
+from mt_pipeline.pipeline.observer import AnswersFound, DocumentsRead, EndpointsFound, RowsLoaded
 from mt_pipeline.system import duckdb_pool
-from mt_pipeline.system.terminal import visible
-
-Metadata = dict[str, dg.MetadataValue | int | float | str]
-
-INLINE = 1000
-"""Characters of Markdown from which on the UI hides it behind a click."""
 
 
-def of_documents(
-    *,
-    path: Path,
-    packets: int,
-    capture_bytes: int,
-    seconds: float,
-    reused: bool,
-    cut: bool,
-    display_filter: str,
-    copy_of: str | None,
-    duplicate_packets: int | None,
-) -> Metadata:
+def of_documents(done: DocumentsRead) -> Metadata:
     """Describe the documents of a capture."""
+    path, seconds = done.files.documents(done.inputs), done.seconds
+    rate = round(done.packets / seconds) if seconds and not done.reused else 0
+    duplicates = done.counted.duplicates
     return {
-        "dagster/row_count": packets,
-        "packets": packets,
-        "capture_bytes": capture_bytes,
+        "dagster/row_count": done.packets,
+        "packets": done.packets,
+        "capture_bytes": done.capture_bytes,
         "document_bytes": path.stat().st_size,
         "seconds": round(seconds, 3),
-        "packets_per_second": round(packets / seconds) if seconds and not reused else 0,
-        "reused": dg.MetadataValue.bool(reused),
-        "cut": dg.MetadataValue.bool(cut),
-        "display_filter": display_filter or "none",
-        **({"same_bytes_as": copy_of} if copy_of else {}),
-        **({} if duplicate_packets is None else {"duplicate_packets": duplicate_packets}),
+        "packets_per_second": rate,
+        "reused": dg.MetadataValue.bool(done.reused),
+        "cut": dg.MetadataValue.bool(done.counted.cut),
+        "display_filter": done.display_filter or "none",
+        **({"same_bytes_as": done.copy_of} if done.copy_of else {}),
+        **({} if duplicates is None else {"duplicate_packets": duplicates}),
         "documents": dg.MetadataValue.path(path),
     }
 
 
-def of_endpoints(found: Endpoints, *, out_of_order: int, path: Path, seconds: float) -> Metadata:
+def of_endpoints(done: EndpointsFound) -> Metadata:
     """Describe the endpoints of a capture, and its time."""
+    found = done.found
     return {
         "dagster/row_count": found.addresses + found.names,
         "public_addresses": found.addresses,
@@ -67,28 +53,18 @@ def of_endpoints(found: Endpoints, *, out_of_order: int, path: Path, seconds: fl
         "bytes": found.bytes,
         **({} if found.first_us is None else {"first_packet": _time(found.first_us)}),
         **({} if found.last_us is None else {"last_packet": _time(found.last_us)}),
-        "packets_out_of_order": out_of_order,
+        "packets_out_of_order": done.out_of_order,
         "capture_seconds": ((found.last_us or 0) - (found.first_us or 0)) / 1e6,
         "top_server_names": _table(("server name", "bytes"), found.top_names),
-        "seconds": round(seconds, 3),
-        "endpoints": dg.MetadataValue.path(path),
+        "seconds": round(done.seconds, 3),
+        "endpoints": dg.MetadataValue.path(done.files.endpoints(done.inputs)),
     }
 
 
-def of_enrichment(
-    counts: Counts, *, endpoints: Path, path: Path, changed: Sequence[Change], as_of: datetime | None, calls: Mapping[str, int], seconds: float
-) -> Metadata:
-    """Describe the answers for the endpoints of a capture.
-
-    Args:
-        counts: what became of the endpoints.
-        endpoints: their file.
-        path: the file of answers.
-        changed: of what something else is said than the last time.
-        as_of: the moment whose answers they are, if it is not the present.
-        calls: to paid providers today, and how many the user allows.
-        seconds: how long it took.
-    """
+def of_answers(done: AnswersFound) -> Metadata:
+    """Describe the answers for the endpoints of a capture."""
+    counts, as_of, changed = done.counts, done.as_of, done.changed
+    endpoints, path = done.files.endpoints(done.inputs), done.files.enrichment(done.inputs)
     return {
         "dagster/row_count": counts.endpoints,
         "providers": ", ".join(counts.by_provider) or "none",
@@ -104,11 +80,11 @@ def of_enrichment(
         **({"stopped": counts.stopped} if counts.stopped else {}),
         "by_provider": by_provider(counts.by_provider),
         **({} if as_of is None else {"as_of": as_of.isoformat()}),
-        **calls,
+        **done.calls,
         "changed": len(changed),
         **({"changes": _changes(changed)} if changed else {}),
         "top_applications": _table(("application", "bytes"), _top_applications(endpoints, path)),
-        "seconds": round(seconds, 3),
+        "seconds": round(done.seconds, 3),
         "enrichment": dg.MetadataValue.path(path),
     }
 
@@ -128,36 +104,42 @@ def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[st
     }
 
 
-def of_rows(loaded: Loaded, stored: Summary, *, experiment: str, devices: int) -> Metadata:
-    """Describe the rows of a capture."""
+def of_rows(done: RowsLoaded, *, grafana: str | None) -> Metadata:
+    """Describe the rows of a capture: numbers, where to find them, and charts.
+
+    Args:
+        done: the load.
+        grafana: address of Grafana, for a link; None if there is none.
+    """
+    loaded, seconds = done.loaded, done.seconds
+    described: Metadata = {}
+    for location in done.locations:
+        described |= _of_location(location)
+    skipped = {f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()}
     return {
+        **described,
         "dagster/row_count": loaded.rows,
         "rows": loaded.rows,
-        "flows": stored.flows,
+        "flows": done.stored.flows,
         "packets": loaded.read,
         "skipped": sum(loaded.skipped.values()),
-        **{f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()},
-        "rows_gone": loaded.gone,
-        "devices_known": devices,
-        "experiment": experiment,
+        **skipped,
+        "rows_gone": loaded.replaced,
+        "devices_known": done.devices,
+        "experiment": done.experiment,
+        **charts.of_summary(done.summary, grafana=grafana, experiment=done.experiment),
+        "rows_per_second": round(loaded.rows / seconds) if seconds else 0,
+        "seconds": round(seconds, 3),
     }
 
 
-def of_view(loaded: Loaded, *, key: str, experiment: str, console: str, sign_in: str) -> Metadata:
-    """Name the view with the rows of a capture in QuestDB, with a link to them."""
-    quoted = key.replace("'", "''")
-    sql = f"SELECT * FROM {view_name(experiment) if loaded.has_view else TABLE} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
-    link = f"{console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
-    return {
-        "table": view_name(experiment) if loaded.has_view else f"{TABLE} (the server bears no more views: query it by experiment)",
-        "query": dg.MetadataValue.md(f"[open these rows in the QuestDB console]({link})"),
-        "sign_in": sign_in,
-    }
-
-
-def of_pace(rows: int, *, seconds: float) -> Metadata:
-    """Say how long a load took."""
-    return {"rows_per_second": round(rows / seconds) if seconds else 0, "seconds": round(seconds, 3)}
+def _of_location(location: Location) -> Metadata:
+    described: Metadata = {location.kind: location.name}
+    if location.link:
+        text = f"[open these rows in the QuestDB console]({location.link})"
+        described["query"] = dg.MetadataValue.md(text)
+        described["sign_in"] = location.sign_in
+    return described
 
 
 def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
@@ -197,24 +179,3 @@ def _time(microseconds: int) -> dg.MetadataValue:
 def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.MetadataValue:
     """Draw names and numbers."""
     return inline_table({header[0]: "---", header[1]: "--:"}, ([escaped(name), f"{number:,}"] for name, number in rows))
-
-
-def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> dg.MetadataValue:
-    """Draw rows as a Markdown table, as many as are shown inline.
-
-    Args:
-        columns: their names, and how each is aligned: `---` or `--:`.
-        rows: cells, escaped.
-    """
-    text = f"| {' | '.join(columns)} |\n|{'|'.join(columns.values())}|\n"
-    for row in rows:
-        line = f"| {' | '.join(row)} |\n"
-        if len(text) + len(line) >= INLINE:
-            break
-        text += line
-    return dg.MetadataValue.md(text)
-
-
-def escaped(text: str, *, longest: int = 120) -> str:
-    """Take the meaning that Markdown gives to characters from a text that others chose, and its end if it is long."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", visible(text.replace("\n", " ")[:longest]))

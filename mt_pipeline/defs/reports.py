@@ -12,10 +12,10 @@ from itertools import islice
 import dagster as dg
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs.failures import EXPECTED, sentence
 from mt_pipeline.defs.partitions import experiments
+from mt_pipeline.pipeline.failures import EXPECTED, sentence
 from mt_pipeline.pipeline.files import report_file
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 
 QUIET_SECONDS = 60
 """A report is made when no capture of its experiment has changed for so long."""
@@ -34,14 +34,14 @@ MOST_PER_TICK = 5
     kinds={"html"},
     description="A page about an experiment, in one file that needs no network: `data/reports/<experiment>.html`.",
 )
-def experiment_report(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult[None]:
+def experiment_report(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[None]:
     """Write the report of an experiment."""
     from mt_pipeline.pipeline.report import NotOursError, report  # what draws takes a second to load, and runs of captures need none of it
     from mt_pipeline.web.reports import address
 
     experiment = context.partition_key
     try:
-        written = report(pipeline, experiment, report_file(pipeline.settings.data_dir, experiment))
+        written = report(workspace, experiment, report_file(workspace.options.data_dir, experiment))
     except (*EXPECTED, NotOursError) as error:
         raise dg.Failure(description=sentence(error), allow_retries=False) from None
     return dg.MaterializeResult(
@@ -74,11 +74,11 @@ class Due:
 
 
 @dg.sensor(job=report_experiments, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
-def quiet_experiments(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.SensorResult | dg.SkipReason:
+def quiet_experiments(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> dg.SensorResult | dg.SkipReason:
     """Request a report of each experiment whose captures have changed since the last one, and then no more."""
-    if not pipeline.settings.has_questdb:
+    if not workspace.options.has_questdb:
         return dg.SkipReason("reports are made from QuestDB, which MT_BACKENDS leaves out")
-    found = due(pipeline, context.instance, quiet=QUIET_SECONDS)
+    found = due(workspace, context.instance, quiet=QUIET_SECONDS)
     if not found:
         return dg.SkipReason("there is no experiment that is quiet and has changed since its report was made")
     known = set(context.instance.get_dynamic_partitions(experiments.name or ""))
@@ -88,21 +88,21 @@ def quiet_experiments(context: dg.SensorEvaluationContext, pipeline: dg.Resource
     )
 
 
-def due(pipeline: Pipeline, instance: dg.DagsterInstance, *, quiet: float) -> list[Due]:
+def due(workspace: Workspace, instance: dg.DagsterInstance, *, quiet: float) -> list[Due]:
     """List experiments whose report is to be made, a handful at a time, those first that have waited longest.
 
     Args:
-        pipeline: the rooms.
+        workspace: the rooms.
         instance: knows the runs that were to make one.
         quiet: seconds for which no capture of the experiment has changed.
     """
     of_experiment = defaultdict[str, list[Record]](list)
-    for record in pipeline.ledger.records():
+    for record in workspace.ledger.records():
         of_experiment[record.experiment].append(record)
     changes = sorted((max(record.changed_at for record in records), name) for name, records in of_experiment.items() if _can_be_told(records))
     before = time.time() - quiet
     tried = (
-        Due(name, changed, tries) for changed, name in changes if changed <= before and (tries := _tries(pipeline, instance, name, changed)) >= 0
+        Due(name, changed, tries) for changed, name in changes if changed <= before and (tries := _tries(workspace, instance, name, changed)) >= 0
     )
     return list(islice(tried, MOST_PER_TICK))
 
@@ -114,9 +114,9 @@ def _can_be_told(records: list[Record]) -> bool:
     )
 
 
-def _tries(pipeline: Pipeline, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:
+def _tries(workspace: Workspace, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:
     """Count the runs since the last change that left no report; -1 if there is no need, or no use, in another one."""
-    path = report_file(pipeline.settings.data_dir, experiment)
+    path = report_file(workspace.options.data_dir, experiment)
     with suppress(FileNotFoundError):
         if path.stat().st_mtime > changed:
             return -1

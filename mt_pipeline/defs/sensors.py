@@ -17,7 +17,7 @@ from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import make_good
 from mt_pipeline.defs.runs import ARCHIVE, BY_SENSOR, CAPTURES_PER_RUN, DROPPED, PRIORITY, batches, places, stretches, tags_of
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 
 MOST_SINGLE_RUNS = 20
 """More captures than this at once share runs."""
@@ -27,15 +27,15 @@ MOST_IN_HAND = 10 * CAPTURES_PER_RUN
 
 
 @dg.sensor(job=ingest_captures, minimum_interval_seconds=4, default_status=dg.DefaultSensorStatus.RUNNING)
-def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.SensorResult | dg.SkipReason:
+def new_captures(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each new or changed capture of the inbox, and say which files are none."""
-    ledger, instance = pipeline.ledger, context.instance
-    pipeline.inbox.mkdir(parents=True, exist_ok=True)
+    ledger, instance = workspace.ledger, context.instance
+    workspace.inbox.mkdir(parents=True, exist_ok=True)
     make_good(ledger, instance)
-    walk = inbox.walk(pipeline.inbox)
+    walk = inbox.walk(workspace.inbox)
     for problem in walk.problems:
         context.log.warning(problem)
-    ready = ledger.look(walk, settle=pipeline.settings.settle_seconds, follow=pipeline.settings.follow)
+    ready = ledger.look(walk, settle=workspace.options.settle_seconds, follow=workspace.options.follow)
     if outage := ledger.outage():
         if outage.pause:
             return dg.SkipReason(f"{ledger.progress()}; they wait for {outage.pause:.0f} s more: {outage.reason}")
@@ -48,7 +48,7 @@ def new_captures(context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam
     progress = ledger.progress()
     if not good:
         return dg.SkipReason(
-            (str(progress) if progress.left else f"{len(walk.captures)} files in {pipeline.inbox}, none of them new and quiet")
+            (str(progress) if progress.left else f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet")
             + (f"; refused: {'; '.join(refused[:10])}" if refused else "")
         )
     context.log.info(str(progress))

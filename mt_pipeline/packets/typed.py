@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 from duckdb.func import ARROW, SPECIAL
 
 from mt_pipeline.packets.domains import registrable_domain
@@ -142,3 +144,17 @@ def _of_each(function: Callable[[Any], object], result: _Type) -> Callable[[pa.C
         return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(encoded.indices)
 
     return of_block
+
+
+def out_of_order(packets: Path) -> int:
+    """Count the typed packets that are earlier than the one before them, as mirror ports and merged files have them.
+
+    They are only counted: each row has its own time. Packets without a time are passed over.
+    """
+    late, last = 0, np.empty(0, np.int64)
+    with pyarrow.parquet.ParquetFile(packets) as file:
+        for batch in file.iter_batches(columns=["ts"]):
+            times = batch.column(0).drop_null().cast(pa.int64()).to_numpy()
+            late += int(np.count_nonzero(np.diff(np.concatenate([last, times])) < 0))
+            last = times[-1:] if len(times) else last
+    return late

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mt_pipeline.captures.identity import Capture, CaptureError, open_capture
 from mt_pipeline.captures.inbox import codec_of
-from mt_pipeline.settings import Settings
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.packet_count import Estimate
 
@@ -79,17 +79,17 @@ class Needs:
     memory: int
 
 
-def needs(settings: Settings, packets: int) -> Needs:
+def needs(options: Options, packets: int) -> Needs:
     """Estimate what so many packets need, where the settings have them loaded."""
-    disk = int(packets * (_STAGES + _loaded(settings)) * _MARGIN) + _TABLES * settings.embeds_questdb
+    disk = int(packets * (_STAGES + _loaded(options)) * _MARGIN) + _TABLES * options.embeds_questdb
     return Needs(disk, _TSHARK + _TSHARK_PACKET * packets)
 
 
-def check_memory(settings: Settings, capture: Capture, count: Callable[[], Estimate | None]) -> None:
+def check_memory(options: Options, capture: Capture, count: Callable[[], Estimate | None]) -> None:
     """Refuse a capture that tshark cannot have the memory for; warn of one that may need more than there is.
 
     Args:
-        settings: how much it may take.
+        options: how much it may take.
         capture: the file.
         count: says how many packets it has, None if that cannot be told; only called if it may matter.
 
@@ -97,10 +97,10 @@ def check_memory(settings: Settings, capture: Capture, count: Callable[[], Estim
         TooLargeError: it needs far more memory than the machine has.
     """
     memory, most = limits.memory(), _most(capture)
-    if most is not None and needs(settings, most).memory < memory / 2:
+    if most is not None and needs(options, most).memory < memory / 2:
         return
     packets = count() or _guess(capture)
-    need = needs(settings, packets.packets)
+    need = needs(options, packets.packets)
     if need.memory > _BEYOND * memory:
         raise TooLargeError(
             f"{capture.key}: for its {packets} packets tshark needs about {_said(need.memory)} of memory, and the machine has {_said(memory)}: "
@@ -110,13 +110,13 @@ def check_memory(settings: Settings, capture: Capture, count: Callable[[], Estim
         log.warning("%s: tshark may need %s of memory, the machine has %s", capture.key, _said(need.memory), _said(memory))
 
 
-def check(settings: Settings, capture: Capture, count: Callable[[], Estimate | None], *, copied: bool = False) -> None:
+def check(options: Options, capture: Capture, count: Callable[[], Estimate | None], *, copied: bool = False) -> None:
     """Refuse a capture that there is no room for.
 
     Captures of other runs at the same time are not known here; `Room` is for them, and for captures that are larger than they seem.
 
     Args:
-        settings: where the data folder is, and what is loaded.
+        options: where the data folder is, and what is loaded.
         capture: the file.
         count: as in `check_memory`.
         copied: it is going to be copied first, as one that grows.
@@ -124,18 +124,18 @@ def check(settings: Settings, capture: Capture, count: Callable[[], Estimate | N
     Raises:
         NoRoomError: too little disk would be left.
     """
-    free = shutil.disk_usage(settings.data_dir).free
+    free = shutil.disk_usage(options.data_dir).free
     left = max(free - capture.size, 0) if copied else free
-    reserve, most = _reserve(settings), _most(capture)
-    if most is not None and needs(settings, most).disk + reserve < left:
+    reserve, most = _reserve(options), _most(capture)
+    if most is not None and needs(options, most).disk + reserve < left:
         return
     packets = count() or _guess(capture)
-    need = needs(settings, packets.packets).disk
+    need = needs(options, packets.packets).disk
     if need + reserve > left:
         copy = f" besides a copy of it, {_said(capture.size)}," if copied else ""
         raise NoRoomError(
             f"{capture.key}: its {packets} packets need about {_said(need)} of disk{copy} and {_said(reserve)} must be left, "
-            f"but {_said(free)} are free in {settings.data_dir}: {_CURE}"
+            f"but {_said(free)} are free in {options.data_dir}: {_CURE}"
         )
 
 
@@ -143,12 +143,12 @@ class Room:
     """The room on the disk while a capture is worked on: it may turn out larger than it seemed, and others fill the disk, too.
 
     Args:
-        settings: where the data folder is, and what is loaded.
+        options: where the data folder is, and what is loaded.
         key: the capture key.
     """
 
-    def __init__(self, settings: Settings, key: str) -> None:
-        self._settings, self._key = settings, key
+    def __init__(self, options: Options, key: str) -> None:
+        self._options, self._key = options, key
 
     def check(self, packets: int) -> None:
         """Stop if what is left to do for so many packets would take what must be left; call it now and then.
@@ -156,12 +156,12 @@ class Room:
         Raises:
             NoRoomError: it would.
         """
-        free = shutil.disk_usage(self._settings.data_dir).free
-        need, reserve = packets * _loaded(self._settings), _reserve(self._settings)
+        free = shutil.disk_usage(self._options.data_dir).free
+        need, reserve = packets * _loaded(self._options), _reserve(self._options)
         if need + reserve > free:
             raise NoRoomError(
                 f"{self._key}: stopped after {packets:,} packets: to load them {_said(need)} of disk are needed and {_said(reserve)} must be left, "
-                f"but {_said(free)} are free in {self._settings.data_dir}: {_CURE}"
+                f"but {_said(free)} are free in {self._options.data_dir}: {_CURE}"
             )
 
 
@@ -181,17 +181,17 @@ def _guess(capture: Capture) -> Estimate:
     return Estimate(capture.size // _BYTES_OF_A_PACKET * (_COMPRESSED if _codec(capture) else 1), exact=False)
 
 
-def _reserve(settings: Settings) -> int:
-    return _RESERVE_OF_QUESTDB if settings.embeds_questdb else _RESERVE
+def _reserve(options: Options) -> int:
+    return _RESERVE_OF_QUESTDB if options.embeds_questdb else _RESERVE
 
 
-def _loaded(settings: Settings) -> int:
+def _loaded(options: Options) -> int:
     """Say how many bytes on disk a packet takes where it is loaded."""
-    return _PARQUET * ("parquet" in settings.backends) + _QUESTDB * settings.embeds_questdb
+    return _PARQUET * ("parquet" in options.backends) + _QUESTDB * options.embeds_questdb
 
 
-def _embedded(settings: Settings) -> bool:
-    return settings.has_questdb and settings.questdb_host is None
+def _embedded(options: Options) -> bool:
+    return options.has_questdb and options.questdb_host is None
 
 
 def _said(size: int) -> str:

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from mt_pipeline.backends.loads import BackendError, Stored
 from mt_pipeline.backends.questdb import captures_table, locks
 from mt_pipeline.backends.questdb.captures_table import Value
-from mt_pipeline.backends.questdb.database import DatabaseError
-from mt_pipeline.backends.questdb.flow_loader import Summary
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +28,10 @@ _SECONDS = {
 
 
 def copy(
-    pipeline: Pipeline,
+    workspace: Workspace,
     key: str,
     *,
-    stored: Summary | None = None,
+    stored: Stored | None = None,
     counts: Counts | None = None,
     seconds: Mapping[str, float] | None = None,
     tshark: str | None = None,
@@ -40,36 +39,36 @@ def copy(
     """Add the verdict on a capture to `captures`; if that cannot be done, a warning says so, and nothing else happens. Without QuestDB nothing does.
 
     Args:
-        pipeline: the rooms.
+        workspace: the data folder.
         key: the capture key; one without a record is passed over.
         stored: what QuestDB holds of it, after a load.
         counts: what became of its endpoints, if somebody looked.
         seconds: time taken by the stages that were done, by asset.
         tshark: version of the tshark of its documents, if it is known.
     """
-    record = pipeline.ledger.get(key)
-    if record is None or not pipeline.settings.has_questdb:
+    record = workspace.ledger.get(key)
+    if record is None or not workspace.options.has_questdb:
         return
     taken: dict[str, Value] = {_SECONDS[asset]: duration for asset, duration in (seconds or {}).items()}
-    calls = providers.calls(pipeline.settings)
+    calls = providers.calls(workspace.options)
     with _warned(key):
         row = {**_of_record(record), **_of_load(record, stored), **_of_answers(counts), **calls, **taken, "tshark_version": tshark}
-        with locks.shared(pipeline.loading_lock):
-            captures_table.add(pipeline.database(), row)
+        with locks.shared(workspace.loading_lock):
+            captures_table.add(workspace.database(), row)
 
 
-def owes(pipeline: Pipeline, record: Record, owed: int) -> None:
+def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
     """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
-    if record.owed != owed and pipeline.settings.has_questdb:
-        with _warned(record.key), locks.shared(pipeline.loading_lock):
-            captures_table.owes(pipeline.database(), record.key, loaded_at=_time(record), owed=owed)
+    if record.owed != owed and workspace.options.has_questdb:
+        with _warned(record.key), locks.shared(workspace.loading_lock):
+            captures_table.owes(workspace.database(), record.key, loaded_at=_time(record), owed=owed)
 
 
 @contextmanager
 def _warned(key: str) -> Iterator[None]:
     try:
         yield
-    except (DatabaseError, psycopg.Error, OSError, UnicodeError) as error:
+    except (BackendError, psycopg.Error, OSError, UnicodeError) as error:
         log.warning("%s: not noted in QuestDB's table captures: %s", key, error)
 
 
@@ -93,7 +92,7 @@ def _of_record(record: Record) -> dict[str, Value]:
     }
 
 
-def _of_load(record: Record, stored: Summary | None) -> dict[str, Value]:
+def _of_load(record: Record, stored: Stored | None) -> dict[str, Value]:
     """Say what a load did; a record that is not of a load may still have the numbers of the one before."""
     if record.state is not State.DONE or stored is None:
         return {}

@@ -11,11 +11,11 @@ import duckdb
 import psycopg
 import sqlalchemy as sa
 
-from mt_pipeline.backends.questdb.database import Damaged, DatabaseError, Lost, Suspended, Unreachable
+from mt_pipeline.backends.loads import BackendError, Damaged, Lost, Suspended, Unreachable
 from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
-from mt_pipeline.settings import SettingsError
+from mt_pipeline.errors import SettingsError
 from mt_pipeline.tshark.command import TsharkError, TsharkKilled, TsharkMissing, TsharkSilent, TsharkTooOld
 
 OUTAGES = (
@@ -31,7 +31,7 @@ SUSPECTS = (Lost, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryExc
 _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS, errno.ENOLCK)
 """What the system lacks, whoever asks for it."""
 
-_SAID_BY_OTHERS = (TsharkError, DatabaseError, psycopg.Error, duckdb.Error)
+_SAID_BY_OTHERS = (TsharkError, BackendError, psycopg.Error, duckdb.Error)
 """Errors of programs and libraries that meet with these, and pass on no more than the words of the system, or its number, as QuestDB does."""
 
 _WORDS = tuple(words for number in _ERRNOS for words in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] "))

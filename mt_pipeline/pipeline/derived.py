@@ -1,36 +1,37 @@
-"""What is made of the documents of a capture: typed packets, names of streams, endpoints. Which stage asks for them is said in `stages.py`."""
+"""What is derived from the documents of a capture: typed packets, names of streams, endpoints. `stages.py` says when."""
 
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.packets import continuation, endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.packets.endpoints import Endpoints
-from mt_pipeline.pipeline import rotation
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.rotation import Rotation
+from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
-class NothingToWorkOnError(CaptureError):
+class NoInputError(CaptureError):
     """A stage was chosen whose input was never made."""
 
 
 @dataclass
-class Distilling:
-    """The packets, names and endpoints of one capture. Its lock is held by the caller, who closes this at the end.
+class Derived:
+    """The packets, names and endpoints of one capture. The caller holds its lock, and closes this at the end.
 
     Attributes:
-        pipeline: the rooms.
-        files: where they lie; with what the capture took up of the file before it in its rotation.
+        workspace: the data folder.
+        files: where they lie; these have in their names what the capture took up from the file before it.
     """
 
-    pipeline: Pipeline
+    workspace: Workspace
     files: CaptureFiles
-    _heard: Conversations | None = None
+    _conversations: Conversations | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -38,66 +39,77 @@ class Distilling:
         """The capture key."""
         return self.files.key
 
+    @property
+    def _rotation(self) -> Rotation:
+        return Rotation(self.workspace, self.key)
+
     def close(self) -> None:
-        """Give back what was heard."""
+        """Free the memory of the conversations."""
         self._open.close()
-        self._heard = None
+        self._conversations = None
 
     def listener(self, inputs: str) -> Conversations:
-        """Give a listener to tshark: what it hears is taken next."""
-        self._heard = self._open.enter_context(conversations(self.files.endpoints(inputs)))
-        return self._heard
+        """Return what takes in tshark's blocks as they come; `make` goes on with it."""
+        beside = self.files.endpoints(inputs)
+        self._conversations = self._open.enter_context(conversations(beside))
+        return self._conversations
 
     def follow(self, follows: str) -> None:
-        """Work with the files that are there, made with what was taken up then."""
+        """Use the files that were made with what the capture took up then."""
         self.files = replace(self.files, follows=follows)
 
-    def go_on(self, *, kept: str = "") -> None:
-        """Find out what the file before it in its rotation leaves to it now.
+    def continue_rotation(self, *, default: str = "") -> None:
+        """Take up what the file before this one leaves now.
 
         Args:
-            kept: what it took up the last time, if that is to stay where nothing is known of the file before.
+            default: what it took up the last time, if that is to stay where nothing is known of the file before.
         """
-        before = rotation.before(self.pipeline, self.key)
-        self.follow(kept if before is None else before.leaves)
+        self.follow(self._rotation.taken_up(default=default))
 
-    def distilled(self, inputs: str) -> Endpoints:
-        """Make sure of typed packets, names and endpoints: heard from tshark, or read from what is there. The endpoints are written last.
+    def make(self, inputs: str) -> Endpoints:
+        """Make sure that typed packets, names and endpoints are there; the endpoints are written last.
 
         Raises:
-            NothingToWorkOnError: there is nothing to read.
+            NoInputError: there is nothing to make them of.
         """
-        path, rotates = self.files.endpoints(inputs), rotation.rotates(self.pipeline, self.key)
-        if path.exists() and self.files.packets(inputs).exists() and (self.files.left(inputs).exists() or not rotates):
+        path = self.files.endpoints(inputs)
+        if self._is_complete(inputs):
             return endpoints.summary(path)
-        left = rotation.left(self.pipeline, self.key, follows=self.files.follows)
-        if left is None and self.files.follows:  # what it took up once is not to be had any more
+        streams = self._rotation.streams(self.files.follows)
+        if streams is None and self.files.follows:  # what it took up once is not to be had any more
             self.follow("")
-            return self.distilled(inputs)
-        heard = self._heard or self._read(inputs)
+            return self.make(inputs)
+        found = self._conversations or self._read(inputs)
         if not self.files.packets(inputs).exists():
-            heard.write_packets(self.files.packets(inputs), self.files.sums(inputs))
-        if left is not None:
-            log.info("%s: %s streams go on in it", self.key, f"{continuation.take_up(heard, left):,}")
-        heard.write_names(self.files.names(inputs))
-        if rotates:
-            continuation.write_left(heard, self.files.left(inputs), left)
-        found = endpoints.write(heard, path)
-        self.close()  # gives its memory back before the load needs some
-        return found
+            found.write_packets(self.files.packets(inputs), self.files.sums(inputs))
+        if streams is not None:
+            continued = continuation.take_up(found, streams)
+            log.info("%s: %s streams go on in it", self.key, f"{continued:,}")
+        found.write_names(self.files.names(inputs))
+        if self._rotation.has_next:
+            continuation.write_left(found, self.files.left(inputs), streams)
+        summary = endpoints.write(found, path)
+        self.close()  # the load needs the memory
+        return summary
 
-    def leaves(self, inputs: str) -> str:
-        """Say what it leaves to the next file of its rotation."""
-        return continuation.leaves(self.files.left(inputs)) if rotation.rotates(self.pipeline, self.key) else ""
+    def handover(self, inputs: str) -> Handover:
+        """Return what the capture took up, and what it leaves to the next file of its rotation."""
+        return self._rotation.handover(self.files, inputs)
+
+    def _is_complete(self, inputs: str) -> bool:
+        paths = [self.files.endpoints(inputs), self.files.packets(inputs)]
+        if self._rotation.has_next:
+            paths.append(self.files.left(inputs))
+        return all(path.exists() for path in paths)
 
     def _read(self, inputs: str) -> Conversations:
         """Read the sums of the typed packets if these are there, else the documents."""
         packets, source = self.files.packets(inputs), self.files.documents(inputs)
         if not packets.exists() and not source.exists():
-            raise NothingToWorkOnError(f"{self.key}: {source} is not there; launch it with tshark_json too")
-        heard = self.listener(inputs)
+            raise NoInputError(f"{self.key}: {source} is not there; launch it with tshark_json too")
+        found = self.listener(inputs)
         if packets.exists():
-            heard.read_sums(self.files.sums(inputs))
+            found.read_sums(self.files.sums(inputs))
         else:
-            heard.read(source)
-        return heard
+            found.read(source)
+        return found

@@ -12,100 +12,101 @@ from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
 from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderStopped, ProviderUnusable
-from mt_pipeline.settings import Settings, SettingsError, environment
+from mt_pipeline.errors import SettingsError
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.system.nearest import did_you_mean
 
 NETIFY, OFFLINE = "netify", "offline"
 
 
-def check(settings: Settings) -> None:
+def check(options: Options) -> None:
     """Refuse what can never work, before any capture is touched.
 
     Raises:
         SettingsError: naming the variable, and the file if it is one.
     """
-    devices(settings)
-    if NETIFY in settings.providers and not settings.netify_api_key:
+    devices(options)
+    if NETIFY in options.providers and not options.netify_api_key:
         raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
-    if twice := [name for name in settings.providers if settings.providers.count(name) > 1]:
+    if twice := [name for name in options.providers if options.providers.count(name) > 1]:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
     known = [NETIFY, OFFLINE, *plugins.names()]
-    if unknown := [name for name in settings.providers if name not in known]:
+    if unknown := [name for name in options.providers if name not in known]:
         raise SettingsError(
             f"MT_ENRICHMENT: there is no provider {unknown[0]!r}{did_you_mean(unknown[0], known) or ';'} say `none`, or some of {', '.join(known)}"
         )
     with ExitStack() as stack:
-        for name in settings.providers:
+        for name in options.providers:
             if name != NETIFY:  # it is made when it is asked: its rate limit is a file in the data folder
-                _made(name, settings, stack)
+                _made(name, options, stack)
 
 
-def devices(settings: Settings) -> Devices:
+def devices(options: Options) -> Devices:
     """Read the inventory of devices.
 
     Raises:
         SettingsError: it cannot be used; the message names the file and the line.
     """
     try:
-        return Devices() if settings.devices is None else Devices.read(settings.devices)
+        return Devices() if options.devices is None else Devices.read(options.devices)
     except DevicesUnusable as error:
         raise SettingsError(str(error)) from None
 
 
 @contextmanager
-def opened(settings: Settings, *, run: str) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
+def opened(options: Options, *, run: str) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
     """Open the providers in their order, and the answers so far if one of them is paid.
 
     Args:
-        settings: which, and with what.
+        options: which, and with what.
         run: id of the run, whose calls are limited over all its captures.
 
     Raises:
         SettingsError: one cannot be made.
     """
     with ExitStack() as stack:
-        providers = [_made(name, settings, stack, run) for name in settings.providers]
+        providers = [_made(name, options, stack, run) for name in options.providers]
         if not any(isinstance(provider, PaidProvider) for provider in providers):
             yield providers, None
             return
-        yield providers, stack.enter_context(store(settings))
+        yield providers, stack.enter_context(store(options))
 
 
-def answers_folder(settings: Settings) -> Path:
+def answers_folder(options: Options) -> Path:
     """Say where the answers of paid providers are kept."""
-    return settings.data_dir / "cache" / "answers"
+    return options.data_dir / "cache" / "answers"
 
 
-def store(settings: Settings) -> AnswerStore:
+def store(options: Options) -> AnswerStore:
     """Open the answers so far; they are made if there are none.
 
     Raises:
         StoreError: they cannot be opened.
     """
-    return AnswerStore(answers_folder(settings), answer_days=settings.answer_days, not_found_days=settings.not_found_days)
+    return AnswerStore(answers_folder(options), answer_days=options.answer_days, not_found_days=options.not_found_days)
 
 
-def budget(settings: Settings, run: str = "") -> Budget:
+def budget(options: Options, run: str = "") -> Budget:
     """Return the budget of Netify: the calls so far, and how many are left. Of a run, if its id is given."""
-    folder = settings.data_dir / "cache"
-    return Budget(folder, provider=NETIFY, run=run, per_day=settings.netify_budget_day, per_run=settings.netify_budget_run)
+    folder = options.data_dir / "cache"
+    return Budget(folder, provider=NETIFY, run=run, per_day=options.netify_budget_day, per_run=options.netify_budget_run)
 
 
-def calls(settings: Settings) -> dict[str, int]:
+def calls(options: Options) -> dict[str, int]:
     """Return the calls to Netify today and the budget, if there is one, for people; nothing if it is not asked or nobody knows."""
-    if NETIFY not in settings.providers:
+    if NETIFY not in options.providers:
         return {}
-    limit = {} if settings.netify_budget_day is None else {"budget_today": settings.netify_budget_day}
+    limit = {} if options.netify_budget_day is None else {"budget_today": options.netify_budget_day}
     try:
-        return {"calls_today": budget(settings).spent_today(), **limit}
+        return {"calls_today": budget(options).spent_today(), **limit}
     except ProviderStopped:  # that it did not ask for that reason is said elsewhere
         return limit
 
 
-def _made(name: str, settings: Settings, stack: ExitStack, run: str = "") -> Provider:
+def _made(name: str, options: Options, stack: ExitStack, run: str = "") -> Provider:
     """Make a provider that is closed with the stack."""
     try:
-        provider = _provider(name, settings, run)
+        provider = _provider(name, options, run)
     except ProviderUnusable as error:
         raise SettingsError(f"MT_ENRICHMENT lists {name}, but {error}") from None
     if callable(close := getattr(provider, "close", None)):
@@ -113,15 +114,15 @@ def _made(name: str, settings: Settings, stack: ExitStack, run: str = "") -> Pro
     return provider
 
 
-def _provider(name: str, settings: Settings, run: str) -> Provider:
-    if name == NETIFY and settings.netify_api_key is not None:
+def _provider(name: str, options: Options, run: str) -> Provider:
+    if name == NETIFY and options.netify_api_key is not None:
         return Netify(
-            url=settings.netify_url,
-            key=settings.netify_api_key.get_secret_value(),
-            calls_per_second=settings.netify_rate,
-            rate_file=settings.data_dir / "cache" / "rate.sqlite",
-            budget=budget(settings, run),
+            url=options.netify_url,
+            key=options.netify_api_key.get_secret_value(),
+            calls_per_second=options.netify_rate,
+            rate_file=options.data_dir / "cache" / "rate.sqlite",
+            budget=budget(options, run),
         )
     if name == OFFLINE:
-        return Offline(city_mmdb=settings.offline_city_mmdb, apps=settings.offline_apps)
-    return plugins.make(name, environment())
+        return Offline(city_mmdb=options.offline_city_mmdb, apps=options.offline_apps)
+    return plugins.make(name, options.environment)

@@ -13,12 +13,12 @@ from mt_pipeline.backends.questdb import ddl
 from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.errors import CommandError
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.options import Options
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.report.page import GENERATOR, Made, render
 from mt_pipeline.report.queries import Experiment, NoExperiment
 from mt_pipeline.report.sources import Files
 from mt_pipeline.report.summary import summarise
-from mt_pipeline.settings import Settings
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.nearest import did_you_mean
 from mt_pipeline.tshark import documents
@@ -52,11 +52,11 @@ class Report:
     seconds: float
 
 
-def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
+def report(workspace: Workspace, name: str, output: Path | None = None) -> Report:
     """Write the report of an experiment, over an earlier one if there is one; QuestDB is running.
 
     Args:
-        pipeline: the rooms.
+        workspace: the data folder.
         name: of the experiment, as its folder or folded.
         output: the file; `report-<experiment>.html` where we are by default.
 
@@ -69,14 +69,14 @@ def report(pipeline: Pipeline, name: str, output: Path | None = None) -> Report:
     experiment = experiment_named(name)
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
-    _check_packets(pipeline, experiment)
-    _bring_up_to_date(pipeline, experiment)
-    with pipeline.reading().connect() as connection:
+    _check_packets(workspace, experiment)
+    _bring_up_to_date(workspace, experiment)
+    with workspace.reading().connect() as connection:
         try:
             summary = summarise(Experiment(connection, experiment))
         except NoExperiment as error:
-            raise NoExperiment(f"{error}{did_you_mean(experiment, (record.experiment for record in pipeline.ledger.records()))}") from None
-    page = render(experiment, summary, _made(pipeline, experiment), now=now)
+            raise NoExperiment(f"{error}{did_you_mean(experiment, (record.experiment for record in workspace.ledger.records()))}") from None
+    page = render(experiment, summary, _made(workspace, experiment), now=now)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
         os.utime(partial, (now.timestamp(), now.timestamp()))  # what is loaded while we ask is newer than the page
@@ -91,16 +91,16 @@ def _check_ours(path: Path) -> None:
                 raise NotOursError(f"{path} is there and is no report of ours: it stays as it is; name another file by --output")
 
 
-def _bring_up_to_date(pipeline: Pipeline, experiment: str) -> None:
+def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
     """Give the view of an older release the columns that it lacks, which a user who may only read cannot."""
-    with pipeline.database().connect() as connection:
+    with workspace.database().connect() as connection:
         if ddl.has_view(connection, experiment):
             ddl.ensure_table(connection)
             ddl.ensure_view(connection, experiment)
 
 
-def _check_packets(pipeline: Pipeline, experiment: str) -> None:
-    loaded = [record for record in pipeline.ledger.of_experiment(experiment) if record.state is State.DONE]
+def _check_packets(workspace: Workspace, experiment: str) -> None:
+    loaded = [record for record in workspace.ledger.of_experiment(experiment) if record.state is State.DONE]
     if loaded and all(record.packets_expired_at is not None for record in loaded):
         raise NoExperiment(
             f"the packets of {experiment} have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "
@@ -108,13 +108,13 @@ def _check_packets(pipeline: Pipeline, experiment: str) -> None:
         )
 
 
-def _made(pipeline: Pipeline, experiment: str) -> Made:
-    records = {record.key: record for record in pipeline.ledger.of_experiment(experiment) if record.state is not State.PURGED}
+def _made(workspace: Workspace, experiment: str) -> Made:
+    records = {record.key: record for record in workspace.ledger.of_experiment(experiment) if record.state is not State.PURGED}
     try:
-        tshark = pipeline.tshark
+        tshark = workspace.tshark
     except TsharkError:  # a report needs none
-        return Made(records, None, frozenset(), _files(pipeline.settings))
-    return Made(records, tshark.version, frozenset(key for key, record in records.items() if _was_read_by(tshark, record)), _files(pipeline.settings))
+        return Made(records, None, frozenset(), _files(workspace.options))
+    return Made(records, tshark.version, frozenset(key for key, record in records.items() if _was_read_by(tshark, record)), _files(workspace.options))
 
 
 def _was_read_by(tshark: Tshark, record: Record) -> bool:
@@ -123,11 +123,11 @@ def _was_read_by(tshark: Tshark, record: Record) -> bool:
     return record.sha256 is not None and record.documents == made
 
 
-def _files(settings: Settings) -> Files:
-    if "offline" not in settings.providers:
+def _files(options: Options) -> Files:
+    if "offline" not in options.providers:
         return Files()
     kind = None
-    if settings.offline_city_mmdb:
-        with closing(maxminddb.open_database(settings.offline_city_mmdb)) as city:
+    if options.offline_city_mmdb:
+        with closing(maxminddb.open_database(options.offline_city_mmdb)) as city:
             kind = city.metadata().database_type
-    return Files(city=kind, apps=settings.offline_apps is not None)
+    return Files(city=kind, apps=options.offline_apps is not None)

@@ -1,6 +1,6 @@
-"""The stages of a capture: open, call the room, report what was counted. The rooms do the work; in which order is said in `walk.py`.
+"""The stages of a capture: each calls its room, and hands the observer a record of what was done.
 
-The last one, the load, is `loading.py`: it takes several captures at once.
+In which order they come says `capture_run.py`. The last one, the load, is `load.py`: it takes several captures at once.
 """
 
 import functools
@@ -10,24 +10,32 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import dagster as dg
-
-from mt_pipeline.backends.questdb.loader import Loaded
+from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged, experiment_of, sha256_of
-from mt_pipeline.defs import checks, metadata
-from mt_pipeline.defs.checked import Checked
-from mt_pipeline.defs.events import Context, report
+from mt_pipeline.captures.identity import (
+    Capture,
+    CaptureError,
+    check_unchanged,
+    experiment_of,
+    sha256_of,
+)
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.packets.order import out_of_order
+from mt_pipeline.packets.typed import out_of_order
 from mt_pipeline.pipeline import capacity, providers
-from mt_pipeline.pipeline.derived import Distilling, NothingToWorkOnError
+from mt_pipeline.pipeline.derived import Derived, NoInputError
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.load import Done
-from mt_pipeline.pipeline.workspace import Pipeline, pace
+from mt_pipeline.pipeline.load import CaptureLoad
+from mt_pipeline.pipeline.observer import (
+    AnswersFound,
+    DocumentsRead,
+    EndpointsFound,
+    RowsLoaded,
+    StageDone,
+)
+from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
@@ -37,33 +45,29 @@ _LONG = 5_000_000
 """Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
 
 
-class NotTakenError(CaptureError):
+class NotACaptureError(CaptureError):
     """The file does not begin like a capture."""
 
 
 @dataclass
 class Stages:
-    """The stages of one capture. Its lock is held by the caller, who closes this at the end.
+    """The stages of one capture. The caller holds its lock, and closes this at the end.
 
     Attributes:
-        context: of the run.
-        pipeline: the rooms.
+        run: which the capture is part of.
         key: the capture key.
-        checked: is told what was checked.
-        inputs: hash of all that made its documents; `tshark_json` says it.
+        inputs: hash of all that made its documents; `identify` sets it.
         sha256: of its content; likewise.
-        cut: whether it ends inside a packet; likewise.
-        as_of: the moment whose answers were taken; None for the present. `answer` says this and the next two.
-        counts: what became of its endpoints; None if nobody looked.
-        changed: endpoints of which something else is said than the last time.
-        seconds: taken by the stages that are done.
-        distilling: its packets, names and endpoints.
+        cut: whether it ends inside a packet; `read_documents` sets it.
+        as_of: the moment whose answers were taken; None for the present. `answer` sets it.
+        counts: what became of its endpoints; None if nobody was asked. `answer` sets it.
+        changed: endpoints whose answer differs from the last time. `answer` sets it.
+        seconds: taken by the stages that are done, by asset.
+        derived: its packets, names and endpoints.
     """
 
-    context: Context
-    pipeline: Pipeline
+    run: Run
     key: str
-    checked: Checked
     inputs: str = ""
     sha256: str = ""
     cut: bool = False
@@ -71,19 +75,20 @@ class Stages:
     counts: Counts | None = None
     changed: Sequence[Change] = ()
     seconds: dict[str, float] = field(default_factory=dict)
-    distilling: Distilling = field(init=False)
-    _looked: float = 0
+    derived: Derived = field(init=False)
+    _started: float = 0
     _counted: Callable[[], Counted] = field(init=False)
     _estimate: Callable[[], Estimate | None] = field(init=False)
     _open: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self.distilling = Distilling(self.pipeline, CaptureFiles(self.pipeline.settings.data_dir, self.key))
+        files = CaptureFiles(self.run.workspace.options.data_dir, self.key)
+        self.derived = Derived(self.run.workspace, files)
 
     @property
     def files(self) -> CaptureFiles:
         """Where its files lie."""
-        return self.distilling.files
+        return self.derived.files
 
     @property
     def experiment(self) -> str:
@@ -91,150 +96,193 @@ class Stages:
         return experiment_of(self.key)
 
     def close(self) -> None:
-        """Give back what the endpoints heard."""
-        self.distilling.close()
+        """Close what is open, and stop counting packets."""
+        self.derived.close()
         self._open.close()
 
-    def look(self, capture: Capture, display_filter: str) -> None:
-        """Find out what documents of the capture would be made of: its hash, and that of all inputs."""
-        self._looked = time.monotonic()
-        self.pipeline.progress(self.key, "checking", 0)
+    def identify(self, capture: Capture, display_filter: str) -> None:
+        """Find out what makes the documents of the capture: its hash, and that of all inputs.
+
+        Raises:
+            NotACaptureError: it does not begin like a capture.
+            TsharkError: tshark cannot be used, or does not understand the filter.
+            CaptureError: it cannot be read, or changed meanwhile.
+        """
+        self._started = time.monotonic()
+        workspace = self.run.workspace
+        workspace.progress(self.key, "checking", 0)
         if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
-            raise NotTakenError(reason)
+            raise NotACaptureError(reason)
         self._estimate = functools.cache(lambda: estimate(capture.path))
-        capacity.check_memory(self.pipeline.settings, capture, self._estimate)  # first: to hash a terabyte takes an hour
-        tshark = self.pipeline.tshark
-        self._counted = self._open.enter_context(counting(capture.path, tshark.limits))  # beside all that follows
+        # First, as to hash a terabyte takes an hour.
+        capacity.check_memory(workspace.options, capture, self._estimate)
+        tshark = workspace.tshark
+        # While all else goes on.
+        self._counted = self._open.enter_context(counting(capture.path, tshark.limits))
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
         self.inputs = documents.inputs_hash(tshark, sha256=self.sha256, display_filter=display_filter)
 
-    def tshark_json(self, capture: Capture, display_filter: str, *, listened: bool, copy_of: str | None) -> None:
-        """Make the documents, unless there are those of just these inputs; `look` comes first.
+    def read_documents(self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None) -> None:
+        """Make the documents, unless there are those of just these inputs; `identify` comes first.
 
         Args:
             capture: the file.
-            display_filter: only packets that match become rows.
-            listened: whether the endpoints are wanted next: listening to tshark, they are known when the documents are.
-            copy_of: another capture with the same bytes, if there is one.
+            display_filter: only packets that match become documents.
+            derive: whether the endpoints come next: then packets are typed while tshark reads.
+            copy_of: key of another capture with the same bytes.
         """
         path = self.files.documents(self.inputs)
-        reused = path.exists()
-        if reused:
+        if reused := path.exists():
             packets = documents.count(path)
         else:
-            capacity.check(self.pipeline.settings, capture, self._estimate)
-            room = capacity.Room(self.pipeline.settings, self.key)
-            tell = pace(self.pipeline, self.key, "reading", "packets", self._expected(capture, display_filter))
-
-            def progress(packets: int) -> None:
-                room.check(packets)
-                tell(packets)
-
-            try:
-                packets = documents.write(
-                    self.pipeline.tshark,
-                    capture.path,
-                    path,
-                    called=self.pipeline.inbox / self.key,  # a capture that grows is read from a copy
-                    display_filter=display_filter,
-                    listener=self.distilling.listener(self.inputs) if listened else None,
-                    progress=progress,
-                )
-            except TsharkError:
-                check_unchanged(capture)  # tshark is right about a file that is gone
-                raise
-            try:
-                check_unchanged(capture)
-            except CaptureError:
-                path.unlink()  # it is named after the content that the capture had before
-                raise
+            packets = self._write_documents(capture, display_filter, derive=derive)
         counted = self._counted()
         if counted.packets != packets and not display_filter:  # editcap also counts blocks that are no packets
-            counted = replace(counted, packets=count_packets(capture.path, self.pipeline.tshark.limits).packets)
+            limits = self.run.workspace.tshark.limits
+            counted = replace(counted, packets=count_packets(capture.path, limits).packets)
         self.cut = counted.cut
-        self._report(
-            "tshark_json",
-            metadata.of_documents(
-                path=path,
+        self._done(
+            DocumentsRead(
+                files=self.files,
+                inputs=self.inputs,
+                seconds=time.monotonic() - self._started,
                 packets=packets,
+                counted=counted,
                 capture_bytes=capture.size,
-                seconds=time.monotonic() - self._looked,
                 reused=reused,
-                cut=self.cut,
                 display_filter=display_filter,
                 copy_of=copy_of,
-                duplicate_packets=counted.duplicates,
-            ),
-            checks.packets_read(self.key, packets=packets, counted=counted.packets, display_filter=display_filter),
+            )
         )
 
-    def _expected(self, capture: Capture, display_filter: str) -> int | None:
-        """Count the packets that will be read, where that takes so long that people want to know how long."""
+    def _write_documents(self, capture: Capture, display_filter: str, *, derive: bool) -> int:
+        workspace, path = self.run.workspace, self.files.documents(self.inputs)
+        capacity.check(workspace.options, capture, self._estimate)
+        room = capacity.Room(workspace.options, self.key)
+        total = self._expected_packets(capture, display_filter)
+        report = workspace.pace(self.key, "reading", "packets", total)
+
+        def progress(packets: int) -> None:
+            room.check(packets)
+            report(packets)
+
+        try:
+            packets = documents.write(
+                workspace.tshark,
+                capture.path,
+                path,
+                called=workspace.inbox / self.key,  # a capture that grows is read from a copy
+                display_filter=display_filter,
+                listener=self.derived.listener(self.inputs) if derive else None,
+                progress=progress,
+            )
+        except TsharkError:
+            check_unchanged(capture)  # tshark is right about a file that is gone
+            raise
+        try:
+            check_unchanged(capture)
+        except CaptureError:
+            path.unlink()  # it is named after the content that the capture had before
+            raise
+        return packets
+
+    def _expected_packets(self, capture: Capture, display_filter: str) -> int | None:
+        """Estimate the packets that will be read, if that takes so long that people want to know how long."""
         if display_filter or capture.size < _LONG:
             return None
         estimated = self._estimate()
         return estimated.packets if estimated else None
 
-    def endpoints(self) -> None:
-        """Make the endpoints."""
-        self.pipeline.progress(self.key, "finding the endpoints of", 0)
+    def find_endpoints(self) -> None:
+        """Find the distinct public endpoints."""
+        self.run.workspace.progress(self.key, "finding the endpoints of", 0)
         started = time.monotonic()
-        found = self.distilling.distilled(self.inputs)
-        path = self.files.endpoints(self.inputs)
-        late = out_of_order(self.files.packets(self.inputs))
-        self._report("endpoints", metadata.of_endpoints(found, out_of_order=late, path=path, seconds=time.monotonic() - started))
-
-    def netify_enrichment(self, *, as_of: datetime | None = None) -> None:
-        """Ask what the endpoints are.
-
-        Args:
-            as_of: load what was known at that moment instead.
-        """
-        started = time.monotonic()
-        self.answer(as_of=as_of)
-        self.report_answers(seconds=time.monotonic() - started)
+        found = self.derived.make(self.inputs)
+        self._done(
+            EndpointsFound(
+                files=self.files,
+                inputs=self.inputs,
+                seconds=time.monotonic() - started,
+                found=found,
+                out_of_order=out_of_order(self.files.packets(self.inputs)),
+            )
+        )
 
     def answer(self, *, ask: bool = True, as_of: datetime | None = None) -> None:
-        """Write the answers for the endpoints, and find out what changed; nothing is reported.
+        """Write the answers for the endpoints, and find out what changed; the observer is not told.
 
         Args:
             ask: whether to ask providers that cost something.
-            as_of: take what was known at that moment instead.
+            as_of: take what was known at that moment, and ask nobody.
         """
-        found = self.distilling.distilled(self.inputs)
+        found = self.derived.make(self.inputs)
         path = self.files.enrichment(self.inputs)
         before = changes.read(path)
-        tell = pace(self.pipeline, self.key, "asking", "endpoints", found.addresses + found.names)
-        with providers.opened(self.pipeline.settings, run=self.context.run.run_id) as (chain, store):
-            self.counts = enrich(
-                self.files.endpoints(self.inputs),
-                path,
-                providers=chain,
-                store=store,
-                ask=ask,
-                as_of=as_of,
-                progress=lambda so_far, _total: tell(so_far.endpoints),
-            )
+        total = found.addresses + found.names
+        report = self.run.workspace.pace(self.key, "asking", "endpoints", total)
+        chain, store = self.run.providers
+        self.counts = enrich(
+            self.files.endpoints(self.inputs),
+            path,
+            providers=chain,
+            store=store,
+            ask=ask,
+            as_of=as_of,
+            progress=lambda so_far, _total: report(so_far.endpoints),
+        )
         self.as_of = as_of
         self.changed = [] if before is None else changes.changes(before, path)
 
     def report_answers(self, *, seconds: float) -> None:
-        """Tell Dagster of the answers."""
+        """Tell the observer of the answers; `answer` comes first."""
         if self.counts is None:
-            raise ValueError("there are no answers to tell of")
-        source, path = self.files.endpoints(self.inputs), self.files.enrichment(self.inputs)
-        calls = providers.calls(self.pipeline.settings)
-        self._report(
-            "netify_enrichment",
-            metadata.of_enrichment(self.counts, endpoints=source, path=path, changed=self.changed, as_of=self.as_of, calls=calls, seconds=seconds),
-            checks.answers_complete(self.key, self.counts),
+            raise ValueError("there are no answers to report")
+        self._done(
+            AnswersFound(
+                files=self.files,
+                inputs=self.inputs,
+                seconds=seconds,
+                counts=self.counts,
+                changed=self.changed,
+                as_of=self.as_of,
+                calls=providers.calls(self.run.workspace.options),
+            )
         )
 
-    def noted_as_done(self, loaded: Loaded) -> None:
-        """Let the ledger know that the rows can be read."""
-        self.pipeline.ledger.finish(
+    def sources(self) -> Sources:
+        """Return what the rows are made of; what is missing is made first.
+
+        Raises:
+            NoInputError: there are no answers.
+        """
+        self.derived.make(self.inputs)
+        self.close()  # the load may wait for other captures
+        sources = self.files.sources(self.inputs)
+        if not sources.answers.exists():
+            raise NoInputError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
+        return sources
+
+    def report_rows(self, load: CaptureLoad) -> None:
+        """Tell the observer of the rows that are loaded."""
+        self._done(
+            RowsLoaded(
+                files=self.files,
+                inputs=self.inputs,
+                seconds=load.seconds,
+                loaded=load.loaded,
+                stored=load.stored,
+                summary=load.summary,
+                locations=load.locations,
+                experiment=self.experiment,
+                devices=len(self.run.devices),
+            )
+        )
+
+    def note_done(self, loaded: Loaded) -> None:
+        """Note in the ledger that the rows can be read."""
+        self.run.workspace.ledger.finish(
             self.key,
             sha256=self.sha256,
             documents=self.inputs,
@@ -242,37 +290,22 @@ class Stages:
             rows=loaded.rows,
             skipped=loaded.skipped,
             cut=self.cut,
-            follows=self.files.follows,
-            leaves=self.distilling.leaves(self.inputs),
+            handover=self.derived.handover(self.inputs),
         )
         self.note_answers()
 
     def note_answers(self) -> None:
-        """Let the ledger know with which answers the rows were made."""
+        """Note in the ledger with which answers the rows were made."""
         path = self.files.enrichment(self.inputs)
-        by = None if self.counts is None else {name: of_one.numbers for name, of_one in self.counts.by_provider.items()}
-        as_of = None if self.as_of is None else self.as_of.isoformat()
-        self.pipeline.ledger.answered(self.key, answers=changes.fingerprint(path), owed=changes.owed(path), answers_by=by, as_of=as_of)
+        by_provider = self.counts.by_provider.items() if self.counts else None
+        self.run.workspace.ledger.answered(
+            self.key,
+            answers=changes.fingerprint(path),
+            owed=changes.owed(path),
+            answers_by=None if by_provider is None else {name: c.numbers for name, c in by_provider},
+            as_of=None if self.as_of is None else self.as_of.isoformat(),
+        )
 
-    def sources(self) -> Sources:
-        """Say what the rows are made of; what is missing is made first.
-
-        Raises:
-            NothingToWorkOnError: there are no answers.
-        """
-        self.distilling.distilled(self.inputs)
-        self.close()  # it may wait for others
-        sources = self.files.sources(self.inputs)
-        if not sources.answers.exists():
-            raise NothingToWorkOnError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
-        return sources
-
-    def report_rows(self, done: Done) -> None:
-        """Tell Dagster of the rows that are loaded."""
-        self._report("questdb_packets", done.described, *done.checks)
-
-    def _report(self, asset: str, described: metadata.Metadata, *evaluations: dg.AssetCheckEvaluation) -> None:
-        report(self.context, self.files, self.inputs, asset, described)
-        self.checked.add(*evaluations)
-        if isinstance(seconds := described["seconds"], float):
-            self.seconds[asset] = seconds
+    def _done(self, done: StageDone) -> None:
+        self.run.observer.stage_done(done)
+        self.seconds[done.asset] = round(done.seconds, 3)

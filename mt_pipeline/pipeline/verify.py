@@ -8,25 +8,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import dagster as dg
 import duckdb
 import psycopg
 
+from mt_pipeline.backends.loads import BackendError, StoredCounts
 from mt_pipeline.backends.questdb import server
-from mt_pipeline.backends.questdb.database import DatabaseError
-from mt_pipeline.backends.questdb.stored_counts import Held
 from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, sha256_of
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.defs import backends
-from mt_pipeline.defs.metadata import escaped
-from mt_pipeline.defs.retention import documents_expired
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.retention import documents_expired
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.tshark import documents
 
-_SHOWN = 20
-_LONGEST = 2000
 _MOMENT = 1
 
 
@@ -67,26 +61,26 @@ class Repaired:
 
 
 def differences(
-    pipeline: Pipeline, chosen: Callable[[Record], bool] | None = None, *, hashed: bool = False, thorough: bool = False
+    workspace: Workspace, chosen: Callable[[Record], bool] | None = None, *, hashed: bool = False, thorough: bool = False
 ) -> list[Difference]:
     """Compare ledger, files and back ends; captures that are being worked on meanwhile are passed over.
 
     Args:
-        pipeline: the rooms.
+        workspace: the data folder.
         chosen: which captures; all by default, and what the ledger does not know.
         hashed: read every file and all documents, too.
         thorough: read every column of the rows, as a power cut may have damaged any.
 
     Raises:
-        DatabaseError: QuestDB does not answer, or cannot read its tables.
+        BackendError: QuestDB does not answer, or cannot read its tables.
     """
-    before = {record.key: record for record in pipeline.ledger.records()}
-    stored = {backend.name: backend.held(thorough=thorough) for backend in backends.opened(pipeline)}
-    after = {record.key: record for record in pipeline.ledger.records()}
+    before = {record.key: record for record in workspace.ledger.records()}
+    stored = {backend.name: backend.stored(thorough=thorough) for backend in workspace.backends()}
+    after = {record.key: record for record in workspace.ledger.records()}
     steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
-    compared = [(record, difference) for record in steady for difference in _compared(pipeline, record, stored, hashed=hashed)]
+    compared = [(record, difference) for record in steady for difference in _compared(workspace, record, stored, hashed=hashed)]
     # Files may take hours to read, and what was loaded meanwhile has others.
-    after = {record.key: record for record in pipeline.ledger.records()}
+    after = {record.key: record for record in workspace.ledger.records()}
     found = [difference for record, difference in compared if after.get(record.key) == record]
     if chosen is not None:
         return found
@@ -95,7 +89,7 @@ def differences(
     return found + [Difference(key, f"{name} has rows of it, but the ledger does not know it: {cure}") for key, name in strangers]
 
 
-def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> Repaired:
+def load_again(workspace: Workspace, found: Sequence[Difference]) -> Repaired:
     """Give captures whose rows are not right back to the next look of the sensor, or to the next `ingest`; without a file, to the next refresh.
 
     One that is being worked on, or is not any more what was compared, is left alone: its rows are others by now. Who only looks lets go within
@@ -104,79 +98,65 @@ def load_again(pipeline: Pipeline, found: Sequence[Difference]) -> Repaired:
     again = busy = 0
     for key, difference in {difference.key: difference for difference in found if difference.rows}.items():
         try:
-            with pipeline.ledger.lock(key, timeout=_MOMENT) as record:
-                again += record == difference.record and _given_back(pipeline, difference)
+            with workspace.ledger.lock(key, timeout=_MOMENT) as record:
+                again += record == difference.record and _given_back(workspace, difference)
         except CaptureBusyError:
             busy += 1
     return Repaired(again, busy)
 
 
-def after_a_crash(pipeline: Pipeline) -> str | None:
+def after_a_crash(workspace: Workspace) -> str | None:
     """Verify if the embedded QuestDB did not stop in order the last time, have what is missing loaded again, and say so; it must be running."""
-    if not pipeline.has_crashed:
+    if not workspace.has_crashed:
         return None
     try:
-        found = [difference for difference in differences(pipeline, thorough=True) if difference.rows]
-    except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+        found = [difference for difference in differences(workspace, thorough=True) if difference.rows]
+    except (BackendError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
         why = " ".join(str(error).split())
-        cure = f"move {pipeline.questdb_folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {pipeline.inbox}`"
+        cure = f"move {workspace.questdb_folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {workspace.inbox}`"
         last = f"if that is no help, stop all, {cure}: all is loaded again"
         return f"QuestDB was not stopped in order the last time, and what is missing cannot be told: {why}; {last}"
-    repaired = load_again(pipeline, found)
+    repaired = load_again(workspace, found)
     missing = "no row is missing"
     if keys := {difference.key for difference in found}:
         missing = f"rows of {len(keys):,} captures are not as they were; {repaired.again:,} are loaded again"
     if repaired.busy:
         missing += f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
     else:
-        server.forget_crash(pipeline.questdb_folder)
+        server.forget_crash(workspace.questdb_folder)
     return f"QuestDB was not stopped in order the last time: {missing}"
 
 
-def numbered(found: Sequence[Difference]) -> str:
+def count_text(found: Sequence[Difference]) -> str:
     """Say how many there are."""
     return f"{len(found):,} difference{'' if len(found) == 1 else 's'}"
 
 
-@dg.asset_check(
-    asset="questdb_packets", name="verified", description="every loaded capture has its file, its documents, and exactly its rows; of all captures"
-)
-def verified(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
-    """Verify all captures, whenever a person wants to know."""
-    found = differences(pipeline)
-    lines = "\n".join(f"- {escaped(str(difference), longest=_LONGEST)}" for difference in found[:_SHOWN])
-    more = f"\n- and {len(found) - _SHOWN:,} more: see `mt-pipeline verify`" if len(found) > _SHOWN else ""
-    return dg.AssetCheckResult(
-        passed=not found,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=numbered(found),
-        metadata={"differences": len(found), "found": dg.MetadataValue.md(lines + more)},
-    )
-
-
-def _compared(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> list[Difference]:
+def _compared(workspace: Workspace, record: Record, stored: Mapping[str, Mapping[str, StoredCounts]], *, hashed: bool) -> list[Difference]:
     """Compare a capture; that it cannot be compared is a difference, too, and costs no other one."""
     try:
-        return list(_of_record(pipeline, record, stored, hashed=hashed))
+        return list(_of_record(workspace, record, stored, hashed=hashed))
     except OSError as error:
         return [Difference(record.key, f"it cannot be compared ({error.strerror or error}): make its files readable for this user")]
 
 
-def _of_record(pipeline: Pipeline, record: Record, stored: Mapping[str, Mapping[str, Held]], *, hashed: bool) -> Iterator[Difference]:
-    held = {name: of_all.get(record.key, Held()) for name, of_all in stored.items()}
+def _of_record(workspace: Workspace, record: Record, stored: Mapping[str, Mapping[str, StoredCounts]], *, hashed: bool) -> Iterator[Difference]:
+    held = {name: of_all.get(record.key, StoredCounts()) for name, of_all in stored.items()}
     if record.state is State.PURGED:
         for name, here in held.items():
             if here.rows or here.flow_packets:
                 yield Difference(record.key, f"it was purged, but {name} has {here.rows:,} rows of it: purge it again")
     if record.state is not State.DONE:
         return
-    yield from _of_files(pipeline, record, hashed=hashed)
+    yield from _of_files(workspace, record, hashed=hashed)
     for name, here in held.items():
         if wrong := _of_rows(record, name, here):
-            yield Difference(record.key, f"{wrong}: {_cure(pipeline, record, here)}", rows=True, record=record, left_over=_is_left_over(record, here))
+            yield Difference(
+                record.key, f"{wrong}: {_cure(workspace, record, here)}", rows=True, record=record, left_over=_is_left_over(record, here)
+            )
 
 
-def _of_rows(record: Record, name: str, here: Held) -> str | None:
+def _of_rows(record: Record, name: str, here: StoredCounts) -> str | None:
     """Say what is wrong with the rows of a capture in a back end, None if nothing is."""
     rows = record.rows or 0
     if record.packets_expired_at is not None:
@@ -191,47 +171,47 @@ def _of_rows(record: Record, name: str, here: Held) -> str | None:
     return None
 
 
-def _cure(pipeline: Pipeline, record: Record, here: Held) -> str:
+def _cure(workspace: Workspace, record: Record, here: StoredCounts) -> str:
     if _is_left_over(record, here):
         return "`mt-pipeline verify --repair` has the next `expire_old` take them out"
-    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  Path.exists raises where a folder may not be entered
+    if os.path.exists(workspace.inbox / record.key):  # noqa: PTH110  Path.exists raises where a folder may not be entered
         return "load it again"
-    if _has_sources(pipeline, record):
+    if _has_sources(workspace, record):
         return "its file has left the inbox, but `mt-pipeline verify --repair` has it loaded again from its documents"
     return "its file has left the inbox and its documents are gone, so it cannot be loaded again until the file is back"
 
 
-def _is_left_over(record: Record, here: Held) -> bool:
+def _is_left_over(record: Record, here: StoredCounts) -> bool:
     return record.packets_expired_at is not None and here.rows > 0
 
 
-def _has_sources(pipeline: Pipeline, record: Record) -> bool:
+def _has_sources(workspace: Workspace, record: Record) -> bool:
     """Say whether a refresh can load the capture: from typed packets, or from documents."""
-    files = CaptureFiles(pipeline.settings.data_dir, record.key)
+    files = CaptureFiles(workspace.options.data_dir, record.key)
     if record.documents is None or record.packets_expired_at is not None:  # a refresh leaves these alone
         return False
     return files.packets(record.documents).exists() or files.documents(record.documents).exists()
 
 
-def _given_back(pipeline: Pipeline, difference: Difference) -> bool:
+def _given_back(workspace: Workspace, difference: Difference) -> bool:
     record = difference.record
     if record is None:
         return False
     if difference.left_over:
-        pipeline.ledger.expire_packets(record.key, undo=True)
+        workspace.ledger.expire_packets(record.key, undo=True)
         return False
-    if os.path.exists(pipeline.inbox / record.key):  # noqa: PTH110  see above
-        pipeline.ledger.give_back(record.key)
+    if os.path.exists(workspace.inbox / record.key):  # noqa: PTH110  see above
+        workspace.ledger.give_back(record.key)
         return True
-    if _has_sources(pipeline, record):
-        pipeline.ledger.answered(record.key, answers=None, owed=record.owed)  # as if a refresh had broken off: the next one loads it
+    if _has_sources(workspace, record):
+        workspace.ledger.answered(record.key, answers=None, owed=record.owed)  # as if a refresh had broken off: the next one loads it
         return True
     return False
 
 
-def _of_files(pipeline: Pipeline, record: Record, *, hashed: bool) -> Iterator[Difference]:
+def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator[Difference]:
     try:
-        capture = capture_at(pipeline.inbox, record.key)
+        capture = capture_at(workspace.inbox, record.key)
     except CaptureError:
         yield Difference(record.key, "its file is gone from the inbox; its rows stay until you purge it")
     else:
@@ -239,9 +219,9 @@ def _of_files(pipeline: Pipeline, record: Record, *, hashed: bool) -> Iterator[D
             yield Difference(record.key, "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again")
         elif hashed:
             yield from _of_content(capture, record)
-    if not record.documents or documents_expired(pipeline.settings, record):
+    if not record.documents or documents_expired(workspace.options, record):
         return
-    path = CaptureFiles(pipeline.settings.data_dir, record.key).documents(record.documents)
+    path = CaptureFiles(workspace.options.data_dir, record.key).documents(record.documents)
     if not path.exists():
         yield Difference(record.key, "its documents are gone: the next load runs tshark again")
     elif hashed:

@@ -1,8 +1,8 @@
-"""What the assets, the sensor and the terminal work with: the rooms, opened as the settings say. No work is done here."""
+"""One data folder with its rooms, opened as the options say. No work is done here."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,11 +11,16 @@ from typing import Protocol, TypedDict
 
 import psycopg
 
+from mt_pipeline.backends.backend import Backend
+from mt_pipeline.backends.loads import BackendError, Unreachable
+from mt_pipeline.backends.parquet.backend import ParquetFiles
 from mt_pipeline.backends.questdb import compact, java, server
-from mt_pipeline.backends.questdb.database import Database, DatabaseError, Unreachable
+from mt_pipeline.backends.questdb.backend import QuestDb
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline import providers
-from mt_pipeline.settings import Settings, SettingsError
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.system import private
 from mt_pipeline.system.passwords import password_in
 from mt_pipeline.tshark import limits
@@ -65,15 +70,15 @@ class _Start(TypedDict):
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """The rooms of one data folder.
+class Workspace:
+    """One data folder with its rooms.
 
     Attributes:
-        settings: all of them.
-        progress: told how far a capture is, besides the log.
+        options: where it is, and how it is used.
+        progress: receives how far each capture is, besides the log.
     """
 
-    settings: Settings
+    options: Options
     progress: Progress = unheard
 
     def __post_init__(self) -> None:
@@ -82,40 +87,57 @@ class Pipeline:
         Raises:
             SettingsError: naming the variable.
         """
-        providers.check(self.settings)
+        providers.check(self.options)
 
     @property
     def inbox(self) -> Path:
         """The watched folder."""
-        return self.settings.inbox_dir
+        return self.options.inbox_dir
 
     @cached_property
     def ledger(self) -> Ledger:
         """What became of every capture."""
-        private.folder(self.settings.data_dir)
-        return Ledger(self.settings.data_dir / "ledger.sqlite")
+        private.folder(self.options.data_dir)
+        return Ledger(self.options.data_dir / "ledger.sqlite")
 
     @cached_property
     def tshark(self) -> Tshark:
         """The tshark of the settings; raises TsharkError if it cannot be used."""
-        settings = self.settings
-        most = limits.memory() if settings.tshark_memory_mb is None else settings.tshark_memory_mb * 10**6
-        return Tshark.find(settings.tshark, limits=Limits(settings.tshark_silence_seconds, settings.tshark_seconds, most))
+        options = self.options
+        most = limits.memory() if options.tshark_memory_mb is None else options.tshark_memory_mb * 10**6
+        return Tshark.find(options.tshark, limits=Limits(options.tshark_silence_seconds, options.tshark_seconds, most))
 
     @property
     def questdb_folder(self) -> Path:
         """Where the embedded QuestDB keeps its data."""
-        return self.settings.data_dir / "questdb"
+        return self.options.data_dir / "questdb"
 
     @property
     def loading_lock(self) -> Path:
         """The lock that all share who need QuestDB's rows to stay where they are."""
-        return self.settings.data_dir / "loading.lock"
+        return self.options.data_dir / "loading.lock"
 
     @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
-        return self.settings.embeds_questdb and server.has_crashed(self.questdb_folder)
+        return self.options.embeds_questdb and server.has_crashed(self.questdb_folder)
+
+    def backends(self) -> Sequence[Backend]:
+        """Open the back ends of the options, in their order.
+
+        Raises:
+            Unreachable: QuestDB is one of them, and none is running.
+        """
+        makers = {"questdb": self._questdb_backend, "parquet": self._parquet_backend}
+        return [makers[name]() for name in self.options.backends]
+
+    def _questdb_backend(self) -> Backend:
+        database = self.database()
+        console = self.options.questdb_console or database.console
+        return QuestDb(database, self.reading(), console, self.sign_in, self.loading_lock)
+
+    def _parquet_backend(self) -> Backend:
+        return ParquetFiles(self.options.data_dir / "parquet")
 
     def database(self) -> Database:
         """Find the QuestDB to load into: the one of the settings, else the embedded one that is running.
@@ -124,13 +146,13 @@ class Pipeline:
             SettingsError: the settings leave QuestDB out.
             Unreachable: no embedded QuestDB is running.
         """
-        if not self.settings.has_questdb:
+        if not self.options.has_questdb:
             raise SettingsError("this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again")
-        settings, (user, password) = self.settings, self.login
-        lock = settings.data_dir / "views.lock"
-        if settings.questdb_host:
-            ports = settings.questdb_http_port, settings.questdb_pg_port
-            return Database(settings.questdb_host, *ports, user, password, settings.questdb_import_dir, lock=lock)
+        options, (user, password) = self.options, self.login
+        lock = options.data_dir / "views.lock"
+        if options.questdb_host:
+            ports = options.questdb_http_port, options.questdb_pg_port
+            return Database(options.questdb_host, *ports, user, password, options.questdb_import_dir, lock=lock)
         found = server.find(self.questdb_folder)
         if found is None:
             raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
@@ -148,27 +170,27 @@ class Pipeline:
     @property
     def login(self) -> tuple[str, str]:
         """Who may do all in QuestDB: user and password."""
-        settings = self.settings
-        if settings.questdb_password:
-            return settings.questdb_user, settings.questdb_password.get_secret_value()
-        return settings.questdb_user, _OF_ITS_OWN if settings.questdb_host else password_in(settings.questdb_password_file)
+        options = self.options
+        if options.questdb_password:
+            return options.questdb_user, options.questdb_password.get_secret_value()
+        return options.questdb_user, _OF_ITS_OWN if options.questdb_host else password_in(options.questdb_password_file)
 
     @property
     def sign_in(self) -> str:
         """Where a person finds with what they sign in to the console; the password itself would end up in logs."""
-        settings = self.settings
-        own = settings.questdb_password or settings.questdb_host
-        return f"user {settings.questdb_user}, password {'of MT_QUESTDB_PASSWORD' if own else f'in {settings.questdb_password_file}'}"
+        options = self.options
+        own = options.questdb_password or options.questdb_host
+        return f"user {options.questdb_user}, password {'of MT_QUESTDB_PASSWORD' if own else f'in {options.questdb_password_file}'}"
 
     @property
     def reader(self) -> java.Reader | None:
         """Who may only read in QuestDB; the embedded one always has such a user."""
-        settings = self.settings
-        if settings.questdb_reader_password:
-            return java.Reader(settings.questdb_reader, settings.questdb_reader_password.get_secret_value())
-        if settings.questdb_host:
+        options = self.options
+        if options.questdb_reader_password:
+            return java.Reader(options.questdb_reader, options.questdb_reader_password.get_secret_value())
+        if options.questdb_host:
             return None
-        return java.Reader(settings.questdb_reader, password_in(settings.questdb_reader_password_file))
+        return java.Reader(options.questdb_reader, password_in(options.questdb_reader_password_file))
 
     def start_questdb(self) -> server.Server:
         """Start the embedded QuestDB."""
@@ -181,7 +203,7 @@ class Pipeline:
         Yields:
             Whether it was started, and stops at the end.
         """
-        if not self.settings.embeds_questdb:
+        if not self.options.embeds_questdb:
             yield False
             return
         with server.use(self.questdb_folder, **self._start) as found:
@@ -194,33 +216,27 @@ class Pipeline:
     def _start(self) -> _Start:
         """With what the embedded QuestDB is started."""
         user, password = self.login
-        ports = self.settings.questdb_http_port, self.settings.questdb_pg_port
+        ports = self.options.questdb_http_port, self.options.questdb_pg_port
         return {"http_port": ports[0], "pg_port": ports[1], "user": user, "password": password, "reader": self.reader}
 
     def bring_up_to_date(self, say: Callable[[str], None]) -> None:
         """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does."""
         try:
             compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
-        except (DatabaseError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+        except (BackendError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
             say(" ".join(str(error).split()))
 
+    def pace(self, key: str, doing: str, what: str, total: int | None = None) -> Callable[[int], None]:
+        """Return a function for the progress of one capture: it reports at once, and to the log about every 10 seconds with the rate."""
+        self.progress(key, doing, 0, total)
+        started = last = time.monotonic()
 
-def pace(
-    pipeline: Pipeline,
-    key: str,
-    doing: str,
-    what: str,
-    total: int | None = None,
-) -> Callable[[int], None]:
-    """Make a progress of one capture that tells the pipeline at once, and the log about every 10 seconds with the rate."""
-    pipeline.progress(key, doing, 0, total)
-    started = last = time.monotonic()
+        def report(done: int) -> None:
+            nonlocal last
+            self.progress(key, doing, done, total)
+            if (now := time.monotonic()) - last >= LOG_SECONDS:
+                last = now
+                rate = f"{done / (now - started):,.0f}"
+                log.info("%s: %s, %s %s so far, %s/s", key, doing, f"{done:,}", what, rate)
 
-    def tell(done: int) -> None:
-        nonlocal last
-        pipeline.progress(key, doing, done, total)
-        if (now := time.monotonic()) - last >= LOG_SECONDS:
-            last = now
-            log.info("%s: %s, %s %s so far, %s/s", key, doing, f"{done:,}", what, f"{done / (now - started):,.0f}")
-
-    return tell
+        return report

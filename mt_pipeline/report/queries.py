@@ -10,9 +10,9 @@ from typing import TypeVar
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
+from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import ddl
 from mt_pipeline.backends.questdb.conditions import among
-from mt_pipeline.backends.questdb.database import DatabaseError
 from mt_pipeline.report.results import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
 from mt_pipeline.schema.packets import UNKNOWN
 
@@ -29,7 +29,7 @@ _PARTS_OF_TIME = 1000
 T = TypeVar("T")
 
 
-class NoExperiment(DatabaseError):
+class NoExperiment(BackendError):
     """There is no view of the experiment."""
 
 

@@ -15,15 +15,21 @@ import pyarrow.compute as pc
 
 from mt_pipeline.rows.stretches import stretches
 
+COLUMNS = ("app_tag", "app_category_tag", "tls_sni", "geo_country", "protocol")
+"""Columns of the flows whose values with the most bytes are listed."""
+
 MOST = 10
 """Entries of a list."""
+
+PARTS = 48
+"""Parts that the time of a capture is divided into, at most."""
 
 _WITH_A_PUBLIC_END = pa.array(["outside", "transit"])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Story:
+class CaptureSummary:
     """What a capture tells.
 
     Attributes:
@@ -64,10 +70,10 @@ class _OverTime(TypedDict):
     gaps: Sequence[int]
 
 
-class Storyteller:
+class Summarizer:
     """Listens to the flows of a capture, then tells its story; holds no more than the sums of what it heard."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str] = COLUMNS) -> None:
         """Begin with nothing heard.
 
         Args:
@@ -77,13 +83,13 @@ class Storyteller:
         self._seconds: list[pa.Table] = []
         self._values: dict[str, list[pa.Table]] = {name: [] for name in columns}
 
-    def listen(self, flows: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+    def pass_on(self, flows: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
         """Pass on the batches of `flows.flows`."""
         for batch in flows:
             self._hear(pa.Table.from_batches([batch]))
             yield batch
 
-    def story(self, *, parts: int) -> Story:
+    def summary(self, *, parts: int = PARTS) -> CaptureSummary:
         """Tell what was heard.
 
         Args:
@@ -91,10 +97,10 @@ class Storyteller:
         """
         first, last = pc.min(self._sums["first"]).as_py(), pc.max(self._sums["last"]).as_py()
         if first is None:
-            return Story()
+            return CaptureSummary()
         packets, out, into, public, unnamed = (pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:])
         most = {name: _most(values) for name, values in self._values.items()}
-        return Story(_time(first), _time(last), packets, out, into, public, unnamed, most=most, **self._over_time(parts))
+        return CaptureSummary(_time(first), _time(last), packets, out, into, public, unnamed, most=most, **self._over_time(parts))
 
     def _over_time(self, parts: int) -> "_OverTime":
         """Sum up bytes by parts of the time; long gaps are left out."""

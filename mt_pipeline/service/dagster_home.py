@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.service import setup
-from mt_pipeline.settings import Settings
 from mt_pipeline.system import private
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -19,10 +19,10 @@ _NOT_CAPTURED = {"compute_logs": {"module": "dagster._core.storage.noop_compute_
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[dg.DagsterInstance]:
+def opened(options: Options) -> Iterator[dg.DagsterInstance]:
     """Open the instance of the service, set up if it is not there."""
-    home = str(setup.prepare(settings))
-    os.environ |= {"DAGSTER_HOME": home, **private.temporary(settings.data_dir)}
+    home = str(setup.prepare(options))
+    os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.data_dir)}
     # Of a folder that is given, it is no temporary one, whatever its name says.
     with dg.DagsterInstance.local_temp(home, overrides=_NOT_CAPTURED) as instance:
         yield instance

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from mt_pipeline.backends.questdb import java
-from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
+from mt_pipeline.errors import SettingsError
+from mt_pipeline.pipeline.options import Options
+from mt_pipeline.settings import PROJECT, load
 from mt_pipeline.system import private, terminal
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.passwords import password_in
@@ -34,21 +36,21 @@ _OPEN = (
 )
 
 
-def prepare(settings: Settings) -> Path:
+def prepare(options: Options) -> Path:
     """Make the data folders, the passwords of QuestDB, and Dagster's settings; a `dagster.yaml` that is there stays as it is.
 
     Returns:
         DAGSTER_HOME.
     """
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"  # whatever becomes of the file with its settings
-    home = settings.data_dir / "dagster"
-    private.folder(settings.data_dir)
-    for folder in (settings.inbox_dir, home):
+    home = options.data_dir / "dagster"
+    private.folder(options.data_dir)
+    for folder in (options.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
-    if settings.embeds_questdb and not settings.questdb_password:
-        password_in(settings.questdb_password_file)
-    if settings.embeds_questdb and not settings.questdb_reader_password:
-        password_in(settings.questdb_reader_password_file)
+    if options.embeds_questdb and not options.questdb_password:
+        password_in(options.questdb_password_file)
+    if options.embeds_questdb and not options.questdb_reader_password:
+        password_in(options.questdb_reader_password_file)
     if not (home / "dagster.yaml").exists():
         text = re.sub(
             r"max_concurrent_runs: \d+\b[^}]*}.*",
@@ -74,7 +76,7 @@ def main() -> int:
             _say(_OPEN)
         if settings.embeds_questdb:
             _say(f"QuestDB at {java.jar()}")
-        prepare(settings)
+        prepare(settings.options())
         if settings.embeds_questdb and not settings.questdb_password:
             _say(f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}")
         _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")

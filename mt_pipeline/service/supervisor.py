@@ -16,14 +16,14 @@ import requests
 from filelock import FileLock, Timeout
 
 from mt_pipeline.backends.questdb import java
-from mt_pipeline.errors import CommandError
+from mt_pipeline.errors import CommandError, SettingsError
 from mt_pipeline.pipeline import providers, verify
 from mt_pipeline.pipeline.files import reports_folder
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import setup
 from mt_pipeline.service.log_filter import without_traces
 from mt_pipeline.service.stop_signals import StopSignals
-from mt_pipeline.settings import PROJECT, Settings, SettingsError
+from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.system import private
 from mt_pipeline.system.processes import bound, stop
 from mt_pipeline.tshark.command import FilterError, TsharkError
@@ -68,30 +68,30 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         ServerError: QuestDB cannot start.
         SettingsError: providers that can never work, or a display filter that tshark does not understand.
     """
-    providers.check(settings)
+    providers.check(settings.options())
     _check_filter(settings)
     ended = threading.Event()
-    home = setup.prepare(settings)
+    home = setup.prepare(settings.options())
     with ExitStack() as stack:
         stack.enter_context(_alone(settings))
         private.tidy(settings.data_dir)
         _check_port(settings.dagster_port)
-        signals = StopSignals(Pipeline(settings).ledger, say, ended)
+        signals = StopSignals(Workspace(settings.options()).ledger, say, ended)
         stack.enter_context(signals.heard())
         watched: dict[str, Callable[[], int | None]] = {}
-        pipeline, sign_in = Pipeline(settings), ""
+        workspace, sign_in = Workspace(settings.options()), ""
         if not settings.has_questdb:
             console = "none: MT_BACKENDS leaves QuestDB out"
         elif settings.questdb_host is None:
             signals.questdb = True
             say("starting QuestDB")
-            database = stack.enter_context(pipeline.start_questdb())
+            database = stack.enter_context(workspace.start_questdb())
             watched["QuestDB"] = database.poll
-            pipeline.bring_up_to_date(say)
-            if told := verify.after_a_crash(pipeline):
+            workspace.bring_up_to_date(say)
+            if told := verify.after_a_crash(workspace):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
-            sign_in = f"\n{' ' * 19}{pipeline.sign_in}"
+            sign_in = f"\n{' ' * 19}{workspace.sign_in}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         if ended.is_set():
@@ -125,7 +125,7 @@ def _check_filter(settings: Settings) -> None:
     if not settings.filter:
         return
     try:
-        Pipeline(settings).tshark.check_filter(settings.filter)
+        Workspace(settings.options()).tshark.check_filter(settings.filter)
     except FilterError as error:
         raise SettingsError(f"MT_FILTER: {error.shown}") from None
     except TsharkError:

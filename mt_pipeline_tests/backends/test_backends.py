@@ -14,8 +14,8 @@ import psycopg
 import pyarrow.dataset
 import pytest
 
+from mt_pipeline.backends.loads import Load
 from mt_pipeline.backends.parquet import dataset, writer
-from mt_pipeline.backends.questdb.flow_loader import Load
 from mt_pipeline.captures.records import State
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
@@ -74,7 +74,7 @@ def both(lab: Lab) -> str:
     over_midnight(lab.inbox / keys[1], 0, 1)
     capture(lab.inbox / keys[2])
     capture(lab.inbox / keys[3], "0.0.0.0.example.com")
-    ran = lab.run(*keys, pipeline=lab.pipeline(backends=BOTH, enrichment="offline"))
+    ran = lab.run(*keys, workspace=lab.workspace(backends=BOTH, enrichment="offline"))
     assert ran.success
     for check in ("rows_stored", "flows_reconciled"):
         assert [evaluation.passed for evaluation in ran.checks(check)] == [True]
@@ -103,15 +103,15 @@ def test_pandas_and_pyarrow_read_the_folder_with_categories_and_utc(lab: Lab, bo
 
 def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
     """Other dates, fewer packets, other answers: the files of the earlier load are gone with their folders."""
-    path, pipeline = lab.inbox / "again in both" / "a.pcap", lab.pipeline(backends=BOTH)
+    path, workspace = lab.inbox / "again in both" / "a.pcap", lab.workspace(backends=BOTH)
     over_midnight(path, 0, 1, 2)
     capture(path.with_name("b.pcap"))
-    assert lab.run("again in both/b.pcap", pipeline=pipeline).success
-    assert lab.run("again in both/a.pcap", pipeline=pipeline).success
+    assert lab.run("again in both/b.pcap", workspace=workspace).success
+    assert lab.run("again in both/a.pcap", workspace=workspace).success
     before = files_of(lab.data, "again_in_both")
     over_midnight(path, 0)
 
-    ran = lab.run("again in both/a.pcap", pipeline=lab.pipeline(backends=BOTH, enrichment="offline"))
+    ran = lab.run("again in both/a.pcap", workspace=lab.workspace(backends=BOTH, enrichment="offline"))
 
     assert ran.success
     assert (len(before), len(files_of(lab.data, "again_in_both"))) == (2 * 5, 2 * 3)
@@ -126,7 +126,7 @@ def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab, 
     monkeypatch.setattr("mt_pipeline.rows.packets.BATCH", 10)
     over_midnight(lab.inbox / "parquet any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
 
-    assert lab.run("parquet any order/a.pcap", pipeline=lab.pipeline(backends=BOTH)).success
+    assert lab.run("parquet any order/a.pcap", workspace=lab.workspace(backends=BOTH)).success
 
     assert len(files_of(lab.data, "parquet_any_order")) == 2 * 7
     assert in_parquet(lab.data, "parquet_any_order") == in_questdb(lab, "parquet_any_order")
@@ -139,7 +139,7 @@ def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(lab: 
     key, jumps = f"scattered/{limit}.pcap", (0, 2, 4, 6, 8) if limit == "MOST_DATES" else (0, 2, 0, 2, 0, 2)
     over_midnight(lab.inbox / key, *jumps)
 
-    ran = lab.run(key, pipeline=lab.pipeline(backends=("parquet",)))
+    ran = lab.run(key, workspace=lab.workspace(backends=("parquet",)))
 
     assert not ran.success
     assert ran.failure.startswith(f"{key}: its packets ")
@@ -213,12 +213,12 @@ def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(lab: Lab, mo
     keys = ["purged both/a.pcap", "purged both/b.pcap"]
     for key in keys:
         lab.put(key)
-    assert lab.run(*keys, pipeline=lab.pipeline(backends=BOTH)).success
+    assert lab.run(*keys, workspace=lab.workspace(backends=BOTH)).success
 
     from mt_pipeline.pipeline.purge import plan, purge
 
     monkeypatch.setenv("DAGSTER_HOME", "set by the command, taken back after the test")
-    purge(plan(lab.pipeline(backends=BOTH).settings, key=keys[0], experiment=None), say=lambda _: None)
+    purge(plan(lab.settings(backends=BOTH), key=keys[0], experiment=None), say=lambda _: None)
 
     assert lab.record(keys[0]).state is State.PURGED
     assert len(files_of(lab.data, "purged_both")) == 2

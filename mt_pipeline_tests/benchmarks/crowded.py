@@ -25,19 +25,19 @@ _NOWHERE = Database("127.0.0.1", 9, 9, "", "")
 def looks(folder: Path, *, count: int) -> None:
     """Time the looks of the sensor at an inbox with so many captures: new ones, those that have settled, and all done with."""
     settings = settings_of(folder, _NOWHERE, settle_seconds=0.1)
-    pipeline = Pipeline(settings)
-    first = capture(pipeline.inbox / "0" / "0.pcap")
+    workspace = Pipeline(settings)
+    first = capture(workspace.inbox / "0" / "0.pcap")
     for number in range(1, count):
-        path = pipeline.inbox / str(number % FOLDERS) / f"{number}.pcap"
+        path = workspace.inbox / str(number % FOLDERS) / f"{number}.pcap"
         path.parent.mkdir(exist_ok=True)
         os.link(first, path)
     with dagster_home.opened(settings) as opened:
-        _look(opened, pipeline, f"{count:,} captures, all new")
-        _look(opened, pipeline, "the same, settled: the first portion is asked for")
+        _look(opened, workspace, f"{count:,} captures, all new")
+        _look(opened, workspace, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
             ledger.execute("UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, sha256 = key")
         for _ in range(3):
-            _look(opened, pipeline, "the same, all done with")
+            _look(opened, workspace, "the same, all done with")
 
 
 def asset_page(folder: Path, *, partitions: int) -> None:
@@ -56,10 +56,10 @@ def asset_page(folder: Path, *, partitions: int) -> None:
             say(f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s")
 
 
-def _look(opened: dg.DagsterInstance, pipeline: Pipeline, what: str) -> None:
+def _look(opened: dg.DagsterInstance, workspace: Pipeline, what: str) -> None:
     time.sleep(0.2)
     started = time.monotonic()
-    result = new_captures(dg.build_sensor_context(instance=opened, resources={"pipeline": pipeline}))
+    result = new_captures(dg.build_sensor_context(instance=opened, resources={"workspace": workspace}))
     say(f"sensor, {what}: {time.monotonic() - started:.2f} s")
     if isinstance(result, dg.SensorResult):
         opened.add_dynamic_partitions(captures.name or "", [key for request in result.dynamic_partitions_requests for key in request.partition_keys])

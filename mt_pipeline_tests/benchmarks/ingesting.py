@@ -25,7 +25,7 @@ def main(source: Path, output: Path) -> None:
     logging.disable(logging.CRITICAL)
     chosen = settings.load()
     shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)
-    pipeline = Pipeline(chosen)
+    workspace = Pipeline(chosen)
     keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
     seconds = processor = 0.0
     with dagster_home.opened(chosen) as opened:
@@ -34,7 +34,7 @@ def main(source: Path, output: Path) -> None:
             some = keys[start : start + CAPTURES_PER_RUN]
             before = used()
             result = (
-                build_defs(pipeline=pipeline)
+                build_defs(workspace=workspace)
                 .resolve_job_def("ingest_captures")
                 .execute_in_process(
                     instance=opened, tags={"dagster/asset_partition_range_start": some[0], "dagster/asset_partition_range_end": some[-1]}

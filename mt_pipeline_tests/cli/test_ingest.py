@@ -70,8 +70,8 @@ def test_a_second_time_it_is_the_same_capture(terminal: Terminal, lab: Lab, tmp_
 def test_the_sensor_leaves_it_alone(terminal: Terminal, lab: Lab, tmp_path: Path):
     terminal("ingest", capture(tmp_path / "left.pcap"), "--name", "left alone")
 
-    pipeline = lab.pipeline(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+    workspace = lab.workspace(settle_seconds=0)
+    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
 
     asked = [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
     assert "left alone/left.pcap" not in asked
@@ -116,7 +116,7 @@ def labels(lab: Lab, experiment: str) -> dict[str, set[str | None]]:
 def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(terminal: Terminal, lab: Lab, dataset: Path):
     """They were once all one experiment, named after the folder; in the inbox they were experiments."""
     before = terminal("ingest", dataset, "--dry-run")
-    nothing_yet = lab.pipeline().ledger.of_experiment("lamp_app")
+    nothing_yet = lab.workspace().ledger.of_experiment("lamp_app")
     told = terminal("ingest", dataset)
 
     planned = ["new experiment lamp_app: 3 captures", "new experiment radio: 1 capture"]
@@ -247,7 +247,7 @@ def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(terminal: Termi
     assert told.err.startswith(f"refused: {path} {said}")
     assert told.err.count("\n") == 1
     assert not (lab.inbox / "no captures").exists()
-    assert lab.pipeline().ledger.get("no captures/no.pcap") is None
+    assert lab.workspace().ledger.get("no captures/no.pcap") is None
 
 
 def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab, tmp_path: Path):
@@ -284,7 +284,7 @@ def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tm
     capture(tmp_path / "locked" / "open.pcap")
     capture(tmp_path / "locked" / "secret.pcap").chmod(0)
 
-    told = ended(program("ingest", tmp_path / "locked", settings=lab.pipeline().settings, prefix=as_everybody))
+    told = ended(program("ingest", tmp_path / "locked", settings=lab.settings(), prefix=as_everybody))
 
     assert told == Said(
         1,
@@ -351,7 +351,7 @@ def test_skipped_packets_and_a_cut_are_in_the_line(terminal: Terminal, tmp_path:
 
 def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
     path = lab.put("at once/a.pcap")
-    settings = lab.pipeline().settings
+    settings = lab.settings()
 
     both = [program("ingest", path, settings=settings) for _ in range(2)]
     told = [ended(process) for process in both]
@@ -389,7 +389,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: P
     temporary.mkdir()
     (lab.inbox / experiment).mkdir()
     shutil.copy(large, lab.inbox / key)
-    settings = lab.pipeline().settings
+    settings = lab.settings()
     process = program("ingest", lab.inbox / key, settings=settings, env=environment(settings, TMPDIR=str(temporary)))
     try:
         if moment == "tshark":
@@ -413,7 +413,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: P
 def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
     path = lab.put("killed_and_seen/a.pcap")
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
-    settings = lab.pipeline().settings
+    settings = lab.settings()
     process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
     try:
         wait_until((tmp_path / "reads").exists, process)
@@ -421,7 +421,7 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
         process.kill()
     ended(process)
 
-    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(settle_seconds=0)})
+    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)})
     result = new_captures(context)
 
     assert isinstance(result, dg.SensorResult)
@@ -434,7 +434,7 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     """It once was heard only when tshark said something, and Dagster took it for its run alone, so that the next capture began."""
     path = lab.put("interrupted/a.pcap")
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
-    settings = lab.pipeline().settings
+    settings = lab.settings()
     next_one = lab.put("interrupted/b.pcap")
     process = program("ingest", path, next_one, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
     try:
@@ -449,7 +449,7 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     waits = "stopping: waits for 1 capture to be noted as cancelled; Ctrl-C again ends it at once\n"
     assert told == Said(130, "", f"{waits}mt-pipeline: cancelled\n")
     assert all_gone(children)
-    assert lab.pipeline().ledger.get("interrupted/b.pcap") is None
+    assert lab.workspace().ledger.get("interrupted/b.pcap") is None
     assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
         State.FAILED,
         "interrupted/a.pcap: its run was cancelled; launch it again",
@@ -472,7 +472,7 @@ def archive(folder: Path, captures: int) -> Path:
 def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     """Ingest an archive, in several processes if there are several cores."""
     folder = archive(tmp_path_factory.mktemp("archives") / "archive of 25", 25)
-    return folder, ended(program("ingest", folder, "--name", folder.name, settings=lab.pipeline().settings))
+    return folder, ended(program("ingest", folder, "--name", folder.name, settings=lab.settings()))
 
 
 def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(ingested: tuple[Path, Said], lab: Lab):
@@ -489,7 +489,7 @@ def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own
 
 
 def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Said], lab: Lab):
-    runs = {record.run for record in lab.pipeline().ledger.records() if record.experiment == "archive_of_25"}
+    runs = {record.run for record in lab.workspace().ledger.records() if record.experiment == "archive_of_25"}
 
     assert len(runs) == ceil(25 / max(FEW, ceil(25 / cores())))
     assert all(lab.instance.get_run_by_id(run).is_finished for run in runs)
@@ -579,7 +579,7 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
     folder = archive(tmp_path / "killing", 14)
     (folder / "1" / "04.pcap").rename(folder / "1" / "deadly.pcap")
     deadly = wrapper(tmp_path / "tshark", 'case "$*" in *deadly*) kill -KILL $PPID ;; esac\nexec "$TSHARK" "$@"')
-    settings = lab.pipeline().settings
+    settings = lab.settings()
 
     told = ended(program("ingest", folder, "--name", "killing", settings=settings, env=environment(settings, MT_TSHARK=str(deadly))))
 
@@ -600,7 +600,7 @@ def test_workers_end_if_what_they_work_with_does_not_open(lab: Lab):
         yield
 
     with pytest.raises(ServerError, match="its port is in use"):
-        run_all(lab.pipeline(), lab.instance, iter([["never/taken.pcap"]]), display_filter=None, workers=2, opening=broken())
+        run_all(lab.workspace(), lab.instance, iter([["never/taken.pcap"]]), display_filter=None, workers=2, opening=broken())
 
     assert len(hired) == 2
     assert all_gone(hired)
@@ -623,7 +623,7 @@ def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subp
 
 @needs_two_cores
 def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path: Path):
-    folder, settings = tmp_path / "stopped", lab.pipeline().settings
+    folder, settings = tmp_path / "stopped", lab.settings()
     with two_at_work(folder, settings, slow="*/28.pcap*|*/60.pcap*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
@@ -645,12 +645,12 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
 
 @needs_two_cores
 def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path: Path):
-    with two_at_work(tmp_path / "orphans", lab.pipeline().settings, slow="*") as process:
+    with two_at_work(tmp_path / "orphans", lab.settings(), slow="*") as process:
         children = below(process)
     ended(process)
 
     assert all_gone(children)
-    new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(settle_seconds=0)}))
+    new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}))
     going = [run for run in lab.instance.get_runs() if TERMINAL in run.tags and not run.is_finished]
     assert going == [], "nobody else would ever end them"
 
@@ -681,7 +681,7 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(lab: Lab, t
     """Of one capture nothing was shown, because Dagster had stderr while its run went on; before it, nothing was shown of many, either."""
     paths = [capture(tmp_path / f"watched {captures}" / f"{number}.pcap") for number in range(captures)]
 
-    with watched(paths, lab.pipeline().settings, tmp_path / "gate") as (terminal, process):
+    with watched(paths, lab.settings(), tmp_path / "gate") as (terminal, process):
         assert terminal.shows(r"starting", seconds=60)
         assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n"), "while the run goes on"
         assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n", after=len(terminal.text)), "it is drawn again, as time goes on"
@@ -700,7 +700,7 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(lab: Lab, t
 def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab, tmp_path: Path):
     """Its workers are stopped, so they never note anything: it would wait for half a minute."""
     paths = [capture(tmp_path / f"{number}.pcap") for number in range(FEW + 1)]
-    settings = lab.pipeline().settings
+    settings = lab.settings()
     with watched([*paths, "--name", "ended at once"], settings, tmp_path / "gate") as (terminal, process):
         assert terminal.shows(r"reading \S+ at once")
         children = below(process)
@@ -721,7 +721,7 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
 
 def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path):
     ports = free_ports(2)
-    settings = lab.pipeline(data_dir=tmp_path / "data", questdb_host=None, questdb_http_port=ports[0], questdb_pg_port=ports[1]).settings
+    settings = lab.settings(data_dir=tmp_path / "data", questdb_host=None, questdb_http_port=ports[0], questdb_pg_port=ports[1])
 
     told = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))
 

@@ -81,7 +81,7 @@ def zoo(lab: Lab, meddler: Path) -> Ran:
     names = ["first.pcap", *bad, "folder.pcap", "vanishes.pcap", "grows.pcap", "killed.pcap", "never there.pcap", "new\nline.pcap", "a...b.pcap"]
     names += ["middle.pcap.gz", *ODD_NAMES, "header only.pcap", "giant.pcap", "torn-cut.pcap", *(f"time {name}.pcapng" for name in TIMES)]
     keys = [f"{ZOO}/{name}" for name in [*names, "last.pcap"]]
-    return lab.run(*keys, pipeline=lab.pipeline(tshark=str(meddler)))
+    return lab.run(*keys, workspace=lab.workspace(tshark=str(meddler)))
 
 
 def asked_of(lab: Lab, query: str) -> list[tuple[object, ...]]:
@@ -147,14 +147,14 @@ def test_a_capture_that_goes_while_it_is_read_fails_nothing_and_is_forgotten(zoo
 
     assert key not in zoo.failure_metadata["failed"]
     assert key not in zoo.materialised()
-    assert lab.pipeline().ledger.get(key) is None
+    assert lab.workspace().ledger.get(key) is None
     assert not lab.instance.has_dynamic_partition("captures", key)
 
 
 def test_captures_that_a_ring_buffer_deleted_before_their_run_are_let_go(lab: Lab):
     """A capture that was deleted between its request and its run was a failed one for ever, and coloured the assets red."""
     keys = ["ring of fire/1.pcap", "ring of fire/2.pcap", "ring of fire/3.pcap"]
-    ledger = lab.pipeline().ledger
+    ledger = lab.workspace().ledger
     for key in keys:
         ledger.take(capture_at(lab.inbox, lab.put(key).relative_to(lab.inbox).as_posix()))
     for deleted in (keys[0], keys[2]):
@@ -170,7 +170,7 @@ def test_a_changed_capture_that_is_deleted_before_its_run_keeps_its_rows(lab: La
     assert lab.run("rows stay/a.pcap").success
     loaded = lab.record("rows stay/a.pcap")
     path.write_bytes(b"something else")
-    lab.pipeline().ledger.take(capture_at(lab.inbox, "rows stay/a.pcap"))
+    lab.workspace().ledger.take(capture_at(lab.inbox, "rows stay/a.pcap"))
     path.unlink()
 
     ran = lab.run("rows stay/a.pcap")
@@ -256,8 +256,8 @@ def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
         subprocess.run([shutil.which("capinfos") or "", "-Mcr", "-T", path], capture_output=True, text=True, check=True).stdout.split("\t")[1]
     )
     with FakeNetify() as netify:
-        pipeline = lab.pipeline(enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000)
-        ran = lab.run("whole/everything.pcapng", pipeline=pipeline)
+        workspace = lab.workspace(enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000)
+        ran = lab.run("whole/everything.pcapng", workspace=workspace)
         asked = netify.requests()
 
     assert ran.success, ran.failure
@@ -287,7 +287,7 @@ def test_well_known_names_have_applications_without_a_key_and_without_files(lab:
     path.parent.mkdir()
     write_pcap(path, timed(frame for number, name in enumerate(names) for frame in tls_session(name, client_port=50_000 + number)))
 
-    ran = lab.run("known/a.pcap", pipeline=lab.pipeline(enrichment="offline"))
+    ran = lab.run("known/a.pcap", workspace=lab.workspace(enrichment="offline"))
 
     assert ran.success, ran.failure
     columns = ("tls_sni", "tls_sni_netify_app_tag", "tls_sni_netify_app_category_tag", "tls_sni_provider")
@@ -303,12 +303,12 @@ def test_an_endpoint_without_an_answer_fails_its_check_but_not_the_capture(lab: 
     lab.put("unanswered/a.pcap")
     with FakeNetify() as netify:
         netify.say(status=401)
-        pipeline = lab.pipeline(
+        workspace = lab.workspace(
             enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000, data_dir=lab.data / "unanswered"
         )
         (lab.data / "unanswered").mkdir()
         (lab.data / "unanswered" / "inbox").symlink_to(lab.inbox)
-        ran = lab.run("unanswered/a.pcap", pipeline=pipeline)
+        ran = lab.run("unanswered/a.pcap", workspace=workspace)
 
     assert ran.success
     assert len(lab.rows("unanswered")) == PACKETS
@@ -358,7 +358,7 @@ def test_a_copy_that_the_user_wants_left_out_has_no_rows_and_fails_nothing(lab: 
     for key in keys:
         lab.put(key)
 
-    ran = lab.run(*keys, pipeline=lab.pipeline(duplicates="skip"))
+    ran = lab.run(*keys, workspace=lab.workspace(duplicates="skip"))
 
     assert ran.success
     assert ran.materialised() == [keys[0], keys[2]]
@@ -391,10 +391,10 @@ def test_the_ui_knows_a_capture_as_materialised(lab: Lab):
 
 def test_the_second_run_of_a_capture_does_not_start_tshark(lab: Lab, tmp_path: Path):
     counts = tmp_path / "starts"
-    pipeline = lab.pipeline(tshark=str(wrapper(tmp_path / "tshark", f'echo x >> {counts}\nexec "$TSHARK" "$@"')))
+    workspace = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", f'echo x >> {counts}\nexec "$TSHARK" "$@"')))
     lab.put("again/a.pcap")
 
-    first, second = (lab.run("again/a.pcap", pipeline=pipeline) for _ in range(2))
+    first, second = (lab.run("again/a.pcap", workspace=workspace) for _ in range(2))
 
     assert (first.success, second.success) == (True, True)
     assert counts.read_text() == "x\n"
@@ -406,22 +406,22 @@ def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_el
     inventory = tmp_path / "devices.csv"
     inventory.write_text(f"device,address\nPhone,{CLIENT}\n")
     lab.put("owned/a.pcap")
-    pipeline = lab.pipeline(devices=inventory)
-    first = lab.run("owned/a.pcap", pipeline=pipeline)
+    workspace = lab.workspace(devices=inventory)
+    first = lab.run("owned/a.pcap", workspace=workspace)
     assert first.metadata("questdb_packets", "owned/a.pcap")["devices_known"] == 1
     assert {row for pair in lab.rows("owned", ("device_src", "device_dst")) for row in pair} == {"Phone", None}
     files = [path for stage in ("tshark_json", "endpoints") for path in (lab.data / stage / "owned").rglob("*") if path.is_file()]
     made = {path: path.stat().st_ino for path in files}
 
     inventory.write_text("device,network\nEverything,0.0.0.0/0\n")
-    again = lab.run("owned/a.pcap", pipeline=pipeline)
+    again = lab.run("owned/a.pcap", workspace=workspace)
 
     assert again.success
     assert set(lab.rows("owned", ("device_src", "device_dst"))) == {("Everything", "Everything")}
     assert {path: path.stat().st_ino for path in files} == made
 
     inventory.write_text("device,mac\n")
-    broken = lab.run("owned/a.pcap", pipeline=pipeline)
+    broken = lab.run("owned/a.pcap", workspace=workspace)
     assert broken.failure.startswith(f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES; ")
     assert lab.record("owned/a.pcap").state is State.WAITING, "it is no fault of the capture"
 
@@ -430,10 +430,10 @@ def test_the_filter_of_a_run_wins_over_the_setting(lab: Lab):
     path = lab.inbox / "filtered" / "a.pcap"
     path.parent.mkdir()
     write_pcap(path, timed([*arp(), *dns(), *tls_session()]))
-    pipeline = lab.pipeline(filter="arp")
+    workspace = lab.workspace(filter="arp")
 
     def protocols(**config: str) -> set[object]:
-        assert lab.run("filtered/a.pcap", pipeline=pipeline, **config).success
+        assert lab.run("filtered/a.pcap", workspace=workspace, **config).success
         return {protocol for (protocol,) in lab.rows("filtered", ("protocol",))}
 
     assert protocols() == {"arp"}
@@ -449,7 +449,7 @@ def test_a_filter_with_a_typo_says_what_tshark_says_of_it(lab: Lab, where: str):
     lab.put(f"typo_{where}/b.pcap")
 
     if where == "setting":
-        ran = lab.run(f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", pipeline=lab.pipeline(filter="ip.adr == 1.2.3.4"))
+        ran = lab.run(f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", workspace=lab.workspace(filter="ip.adr == 1.2.3.4"))
     else:
         ran = lab.run(f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", display_filter="ip.adr == 1.2.3.4")
 
@@ -464,8 +464,8 @@ def test_the_last_stage_alone_works_on_the_documents_of_the_last_load(lab: Lab, 
     write_pcap(path, timed([*arp(), *dns()]))
     lab.run("partly/a.pcap", display_filter="dns")
 
-    broken = lab.pipeline(tshark=str(wrapper(tmp_path / "tshark", "exit 9")))
-    ran = lab.run("partly/a.pcap", stages=["questdb_packets"], pipeline=broken, display_filter="dns")
+    broken = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", "exit 9")))
+    ran = lab.run("partly/a.pcap", stages=["questdb_packets"], workspace=broken, display_filter="dns")
 
     assert ran.success, ran.failure
     assert (ran.materialised("tshark_json"), ran.materialised()) == ([], ["partly/a.pcap"])
@@ -511,7 +511,7 @@ def test_a_key_that_was_made_up_in_the_ui_says_that_no_file_is_there(lab: Lab):
     ran = lab.run("made up/by hand.pcap")
 
     assert ran.failure == "made up/by hand.pcap is not in the inbox any more: copy it there again."
-    assert lab.pipeline().ledger.get("made up/by hand.pcap") is None
+    assert lab.workspace().ledger.get("made up/by hand.pcap") is None
 
 
 def test_a_key_with_dots_stays_below_the_inbox(lab: Lab):
@@ -563,7 +563,7 @@ def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(lab: Lab, t
     name = "tshark_" + Path(program).parent.name[:4].strip("-_")
     lab.put(f"{name}/a.pcap")
 
-    ran = lab.run(f"{name}/a.pcap", pipeline=lab.pipeline(tshark=program))
+    ran = lab.run(f"{name}/a.pcap", workspace=lab.workspace(tshark=program))
 
     assert said in ran.failure
     assert "install it: `sudo apt-get install tshark` (Debian, Ubuntu)" in ran.failure
@@ -574,7 +574,7 @@ def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(lab: Lab, t
 def test_a_questdb_that_is_not_there_gives_the_capture_back_and_keeps_what_was_made(lab: Lab):
     lab.put("alone/a.pcap")
 
-    ran = lab.run("alone/a.pcap", pipeline=lab.pipeline(questdb_pg_port=1))
+    ran = lab.run("alone/a.pcap", workspace=lab.workspace(questdb_pg_port=1))
 
     assert ran.failure.startswith("alone/a.pcap: QuestDB does not answer at 127.0.0.1:1 (")
     assert "start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT" in ran.failure
@@ -588,7 +588,7 @@ def test_a_questdb_that_is_not_there_gives_the_capture_back_and_keeps_what_was_m
 def test_without_any_questdb_the_user_is_told_how_to_start_one(lab: Lab):
     lab.put("nobody/a.pcap")
 
-    ran = lab.run("nobody/a.pcap", pipeline=lab.pipeline(questdb_host=None))
+    ran = lab.run("nobody/a.pcap", workspace=lab.workspace(questdb_host=None))
 
     assert ran.failure == (
         "nobody/a.pcap: no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again; "
@@ -599,7 +599,7 @@ def test_without_any_questdb_the_user_is_told_how_to_start_one(lab: Lab):
 def test_a_questdb_that_refuses_us_is_named_but_not_the_password(lab: Lab):
     lab.put("refusing/a.pcap")
 
-    ran = lab.run("refusing/a.pcap", pipeline=lab.pipeline(questdb_password="wr0ng-s3cret"))
+    ran = lab.run("refusing/a.pcap", workspace=lab.workspace(questdb_password="wr0ng-s3cret"))
 
     assert "QuestDB" in ran.failure
     assert "refusing/a.pcap" in ran.failure
@@ -610,7 +610,7 @@ def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(lab: 
     lab.put("flows_lost/a.pcap")
     nameless = wrapper(tmp_path / "tshark", '"$TSHARK" "$@" | sed "s/^ *[0-9]*//"')
 
-    ran = lab.run("flows_lost/a.pcap", pipeline=lab.pipeline(tshark=str(nameless)))
+    ran = lab.run("flows_lost/a.pcap", workspace=lab.workspace(tshark=str(nameless)))
 
     assert "flows_lost/a.pcap: the flows have 0 packets and 0 bytes, the rows 2 and " in ran.failure
     [evaluation] = ran.checks("flows_reconciled")
@@ -663,13 +663,13 @@ def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab, caplog: py
     """Two runs of one capture at once: the second waits for the first, and does nothing then."""
     caplog.set_level(logging.DEBUG, logger="filelock")
     lab.put("twice/a.pcap")
-    pipeline, ran = lab.pipeline(), []
-    with pipeline.ledger.lock("twice/a.pcap"):
+    workspace, ran = lab.workspace(), []
+    with workspace.ledger.lock("twice/a.pcap"):
         second = threading.Thread(target=lambda: ran.append(lab.run("twice/a.pcap")))
         second.start()
         assert eventually(lambda: any("not acquired" in text for text in caplog.messages)), "the run did not wait for the lock"
-        pipeline.ledger.claim(capture_at(lab.inbox, "twice/a.pcap"), run="the first")
-        pipeline.ledger.finish("twice/a.pcap", sha256="0", documents="0", packets=2, rows=2, skipped={})
+        workspace.ledger.claim(capture_at(lab.inbox, "twice/a.pcap"), run="the first")
+        workspace.ledger.finish("twice/a.pcap", sha256="0", documents="0", packets=2, rows=2, skipped={})
     second.join()
 
     assert ran[0].success
@@ -680,18 +680,18 @@ def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab, caplog: py
 def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: Lab):
     """The verdict was once noted after the lock was let go: a look in between reported the living run as dead."""
     lab.put("looked at/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
-    pipeline, states = lab.pipeline(), []
+    workspace, states = lab.workspace(), []
 
     class Looks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno >= logging.ERROR:
-                new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+                new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
                 states.append(lab.record("looked at/a.pcap").state)
 
     log, handler = logging.getLogger("mt_pipeline.pipeline.batch"), Looks()
     log.addHandler(handler)
     try:
-        ran = lab.run("looked at/a.pcap", pipeline=pipeline)
+        ran = lab.run("looked at/a.pcap", workspace=workspace)
     finally:
         log.removeHandler(handler)
 
@@ -709,10 +709,10 @@ def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(lab:
         lab.put(key)
     lab.instance.add_dynamic_partitions("captures", keys)
     lab.run(keys[1])
-    pipeline = lab.pipeline(tshark=str(wrapper(tmp_path / "tshark", "kill -INT $PPID\nexec sleep 2")))
-    pipeline.ledger.take(capture_at(lab.inbox, keys[2]))
+    workspace = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", "kill -INT $PPID\nexec sleep 2")))
+    workspace.ledger.take(capture_at(lab.inbox, keys[2]))
 
-    ran = lab.run(*keys, pipeline=pipeline)
+    ran = lab.run(*keys, workspace=workspace)
 
     assert not ran.success
     assert ran.materialised("tshark_json") == []
@@ -720,4 +720,4 @@ def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(lab:
     assert (at_work.state, at_work.error) == (State.FAILED, f"{keys[0]}: its run was cancelled; launch it again")
     assert (done.state, done.error) == (State.DONE, None)
     assert (not_begun.state, not_begun.error) == (State.FAILED, f"{keys[2]}: its run was cancelled; launch it again")
-    assert pipeline.ledger.get(keys[3]) is None
+    assert workspace.ledger.get(keys[3]) is None

@@ -102,7 +102,7 @@ def test_a_loaded_capture_tells_its_story(lab: Lab):
     frames = [*tls_session("www.example.com"), *dns()]
     write_pcap(path, timed(frames))
 
-    ran = lab.run("pictured/a.pcap", pipeline=lab.pipeline(grafana_url="http://127.0.0.1:3001"))
+    ran = lab.run("pictured/a.pcap", workspace=lab.workspace(grafana_url="http://127.0.0.1:3001"))
 
     assert ran.success
     described = ran.metadata("questdb_packets", "pictured/a.pcap")

@@ -5,8 +5,7 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
-from mt_pipeline.backends.questdb.flow_loader import Summary
-from mt_pipeline.backends.questdb.loader import Loaded
+from mt_pipeline.backends.loads import Loaded, Stored
 from mt_pipeline.defs import checks
 from mt_pipeline.enrichment.counts import Counts
 
@@ -74,7 +73,7 @@ def test_rows_stored(rows: int, read: int, skipped: dict[str, int], passed: bool
 
 @pytest.mark.parametrize(("packets", "length", "passed"), [(10, 640, True), (9, 640, False), (10, 639, False), (11, 700, False)])
 def test_flows_reconciled(packets: int, length: int, passed: bool):
-    stored = Summary(rows=10, bytes=640, first=None, last=None, flows=4, flow_packets=packets, flow_bytes=length)
+    stored = Stored(rows=10, bytes=640, first=None, last=None, flows=4, flow_packets=packets, flow_bytes=length)
     evaluation = checks.flows_reconciled("lab/a.pcap", stored)
 
     assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.ERROR)

@@ -17,7 +17,7 @@ from mt_pipeline_tests.pipelines import Lab, environment
 
 @pytest.fixture(scope="module")
 def defs(lab: Lab) -> dg.Definitions:
-    return build_defs(pipeline=lab.pipeline())
+    return build_defs(workspace=lab.workspace())
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_they_load_as_a_code_location(lab: Lab):
         capture_output=True,
         text=True,
         check=False,
-        env=environment(lab.pipeline().settings, DAGSTER_HOME=str(lab.data / "dagster")),
+        env=environment(lab.settings(), DAGSTER_HOME=str(lab.data / "dagster")),
         cwd=lab.data / "dagster",
     )
 

@@ -6,9 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from mt_pipeline.backends.loads import Loaded, Stored
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.flow_loader import Summary
-from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.defs import metadata
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
@@ -32,7 +31,7 @@ def of_names(*names: str) -> dict[str, object]:
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
     console = Database("127.0.0.1", 9000, 8812, "admin", "s3cret").console
-    stored = Summary(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
+    stored = Stored(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
     rows = metadata.of_rows(loaded, stored, experiment="lab", devices=0)
     return rows | metadata.of_view(loaded, key=key, experiment="lab", console=console, sign_in="user x") | metadata.of_pace(loaded.rows, seconds=2)
 
@@ -123,7 +122,7 @@ def test_the_link_shows_the_rows_of_the_capture(lab: Lab, key: str):
 def test_the_link_leads_to_where_browsers_reach_the_console(lab: Lab):
     lab.put("elsewhere/a.pcap")
 
-    ran = lab.run("elsewhere/a.pcap", pipeline=lab.pipeline(questdb_console="https://db.example"))
+    ran = lab.run("elsewhere/a.pcap", workspace=lab.workspace(questdb_console="https://db.example"))
 
     assert "](https://db.example/?query=SELECT" in str(ran.metadata("questdb_packets", "elsewhere/a.pcap")["query"])
 

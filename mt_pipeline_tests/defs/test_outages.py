@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from mt_pipeline.backends.questdb.database import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
+from mt_pipeline.backends.loads import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
 from mt_pipeline.backends.questdb.java import DidNotStart
 from mt_pipeline.captures.identity import CaptureChangedError, CaptureError, CaptureUnreadableError, capture_at
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
@@ -107,7 +107,7 @@ def test_a_capture_at_work_when_questdb_is_killed_is_given_back_and_taken_up_aga
     with open_lab(data, server) as own:
         deadly = wrapper(tmp_path / "tshark", f'"$TSHARK" "$@"; kill -9 {server.pid}')
         own.put(key)
-        ran = own.run(key, pipeline=own.pipeline(tshark=str(deadly)))
+        ran = own.run(key, workspace=own.workspace(tshark=str(deadly)))
 
         record = own.record(key)
         assert not ran.success
@@ -140,13 +140,13 @@ def test_an_outage_that_lasts_fails_nothing_and_is_tried_with_one_capture_at_a_t
     assert sorted(watch.keys()) == keys
     for key in keys:
         assert returned(watch, key) is State.WAITING
-    many_times(watch.pipeline.settings.data_dir)
+    many_times(watch.workspace.options.data_dir)
 
     result = watch.look()
     assert isinstance(result, dg.SkipReason)
     assert re.fullmatch(r"0 of 3 captures in; they wait for \d+ s more: kitchen/c\.pcap: the disk is full", result.skip_message)
     for _ in range(10):
-        later(watch.pipeline.settings.data_dir, LONGEST_PAUSE)
+        later(watch.workspace.options.data_dir, LONGEST_PAUSE)
         result = watch.look()
         assert isinstance(result, dg.SensorResult)
         [request] = result.run_requests
@@ -161,7 +161,7 @@ def test_after_an_outage_all_are_asked_for_again(watch: Watch):
     watch.keys()
     for key in keys:
         returned(watch, key)
-    later(watch.pipeline.settings.data_dir, FIRST_PAUSE)
+    later(watch.workspace.options.data_dir, FIRST_PAUSE)
 
     first = watch.look()
     assert isinstance(first, dg.SensorResult)
@@ -199,7 +199,7 @@ def test_a_person_who_takes_up_what_an_outage_gave_back_does_not_wait(watch: Wat
 
 def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(terminal: Callable[..., object], lab: Lab):
     lab.put("given back/a.pcap")
-    assert not lab.run("given back/a.pcap", pipeline=lab.pipeline(questdb_pg_port=1)).success
+    assert not lab.run("given back/a.pcap", workspace=lab.workspace(questdb_pg_port=1)).success
     assert lab.record("given back/a.pcap").state is State.WAITING
 
     told = terminal("ingest", "--failed", "--name", "given back")

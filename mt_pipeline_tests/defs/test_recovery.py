@@ -142,7 +142,7 @@ def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_
     )
     for number in range(FEW + 2):
         watch.put(f"slow/{number:02}.pcap")
-    settings = watch.pipeline.settings
+    settings = watch.workspace.options
     with program("ingest", watch.inbox, settings=settings, env=environment(settings, PYTHONPATH=str(site.parent))) as process:
         try:
             assert eventually(lambda: process.poll() is not None or watch.ledger.unfinished())
@@ -197,8 +197,8 @@ def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(la
     keys = ["taken up/at work.pcap", "taken up/meanwhile.pcap"]
     for key in keys:
         lab.put(key)
-        lab.pipeline().ledger.take(capture_at(lab.inbox, key))
-    ledger, run_of = lab.pipeline().ledger, lab.instance.get_run_by_id
+        lab.workspace().ledger.take(capture_at(lab.inbox, key))
+    ledger, run_of = lab.workspace().ledger, lab.instance.get_run_by_id
 
     def another_run_is_sooner(run_id: str) -> object:
         if lab.record(keys[0]).state is State.FAILED and lab.record(keys[1]).state is State.WAITING:

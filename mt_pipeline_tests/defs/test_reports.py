@@ -18,7 +18,7 @@ from mt_pipeline_tests.pipelines import Lab, capture
 def made(lab: Lab, experiment: str) -> dg.ExecuteInProcessResult:
     """Run the job of reports for an experiment."""
     lab.instance.add_dynamic_partitions("experiments", [experiment])
-    job = build_defs(pipeline=lab.pipeline()).resolve_job_def("report_experiments")
+    job = build_defs(workspace=lab.workspace()).resolve_job_def("report_experiments")
     config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     return job.execute_in_process(instance=lab.instance, partition_key=experiment, raise_on_error=False, run_config=config)
 
@@ -55,23 +55,23 @@ class Watch:
     """A data folder of its own; whatever report is due is noted as a run, and made if that one succeeds."""
 
     def __init__(self, lab: Lab, data: Path) -> None:
-        self.instance, self.pipeline = lab.instance, lab.pipeline(data_dir=data)
+        self.instance, self.workspace = lab.instance, lab.workspace(data_dir=data)
         self.run_keys: set[str] = set()
 
     def load(self, key: str) -> None:
-        capture(self.pipeline.inbox / key)
-        self.pipeline.ledger.claim(capture_at(self.pipeline.inbox, key), run="x")
-        self.pipeline.ledger.finish(key, sha256="0", documents="0", packets=2, rows=2, skipped={})
+        capture(self.workspace.inbox / key)
+        self.workspace.ledger.claim(capture_at(self.workspace.inbox, key), run="x")
+        self.workspace.ledger.finish(key, sha256="0", documents="0", packets=2, rows=2, skipped={})
 
     def look(self, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS) -> list[str]:
         """Return the experiments that are due, and let their runs end so."""
-        found = due(self.pipeline, self.instance, quiet=QUIET)
+        found = due(self.workspace, self.instance, quiet=QUIET)
         for one in found:
             assert one.run_key not in self.run_keys, "Dagster starts no second run of a run key"
             self.run_keys.add(one.run_key)
             self.instance.add_run(dg.DagsterRun("report_experiments", status=status, tags={"dagster/partition": one.experiment}))
             if status is dg.DagsterRunStatus.SUCCESS:
-                path = report_file(self.pipeline.settings.data_dir, one.experiment)
+                path = report_file(self.workspace.options.data_dir, one.experiment)
                 path.parent.mkdir(exist_ok=True)
                 path.touch()
         return [one.experiment for one in found]
@@ -88,9 +88,9 @@ def quiet() -> None:
 
 def test_the_sensor_asks_for_a_run_of_a_partition_that_exists_by_then(lab: Lab, watch: Watch):
     watch.load("asked_for/a.pcap")
-    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": watch.pipeline})
+    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": watch.workspace})
     assert isinstance(quiet_experiments(context), dg.SkipReason)
-    with closing(sqlite3.connect(watch.pipeline.settings.data_dir / "ledger.sqlite")) as ledger, ledger:
+    with closing(sqlite3.connect(watch.workspace.options.data_dir / "ledger.sqlite")) as ledger, ledger:
         ledger.execute("UPDATE captures SET changed_at = changed_at - ?", (QUIET_SECONDS,))
 
     result = quiet_experiments(context)
@@ -113,7 +113,7 @@ def test_it_is_asked_for_again_when_a_capture_comes_changes_or_goes(watch: Watch
     watch.load("again/a.pcap")
     quiet()
     watch.look()
-    for change in (lambda: watch.load("again/b.pcap"), lambda: watch.load("again/a.pcap"), lambda: watch.pipeline.ledger.purge("again/b.pcap")):
+    for change in (lambda: watch.load("again/b.pcap"), lambda: watch.load("again/a.pcap"), lambda: watch.workspace.ledger.purge("again/b.pcap")):
         change()
         quiet()
         assert watch.look() == ["again"]
@@ -122,8 +122,8 @@ def test_it_is_asked_for_again_when_a_capture_comes_changes_or_goes(watch: Watch
 
 def test_captures_at_work_are_waited_for_and_hold_up_no_other_experiment(watch: Watch):
     watch.load("at_work/a.pcap")
-    capture(watch.pipeline.inbox / "at_work" / "b.pcap")
-    watch.pipeline.ledger.claim(capture_at(watch.pipeline.inbox, "at_work/b.pcap"), run="x")
+    capture(watch.workspace.inbox / "at_work" / "b.pcap")
+    watch.workspace.ledger.claim(capture_at(watch.workspace.inbox, "at_work/b.pcap"), run="x")
     watch.load("not_at_work/a.pcap")
     quiet()
 
@@ -135,7 +135,7 @@ def test_captures_at_work_are_waited_for_and_hold_up_no_other_experiment(watch: 
 
 def test_what_has_no_rows_is_not_asked_for(watch: Watch):
     watch.load("purged/a.pcap")
-    watch.pipeline.ledger.purge("purged/a.pcap")
+    watch.workspace.ledger.purge("purged/a.pcap")
     quiet()
 
     assert watch.look() == []

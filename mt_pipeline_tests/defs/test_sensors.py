@@ -30,14 +30,14 @@ class Watch:
 
     def __init__(self, lab: Lab, data: Path, *, settle: float = SETTLE) -> None:
         self.instance = lab.instance
-        self.pipeline = lab.pipeline(data_dir=data, settle_seconds=settle)
-        self.inbox, self.ledger = self.pipeline.inbox, self.pipeline.ledger
+        self.workspace = lab.workspace(data_dir=data, settle_seconds=settle)
+        self.inbox, self.ledger = self.workspace.inbox, self.workspace.ledger
 
     def put(self, key: str) -> Path:
         return capture(self.inbox / key)
 
     def look(self) -> dg.SensorResult | dg.SkipReason:
-        context = dg.build_sensor_context(instance=self.instance, resources={"pipeline": self.pipeline})
+        context = dg.build_sensor_context(instance=self.instance, resources={"workspace": self.workspace})
         result = new_captures(context)
         if isinstance(result, dg.SensorResult):
             self.instance.add_dynamic_partitions("captures", self.added(result))
@@ -81,7 +81,7 @@ def test_an_inbox_that_is_not_there_yet_is_made(watch: Watch):
 
 def test_a_new_capture_is_requested_at_the_second_look_and_never_again(watch: Watch, lab: Lab):
     watch.put("kitchen/a.pcap")
-    patient = Watch(lab, watch.pipeline.settings.data_dir, settle=3600)
+    patient = Watch(lab, watch.workspace.options.data_dir, settle=3600)
 
     assert isinstance(patient.look(), dg.SkipReason)
     assert isinstance(patient.look(), dg.SkipReason), "two looks at once say nothing of quiet"
@@ -285,7 +285,7 @@ def idle(lab: Lab) -> Iterator[None]:
 
 def ago(watch: Watch, seconds: float) -> None:
     """Let all requests have been made earlier."""
-    with closing(sqlite3.connect(watch.pipeline.settings.data_dir / "ledger.sqlite")) as ledger:
+    with closing(sqlite3.connect(watch.workspace.options.data_dir / "ledger.sqlite")) as ledger:
         ledger.execute("UPDATE captures SET requested_at = requested_at - ?", (seconds,))
         ledger.commit()
 
@@ -362,7 +362,7 @@ def test_a_run_whose_process_is_gone_is_shown_as_failed(watch: Watch, started: C
 @pytest.fixture
 def forgotten(lab: Lab) -> Iterator[Callable[..., str]]:
     """Give a function that makes a run as Dagster does, but does not put it into the queue."""
-    job = build_defs(pipeline=lab.pipeline()).resolve_job_def("ingest_captures")
+    job = build_defs(workspace=lab.workspace()).resolve_job_def("ingest_captures")
     location = RemoteJobOrigin(
         RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("127.0.0.1", 1, location_name="mt_pipeline"), "__repository__"), job.name
     )
@@ -478,7 +478,7 @@ def test_a_tick_says_how_far_it_is(watch: Watch):
 
 def test_a_damaged_ledger_makes_a_tick_that_says_so(lab: Lab, tmp_path: Path):
     (tmp_path / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
-    context = dg.build_sensor_context(instance=lab.instance, resources={"pipeline": lab.pipeline(data_dir=tmp_path)})
+    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(data_dir=tmp_path)})
 
     with pytest.raises(LedgerError, match="it is damaged: stop the service and move it away"):
         new_captures(context)

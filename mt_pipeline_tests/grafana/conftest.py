@@ -35,7 +35,7 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
     keys = (f"{FIRST}/{AWKWARD}", f"{FIRST}/names.pcap", f"{FIRST}/names.pcap1", f"{SECOND}.pcap")
     inventory = lab.data / "devices.csv"
     inventory.write_text("device,address\n" + "".join(f"{device},{address}\n" for address, device in DEVICES.items()))
-    ran = lab.run(*keys, pipeline=lab.pipeline(enrichment="offline", offline_city_mmdb=cities, devices=inventory))
+    ran = lab.run(*keys, workspace=lab.workspace(enrichment="offline", offline_city_mmdb=cities, devices=inventory))
     assert ran.success, ran.failure
     lab.put(f"{BROKEN}.pcap", b"no capture at all")
     assert not lab.run(f"{BROKEN}.pcap").success

@@ -33,12 +33,12 @@ class Paid:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pcap(path, timed(tls_session(f"www.{path.stem}.com")))
 
-    def pipeline(self, **changes: object) -> Pipeline:
+    def workspace(self, **changes: object) -> Pipeline:
         asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000, "netify_budget_day": BUDGET}
-        return self.lab.pipeline(**{"data_dir": self.lab.data / EXPERIMENT, "inbox": self.lab.inbox, **asks, **changes})
+        return self.lab.workspace(**{"data_dir": self.lab.data / EXPERIMENT, "inbox": self.lab.inbox, **asks, **changes})
 
     def refresh(self, **changes: object) -> None:
-        job = build_defs(pipeline=self.pipeline(**changes)).resolve_job_def("refresh_answers")
+        job = build_defs(workspace=self.workspace(**changes)).resolve_job_def("refresh_answers")
         assert job.execute_in_process(instance=self.lab.instance, raise_on_error=False).success
 
     def panel(self, title: str) -> list[Mapping[str, object]]:
@@ -63,7 +63,7 @@ def paid(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Paid]:
 
 def test_cache_hits_calls_against_the_budget_and_what_is_owed_are_told(paid: Paid):
     for key in KEYS:
-        assert paid.lab.run(key, pipeline=paid.pipeline()).success
+        assert paid.lab.run(key, workspace=paid.workspace()).success
     asked = len(paid.netify.requests())
 
     assert asked == BUDGET
@@ -84,7 +84,7 @@ def test_cache_hits_calls_against_the_budget_and_what_is_owed_are_told(paid: Pai
     assert now["owed"] == 0
 
     # An answer that expired while nobody may be asked is owed, until a refresh finds it as it was: no row changes, so nothing is loaded.
-    assert paid.lab.run(KEYS[0], pipeline=paid.pipeline(netify_budget_day=0, answer_days=0)).success
+    assert paid.lab.run(KEYS[0], workspace=paid.workspace(netify_budget_day=0, answer_days=0)).success
     [now] = paid.panel("Captures as they are")
     assert now["owed"] == ENDPOINTS
     loads = sum(row["value"] for row in paid.panel("Loads by outcome"))

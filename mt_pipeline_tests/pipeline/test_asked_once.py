@@ -51,8 +51,8 @@ def test_whatever_an_endpoint_is_called_it_is_asked_once_or_never(own_lab: Lab, 
         ]
         own_lab.put(key, b"")
         write_pcap(own_lab.inbox / key, timed([frame for frames in [*sessions, *mapped] for frame in frames]))
-    pipeline = own_lab.pipeline(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000)
-    ran = own_lab.run("odd/a.pcap", "odd/b.pcap", pipeline=pipeline)
+    workspace = own_lab.workspace(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000)
+    ran = own_lab.run("odd/a.pcap", "odd/b.pcap", workspace=workspace)
 
     assert ran.success, ran.failure
     assert sorted(netify.asked()) == sorted([*asked, "9.9.9.9"])
@@ -68,8 +68,8 @@ def test_a_run_of_several_captures_has_one_budget_and_the_page_says_how_much_is_
         frames = [frame for place in range(2) for frame in traffic.dns(resolver=f"9.{number}.{place}.9")]
         write_pcap(own_lab.inbox / key, timed(frames))
     limits = {"netify_budget_run": 3, "netify_budget_day": 100}
-    pipeline = own_lab.pipeline(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000, **limits)
-    ran = own_lab.run(*keys, pipeline=pipeline)
+    workspace = own_lab.workspace(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000, **limits)
+    ran = own_lab.run(*keys, workspace=workspace)
 
     assert ran.success, "what nobody may ask stays unknown, and the rows are there"
     assert len(own_lab.rows("budget")) == 3 * 2 * PACKETS
@@ -79,13 +79,13 @@ def test_a_run_of_several_captures_has_one_budget_and_the_page_says_how_much_is_
     assert [one["calls_today"] - before for one in told] == [2, 3, 3]
     assert {one["budget_today"] for one in told} == {100}
     assert "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made" in str(told[2]["stopped"])
-    assert own_lab.run(keys[2], pipeline=pipeline).success
+    assert own_lab.run(keys[2], workspace=workspace).success
     assert netify.asked()[3:] == ["9.2.0.9", "9.2.1.9"], "the next run has a budget of its own"
 
 
 def test_without_netify_the_page_speaks_of_no_calls(own_lab: Lab):
     own_lab.put("nobody/a.pcap")
-    told = own_lab.run("nobody/a.pcap", pipeline=own_lab.pipeline(enrichment="offline", netify_budget_day=5)).metadata(
+    told = own_lab.run("nobody/a.pcap", workspace=own_lab.workspace(enrichment="offline", netify_budget_day=5)).metadata(
         "netify_enrichment", "nobody/a.pcap"
     )
     assert not {"calls_today", "budget_today"} & set(told)

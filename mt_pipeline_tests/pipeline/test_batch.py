@@ -49,7 +49,7 @@ def test_what_is_enough_is_loaded_at_once(lab: Lab, monkeypatch: pytest.MonkeyPa
 
 
 def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_last_one_ended(lab: Lab):
-    assert lab.run(*keys_of(lab, "not_grouped"), pipeline=lab.pipeline(rotation=True)).success
+    assert lab.run(*keys_of(lab, "not_grouped"), workspace=lab.workspace(rotation=True)).success
 
     assert len(loads_of(lab, "not_grouped")) == 3
 
@@ -58,11 +58,11 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monk
     keys, load = keys_of(lab, "one_fails"), loading.load
     tried: list[list[str]] = []
 
-    def refuses(pipeline: object, captures: dict) -> dict:
+    def refuses(workspace: object, captures: dict) -> dict:
         tried.append(list(captures))
         if keys[1] in captures:
             raise OSError(28, "No space left on device")
-        return load(pipeline, captures)
+        return load(workspace, captures)
 
     monkeypatch.setattr(loading, "load", refuses)
     with caplog.at_level("WARNING"):
@@ -81,9 +81,9 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monk
 def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     keys, load, tried = keys_of(lab, "all_away"), loading.load, []
     monkeypatch.setattr(batch, "_SECONDS", 600)
-    monkeypatch.setattr(loading, "load", lambda pipeline, captures: (tried.append(len(captures)), load(pipeline, captures))[1])
+    monkeypatch.setattr(loading, "load", lambda workspace, captures: (tried.append(len(captures)), load(workspace, captures))[1])
 
-    ran = lab.run(*keys, pipeline=lab.pipeline(questdb_pg_port=1))
+    ran = lab.run(*keys, workspace=lab.workspace(questdb_pg_port=1))
 
     assert tried == [3]
     assert not ran.success
@@ -106,7 +106,7 @@ def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: La
     assert [lab.record(key).state for key in keys[:2]] == [State.FAILED] * 2
     assert lab.record(keys[0]).error == f"{keys[0]}: its run was cancelled; launch it again"
     for key in keys:
-        with lab.pipeline().ledger.lock(key, timeout=0):
+        with lab.workspace().ledger.lock(key, timeout=0):
             pass
     monkeypatch.undo()
     assert lab.run(*keys[:2]).success
@@ -116,7 +116,7 @@ def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: La
 def test_two_runs_over_the_same_captures_in_opposite_order_do_not_wait_for_each_other(lab: Lab):
     """Each holds the locks of those that wait for their load; a lock is waited for by nobody who holds another."""
     keys = keys_of(lab, "crossing")
-    ledger, ended = lab.pipeline().ledger, []
+    ledger, ended = lab.workspace().ledger, []
     holding = threading.Event()
 
     def hold() -> None:

@@ -57,7 +57,7 @@ def test_a_load_is_a_row_with_all_that_the_ledger_knows_of_it(lab: Lab):
             "cut": False,
         },
         **{"cut": False, "first_packet": times[0], "last_packet": times[-1], "path": str(path), "size": path.stat().st_size, "sha256": record.sha256},
-        **{"documents": record.documents, "filter": "dns", "tshark_version": lab.pipeline().tshark.version},
+        **{"documents": record.documents, "filter": "dns", "tshark_version": lab.workspace().tshark.version},
         **{"code_version": CODE_VERSIONS["questdb_packets"], "run": ran.run_id},
         **{"endpoints": 1, "cache_hits": 0, "calls": 0, "pending": 0, "owed": 0, "calls_today": None, "budget_today": None, "label": None},
     }
@@ -144,7 +144,7 @@ def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth
     before = lab.record("verdicts alone/a.pcap")
 
     with caplog.at_level(logging.WARNING):
-        captures_table.copy(lab.pipeline(questdb_pg_port=1), "verdicts alone/a.pcap")
+        captures_table.copy(lab.workspace(questdb_pg_port=1), "verdicts alone/a.pcap")
 
     assert "verdicts alone/a.pcap: not noted in QuestDB's table captures: QuestDB does not answer at 127.0.0.1:1" in caplog.text
     assert lab.record("verdicts alone/a.pcap") == before
@@ -153,6 +153,6 @@ def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth
 
 
 def test_a_key_without_a_record_is_no_row(lab: Lab):
-    captures_table.copy(lab.pipeline(), "made up/by hand.pcap")
+    captures_table.copy(lab.workspace(), "made up/by hand.pcap")
 
     assert verdicts_on(lab, "made up/by hand.pcap") == []

@@ -5,7 +5,7 @@ import errno
 import duckdb
 import pytest
 
-from mt_pipeline.backends.questdb.database import Unreachable
+from mt_pipeline.backends.loads import Unreachable
 from mt_pipeline.captures.identity import CaptureError
 from mt_pipeline.defs.failures import Failed, failed, failure, sentence
 from mt_pipeline.tshark.command import NotACapture

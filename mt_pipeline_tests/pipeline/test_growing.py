@@ -28,8 +28,8 @@ def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(size: int, 
     assert is_due(size, taken) is due
 
 
-def looked(lab: Lab, pipeline: Pipeline) -> list[str]:
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+def looked(lab: Lab, workspace: Pipeline) -> list[str]:
+    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
     return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
 
 
@@ -64,7 +64,7 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
 def test_what_tshark_says_of_a_growing_capture_names_it_and_not_its_copy(lab: Lab):
     path = lab.put("named/grows.pcapng", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
 
-    ran = lab.run("named/grows.pcapng", pipeline=lab.pipeline(follow=True, settle_seconds=60))
+    ran = lab.run("named/grows.pcapng", workspace=lab.workspace(follow=True, settle_seconds=60))
 
     assert str(path) in ran.failure
     assert ".follow-" not in ran.failure + str(ran.failure_metadata)
@@ -76,19 +76,19 @@ def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_
     growing.parent.mkdir()
     # It grows even while tshark reads it: by bytes that are no whole packet.
     writes_on = wrapper(tmp_path / "tshark", f'head -c {len(whole) // 100} /dev/zero >>"{growing}"\nexec "$TSHARK" "$@"')
-    follow = lab.pipeline(follow=True, settle_seconds=60, tshark=str(writes_on))
+    follow = lab.workspace(follow=True, settle_seconds=60, tshark=str(writes_on))
     key, seen = "follow/growing.pcap", []
     for part in (0.2, 0.5, 0.9):
         growing.write_bytes(whole[: int(len(whole) * part)])
         assert key in looked(lab, follow)
-        assert lab.run(key, pipeline=follow).success
+        assert lab.run(key, workspace=follow).success
         seen.append(len(lab.rows("follow", key=key)))
         assert key not in looked(lab, follow), "a hundredth more is not enough"
     growing.write_bytes(whole)
     time.sleep(0.2)
-    quiet = lab.pipeline(follow=True, settle_seconds=0.1)
+    quiet = lab.workspace(follow=True, settle_seconds=0.1)
     looked(lab, quiet)
-    assert lab.run(key, pipeline=quiet).success
+    assert lab.run(key, workspace=quiet).success
     (lab.inbox / "follow" / "once.pcap").write_bytes(whole)
     assert lab.run("follow/once.pcap").success
 
@@ -104,23 +104,23 @@ def test_files_that_dumpcap_rotates_are_taken_when_the_next_is_there_and_keep_th
     whole = write_bulk(tmp_path / "whole.pcap", PACKETS)
     folder = lab.inbox / "ring"
     folder.mkdir()
-    pipeline = lab.pipeline(settle_seconds=0.5)
+    workspace = lab.workspace(settle_seconds=0.5)
     command = [DUMPCAP, "-q", "-i", "-", "-b", "filesize:200", "-b", "files:4", "-w", folder / "ring.pcapng"]
     with whole.open("rb") as packets, subprocess.Popen(command, stdin=packets, stderr=subprocess.DEVNULL) as dumpcap:
-        requested = looked(lab, pipeline)  # files of this look may be deleted again before the next
+        requested = looked(lab, workspace)  # files of this look may be deleted again before the next
         dumpcap.wait()
-    requested += looked(lab, pipeline)
+    requested += looked(lab, workspace)
     files = sorted(f"ring/{file.name}" for file in folder.iterdir())
     assert [key for key in files if key in requested] == files[:-1], "the last one may still be open"
     time.sleep(0.6)
-    requested += looked(lab, pipeline)
+    requested += looked(lab, workspace)
 
     assert [key for key in files if key in requested] == files
     assert lab.run(*files).success
     rows = lab.rows("ring", ("capture", "frame_number"))
     for file in folder.iterdir():
         file.unlink()
-    looked(lab, pipeline)
+    looked(lab, workspace)
 
     assert 1 < len(files) <= 4
     assert {key for key, _ in rows} == set(files)

@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from mt_pipeline.backends.questdb.flow_loader import Load
+from mt_pipeline.backends.loads import Load
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs import backends
 from mt_pipeline.defs.sensors import new_captures
@@ -53,8 +53,8 @@ def asked_of(lab: Lab, query: str) -> list[tuple]:
 
 def looked(lab: Lab) -> list[str | None]:
     """Return what the sensor asks for now."""
-    pipeline = lab.pipeline(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"pipeline": pipeline}))
+    workspace = lab.workspace(settle_seconds=0)
+    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
     return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
 
 
@@ -217,7 +217,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
 def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(lab: Lab):
     """It was dropped under the load that had just found it, and the rows of that were in no view."""
     key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
-    [backend] = backends.opened(lab.pipeline())
+    [backend] = backends.opened(lab.workspace())
 
     def held_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begun.set()
@@ -231,7 +231,7 @@ def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_on
 
     def is_waited_for() -> bool:
         """Say whether somebody waits for all loads to end."""
-        with lab.pipeline().loading_lock.with_suffix(".gate").open("wb") as gate:
+        with lab.workspace().loading_lock.with_suffix(".gate").open("wb") as gate:
             try:
                 fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

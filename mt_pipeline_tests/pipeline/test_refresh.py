@@ -34,18 +34,18 @@ class Archive:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pcap(path, timed(tls_session(f"www.{letter}.com", server=server)))
 
-    def pipeline(self, **changes: object) -> Pipeline:
+    def workspace(self, **changes: object) -> Pipeline:
         asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000}
-        return self.lab.pipeline(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
+        return self.lab.workspace(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
 
     def load(self, *keys: str, **changes: object) -> Ran:
-        ran = [self.lab.run(key, pipeline=self.pipeline(**changes)) for key in keys or self.keys]
+        ran = [self.lab.run(key, workspace=self.workspace(**changes)) for key in keys or self.keys]
         assert all(one.success for one in ran), [one.failure for one in ran if not one.success]
         return ran[-1]
 
     def refresh(self, config: dict[str, object] | None = None, **changes: object) -> Ran:
         """Refresh; whoever would start tshark finds none."""
-        job = build_defs(pipeline=self.pipeline(tshark="/nowhere/tshark", **changes)).resolve_job_def("refresh_answers")
+        job = build_defs(workspace=self.workspace(tshark="/nowhere/tshark", **changes)).resolve_job_def("refresh_answers")
         result = job.execute_in_process(
             instance=self.lab.instance,
             raise_on_error=False,
@@ -125,7 +125,7 @@ def test_a_day_of_the_past_has_the_answers_of_that_day_until_the_experiment_is_r
 def test_a_capture_can_be_loaded_as_of_a_day_before_anything_was_known(archive: Archive):
     archive.load()
     config = {"as_of": (datetime.now(UTC) - timedelta(days=2)).date().isoformat()}
-    job = build_defs(pipeline=archive.pipeline()).resolve_job_def("ingest_captures")
+    job = build_defs(workspace=archive.workspace()).resolve_job_def("ingest_captures")
     result = job.execute_in_process(
         instance=archive.lab.instance, partition_key=archive.keys[0], run_config={"ops": {"ingest": {"config": config}}}, raise_on_error=False
     )
@@ -148,7 +148,7 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
 
     def look(cursor: str | None = None, **changes: object) -> dg.RunRequest | dg.SkipReason:
         context = dg.build_sensor_context(
-            instance=archive.lab.instance, cursor=cursor, resources={"pipeline": archive.pipeline(**{"netify_budget_day": 3, **changes})}
+            instance=archive.lab.instance, cursor=cursor, resources={"workspace": archive.workspace(**{"netify_budget_day": 3, **changes})}
         )
         return pending_answers(context)
 
@@ -170,7 +170,7 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
 
 def test_a_reload_that_broke_off_is_made_good_by_the_next_refresh(archive: Archive):
     archive.load()
-    ledger = archive.pipeline().ledger
+    ledger = archive.workspace().ledger
     ledger.answered(archive.keys[0], answers=None, owed=0)  # as a kill within the load leaves it
     assert [record.key for record in ledger.owing()] == [archive.keys[0]]
     assert archive.refresh({"owing": True}).materialised() == [archive.keys[0]]
@@ -189,7 +189,7 @@ def test_a_capture_that_fails_stops_no_other(archive: Archive):
     assert archive.keys[0] in ran.failure
     assert "1 of 2 captures failed, the others are done" in ran.failure
     assert archive.applications()[archive.keys[1]] == "newcomer"
-    record = archive.pipeline().ledger.get(archive.keys[0])
+    record = archive.workspace().ledger.get(archive.keys[0])
     assert record is not None
     assert record.state is State.DONE  # its rows are there
 

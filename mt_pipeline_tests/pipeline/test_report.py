@@ -44,7 +44,7 @@ def test_it_says_how_its_captures_were_read(terminal: Terminal, lab: Lab, experi
     assert terminal("report", experiment, "--output", "x.html").code == 0
     rows = {row[0]: row for row in Page((here / "x.html").read_text(encoding="utf-8")).tables["Captures"]}
 
-    version = lab.pipeline().tshark.version
+    version = lab.workspace().tshark.version
     assert [rows[f"Report It/{name}.pcap"][-3:] for name in "ab"] == [
         ["", version, lab.record("Report It/a.pcap").sha256],
         ["dns.flags.response == 0", version, lab.record("Report It/b.pcap").sha256],

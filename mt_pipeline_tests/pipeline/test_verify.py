@@ -44,7 +44,7 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(lab: Lab, terminal
     missing = f"{loaded}: QuestDB has 0 of its 2 rows: load it again"
 
     assert told(terminal, loaded) == (1, [missing, "1 difference"])
-    assert f"- {missing}" in str(verified(lab.pipeline()).metadata["found"].value)
+    assert f"- {missing}" in str(verified(lab.workspace()).metadata["found"].value)
     assert told(terminal, loaded, "--repair") == (1, [missing, "1 difference; 1 capture is loaded again"])
     assert lab.record(loaded).state is State.WAITING
     assert terminal("ingest", lab.inbox / Path(loaded).parent).code == 0
@@ -54,7 +54,7 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(lab: Lab, terminal
 def test_a_capture_that_is_worked_on_is_not_given_back(lab: Lab, terminal: Terminal, loaded: str):
     loader.remove(lab.database, loaded)
 
-    with lab.pipeline().ledger.lock(loaded):
+    with lab.workspace().ledger.lock(loaded):
         assert told(terminal, loaded, "--repair")[1][-1] == "1 difference; 0 captures are loaded again; left, as somebody works on them: 1"
     assert lab.record(loaded).state is State.DONE
 
@@ -71,10 +71,10 @@ def test_an_empty_text_is_a_wrong_use_and_not_all_captures(terminal: Terminal, c
 
 def test_what_was_loaded_since_it_was_compared_is_not_loaded_once_more(lab: Lab, terminal: Terminal, loaded: str):
     loader.remove(lab.database, loaded)
-    found = [one for one in differences(lab.pipeline()) if one.key == loaded]
+    found = [one for one in differences(lab.workspace()) if one.key == loaded]
     assert terminal("ingest", lab.inbox / loaded).code == 0
 
-    assert load_again(lab.pipeline(), found) == Repaired(again=0, busy=0)
+    assert load_again(lab.workspace(), found) == Repaired(again=0, busy=0)
     assert lab.record(loaded).state is State.DONE
 
 
@@ -85,7 +85,7 @@ def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_a
 
     assert told(terminal, loaded)[1][1] == f"{left}, but `mt-pipeline verify --repair` has it loaded again from its documents"
     assert told(terminal, loaded, "--repair")[1][-1] == "2 differences; 1 capture is loaded again"
-    assert loaded in [record.key for record in lab.pipeline().ledger.owing()]
+    assert loaded in [record.key for record in lab.workspace().ledger.owing()]
     assert terminal("refresh", "--capture", loaded).out == "1 captures: 1 loaded again, 0 unchanged\n"
     assert told(terminal, loaded)[1][-1] == "1 difference"
 
@@ -167,7 +167,7 @@ def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, 
 
 
 def test_rows_of_a_purged_capture_are_named(lab: Lab, terminal: Terminal, loaded: str):
-    lab.pipeline().ledger.purge(loaded)
+    lab.workspace().ledger.purge(loaded)
 
     assert told(terminal, loaded) == (1, [f"{loaded}: it was purged, but QuestDB has 2 rows of it: purge it again", "1 difference"])
 
@@ -214,21 +214,21 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
             with file.open("rb+") as lengths:
                 lengths.truncate(100)
         spare.start_again()
-        pipeline = Pipeline(settings_of(tmp_path / "data", spare.database, questdb_host=None))
+        workspace = Pipeline(settings_of(tmp_path / "data", spare.database, questdb_host=None))
 
-        told = after_a_crash(pipeline) or ""
+        told = after_a_crash(workspace) or ""
         assert "what is missing cannot be told: QuestDB cannot read its files of 1 days of captured_packets" in told
         assert f"move {folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {pipeline.inbox}`" in told
-        assert pipeline.has_crashed
+        assert workspace.has_crashed
         with spare.database.connect() as connection:
             connection.execute(told.split("`")[1])
-        capture(pipeline.inbox / "lost" / "a.pcap")
-        pipeline.ledger.claim(capture_at(pipeline.inbox, "lost/a.pcap"), run="x")
-        pipeline.ledger.finish("lost/a.pcap", sha256="0", documents=None, packets=2_000, rows=2_000, skipped={})
-        with pipeline.ledger.lock("lost/a.pcap"):
-            assert "0 are loaded again; 1 are being worked on, and are looked at again" in (after_a_crash(pipeline) or "")
-        assert pipeline.has_crashed
-        assert "rows of 1 captures are not as they were; 1 are loaded again" in (after_a_crash(pipeline) or "")
-        assert not pipeline.has_crashed
+        capture(workspace.inbox / "lost" / "a.pcap")
+        workspace.ledger.claim(capture_at(workspace.inbox, "lost/a.pcap"), run="x")
+        workspace.ledger.finish("lost/a.pcap", sha256="0", documents=None, packets=2_000, rows=2_000, skipped={})
+        with workspace.ledger.lock("lost/a.pcap"):
+            assert "0 are loaded again; 1 are being worked on, and are looked at again" in (after_a_crash(workspace) or "")
+        assert workspace.has_crashed
+        assert "rows of 1 captures are not as they were; 1 are loaded again" in (after_a_crash(workspace) or "")
+        assert not workspace.has_crashed
     finally:
         spare.stop()

@@ -26,7 +26,7 @@ def bulk(lab: Lab) -> Page:
     """Report on a busy network."""
     (lab.inbox / BULK).parent.mkdir(parents=True)
     write_bulk(lab.inbox / BULK, PACKETS)
-    assert lab.run(BULK, pipeline=lab.pipeline(enrichment="offline")).success
+    assert lab.run(BULK, workspace=lab.workspace(enrichment="offline")).success
     return Page(page_of(lab.database, "report_bulk"))
 
 

@@ -138,7 +138,7 @@ def loaded(lab: Lab) -> Mapping[str, Views]:
             write_pcap(first, in_time_order(conversations)),
             write_pcapng(second, in_time_order(conversations[:1], start_ns=START_NS + 90 * 10**9)),
         )
-    ran = lab.run(*(str(file.relative_to(lab.inbox)) for both in files.values() for file in both), pipeline=lab.pipeline(enrichment="offline"))
+    ran = lab.run(*(str(file.relative_to(lab.inbox)) for both in files.values() for file in both), workspace=lab.workspace(enrichment="offline"))
     assert ran.success, ran.failure
     return {name: Views(lab, f"views_{name}", both, Page(page_of(lab.database, f"views_{name}"))) for name, both in files.items()}
 

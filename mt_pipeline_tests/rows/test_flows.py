@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from mt_pipeline.backends.loads import FlowsDiffer, Load, Lost, NameTaken, Part, Stored, Unreachable
 from mt_pipeline.backends.questdb import flow_loader, loader, retry
-from mt_pipeline.backends.questdb.database import Database, Lost, NameTaken, Unreachable
-from mt_pipeline.backends.questdb.flow_loader import FlowsDiffer, Load, Summary, summaries
-from mt_pipeline.backends.questdb.loader import Part
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.flow_loader import summaries
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
@@ -52,18 +52,18 @@ def datagram(**fields: str | None) -> dict[str, str | None]:
     return {**dict.fromkeys(["tcp_srcport", "tcp_dstport", "tcp_stream"]), **own, **fields}
 
 
-def summary(database: Database, capture: str) -> Summary:
+def summary(database: Database, capture: str) -> Stored:
     return summaries(database, [capture])[capture]
 
 
-def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Summary:
+def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Stored:
     of_flows = flows.flows(files, capture=capture, experiment=experiment)
     with closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
         [(_, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
     return stored
 
 
-def load(database: Database, wanted: list[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Summary:
+def load(database: Database, wanted: list[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Stored:
     with files_of(wanted, answers) as files:
         return load_files(database, files, capture=capture, experiment=experiment)
 
@@ -137,7 +137,7 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(dat
     assert view(database, experiment) == expected
     lengths = [row["frame_len"] or 0 for row in packets if row["skipped"] is None]
     times = [row["ts"] for row in packets if row["skipped"] is None]
-    assert stored == Summary(
+    assert stored == Stored(
         rows=len(lengths),
         bytes=sum(lengths),
         first=min(times, default=None),
@@ -391,7 +391,7 @@ def test_removed_captures_have_no_flows_and_can_be_loaded_again(database: Databa
         load(database, packets(3), capture=f"flows_removed/{name}.pcap", experiment="flows_removed")
     assert loader.remove(database, "flows_removed/a.pcap") == 3
     assert {flow["capture"] for flow in view(database, "flows_removed")} == {"flows_removed/b.pcap"}
-    assert summary(database, "flows_removed/a.pcap") == Summary(0, 0, None, None, 0, 0, 0)
+    assert summary(database, "flows_removed/a.pcap") == Stored(0, 0, None, None, 0, 0, 0)
     load(database, packets(3), capture="flows_removed/a.pcap", experiment="flows_removed")
     assert len(view(database, "flows_removed")) == 6
 

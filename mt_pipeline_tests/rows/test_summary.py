@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from mt_pipeline.backends.loads import Load
 from mt_pipeline.backends.questdb import flow_loader
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.flow_loader import Load
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline.rows.summary import MOST, Story, Storyteller

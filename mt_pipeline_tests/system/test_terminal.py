@@ -128,7 +128,7 @@ def test_bars_show_names_as_they_are_and_control_only_themselves(lab: Lab, tmp_p
     for number in range(2):
         capture(folder / f"{number} [x] {STORABLE}.pcap")
     ours, its = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", folder, settings=lab.pipeline().settings, stderr=its) as process:
+    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", folder, settings=lab.settings(), stderr=its) as process:
         os.close(its)
         drawn = b""
         with suppress(OSError):  # the end, on Linux

@@ -10,15 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mt_pipeline.tshark.command import (
-    FilterError,
-    NotACapture,
-    Tshark,
-    TsharkError,
-    TsharkFailed,
-    TsharkMissing,
-    TsharkTooOld,
-)
+from mt_pipeline.tshark.command import FilterError, NotACapture, Tshark, TsharkError, TsharkFailed, TsharkMissing, TsharkTooOld
 from mt_pipeline.tshark.packet_count import Counted, count_packets
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only

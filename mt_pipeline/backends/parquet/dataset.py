@@ -13,9 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
+from mt_pipeline.backends.loads import FlowsDiffer, Load, Loaded, Part, RowsMissing, Stored
 from mt_pipeline.backends.parquet.writer import Dated
-from mt_pipeline.backends.questdb.flow_loader import FlowsDiffer, Load, Summary
-from mt_pipeline.backends.questdb.loader import Loaded, Part, RowsMissing
 from mt_pipeline.captures.identity import file_name_of
 from mt_pipeline.schema.tables import FLOWS, PACKETS
 from mt_pipeline.system import duckdb_pool
@@ -25,7 +24,7 @@ _OF_PACKETS = "SELECT count(*), sum(frame_len)::BIGINT, epoch_us(min(ts)), epoch
 _OF_FLOWS = "SELECT count(*), sum(packets_out + packets_in)::BIGINT, sum(bytes_out + bytes_in)::BIGINT FROM read_parquet(?)"
 
 
-def load(folder: Path, wanted: Load) -> tuple[Loaded, Summary]:
+def load(folder: Path, wanted: Load) -> tuple[Loaded, Stored]:
     """Load the packets and the flows of a capture, and compare them before anybody can read them.
 
     Readers see the earlier files until each is replaced. A load that breaks off is made good by the next one.
@@ -91,7 +90,7 @@ def _write(beside: Path, wanted: Load) -> Part:
     return packets
 
 
-def _summary(beside: Path) -> Summary:
+def _summary(beside: Path) -> Stored:
     """Read what was written, and count it."""
     with duckdb_pool.connection(beside) as connection:
 
@@ -101,7 +100,7 @@ def _summary(beside: Path) -> Summary:
 
         rows, length, first, last = asked("packets", _OF_PACKETS)
         flows, packets, of_flows, *_ = asked("flows", _OF_FLOWS)
-    return Summary(rows or 0, length or 0, _time(first), _time(last), flows or 0, packets or 0, of_flows or 0)
+    return Stored(rows or 0, length or 0, _time(first), _time(last), flows or 0, packets or 0, of_flows or 0)
 
 
 def _time(microseconds: int | None) -> datetime | None:

@@ -8,25 +8,25 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from mt_pipeline.backends.questdb.stored_counts import Held
+from mt_pipeline.backends.loads import StoredCounts
 
 _PACKETS = ("frame_len",)
 _FLOWS = ("packets_out", "packets_in", "bytes_out", "bytes_in")
 
 
-def held(folder: Path, *, thorough: bool = False) -> dict[str, Held]:
+def stored_counts(folder: Path, *, thorough: bool = False) -> dict[str, StoredCounts]:
     """Count by capture key what can be read; what cannot be read is not there, and the next load of its capture replaces it.
 
     Args:
         folder: of the data set.
         thorough: read every column, not only those that are counted.
     """
-    found: dict[str, Held] = {}
+    found: dict[str, StoredCounts] = {}
     for key, rows, (length,) in _read(folder / "packets", _PACKETS, thorough=thorough):
-        one = found.get(key, Held())
+        one = found.get(key, StoredCounts())
         found[key] = replace(one, rows=one.rows + rows, bytes=one.bytes + length)
     for key, _, (packets_out, packets_in, bytes_out, bytes_in) in _read(folder / "flows", _FLOWS, thorough=thorough):
-        one = found.get(key, Held())
+        one = found.get(key, StoredCounts())
         found[key] = replace(one, flow_packets=one.flow_packets + packets_out + packets_in, flow_bytes=one.flow_bytes + bytes_out + bytes_in)
     return found
 

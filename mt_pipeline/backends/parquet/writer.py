@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from mt_pipeline.backends.questdb.database import LoadFailed
+from mt_pipeline.backends.loads import Scattered
 from mt_pipeline.schema.tables import Table
 
 MOST_OPEN = 16
@@ -38,10 +38,6 @@ _NOTHING = {"IPV4": ["", "0.0.0.0"]}  # noqa: S104
 def schema_of(table: Table) -> pa.Schema:
     """Say the columns of the files of a table."""
     return pa.schema([(name, _TYPES.get(kind, _TEXT)) for name, kind in table.columns.items() if name not in PARTITIONED_BY])
-
-
-class Scattered(LoadFailed):
-    """The packets of a capture lie on more dates than are written, or jump between them too often."""
 
 
 class Dated:

@@ -17,8 +17,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import locks, partition_rewrite
-from mt_pipeline.backends.questdb.database import Database, DatabaseError
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, wait_until_readable
 from mt_pipeline.backends.questdb.partitions import DAY, sizes, stretches, unit_of
 from mt_pipeline.backends.questdb.repartition import is_due, repartition
@@ -33,7 +34,7 @@ _STATEMENT_SECONDS = 24 * 3600  # the server's own limit is a minute, and a mont
 _TWICE = 2  # QuestDB keeps what is written once more, in its log, for some minutes
 
 
-class NoRoom(DatabaseError):
+class NoRoom(BackendError):
     """The disk has no room for the rows that are copied meanwhile."""
 
 
@@ -67,7 +68,7 @@ def undisturbed(database: Database, lock: Path) -> Iterator[None]:
         lock: a file; another one lies beside it.
 
     Raises:
-        DatabaseError: QuestDB does not answer, or what was left cannot be made good.
+        BackendError: QuestDB does not answer, or what was left cannot be made good.
     """
     while True:
         with locks.shared(lock):
@@ -83,7 +84,7 @@ def mend(database: Database, lock: Path) -> None:
     """Make good what a killed `compact` left, if there is anything.
 
     Raises:
-        DatabaseError: QuestDB does not answer, or has suspended a table.
+        BackendError: QuestDB does not answer, or has suspended a table.
     """
     with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
@@ -99,7 +100,7 @@ def bring_up_to_date(database: Database, lock: Path, *, say: Callable[[str], Non
         say: told what is done, step by step.
 
     Raises:
-        DatabaseError: QuestDB does not answer, or has suspended a table.
+        BackendError: QuestDB does not answer, or has suspended a table.
     """
     with database.connect() as connection:
         if not partition_rewrite.is_broken_off(connection, *_ALL_TABLES) and not any(is_due(connection, table) for table in _ALL_TABLES):
@@ -122,7 +123,7 @@ def compact(database: Database, lock: Path, *, dry_run: bool = False, worth: flo
 
     Raises:
         NoRoom: the disk has no room for the copies.
-        DatabaseError: QuestDB does not answer, or has suspended a table.
+        BackendError: QuestDB does not answer, or has suspended a table.
     """
     with ExitStack() as opened:
         if not dry_run:

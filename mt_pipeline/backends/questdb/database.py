@@ -8,53 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-
-class DatabaseError(Exception):
-    """Base of all that can go wrong between us and QuestDB.
-
-    DatabaseError
-    ├── Unreachable     it does not answer, or stopped answering
-    │   ├── Refused         it does not let us in
-    │   └── Lost            it stopped in the middle of a load
-    ├── NameTaken       a table or view of the user's own has the name that we need
-    ├── Damaged         it cannot read what it has on the disk
-    ├── Exhausted       it has no memory, maps or files left to read with; what it has is whole
-    └── LoadFailed      it refused rows
-        ├── Suspended       it has suspended the table, whosever rows they are
-        └── RowsMissing     it does not hold what was sent
-    """
-
-
-class Unreachable(DatabaseError):
-    """QuestDB does not answer, or stopped answering."""
-
-
-class Refused(Unreachable):
-    """QuestDB does not let us in: waiting is no use."""
-
-
-class Lost(Unreachable):
-    """QuestDB stopped in the middle of a load: what was loaded may be what ended it."""
-
-
-class Damaged(DatabaseError):
-    """QuestDB cannot read what it has on the disk, as after a power cut that took pages of its files."""
-
-
-class Exhausted(DatabaseError):
-    """QuestDB has no memory, maps or files left to read with; what it has on the disk is whole."""
-
-
-class NameTaken(DatabaseError):
-    """A table or view of the user's own has the name that we need."""
-
-
-class LoadFailed(DatabaseError):
-    """QuestDB refused rows."""
-
-
-class Suspended(LoadFailed):
-    """QuestDB has suspended the table, for example on a full disk."""
+from mt_pipeline.backends.loads import Refused, Unreachable
 
 
 @dataclass(frozen=True)

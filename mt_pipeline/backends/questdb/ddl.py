@@ -10,7 +10,7 @@ from typing import TypeVar
 from filelock import FileLock
 from psycopg import Connection, DatabaseError, OperationalError, sql
 
-from mt_pipeline.backends.questdb.database import NameTaken, Suspended
+from mt_pipeline.backends.loads import NameTaken, Suspended
 from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
 
 TABLE = PACKETS.name

@@ -9,7 +9,8 @@ import pyarrow as pa
 import questdb
 from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
 
-from mt_pipeline.backends.questdb.database import Database, LoadFailed
+from mt_pipeline.backends.loads import LoadFailed
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.retry import WentAway, patiently
 from mt_pipeline.schema.tables import Table
 

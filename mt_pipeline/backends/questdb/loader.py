@@ -4,11 +4,10 @@ Which rows, and in which order the tables of a capture are loaded, is `flow_load
 """
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -18,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute
 from psycopg import sql
 
+from mt_pipeline.backends.loads import Loaded, Part, RowsMissing
 from mt_pipeline.backends.questdb.conditions import among
-from mt_pipeline.backends.questdb.database import Database, LoadFailed
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view, wait_until_readable
 from mt_pipeline.backends.questdb.ilp import Line
 from mt_pipeline.backends.questdb.parquet_import import ParquetLine, own_folder
@@ -31,66 +31,6 @@ _LINES = 2
 
 CAPTURE = sql.Identifier("capture")
 """The column whose values are capture keys."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a load did.
-
-    Attributes:
-        rows: rows of the capture that can be read now.
-        read: packets that were read.
-        skipped: packets that became no row, by reason.
-        gone: rows of earlier loads that this one no longer has.
-        has_view: whether the experiment has its view; False beyond the number of views that the server bears.
-    """
-
-    rows: int
-    read: int
-    skipped: dict[str, int]
-    gone: int
-    has_view: bool
-
-
-class RowsMissing(LoadFailed):
-    """QuestDB does not hold what was sent of `capture`; `loaded` says what it holds."""
-
-    def __init__(self, message: str, capture: str, loaded: Loaded) -> None:
-        super().__init__(message)
-        self.capture = capture
-        self.loaded = loaded
-
-
-@dataclass
-class Part:
-    """The rows of one capture in a load, and how many of them are sent.
-
-    Attributes:
-        capture: the capture key; nobody else may load it at the same time.
-        experiment: its experiment, for the view.
-        batches: of `rows.rows`, or with the columns of another table.
-        progress: told the number of rows that were taken so far.
-        read: packets, or flows, that were read so far.
-        sent: those of them that can be stored.
-        skipped: those that cannot, by reason.
-    """
-
-    capture: str
-    experiment: str
-    batches: Iterator[pa.RecordBatch]
-    progress: Callable[[int], None] = lambda _: None
-    read: int = 0
-    sent: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    def storable(self) -> Iterator[pa.RecordBatch]:
-        """Leave out, and count, what cannot be stored."""
-        for batch in self.batches:
-            storable = _without_skipped(batch, self.skipped)
-            self.read += batch.num_rows
-            self.sent += storable.num_rows
-            yield storable
-            self.progress(self.sent)
 
 
 def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -> list[Loaded]:
@@ -206,17 +146,6 @@ class _Lines:
             line.send(batch, load)
         finally:
             self._lines.put(line)
-
-
-def _without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
-    """Leave out, and count by reason, what cannot be stored."""
-    if "skipped" not in batch.schema.names:
-        return batch
-    reasons = batch.column("skipped")
-    if reasons.null_count < len(reasons):
-        skipped.update({entry["values"]: entry["counts"] for entry in pyarrow.compute.value_counts(reasons.drop_null()).to_pylist()})
-        batch = batch.filter(pyarrow.compute.is_null(reasons))
-    return batch.drop_columns(["skipped"])
 
 
 def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:

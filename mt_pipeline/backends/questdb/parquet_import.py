@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet
 from psycopg import sql
 
-from mt_pipeline.backends.questdb.database import Database, LoadFailed, Unreachable
+from mt_pipeline.backends.loads import LoadFailed, Unreachable
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.retry import WentAway, patiently
 from mt_pipeline.schema.tables import Table
 

@@ -24,8 +24,8 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
+from mt_pipeline.backends.loads import LoadFailed
 from mt_pipeline.backends.questdb.conditions import among
-from mt_pipeline.backends.questdb.database import LoadFailed
 from mt_pipeline.backends.questdb.ddl import ensure_table, patched, turn_views, wait_until_readable, whole
 from mt_pipeline.backends.questdb.partitions import ends_of, stretches
 from mt_pipeline.schema.tables import Table

@@ -12,7 +12,7 @@ import pandas as pd
 import psycopg
 from psycopg import sql
 
-from mt_pipeline.backends.questdb.database import LoadFailed
+from mt_pipeline.backends.loads import Scattered
 from mt_pipeline.schema.tables import Table
 
 MOST = 400
@@ -48,10 +48,6 @@ _WIDEST = """
 SELECT capture, count() AS months FROM (SELECT capture, timestamp_floor('M', ts) AS month FROM {} WHERE NOT gone GROUP BY capture, month)
 GROUP BY capture ORDER BY months DESC LIMIT 1
 """
-
-
-class Scattered(LoadFailed):
-    """The packets of a capture lie in more months than the tables can bear."""
 
 
 def unit_of(connection: psycopg.Connection, table: Table) -> Unit | None:

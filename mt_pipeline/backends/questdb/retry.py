@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from mt_pipeline.backends.questdb.database import Unreachable
+from mt_pipeline.backends.loads import Unreachable
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
-from mt_pipeline.backends.questdb.database import Damaged, Database, Exhausted
+from mt_pipeline.backends.loads import Damaged, Exhausted, StoredCounts
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, wait_until_readable
 from mt_pipeline.backends.questdb.partitions import sizes, stretches
 from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
@@ -19,24 +19,7 @@ _LACKS = re.compile(r"\[(12|24)\]|errno=(12|24)\b|out of memory|memory limit|too
 _STATEMENT_SECONDS = 3600  # of a thorough look at hundreds of millions of rows
 
 
-@dataclass(frozen=True)
-class Held:
-    """What QuestDB holds of a capture.
-
-    Attributes:
-        rows: rows of packets.
-        bytes: their length on the wire.
-        flow_packets: packets in its flows.
-        flow_bytes: bytes in these.
-    """
-
-    rows: int = 0
-    bytes: int = 0
-    flow_packets: int = 0
-    flow_bytes: int = 0
-
-
-def held(database: Database, *, thorough: bool = False) -> dict[str, Held]:
+def stored_counts(database: Database, *, thorough: bool = False) -> dict[str, StoredCounts]:
     """Count by capture key what can be read; a capture of which there is nothing is not in it.
 
     Args:
@@ -73,7 +56,7 @@ def held(database: Database, *, thorough: bool = False) -> dict[str, Held]:
             "then `mt-pipeline verify --repair`, and what was in them is loaded again"
         )
     rows, flows = found
-    return {key: Held(*rows.get(key, (0, 0)), *flows.get(key, (0, 0))) for key in rows | flows}
+    return {key: StoredCounts(*rows.get(key, (0, 0)), *flows.get(key, (0, 0))) for key in rows | flows}
 
 
 def _answered(connection: psycopg.Connection, table: Table, questions: Sequence[str]) -> dict[str, list[int]]:

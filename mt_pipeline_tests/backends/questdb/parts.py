@@ -12,9 +12,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet
 
+from mt_pipeline.backends.loads import Loaded, Part
 from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.loader import Loaded, Part
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints

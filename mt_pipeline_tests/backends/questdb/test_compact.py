@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.compact import Compacted, NoRoom, compact, undisturbed
-from mt_pipeline.backends.questdb.database import Database, DatabaseError
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_view
 from mt_pipeline_tests.backends.questdb.parts import START, packets, select
 from mt_pipeline_tests.backends.questdb.parts import load as load_packets
@@ -105,7 +106,7 @@ def reading(database: Database, experiment: str, *, patient: bool = False) -> It
                         seen.add(tuple(connection.execute(f"SELECT count(), sum(frame_len) FROM packets_{experiment}").fetchone() or ()))
             except psycopg.Error as error:
                 seen.add(str(error))
-            except DatabaseError as error:
+            except BackendError as error:
                 if not patient:
                     seen.add(str(error))
 
@@ -195,7 +196,7 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Pat
             spare.kill()
 
     with reading(server, "days", patient=True) as seen:
-        with pytest.raises((psycopg.Error, DatabaseError)):
+        with pytest.raises((psycopg.Error, BackendError)):
             compact(server, lock, say=say)
         spare.start_again()
         assert compact(server, lock)[0].rewritten <= 1

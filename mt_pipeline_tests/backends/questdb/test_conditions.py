@@ -11,10 +11,10 @@ import pytest
 from psycopg import sql
 
 import mt_pipeline
+from mt_pipeline.backends.loads import Load
 from mt_pipeline.backends.questdb import captures_table, flow_loader, loader
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.flow_loader import Load
 from mt_pipeline.backends.questdb.stored_counts import held
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows

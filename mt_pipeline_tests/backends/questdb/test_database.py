@@ -9,7 +9,8 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from mt_pipeline.backends.questdb.database import Database, DatabaseError, LoadFailed, NameTaken, Unreachable
+from mt_pipeline.backends.loads import BackendError, LoadFailed, NameTaken, Unreachable
+from mt_pipeline.backends.questdb.database import Database
 
 SECRET = "s3cret'pass word"
 
@@ -71,7 +72,7 @@ def test_a_connection_that_breaks_inside_the_block_is_told(database: Database):
 
 
 def test_a_statement_that_questdb_refuses_is_not_called_unreachable(database: Database):
-    with pytest.raises(psycopg.DatabaseError, match="no_such_table"), database.connect() as connection:
+    with pytest.raises(psycopg.BackendError, match="no_such_table"), database.connect() as connection:
         connection.execute("SELECT * FROM no_such_table")
 
 
@@ -86,4 +87,4 @@ def test_the_password_is_in_no_text(database: Database, nobody: Database):
 
 def test_every_error_is_of_one_tree():
     for kind in (Unreachable, NameTaken, LoadFailed):
-        assert issubclass(kind, DatabaseError)
+        assert issubclass(kind, BackendError)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from mt_pipeline.backends.loads import NameTaken
 from mt_pipeline.backends.questdb import ddl
-from mt_pipeline.backends.questdb.database import NameTaken
 from mt_pipeline.backends.questdb.ddl import TABLE, drop_view, ensure_table, ensure_view
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, HIDDEN, PACKETS, Table

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from mt_pipeline.backends.loads import Loaded, LoadFailed, NameTaken, Part, RowsMissing, Unreachable
 from mt_pipeline.backends.questdb import ddl, loader, retry
-from mt_pipeline.backends.questdb.database import Database, LoadFailed, NameTaken, Unreachable
-from mt_pipeline.backends.questdb.loader import Loaded, Part, RowsMissing, count, remove
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.loader import count, remove
 from mt_pipeline_tests.backends.questdb.conftest import Spare
 from mt_pipeline_tests.backends.questdb.parts import SERVER, START, Threads, batches_of, frames, load, packet, packets, select, time_of, view
 

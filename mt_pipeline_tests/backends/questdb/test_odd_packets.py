@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.backends.loads import Load, Loaded, Stored
 from mt_pipeline.backends.parquet import dataset
 from mt_pipeline.backends.questdb import flow_loader
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.flow_loader import Load, Summary
-from mt_pipeline.backends.questdb.loader import Loaded
 from mt_pipeline.defs import charts, metadata
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import Sources, rows
@@ -66,7 +65,7 @@ def _mixed(count: int, *, seed: int = 15) -> Iterator[Packet]:
         yield {**packet(number), **said, "frame_protocols": protocols, "frame_number": str(number)}
 
 
-def _load(database: Database, sources: Sources, capture: str, experiment: str, folder: Path) -> tuple[Loaded, Summary, Story]:
+def _load(database: Database, sources: Sources, capture: str, experiment: str, folder: Path) -> tuple[Loaded, Stored, Story]:
     """Load a capture into both back ends, which must hold the same."""
     teller = Storyteller(tuple(charts.LISTS))
     given = {"capture": capture, "experiment": experiment}

@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mt_pipeline.backends.loads import Exhausted, Load, Scattered
 from mt_pipeline.backends.questdb import flow_loader, loader
 from mt_pipeline.backends.questdb.compact import bring_up_to_date, compact
-from mt_pipeline.backends.questdb.database import Database, Exhausted
+from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view
-from mt_pipeline.backends.questdb.flow_loader import Load
-from mt_pipeline.backends.questdb.partitions import Scattered, sizes
+from mt_pipeline.backends.questdb.partitions import sizes
 from mt_pipeline.backends.questdb.stored_counts import held
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline_tests.backends.questdb.parts import START, packet, packets, select

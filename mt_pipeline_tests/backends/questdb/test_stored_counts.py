@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.backends.questdb.database import Damaged, LoadFailed
+from mt_pipeline.backends.loads import Damaged, LoadFailed
 from mt_pipeline.backends.questdb.stored_counts import held
 from mt_pipeline_tests.backends.questdb.parts import START, frames, load, packets
 from mt_pipeline_tests.soaking.servers import Spare

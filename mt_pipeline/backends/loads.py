@@ -1,0 +1,211 @@
+"""What every back end speaks: a load, what it did, what is stored, and what can go wrong.
+
+How rows are stored is the business of each back end's own folder.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class BackendError(Exception):
+    """Base of all that can go wrong between us and a back end.
+
+    BackendError
+    ├── Unreachable     it does not answer, or stopped answering
+    │   ├── Refused         it does not let us in: waiting is no use
+    │   └── Lost            it stopped in the middle of a load
+    ├── NameTaken       a table or view of the user's own has the name that we need
+    ├── Damaged         it cannot read what it has on the disk
+    ├── Exhausted       it has no memory, maps or files left to read with; no row is lost
+    └── LoadFailed      it refused rows
+        ├── Suspended       it has suspended the table, whosever rows they are
+        ├── Scattered       the packets of the capture lie in too many partitions
+        ├── RowsMissing     it does not store the packets that were sent
+        └── FlowsDiffer     its flows do not have the packets and bytes of its rows
+    """
+
+
+class Unreachable(BackendError):
+    """The back end does not answer, or stopped answering."""
+
+
+class Refused(Unreachable):
+    """The back end does not let us in: waiting is no use."""
+
+
+class Lost(Unreachable):
+    """The back end stopped in the middle of a load: what was loaded may be what ended it."""
+
+
+class NameTaken(BackendError):
+    """A table or view of the user's own has the name that we need."""
+
+
+class Damaged(BackendError):
+    """The back end cannot read what it has on the disk, as after a power cut that took pages of its files."""
+
+
+class Exhausted(BackendError):
+    """The back end has no memory, maps or files left to read with; no row is lost."""
+
+
+class LoadFailed(BackendError):
+    """The back end refused rows."""
+
+
+class Suspended(LoadFailed):
+    """The back end has suspended the table, for example on a full disk."""
+
+
+class Scattered(LoadFailed):
+    """The packets of a capture lie in more partitions than the back end can bear."""
+
+
+class RowsMissing(LoadFailed):
+    """The back end does not store what was sent of `capture`; `loaded` says what it holds."""
+
+    def __init__(self, message: str, capture: str, loaded: "Loaded") -> None:
+        super().__init__(message)
+        self.capture = capture
+        self.loaded = loaded
+
+
+class FlowsDiffer(LoadFailed):
+    """The flows do not have the packets or the bytes of the rows; `stored` says what they have."""
+
+    def __init__(self, message: str, stored: "Stored") -> None:
+        super().__init__(message)
+        self.stored = stored
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is to be loaded of a capture.
+
+    Attributes:
+        capture: the capture key; nobody else may load it at the same time.
+        experiment: its experiment.
+        packets: batches of `rows.packets`.
+        flows: batches of `rows.flows`, taken when the packets are in.
+        progress: receives the number of packets sent so far.
+        months: in which the packets lie, as `2023-11`.
+    """
+
+    capture: str
+    experiment: str
+    packets: Iterator[pa.RecordBatch]
+    flows: Iterator[pa.RecordBatch]
+    progress: Callable[[int], None] = lambda _: None
+    months: frozenset[str] = frozenset()
+
+
+@dataclass
+class Part:
+    """The rows of one capture for one table, and how many of them were sent.
+
+    Attributes:
+        capture: the capture key.
+        experiment: its experiment.
+        batches: of `rows.packets` or `rows.flows`.
+        progress: receives the number of rows sent so far.
+        read: packets, or flows, that were read so far.
+        sent: those of them that can be stored.
+        skipped: those that cannot, by reason.
+    """
+
+    capture: str
+    experiment: str
+    batches: Iterator[pa.RecordBatch]
+    progress: Callable[[int], None] = lambda _: None
+    read: int = 0
+    sent: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def storable(self) -> Iterator[pa.RecordBatch]:
+        """Yield what can be stored; count the rest by reason."""
+        for batch in self.batches:
+            storable = _without_skipped(batch, self.skipped)
+            self.read += batch.num_rows
+            self.sent += storable.num_rows
+            yield storable
+            self.progress(self.sent)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did with a capture.
+
+    Attributes:
+        rows: rows of the capture that can be read now.
+        read: packets that were read.
+        skipped: packets that became no row, by reason.
+        replaced: rows of earlier loads that this one no longer has.
+        has_view: whether the experiment has its view; False beyond the number of views that a server can bear.
+    """
+
+    rows: int
+    read: int
+    skipped: dict[str, int]
+    replaced: int
+    has_view: bool
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a back end stores of a capture, packet by packet and in flows.
+
+    Attributes:
+        rows: rows of packets.
+        bytes: their length on the wire.
+        first: time of the earliest; None without packets.
+        last: time of the latest.
+        flows: rows of flows.
+        flow_packets: packets in these.
+        flow_bytes: bytes in these.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    flows: int = 0
+    flow_packets: int = 0
+    flow_bytes: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the flows have every packet and every byte."""
+        return (self.rows, self.bytes) == (self.flow_packets, self.flow_bytes)
+
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """The part of `Stored` that `verify` compares, quick to count for all captures at once.
+
+    Attributes:
+        rows: rows of packets.
+        bytes: their length on the wire.
+        flow_packets: packets in the flows.
+        flow_bytes: bytes in these.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+    flow_packets: int = 0
+    flow_bytes: int = 0
+
+
+def _without_skipped(batch: pa.RecordBatch, skipped: Counter[str]) -> pa.RecordBatch:
+    if "skipped" not in batch.schema.names:
+        return batch
+    reasons = batch.column("skipped")
+    if reasons.null_count < len(reasons):
+        counts = pc.value_counts(reasons.drop_null()).to_pylist()
+        skipped.update({entry["values"]: entry["counts"] for entry in counts})
+        batch = batch.filter(pc.is_null(reasons))
+    return batch.drop_columns(["skipped"])

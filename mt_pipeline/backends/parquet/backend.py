@@ -1,0 +1,50 @@
+"""A data set of Parquet files as a back end, behind the interface of `backends/backend.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_pipeline.backends.backend import Location
+from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
+from mt_pipeline.backends.parquet import dataset
+from mt_pipeline.backends.parquet.stored_counts import stored_counts
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """A data set of Parquet files.
+
+    Attributes:
+        folder: of the data set.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return "Parquet"
+
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
+        """Load captures, one after the other."""
+        return [dataset.load(self.folder, load) for load in loads]
+
+    def remove(self, capture: str) -> int:
+        """Delete the files of a capture."""
+        return dataset.remove(self.folder, capture)
+
+    def expire(self, capture: str) -> int:
+        """Delete the files of a capture's packets."""
+        return dataset.remove(self.folder, capture, flows=False)
+
+    def forget(self, experiment: str) -> None:
+        """Do nothing: the folders of an experiment go with its last file."""
+
+    def stored(self, *, thorough: bool) -> Mapping[str, StoredCounts]:
+        """Count what the files hold."""
+        return stored_counts(self.folder, thorough=thorough)
+
+    def location(self, loaded: Loaded, *, capture: str, experiment: str) -> Location:
+        """Name the files."""
+        pattern = self.folder / "*" / f"experiment={experiment}" / "*" / dataset.name_of(capture)
+        return Location("parquet", str(pattern))

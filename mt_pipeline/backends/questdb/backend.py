@@ -1,0 +1,78 @@
+"""QuestDB as a back end: its tables and views, behind the interface of `backends/backend.py`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from mt_pipeline.backends.backend import Location
+from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
+from mt_pipeline.backends.questdb import ddl, flow_loader, loader, locks
+from mt_pipeline.backends.questdb.compact import undisturbed
+from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.stored_counts import stored_counts
+from mt_pipeline.schema.tables import FLOWS, PACKETS
+
+
+@dataclass(frozen=True)
+class QuestDb:
+    """The tables and views of a QuestDB.
+
+    Attributes:
+        database: which one.
+        reading: the same, as a user who may only read.
+        console: where browsers reach its console.
+        sign_in: who may sign in there.
+        lock: keeps rows where they are meanwhile.
+    """
+
+    database: Database
+    reading: Database
+    console: str
+    sign_in: str
+    lock: Path
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return "QuestDB"
+
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
+        """Load captures together."""
+        with undisturbed(self.database, self.lock):
+            return flow_loader.load(self.database, loads)
+
+    def remove(self, capture: str) -> int:
+        """Delete the rows of a capture from all views."""
+        with undisturbed(self.database, self.lock):
+            return loader.remove(self.database, capture)
+
+    def expire(self, capture: str) -> int:
+        """Delete the packets of a capture from their view."""
+        with undisturbed(self.database, self.lock):
+            return loader.remove(self.database, capture, tables=(PACKETS,))
+
+    def forget(self, experiment: str) -> None:
+        """Drop the views of an experiment, unless one of its captures was loaded meanwhile."""
+        with locks.alone(self.lock), self.database.connect() as connection:
+            if not loader.count(self.database, experiment=experiment):
+                for table in (FLOWS, PACKETS):
+                    ddl.drop_view(connection, experiment, table)
+
+    def stored(self, *, thorough: bool) -> Mapping[str, StoredCounts]:
+        """Count what the tables hold."""
+        with undisturbed(self.database, self.lock):
+            with self.database.connect() as connection:
+                for table in (PACKETS, FLOWS):
+                    ddl.ensure_table(connection, table)
+            return stored_counts(self.reading, thorough=thorough)
+
+    def location(self, loaded: Loaded, *, capture: str, experiment: str) -> Location:
+        """Name the view, with a link to the rows in QuestDB's console."""
+        view = ddl.view_name(experiment)
+        quoted = capture.replace("'", "''")
+        table = view if loaded.has_view else ddl.TABLE
+        sql = f"SELECT * FROM {table} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"
+        link = f"{self.console}/?{urlencode({'query': sql, 'executeQuery': 'true'})}"
+        without = f"{ddl.TABLE} (the server can bear no more views: query it by experiment)"
+        return Location("table", view if loaded.has_view else without, link, self.sign_in)

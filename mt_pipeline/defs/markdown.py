@@ -1,0 +1,37 @@
+"""Markdown for Dagster's pages: tables that are drawn inline, and text that others chose, escaped.
+
+For the underlying concept, see https://docs.dagster.io/guides/build/assets/metadata-and-tags
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+
+from mt_pipeline.system.terminal import visible
+
+Metadata = dict[str, dg.MetadataValue | int | float | str]
+
+INLINE = 1000
+"""Characters of Markdown from which on the UI hides it behind a click."""
+
+
+def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> dg.MetadataValue:
+    """Draw rows as a Markdown table, as many as are shown inline.
+
+    Args:
+        columns: their names, and how each is aligned: `---` or `--:`.
+        rows: cells, escaped.
+    """
+    text = f"| {' | '.join(columns)} |\n|{'|'.join(columns.values())}|\n"
+    for row in rows:
+        line = f"| {' | '.join(row)} |\n"
+        if len(text) + len(line) >= INLINE:
+            break
+        text += line
+    return dg.MetadataValue.md(text)
+
+
+def escaped(text: str, *, longest: int = 120) -> str:
+    """Take the meaning that Markdown gives to characters from a text that others chose, and its end if it is long."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", visible(text.replace("\n", " ")[:longest]))

@@ -1,0 +1,137 @@
+"""What can go wrong with a capture, as a sentence that a person understands."""
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from mt_pipeline.backends.loads import BackendError, Unreachable
+from mt_pipeline.backends.questdb.java import ServerError
+from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.captures.records import LedgerError
+from mt_pipeline.enrichment.provider import EnrichmentError
+from mt_pipeline.errors import SettingsError, meaning
+from mt_pipeline.pipeline.causes import is_outage
+from mt_pipeline.system.terminal import visible
+from mt_pipeline.tshark.command import TsharkError
+
+log = logging.getLogger(__name__)
+
+EXPECTED = (
+    TsharkError,
+    CaptureError,
+    EnrichmentError,
+    BackendError,
+    ServerError,
+    SettingsError,
+    OSError,
+    duckdb.Error,
+    MemoryError,
+)
+"""What can go wrong without a fault of ours."""
+
+AGAIN = "the service takes it up again by itself, unless this happens whenever it is at work"
+"""What becomes of a capture that an outage gave back."""
+
+_INTERRUPTED = "Query interrupted"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A capture that failed.
+
+    Attributes:
+        key: the capture key.
+        reason: a sentence for people; it names the capture.
+        tshark_message: what tshark printed, if it was tshark that failed.
+        tshark_status: its exit status.
+        by_outage: it was no fault of the capture, so the service takes it up again.
+    """
+
+    key: str
+    reason: str
+    tshark_message: str = ""
+    tshark_status: int | None = None
+    by_outage: bool = False
+
+    @property
+    def text(self) -> str:
+        """The reason, with what becomes of the capture if it was no fault of its own."""
+        return f"{self.reason}; {AGAIN}" if self.by_outage else self.reason
+
+
+def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Failed:
+    """Make the record of a capture that failed.
+
+    Args:
+        key: the capture key.
+        error: what went wrong.
+        folder: the data folder, for errors that do not name where they happened.
+    """
+    reason, name = sentence(error, folder=folder), visible(storable(key))
+    if name not in reason:
+        reason = f"{name}: {reason}"
+    if isinstance(error, TsharkError):
+        return Failed(key, reason, error.said, error.status, is_outage(error))
+    return Failed(key, reason, by_outage=is_outage(error))
+
+
+def sentence(error: BaseException, *, folder: Path | None = None) -> str:
+    """Return in one sentence what went wrong, and what to do. Nothing in it controls a terminal.
+
+    Args:
+        error: what went wrong.
+        folder: the data folder, for errors that do not name where they happened.
+    """
+    return visible(_sentence(error, folder))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether a signal came while DuckDB worked: this is its word for it."""
+    return _INTERRUPTED in str(error)
+
+
+@contextmanager
+def collecting(
+    key: str,
+    failures: list[Failed],
+    *,
+    ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError),
+) -> Iterator[None]:
+    """Have what goes wrong with one capture cost no other: it is collected, and logged.
+
+    Args:
+        key: capture key, or what else the loop is over.
+        failures: receives what went wrong.
+        ends_on: errors that are raised, as they mean that what all captures need does not work.
+    """
+    try:
+        yield
+    except ends_on:
+        raise
+    except Exception as error:
+        if is_interrupt(error):
+            raise KeyboardInterrupt from None
+        failures.append(failed(key, error))
+        trace = None if isinstance(error, EXPECTED) else error
+        log.error("%s", failures[-1].reason, exc_info=trace)  # noqa: TRY400  the sentence is for people
+
+
+def _sentence(error: BaseException, folder: Path | None) -> str:
+    if "No space left" in str(error) and not (isinstance(error, OSError) and error.errno):
+        error = OSError(errno.ENOSPC, str(error))
+    if isinstance(error, OSError) and error.errno:
+        text = meaning(error, folder=folder)
+        named = isinstance(error.filename, str) and error.filename not in text
+        where = f"{error.filename}: " if named else ""
+        return f"{where}{text}, then launch the capture again"
+    if isinstance(error, MemoryError):
+        return "out of memory: launch the capture again when fewer runs are at work"
+    text = " ".join(str(error).split())
+    if isinstance(error, EXPECTED):
+        return text
+    return f"unexpected {type(error).__name__}: {text[:500]}; the log of the run has the details"

@@ -1,0 +1,69 @@
+"""What a pipeline works with, as plain values. `options.py` makes them, and says what each means to a user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of one data folder.
+
+    Attributes:
+        environment: variables of others, for providers that come with other packages.
+
+    Each other one has the name and the meaning of the setting `MT_…`; days may be fractions.
+    """
+
+    data_dir: Path
+    inbox_dir: Path
+    settle_seconds: float
+    keep_documents_days: float | None
+    keep_packets_days: float | None
+    follow: bool
+    rotation: bool
+    filter: str
+    duplicates: Literal["load", "skip"]
+    tshark: str
+    tshark_silence_seconds: float
+    tshark_seconds: float
+    tshark_memory_mb: int | None
+    providers: tuple[str, ...]
+    offline_city_mmdb: Path | None
+    offline_apps: Path | None
+    devices: Path | None
+    netify_api_key: SecretStr | None
+    netify_url: str
+    netify_rate: float
+    netify_budget_day: int | None
+    netify_budget_run: int | None
+    answer_days: float
+    not_found_days: float
+    backends: tuple[str, ...]
+    questdb_host: str | None
+    questdb_http_port: int
+    questdb_pg_port: int
+    questdb_user: str
+    questdb_password: SecretStr | None
+    questdb_password_file: Path
+    questdb_import_dir: Path | None
+    questdb_wait_seconds: int
+    questdb_console: str | None
+    questdb_reader: str
+    questdb_reader_password: SecretStr | None
+    questdb_reader_password_file: Path
+    grafana_url: str | None
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def has_questdb(self) -> bool:
+        """Whether rows are loaded into QuestDB."""
+        return "questdb" in self.backends
+
+    @property
+    def embeds_questdb(self) -> bool:
+        """Whether that QuestDB is one that we start."""
+        return self.has_questdb and self.questdb_host is None

@@ -1,0 +1,214 @@
+"""Brings the answers of loaded captures up to date: asks what has expired or is owed, and loads again what changed.
+
+tshark is not started: rows are made of the documents, or of the typed packets.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.enrichment import changes
+from mt_pipeline.enrichment.enrich import enrich
+from mt_pipeline.pipeline import captures_table, providers, rotation
+from mt_pipeline.pipeline.failures import Failed, collecting
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.load import load_one
+from mt_pipeline.pipeline.run import Run
+from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a capture."""
+
+    RELOADED = "loaded again"
+    UNCHANGED = "unchanged"
+    EXPIRED = "left: their packets have expired"
+    LEFT = "left: it is not loaded now, or waits for another run"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which captures a refresh is about.
+
+    Attributes:
+        experiment: only captures of this one.
+        capture: only this one.
+        owing: only captures that an answer is owed for, or that are behind the file before them in their rotation.
+        with_past: also captures that were taken back to a day.
+    """
+
+    experiment: str | None = None
+    capture: str | None = None
+    owing: bool = False
+    with_past: bool = False
+
+
+@dataclass
+class Refreshed:
+    """What a refresh did.
+
+    Attributes:
+        records: the captures that it was about.
+        outcomes: how many captures ended each way.
+        failures: captures that failed.
+    """
+
+    records: Sequence[Record]
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    failures: list[Failed] = field(default_factory=list)
+
+
+def refresh(run: Run, selection: Selection) -> Refreshed:
+    """Refresh captures one by one, past those that fail.
+
+    Args:
+        run: its `as_of` is the moment whose answers to load; then nobody is asked.
+        selection: which captures.
+    """
+    refreshed = Refreshed(due(run.workspace, selection))
+    if run.as_of is None:
+        _ask(run, refreshed.records)
+    for record in refreshed.records:
+        with collecting(record.key, refreshed.failures, ends_on=()):
+            outcome = _refresh_one(run, record.key, as_of=run.as_of, keeps_day=selection.owing)
+            refreshed.outcomes[outcome] += 1
+    catch_up(run, [record.key for record in refreshed.records])
+    numbers = (f"{number} {outcome.value}" for outcome, number in refreshed.outcomes.items())
+    log.info("%s captures: %s", len(refreshed.records), ", ".join(numbers))
+    report_experiments(run, {record.experiment for record in refreshed.records})
+    return refreshed
+
+
+def due(workspace: Workspace, selection: Selection) -> list[Record]:
+    """List the loaded captures that a refresh is about; those that were taken back to a day only if they are named."""
+    named = selection.experiment or selection.capture or selection.with_past
+    records = owing(workspace) if selection.owing else workspace.ledger.records()
+    return [
+        record
+        for record in records
+        if record.state is State.DONE
+        and selection.experiment in (None, record.experiment)
+        and selection.capture in (None, record.key)
+        and (named or selection.owing or record.as_of is None or record.answers is None)
+    ]
+
+
+def owing(workspace: Workspace) -> list[Record]:
+    """List the loaded captures that a refresh is due for, whatever the reason; those of a rotation first, in its order."""
+    behind = rotation.behind(workspace)
+    records = (workspace.ledger.get(key) for key in behind)
+    others = (record for record in workspace.ledger.owing() if record.key not in behind)
+    return [*(record for record in records if record), *others]
+
+
+def catch_up(run: Run, keys: Iterable[str]) -> None:
+    """Load again what is behind these captures or behind the files before them, and what comes after that.
+
+    Whoever loads one of two neighbours last finds that the later one is behind, in whichever order they are loaded. What
+    fails here is due for a refresh.
+    """
+    reached, tried = set(keys), set[str]()
+    while key := _next_behind(run.workspace, reached, tried):
+        tried.add(key)
+        reached.add(key)
+        with collecting(key, [], ends_on=()):
+            _refresh_one(run, key, as_of=None, keeps_day=True)
+
+
+def report_experiments(run: Run, experiments: Iterable[str]) -> None:
+    """Tell the observer what became of the endpoints of each experiment."""
+    workspace = run.workspace
+    calls = providers.calls(workspace.options)
+    for experiment in sorted(experiments):
+        records = workspace.ledger.of_experiment(experiment)
+        done = [record for record in records if record.state is State.DONE]
+        run.observer.experiment_answered(experiment, done, calls)
+
+
+def endpoints_of(workspace: Workspace, records: Sequence[Record]) -> list[Path]:
+    """List the files of endpoints that are there."""
+    data = workspace.options.data_dir
+    paths = [CaptureFiles(data, record.key, record.follows).endpoints(record.documents) for record in records if record.documents]
+    return [path for path in paths if path.exists()]
+
+
+def _next_behind(workspace: Workspace, reached: set[str], tried: set[str]) -> str | None:
+    for key, before in rotation.behind(workspace).items():
+        if key not in tried and {key, before} & reached:
+            return key
+    return None
+
+
+def _ask(run: Run, records: Sequence[Record]) -> None:
+    """Ask about the endpoints of all captures at once, so that a budget goes to the most useful of all; the store has the answers then."""
+    paths = endpoints_of(run.workspace, records)
+    chain, store = run.providers
+    if store is None or not paths:
+        return
+    with tempfile.TemporaryDirectory(dir=run.workspace.options.data_dir) as folder:
+        counts = enrich(paths, Path(folder) / "answers.parquet", providers=chain, store=store)
+    numbers = f"{counts.endpoints:,} endpoints of {len(paths)} captures"
+    became = f"{counts.asked:,} asked, {counts.owed:,} owed"
+    stopped = f"; {counts.stopped}" if counts.stopped else ""
+    log.info("%s: %s%s", numbers, became, stopped)
+
+
+def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool) -> Outcome:
+    """Take the answers of the store for one capture, and load it again if its rows were made with others.
+
+    So is a capture that takes up something else from the file before it in its rotation.
+
+    Args:
+        run: which it is part of.
+        key: the capture key.
+        as_of: take what was known at that moment; None for the present.
+        keeps_day: a capture that was taken back to a day stays with that day, unless its load broke off.
+    """
+    started, ledger = time.monotonic(), run.workspace.ledger
+    with ledger.lock(key) as record:
+        if record is None or record.state is not State.DONE or record.documents is None:
+            return Outcome.LEFT
+        if record.packets_expired_at is not None:
+            return Outcome.EXPIRED
+        if keeps_day and record.as_of and record.answers is not None:
+            as_of = datetime.fromisoformat(record.as_of)
+        with closing(Stages(run, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
+            stages.derived.continue_rotation(default=record.follows)
+            stages.answer(ask=False, as_of=as_of)
+            answers = stages.files.enrichment(stages.inputs)
+            follows_same = stages.files.follows == record.follows
+            if follows_same and changes.fingerprint(answers) == record.answers:
+                stages.note_answers()
+                captures_table.update_owed(run.workspace, record, changes.owed(answers))
+                return Outcome.UNCHANGED
+            if not follows_same:
+                stages.find_endpoints()
+            stages.report_answers(seconds=time.monotonic() - started)
+            # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
+            ledger.answered(key, answers=None, owed=record.owed)
+            _load_again(run, stages)
+    return Outcome.RELOADED
+
+
+def _load_again(run: Run, stages: Stages) -> None:
+    load = load_one(run, stages.key, stages.sources())
+    stages.report_rows(load)
+    stages.note_done(load.loaded)
+    captures_table.copy(
+        run.workspace,
+        stages.key,
+        stored=load.stored,
+        counts=stages.counts,
+        seconds=stages.seconds,
+    )
+    stages.files.keep_only(stages.inputs)

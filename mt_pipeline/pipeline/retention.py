@@ -1,0 +1,102 @@
+"""Deletes what is old: documents, most of the disk of the stages, and packets, most of the disk there is. Captures stay.
+
+Without documents, refreshes go on, as the typed packets stay; the next run makes documents again. Without packets, the flows
+of a capture stay, and what the ledger and the table `captures` know of it; a refresh leaves it alone, and `ingest` makes it
+whole again.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from mt_pipeline.backends.loads import BackendError
+from mt_pipeline.backends.questdb.compact import compact
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.pipeline.failures import Failed, collecting
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.options import Options
+from mt_pipeline.pipeline.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_DAY = 86_400
+_WORTH = 0.5
+"""The share of a month that must be deleted before its other rows are written anew: else each night would write the same ones."""
+
+
+@dataclass
+class Expired:
+    """What was deleted.
+
+    Attributes:
+        captures: of how many captures.
+        rows: of packets.
+        bytes: of files.
+        due: how many captures had something to delete.
+        failures: captures of which it could not be deleted.
+    """
+
+    captures: int = 0
+    rows: int = 0
+    bytes: int = 0
+    due: int = 0
+    failures: list[Failed] = field(default_factory=list)
+
+
+def documents_expired(options: Options, record: Record) -> bool:
+    """Return whether the documents of a loaded capture are older than MT_KEEP_DOCUMENTS_DAYS."""
+    return _is_older(record, options.keep_documents_days)
+
+
+def expire_documents(workspace: Workspace) -> Expired:
+    """Delete the documents that have expired; those of a capture at work stay."""
+    options = workspace.options
+    due = [record for record in workspace.ledger.records() if record.documents and documents_expired(options, record)]
+    expired = Expired(due=len(due))
+    for record in due:
+        path = CaptureFiles(options.data_dir, record.key).documents(record.documents or "")
+        lock = workspace.ledger.lock(record.key)
+        with collecting(record.key, expired.failures), lock as now:
+            if now == record and path.exists():
+                size = path.stat().st_size
+                path.unlink()
+                expired.captures, expired.bytes = expired.captures + 1, expired.bytes + size
+    return expired
+
+
+def expire_packets(workspace: Workspace) -> Expired:
+    """Delete the packets that have expired from the back ends and the disk; those of a capture at work stay."""
+    ledger, days = workspace.ledger, workspace.options.keep_packets_days
+    due = [record for record in ledger.records() if record.packets_expired_at is None and _is_older(record, days)]
+    expired = Expired(due=len(due))
+    if not due:
+        return expired
+    with workspace.questdb():
+        backends = workspace.backends()
+        for record in due:
+            with collecting(record.key, expired.failures), ledger.lock(record.key) as now:
+                if now != record:
+                    continue
+                # Noted first: else who verifies after a kill would have the capture loaded again.
+                ledger.expire_packets(record.key)
+                expired.rows += max([backend.expire(record.key) for backend in backends])
+                files = CaptureFiles(workspace.options.data_dir, record.key)
+                expired.bytes += files.delete_packets()
+                expired.captures += 1
+        _compact(workspace)
+    return expired
+
+
+def _is_older(record: Record, days: float | None) -> bool:
+    old = days is not None and record.changed_at < time.time() - days * _DAY
+    return record.state is State.DONE and old
+
+
+def _compact(workspace: Workspace) -> None:
+    """Have the embedded QuestDB give the disk back. One of the user's own may be loaded into by others, of whom we do not know."""
+    if not workspace.options.embeds_questdb:
+        return
+    try:
+        compact(workspace.database(), workspace.loading_lock, worth=_WORTH)
+    except BackendError as error:  # what was deleted stays deleted
+        log.warning("%s", error)
