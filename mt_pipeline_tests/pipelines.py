@@ -24,7 +24,7 @@ from mt_pipeline.captures.records import Record
 from mt_pipeline.cli import main
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home as instance
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
@@ -137,12 +137,16 @@ class Lab:
         """The watched folder."""
         return self.data / "inbox"
 
-    def workspace(self, **changes: object) -> Pipeline:
+    def settings(self, **changes: object) -> Settings:
+        """Make the settings; keywords change or add some."""
+        return settings_of(self.data, self.database, **changes)
+
+    def workspace(self, **changes: object) -> Workspace:
         """Open the rooms; keywords are settings."""
-        return Pipeline(settings_of(self.data, self.database, **changes))
+        return Workspace(self.settings(**changes).options())
 
     @cached_property
-    def _workspace(self) -> Pipeline:
+    def _workspace(self) -> Workspace:
         return self.workspace()
 
     def put(self, key: str, content: bytes | None = None) -> Path:
@@ -158,7 +162,7 @@ class Lab:
         self,
         *keys: str,
         stages: Iterable[str] = STAGES,
-        workspace: Pipeline | None = None,
+        workspace: Workspace | None = None,
         display_filter: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:

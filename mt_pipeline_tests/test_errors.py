@@ -14,8 +14,8 @@ from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.identity import CaptureUnreadableError, capture_at, open_capture, sha256_of
 from mt_pipeline.captures.inbox import sniff
-from mt_pipeline.defs.failures import sentence
 from mt_pipeline.errors import meaning
+from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests.pipelines import capture, ended, environment, program

@@ -1,6 +1,6 @@
 """Processes that run the job side by side for one terminal: a line of JSON in for each run, lines out for what is done.
 
-`python -m mt_pipeline.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again,
+`python -m mt_pipeline.cli.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again,
 those that waited for their load each by itself.
 """
 

@@ -23,7 +23,7 @@ def land() -> str:
 
 @cache
 def middles() -> dict[str, tuple[float, float]]:
-    """Give longitude and latitude of the middle of countries, by the names of `enrichment/offline/countries.py`; of tiny ones those of the capital."""
+    """Return longitude and latitude of the middle of countries, by their names in `enrichment/offline/countries.py`."""
     by_code = {info.get("ISO", {}).get("alpha2"): info for info in CountryInfo.all().values()}
     found = {}
     for code, (_, name) in COUNTRIES.items():

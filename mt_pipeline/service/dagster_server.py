@@ -1,4 +1,4 @@
-"""Dagster's own web server behind our layers: `python -m mt_pipeline.web.dagster_server`, as compose.yml and `mt-pipeline run` start it.
+"""Dagster's own web server behind our layers: `python -m mt_pipeline.service.dagster_server`, as compose.yml and `mt-pipeline run` start it.
 
 Dagster has neither a login nor a check of where a request comes from, and its GraphQL executes mutations that are sent by GET.
 """

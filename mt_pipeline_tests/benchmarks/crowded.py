@@ -11,7 +11,7 @@ import dagster as dg
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.sensors import new_captures
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import say
 from mt_pipeline_tests.browsers import chromium, page
@@ -25,7 +25,7 @@ _NOWHERE = Database("127.0.0.1", 9, 9, "", "")
 def looks(folder: Path, *, count: int) -> None:
     """Time the looks of the sensor at an inbox with so many captures: new ones, those that have settled, and all done with."""
     settings = settings_of(folder, _NOWHERE, settle_seconds=0.1)
-    workspace = Pipeline(settings)
+    workspace = Workspace(settings)
     first = capture(workspace.inbox / "0" / "0.pcap")
     for number in range(1, count):
         path = workspace.inbox / str(number % FOLDERS) / f"{number}.pcap"
@@ -56,7 +56,7 @@ def asset_page(folder: Path, *, partitions: int) -> None:
             say(f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s")
 
 
-def _look(opened: dg.DagsterInstance, workspace: Pipeline, what: str) -> None:
+def _look(opened: dg.DagsterInstance, workspace: Workspace, what: str) -> None:
     time.sleep(0.2)
     started = time.monotonic()
     result = new_captures(dg.build_sensor_context(instance=opened, resources={"workspace": workspace}))

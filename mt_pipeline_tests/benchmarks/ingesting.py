@@ -15,7 +15,7 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.assets import CAPTURES_PER_RUN
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import used
 
@@ -25,7 +25,7 @@ def main(source: Path, output: Path) -> None:
     logging.disable(logging.CRITICAL)
     chosen = settings.load()
     shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)
-    workspace = Pipeline(chosen)
+    workspace = Workspace(chosen)
     keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
     seconds = processor = 0.0
     with dagster_home.opened(chosen) as opened:

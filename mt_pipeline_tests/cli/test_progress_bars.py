@@ -11,7 +11,7 @@ from mt_pipeline_tests.terminals import screen
 
 _SCRIPT = """
 import sys, time
-from mt_pipeline.bars import Bars
+from mt_pipeline.cli.progress_bars import Bars
 
 with Bars() as bars:
     bars.step("starting")

@@ -6,36 +6,31 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
+from mt_pipeline.backends.loads import FlowsDiffer, Loaded, RowsMissing, Stored
 from mt_pipeline.defs import checks
-from mt_pipeline.defs.checked import Checked
+from mt_pipeline.defs.events import observing
+from mt_pipeline_tests.observers import documents_read
 
 
-@dataclass
-class Context:
-    """Takes events, as that of a run does."""
-
-    events: list[dg.AssetCheckEvaluation] = field(default_factory=list)
-
-    def log_event(self, event: dg.AssetCheckEvaluation) -> None:
-        self.events.append(event)
-
-
-def told(*counts: tuple[int, int]) -> dg.AssetCheckEvaluation:
+def summed_up(*counts: tuple[int, int]) -> dg.AssetCheckEvaluation:
     """Check captures of so many packets, of which the capture has so many."""
-    context = Context()
-    with Checked.told(context) as checked:
-        for number, (packets, counted) in enumerate(counts):
-            checked.add(checks.packets_read(f"x/{number}.pcap", packets=packets, counted=counted, display_filter=""))
-    [evaluation] = context.events
+    evaluations = checks.Evaluations()
+    for number, (packets, counted) in enumerate(counts):
+        evaluations.add(read(f"x/{number}.pcap", packets, counted))
+    [evaluation] = evaluations.summed_up()
     return evaluation
 
 
+def read(key: str, packets: int, counted: int) -> dg.AssetCheckEvaluation:
+    return checks.packets_read(documents_read(key, packets=packets, counted=counted))
+
+
 def test_one_capture_is_told_as_it_is():
-    assert told((3, 4)) == checks.packets_read("x/0.pcap", packets=3, counted=4, display_filter="")
+    assert summed_up((3, 4)) == read("x/0.pcap", 3, 4)
 
 
 def test_several_that_pass_are_counted_and_their_numbers_summed_up():
-    evaluation = told((3, 3), (5, 5), (0, 0))
+    evaluation = summed_up((3, 3), (5, 5), (0, 0))
     assert evaluation.passed
     assert evaluation.description == "all 3 captures, the last of them x/2.pcap: 0 packets read, the capture has 0"
     assert {name: number.value for name, number in evaluation.metadata.items()} == {"captures": 3, "failed": 0, "packets": 8, "counted": 8}
@@ -48,7 +43,7 @@ def test_several_that_pass_are_counted_and_their_numbers_summed_up():
 
 @pytest.mark.parametrize("wrong", [1, 10, 12])
 def test_those_that_fail_are_named_the_first_ones_of_many(wrong: int):
-    evaluation = told((1, 1), *[(0, number) for number in range(1, wrong + 1)], (2, 2))
+    evaluation = summed_up((1, 1), *[(0, number) for number in range(1, wrong + 1)], (2, 2))
     assert not evaluation.passed
     first, *lines = evaluation.description.split("\n")
     assert first == f"{wrong} of {wrong + 2} captures:"
@@ -57,15 +52,25 @@ def test_those_that_fail_are_named_the_first_ones_of_many(wrong: int):
     assert evaluation.metadata["failed"].value == wrong
 
 
-def test_checks_of_different_names_are_told_apart_also_if_the_run_ends_early_and_nothing_checked_is_nothing_told():
+@dataclass
+class Context:
+    """Takes events, as that of a run does."""
+
+    events: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+
+    def log_event(self, event: dg.AssetCheckEvaluation) -> None:
+        self.events.append(event)
+
+
+def test_a_run_logs_each_check_once_also_if_it_ends_early_and_nothing_if_nothing_was_checked():
     context = Context()
-    with Checked.told(context):
+    with observing(context, grafana=None):
         pass
     assert context.events == []
-    with suppress(KeyboardInterrupt), Checked.told(context) as checked:
-        checked.add(
-            checks.packets_read("x/a.pcap", packets=1, counted=1, display_filter=""),
-            dg.AssetCheckEvaluation(dg.AssetKey("questdb_packets"), "rows_stored", True),
-        )
+    loaded = Loaded(rows=1, read=3, skipped={}, replaced=0, has_view=True)
+    with suppress(KeyboardInterrupt), observing(context, grafana=None) as observer:
+        observer.load_mismatch("x/a.pcap", RowsMissing("missing", "x/a.pcap", loaded))
+        observer.load_mismatch("x/b.pcap", RowsMissing("missing", "x/b.pcap", loaded))
+        observer.load_mismatch("x/c.pcap", FlowsDiffer("differ", Stored(rows=1)))
         raise KeyboardInterrupt
-    assert [one.check_name for one in context.events] == ["packets_read", "rows_stored"]
+    assert [(one.check_name, one.passed) for one in context.events] == [("rows_stored", False), ("flows_reconciled", False)]

@@ -8,6 +8,7 @@ import pytest
 from mt_pipeline.backends.loads import Loaded, Stored
 from mt_pipeline.defs import checks
 from mt_pipeline.enrichment.counts import Counts
+from mt_pipeline_tests.observers import documents_read
 
 
 def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
@@ -27,7 +28,7 @@ def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
     ],
 )
 def test_packets_read(packets: int, counted: int | None, display_filter: str, passed: bool, said: str):
-    evaluation = checks.packets_read("lab/a.pcap", packets=packets, counted=counted, display_filter=display_filter)
+    evaluation = checks.packets_read(documents_read("lab/a.pcap", packets=packets, counted=counted, display_filter=display_filter))
 
     assert (evaluation.passed, evaluation.description, evaluation.severity) == (passed, said, dg.AssetCheckSeverity.WARN)
     assert numbers(evaluation)["packets"] == packets
@@ -64,7 +65,7 @@ def test_answers_complete(counts: Counts, passed: bool, said: str):
     ("rows", "read", "skipped", "passed"), [(10, 10, {}, True), (7, 10, {"no time": 2, "far": 1}, True), (9, 10, {}, False), (11, 10, {}, False)]
 )
 def test_rows_stored(rows: int, read: int, skipped: dict[str, int], passed: bool):
-    evaluation = checks.rows_stored("lab/a.pcap", Loaded(rows=rows, read=read, skipped=skipped, gone=0, has_view=True))
+    evaluation = checks.rows_stored("lab/a.pcap", Loaded(rows=rows, read=read, skipped=skipped, replaced=0, has_view=True))
 
     assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.ERROR)
     assert evaluation.description == f"lab/a.pcap: {rows} rows = {read} packets - {sum(skipped.values())} skipped"

@@ -60,7 +60,7 @@ def test_the_report_is_made_of_rows_and_is_partitioned_by_experiment(specs: dict
 
 def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(specs: dict[str, dg.AssetSpec]):
     """A version that held an address in memory would show every capture as stale after each start."""
-    script = "import json; from mt_pipeline.defs.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    script = "import json; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
     elsewhere = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "4711"}
     ).stdout
@@ -72,7 +72,7 @@ def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(spe
 def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_are():
     """Every packet would be typed anew for a column of answers."""
     without = "from mt_pipeline import columns; columns.COLUMNS = tuple(c for c in columns.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
-    script = f"{without}; from mt_pipeline.defs.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    script = f"{without}; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
     less = json.loads(subprocess.run([sys.executable, "-c", f"import json; {script}"], capture_output=True, text=True, check=True).stdout)
 
     assert [name for name in CODE_VERSIONS if less[name] != CODE_VERSIONS[name]] == ["questdb_packets"]

@@ -6,13 +6,13 @@ import pytest
 
 from mt_pipeline.backends.loads import Refused
 from mt_pipeline.backends.questdb.server import Server, start
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import setup
 from mt_pipeline.settings import Settings
 
 
-def workspace(data: Path, **given: object) -> Pipeline:
-    return Pipeline(Settings(_env_file=None, data_dir=data, **given))
+def workspace(data: Path, **given: object) -> Workspace:
+    return Workspace(Settings(_env_file=None, data_dir=data, **given))
 
 
 def test_the_embedded_questdb_has_passwords_of_its_own_also_without_a_setup(tmp_path: Path):

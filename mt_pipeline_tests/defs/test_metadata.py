@@ -7,16 +7,22 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mt_pipeline.backends.loads import Loaded, Stored
+from mt_pipeline.backends.questdb.backend import QuestDb
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs import metadata
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.endpoints import Endpoints
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.observer import AnswersFound, EndpointsFound, RowsLoaded
+from mt_pipeline.rows.summary import CaptureSummary
 from mt_pipeline_tests.enrichment.parts import endpoints_file
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 
 INLINE = 1000
 """Dagster draws Markdown below this length on the page itself."""
+
+FILES = CaptureFiles(Path("data"), "lab/a.pcap")
 
 ODD = "it's <b>|`x`*[y](z)\n#1"
 
@@ -25,15 +31,31 @@ def of_names(*names: str) -> dict[str, object]:
     top = [(name, 1234) for name in names]
     times = {"first_us": 1_700_000_000_123_456, "last_us": 1_700_000_002_623_456}
     found = Endpoints(addresses=1, names=len(names), packets=3, bytes=10, skipped={}, top_names=top, **times)
-    return metadata.of_endpoints(found, out_of_order=0, path=Path("x"), seconds=0.5)
+    return of_found(found)
+
+
+def of_found(found: Endpoints) -> dict[str, object]:
+    done = EndpointsFound(files=FILES, inputs="0", seconds=0.5, found=found, out_of_order=0)
+    return metadata.of_endpoints(done)
 
 
 def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
-    loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, gone=3, has_view=has_view)
-    console = Database("127.0.0.1", 9000, 8812, "admin", "s3cret").console
+    loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, replaced=3, has_view=has_view)
+    database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
+    backend = QuestDb(database, database, database.console, "user x", Path("lock"))
     stored = Stored(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
-    rows = metadata.of_rows(loaded, stored, experiment="lab", devices=0)
-    return rows | metadata.of_view(loaded, key=key, experiment="lab", console=console, sign_in="user x") | metadata.of_pace(loaded.rows, seconds=2)
+    done = RowsLoaded(
+        files=FILES,
+        inputs="0",
+        seconds=2,
+        loaded=loaded,
+        stored=stored,
+        summary=CaptureSummary(),
+        locations=[backend.location(loaded, capture=key, experiment="lab")],
+        experiment="lab",
+        devices=0,
+    )
+    return metadata.of_rows(done, grafana=None)
 
 
 def test_server_names_are_a_table():
@@ -62,19 +84,28 @@ def test_the_time_of_a_capture_is_told_to_the_part_of_a_second():
 def test_a_capture_without_packets_has_no_time():
     nothing = Endpoints(addresses=0, names=0, packets=0, bytes=0, first_us=None, last_us=None, skipped={}, top_names=[])
 
-    told = metadata.of_endpoints(nothing, out_of_order=0, path=Path("x"), seconds=0)
+    told = of_found(nothing)
 
     assert "first_packet" not in told
     assert told["capture_seconds"] == 0
 
 
 def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_path: Path):
-    endpoints, answers = endpoints_file(tmp_path / "endpoints", []), tmp_path / "answers"
-    enrich(endpoints, answers)
+    files = CaptureFiles(tmp_path, "lab/a.pcap")
+    for path in (files.endpoints("0"), files.enrichment("0")):
+        path.parent.mkdir(parents=True)
+    enrich(endpoints_file(files.endpoints("0"), []), files.enrichment("0"))
     of_one = Counts(endpoints=9, cached=1, asked=2, answered=4, pending=5, stale=1, owed=6)
-    told = metadata.of_enrichment(
-        replace(of_one, by_provider={"netify": of_one}), endpoints=endpoints, path=answers, changed=(), as_of=None, calls={}, seconds=0
+    done = AnswersFound(
+        files=files,
+        inputs="0",
+        seconds=0,
+        counts=replace(of_one, by_provider={"netify": of_one}),
+        changed=(),
+        as_of=None,
+        calls={},
     )
+    told = metadata.of_answers(done)
 
     assert {name: told[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
         **{"calls": 2, "cache_hits": 1, "pending": 5, "stale": 1, "owed": 6},

@@ -18,9 +18,9 @@ from mt_pipeline.backends.questdb.java import DidNotStart
 from mt_pipeline.captures.identity import CaptureChangedError, CaptureError, CaptureUnreadableError, capture_at
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
 from mt_pipeline.captures.records import LedgerError, State
-from mt_pipeline.defs.failures import AGAIN
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.pipeline.causes import is_outage, is_suspect
+from mt_pipeline.pipeline.failures import AGAIN
 from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.command import FilterError, NotACapture, TsharkFailed, TsharkKilled, TsharkMissing, TsharkTooOld
 from mt_pipeline_tests.defs.test_sensors import Watch

@@ -138,7 +138,7 @@ def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_
     gate, site = tmp_path / "gate", tmp_path / "site" / "sitecustomize.py"
     site.parent.mkdir()
     site.write_text(
-        f"import os, sys, time\nwhile 'mt_pipeline.workers' in sys.orig_argv and not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\n"
+        f"import os, sys, time\nwhile 'mt_pipeline.cli.workers' in sys.orig_argv and not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\n"
     )
     for number in range(FEW + 2):
         watch.put(f"slow/{number:02}.pcap")
@@ -211,7 +211,7 @@ def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(la
         monkeypatch.setattr(lab.instance, "get_run_by_id", another_run_is_sooner)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stages, "look", interrupted)
+    monkeypatch.setattr(Stages, "identify", interrupted)
     assert not lab.run(*keys).success
 
     record = lab.record(keys[1])

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
@@ -33,7 +33,7 @@ class Paid:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pcap(path, timed(tls_session(f"www.{path.stem}.com")))
 
-    def workspace(self, **changes: object) -> Pipeline:
+    def workspace(self, **changes: object) -> Workspace:
         asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000, "netify_budget_day": BUDGET}
         return self.lab.workspace(**{"data_dir": self.lab.data / EXPERIMENT, "inbox": self.lab.inbox, **asks, **changes})
 

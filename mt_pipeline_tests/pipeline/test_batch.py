@@ -1,14 +1,21 @@
 """Small captures of a run are loaded together, and none of them costs the others anything."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.identity import file_name_of
 from mt_pipeline.captures.records import State
-from mt_pipeline.pipeline import batch
-from mt_pipeline.pipeline import load as loading
-from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.batch import Limits, run_captures
+from mt_pipeline.pipeline.failures import Failed
+from mt_pipeline.pipeline.observer import AnswersFound, RowsLoaded, StageDone
+from mt_pipeline.pipeline.run import Run
+from mt_pipeline.pipeline.workspace import WAITING, Workspace
 from mt_pipeline_tests.backends.questdb.parts import Threads, select
+from mt_pipeline_tests.observers import Memory
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 
 KEYS = ["a.pcap", "b.pcap", "c.pcap"]
@@ -19,6 +26,19 @@ def keys_of(lab: Lab, experiment: str) -> list[str]:
     for key in keys:
         lab.put(key)
     return keys
+
+
+def run_of(
+    lab: Lab,
+    keys: Sequence[str],
+    *,
+    workspace: Workspace | None = None,
+    memory: Memory | None = None,
+    limits: Limits | None = None,
+) -> list[Failed]:
+    """Take captures through all stages without Dagster."""
+    with Run(workspace or lab.workspace(), memory or Memory(), id="run") as run:
+        return run_captures(run, keys, limits=limits)
 
 
 def loads_of(lab: Lab, experiment: str) -> list[tuple]:
@@ -38,12 +58,11 @@ def test_small_captures_are_rows_of_one_load_each_with_its_own(lab: Lab):
     assert [lab.record(key).rows for key in keys] == [PACKETS] * 3
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_MOST", 1), ("_BYTES", 1), ("_SECONDS", 0), ("_LARGE", 1)])
-def test_what_is_enough_is_loaded_at_once(lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, value: int):
-    monkeypatch.setattr(batch, limit, value)
-    experiment = f"enough{limit.lower()}"
+@pytest.mark.parametrize("limits", [Limits(captures=1), Limits(packet_bytes=1), Limits(seconds=0), Limits(large=1)], ids=str)
+def test_what_is_enough_is_loaded_at_once(lab: Lab, limits: Limits):
+    experiment = f"enough_{abs(hash(limits))}"
 
-    assert lab.run(*keys_of(lab, experiment)).success
+    assert run_of(lab, keys_of(lab, experiment), limits=limits) == []
 
     assert len(loads_of(lab, experiment)) == 3
 
@@ -54,62 +73,64 @@ def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_las
     assert len(loads_of(lab, "not_grouped")) == 3
 
 
-def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    keys, load = keys_of(lab, "one_fails"), loading.load
-    tried: list[list[str]] = []
+def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    workspace = lab.workspace(data_dir=tmp_path, inbox=lab.inbox, backends=("parquet",))
+    keys, memory = keys_of(lab, "one_fails"), Memory()
+    in_the_way = tmp_path / "parquet" / ".loading" / file_name_of(keys[1])
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where the load of this capture makes a folder")
 
-    def refuses(workspace: object, captures: dict) -> dict:
-        tried.append(list(captures))
-        if keys[1] in captures:
-            raise OSError(28, "No space left on device")
-        return load(workspace, captures)
-
-    monkeypatch.setattr(loading, "load", refuses)
     with caplog.at_level("WARNING"):
-        ran = lab.run(*keys)
+        [failed] = run_of(lab, keys, workspace=workspace, memory=memory)
 
-    assert "3 captures cannot be loaded together, so each is by itself: [Errno 28]" in caplog.text
-    assert tried == [keys, *([key] for key in keys)]
-    assert ran.failure.startswith("1 of 3 captures failed, the others are done. one_fails/b.pcap")
-    assert [lab.record(key).state for key in keys] == [State.DONE, State.WAITING, State.DONE]
-    assert ran.materialised() == [keys[0], keys[2]]
-    monkeypatch.undo()
-    assert lab.run(keys[1]).success
-    assert len(lab.rows("one_fails")) == 3 * PACKETS
+    assert "3 captures cannot be loaded together, so each is by itself: [Errno 17]" in caplog.text
+    assert failed.key == keys[1]
+    records = [workspace.ledger.get(key) for key in keys]
+    assert [record and record.state for record in records] == [State.DONE, State.FAILED, State.DONE]
+    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [keys[0], keys[2]]
+    in_the_way.unlink()
+    assert run_of(lab, [keys[1]], workspace=workspace) == []
+    [backend] = workspace.backends()
+    assert {key: counts.rows for key, counts in backend.stored(thorough=False).items()} == dict.fromkeys(keys, PACKETS)
 
 
-def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab, monkeypatch: pytest.MonkeyPatch):
-    keys, load, tried = keys_of(lab, "all_away"), loading.load, []
-    monkeypatch.setattr(batch, "_SECONDS", 600)
-    monkeypatch.setattr(loading, "load", lambda workspace, captures: (tried.append(len(captures)), load(workspace, captures))[1])
+def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab):
+    keys, waited = keys_of(lab, "all_away"), []
 
-    ran = lab.run(*keys, workspace=lab.workspace(questdb_pg_port=1))
+    def progress(key: str, doing: str, done: int, total: int | None = None) -> None:
+        if doing == WAITING:
+            waited.append(key)
 
-    assert tried == [3]
-    assert not ran.success
+    workspace = replace(lab.workspace(questdb_pg_port=1, questdb_wait_seconds=3), progress=progress)
+    failures = run_of(lab, keys, workspace=workspace, limits=Limits(seconds=600))
+
+    assert waited
+    assert waited == keys * (len(waited) // len(keys)), "all wait together, and none after the others"
+    assert [failure.key for failure in failures] == keys
     assert {lab.record(key).state for key in keys} == {State.WAITING}
     assert all("QuestDB does not answer at 127.0.0.1:1" in (lab.record(key).error or "") for key in keys)
 
 
-def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: Lab, monkeypatch: pytest.MonkeyPatch):
-    keys, answers = keys_of(lab, "stopped_waiting"), Stages.netify_enrichment
-    monkeypatch.setattr(batch, "_SECONDS", 600)
+def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: Lab):
+    keys = keys_of(lab, "stopped_waiting")
 
-    def stops(stages: Stages, **how: object) -> None:
-        if stages.key == keys[1]:
-            raise KeyboardInterrupt
-        answers(stages, **how)
+    @dataclass
+    class Interrupted(Memory):
+        """A person cancels the run when the second capture has its answers."""
 
-    monkeypatch.setattr(Stages, "netify_enrichment", stops)
-    assert not lab.run(*keys).success
+        def stage_done(self, done: StageDone) -> None:
+            if isinstance(done, AnswersFound) and done.key == keys[1]:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_of(lab, keys, memory=Interrupted(cancelled=True), limits=Limits(seconds=600))
 
     assert [lab.record(key).state for key in keys[:2]] == [State.FAILED] * 2
     assert lab.record(keys[0]).error == f"{keys[0]}: its run was cancelled; launch it again"
     for key in keys:
         with lab.workspace().ledger.lock(key, timeout=0):
             pass
-    monkeypatch.undo()
-    assert lab.run(*keys[:2]).success
+    assert run_of(lab, keys[:2]) == []
     assert len(lab.rows("stopped_waiting")) == 2 * PACKETS
 
 

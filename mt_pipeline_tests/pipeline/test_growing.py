@@ -14,7 +14,7 @@ from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.pipelines import Lab, wrapper
@@ -28,7 +28,7 @@ def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(size: int, 
     assert is_due(size, taken) is due
 
 
-def looked(lab: Lab, workspace: Pipeline) -> list[str]:
+def looked(lab: Lab, workspace: Workspace) -> list[str]:
     result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
     return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
 
@@ -43,7 +43,7 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
     key = "killed take/a.pcap"
     path, folder = lab.put(key), CaptureFiles(lab.data, key).workplace
     script = (
-        "import os, sys; from pathlib import Path; from mt_pipeline.captures.following import still\n"
+        "import os, sys; from pathlib import Path; from mt_pipeline.captures.growing import still\n"
         "from mt_pipeline.captures.identity import capture_at\n"
         "with still(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])): os.kill(os.getpid(), 9)"
     )

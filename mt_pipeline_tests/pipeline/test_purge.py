@@ -13,7 +13,6 @@ import pytest
 
 from mt_pipeline.backends.loads import Load
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs import backends
 from mt_pipeline.defs.sensors import new_captures
 from mt_pipeline.pipeline.files import report_file
 from mt_pipeline.rows.flows import flows
@@ -217,7 +216,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
 def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(lab: Lab):
     """It was dropped under the load that had just found it, and the rows of that were in no view."""
     key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
-    [backend] = backends.opened(lab.workspace())
+    [backend] = lab.workspace().backends()
 
     def held_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begun.set()

@@ -10,9 +10,9 @@ import pytest
 
 from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.pending import pending_answers
+from mt_pipeline.defs.refresh import pending_answers
 from mt_pipeline.pipeline.as_of import MomentError, moment
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body, name_body
@@ -34,7 +34,7 @@ class Archive:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pcap(path, timed(tls_session(f"www.{letter}.com", server=server)))
 
-    def workspace(self, **changes: object) -> Pipeline:
+    def workspace(self, **changes: object) -> Workspace:
         asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000}
         return self.lab.workspace(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
 

@@ -13,7 +13,7 @@ from mt_pipeline.cli import refresh as refreshing
 from mt_pipeline.cli.ingest import ingest
 from mt_pipeline.defs import refresh
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
@@ -116,7 +116,7 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
 
 
 def record_of(settings: Settings, key: str) -> Record:
-    record = Pipeline(settings).ledger.get(key)
+    record = Workspace(settings).ledger.get(key)
     assert record is not None
     return record
 
@@ -178,12 +178,12 @@ def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(settings: S
     """A run that is killed between the load of a file and its end has not brought the next file up to date."""
     keys = put(settings, ring[:3], "killed")
     ingested(settings, [settings.inbox_dir / "killed"])
-    ledger, record = Pipeline(settings).ledger, record_of(settings, keys[1])
+    ledger, record = Workspace(settings).ledger, record_of(settings, keys[1])
     numbers = {"sha256": record.sha256, "documents": record.documents, "packets": record.packets, "rows": record.rows, "skipped": record.skipped}
     ledger.finish(keys[1], **numbers, follows="what it left before", leaves=record.leaves)
-    assert [record.key for record in refresh.owing(Pipeline(settings))] == [keys[1]]
+    assert [record.key for record in refresh.owing(Workspace(settings))] == [keys[1]]
 
     assert refreshing.run(settings, experiment="killed", capture=None, as_of=None, say=lambda _: None)
 
-    assert refresh.owing(Pipeline(settings)) == []
+    assert refresh.owing(Workspace(settings)) == []
     assert record_of(settings, keys[1]).follows == record.follows

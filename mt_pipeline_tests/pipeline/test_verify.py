@@ -11,9 +11,10 @@ from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs.checks import verified
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.verify import Repaired, after_a_crash, differences, load_again, verified
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.verify import Repaired, after_a_crash, differences, load_again
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.backends.questdb.parts import load, packets
 from mt_pipeline_tests.cli.test_ingest import Terminal
 from mt_pipeline_tests.pipelines import PASSWORD, Lab, Said, capture, ended, program, rows, settings_of
@@ -184,11 +185,11 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     settings = settings_of(tmp_path / "data", database, questdb_host=None)
     for name in ("a", "b"):
         capture(settings.inbox_dir / "cut" / f"{name}.pcap", f"{name}.example.com")
-    running = Pipeline(settings).start_questdb()
+    running = Workspace(settings).start_questdb()
     assert ended(program("ingest", settings.inbox_dir, settings=settings)).code == 0
     running.process.kill()
     running.process.wait()
-    with Pipeline(settings).start_questdb(), database.connect() as connection:
+    with Workspace(settings).start_questdb(), database.connect() as connection:
         before = rows(database, "cut", ("capture", "ts", "frame_number", "frame_len"))
         connection.execute("TRUNCATE TABLE captured_packets")  # as if none of it had reached the disk
 
@@ -199,7 +200,7 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     assert (told.code, set(told.out.splitlines())) == (0, lines)
     assert told.err == "QuestDB was not stopped in order the last time: rows of 2 captures are not as they were; 2 are loaded again\n"
     assert again == Said(0, "2 of 2 captures are in already\n", "")
-    with Pipeline(settings).start_questdb():
+    with Workspace(settings).start_questdb():
         assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
     assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {State.DONE}
 
@@ -214,11 +215,11 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
             with file.open("rb+") as lengths:
                 lengths.truncate(100)
         spare.start_again()
-        workspace = Pipeline(settings_of(tmp_path / "data", spare.database, questdb_host=None))
+        workspace = Workspace(settings_of(tmp_path / "data", spare.database, questdb_host=None))
 
         told = after_a_crash(workspace) or ""
         assert "what is missing cannot be told: QuestDB cannot read its files of 1 days of captured_packets" in told
-        assert f"move {folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {pipeline.inbox}`" in told
+        assert f"move {folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {workspace.inbox}`" in told
         assert workspace.has_crashed
         with spare.database.connect() as connection:
             connection.execute(told.split("`")[1])

@@ -10,18 +10,18 @@ from mt_pipeline.backends.questdb import flow_loader
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
-from mt_pipeline.rows.summary import MOST, Story, Storyteller
+from mt_pipeline.rows.summary import MOST, CaptureSummary, Summarizer
 from mt_pipeline_tests.backends.questdb.parts import SERVER, START, files_of, packet, packets, select
 
 COLUMNS = ("app_tag", "tls_sni", "geo_country", "protocol")
 
 
-def told(database: Database, wanted: list, *, experiment: str, parts: int, answers: dict | None = None) -> Story:
-    teller, capture = Storyteller(COLUMNS), f"{experiment}/a.pcap"
+def told(database: Database, wanted: list, *, experiment: str, parts: int, answers: dict | None = None) -> CaptureSummary:
+    teller, capture = Summarizer(COLUMNS), f"{experiment}/a.pcap"
     with files_of(wanted, answers) as files, closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
-        heard = teller.listen(flows(files, capture=capture, experiment=experiment))
+        heard = teller.pass_on(flows(files, capture=capture, experiment=experiment))
         flow_loader.load(database, [Load(capture, experiment, of_packets, heard)])
-    return teller.story(parts=parts)
+    return teller.summary(parts=parts)
 
 
 def test_it_is_what_questdb_says(database: Database):
@@ -86,11 +86,11 @@ def test_of_many_gaps_none_is_left_out(database: Database):
 
 
 def test_a_capture_without_packets_has_none(database: Database):
-    assert told(database, [], experiment="no_story", parts=10) == Story()
+    assert told(database, [], experiment="no_story", parts=10) == CaptureSummary()
 
 
 def test_batches_are_passed_on_as_they_are():
     with files_of(packets(3)) as files:
         batches = list(flows(files, capture="x/x.pcap", experiment="x"))
-    assert [*Storyteller(COLUMNS).listen(iter(batches))] == batches
+    assert [*Summarizer(COLUMNS).pass_on(iter(batches))] == batches
     assert all(isinstance(batch, pa.RecordBatch) for batch in batches)

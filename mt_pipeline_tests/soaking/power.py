@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.pipeline.workspace import Pipeline
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, program, settings_of
 from mt_pipeline_tests.services import free_ports
@@ -54,7 +54,7 @@ class _Cut:
 
     def start(self) -> server.Server:
         """Start QuestDB for the commands that follow, which is quicker than one for each."""
-        return self._open.enter_context(Pipeline(self.settings).start_questdb())
+        return self._open.enter_context(Workspace(self.settings).start_questdb())
 
     def said(self, *arguments: str | Path) -> Said:
         """Run a command."""
@@ -109,7 +109,7 @@ def _power_cut(folder: Path, *, before: int, after: int, cut: Callable[[Path, Pa
         here.start()
         here.follow()
         here.done("verify", "--hash")
-        here.wrong += archive.differences(Pipeline(here.settings).database(), expected)
+        here.wrong += archive.differences(Workspace(here.settings).database(), expected)
     return here
 
 

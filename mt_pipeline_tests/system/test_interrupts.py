@@ -12,7 +12,7 @@ from mt_pipeline_tests.services import eventually
 
 _BUSY = """
 import hashlib, signal
-from mt_pipeline.interrupts import end_now, heard
+from mt_pipeline.system.interrupts import end_now, heard
 
 def first():
     print("first", flush=True)

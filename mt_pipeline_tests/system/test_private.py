@@ -132,7 +132,7 @@ def test_no_place_that_all_accounts_share_is_named_in_the_code():
 
 def test_a_password_is_made_once_whoever_comes_first(tmp_path: Path):
     file = tmp_path / "new" / "password"
-    script = "import sys; from pathlib import Path; from mt_pipeline.passwords import password_in; print(password_in(Path(sys.argv[1])))"
+    script = "import sys; from pathlib import Path; from mt_pipeline.system.passwords import password_in; print(password_in(Path(sys.argv[1])))"
     several = [subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, text=True) for _ in range(6)]
     said = {process.communicate()[0].strip() for process in several}
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.captures.identity import CaptureError
-from mt_pipeline.defs.failures import sentence
 from mt_pipeline.defs.metadata import escaped
+from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.report.formatting import visible as visible_on_a_page
 from mt_pipeline.system import terminal as shown_at
 from mt_pipeline.system.terminal import Shown, shown, visible

@@ -1,6 +1,6 @@
 """QuestDB as a Java process: its jar, the settings it is launched with, and what its log says.
 
-When it is launched and stopped is decided in `server.py`. `python -m mt_pipeline.questdb.java` fetches the jar.
+When it is launched and stopped is decided in `server.py`. `python -m mt_pipeline.backends.questdb.java` fetches the jar.
 """
 
 import errno

@@ -26,8 +26,8 @@ DAY = 86_400
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mt_pipeline.questdb.compact import compact
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.backends.questdb.compact import compact
+from mt_pipeline.backends.questdb.database import Database
 
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))

@@ -15,7 +15,7 @@ from mt_pipeline.backends.loads import Load
 from mt_pipeline.backends.questdb import captures_table, flow_loader, loader
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.stored_counts import held
+from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline_tests.backends.questdb.parts import files_of, packets, select
@@ -54,7 +54,7 @@ def test_a_name_is_text_in_every_statement(database: Database, near: bool):
 
 
 def _held(database: Database) -> dict[str, int]:
-    return {name: one.rows for name, one in held(database).items() if name in NAMES}
+    return {name: one.rows for name, one in stored_counts(database).items() if name in NAMES}
 
 
 def _owed(database: Database, experiment: str) -> dict[str, int]:

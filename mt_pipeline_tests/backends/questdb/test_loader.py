@@ -30,13 +30,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_packets_are_rows_that_can_be_read(database: Database):
     progress: list[int] = []
     loaded = load(database, packets(250), capture="all/a.pcap", experiment="all", between=lambda _: None, progress=progress.append)
-    assert loaded == Loaded(rows=250, read=250, skipped={}, gone=0, has_view=True)
+    assert loaded == Loaded(rows=250, read=250, skipped={}, replaced=0, has_view=True)
     assert frames(database, "all") == [("all/a.pcap", number, time_of(number)) for number in range(1, 251)]
     assert progress == [100, 200, 250]
 
 
 def test_no_packets_are_no_rows_and_an_empty_view(database: Database):
-    assert load(database, [], capture="none/a.pcap", experiment="none") == Loaded(rows=0, read=0, skipped={}, gone=0, has_view=True)
+    assert load(database, [], capture="none/a.pcap", experiment="none") == Loaded(rows=0, read=0, skipped={}, replaced=0, has_view=True)
     assert view(database, "none") == []
 
 
@@ -95,7 +95,7 @@ def test_any_capture_key_is_stored_counted_loaded_again_and_removed(database: Da
     capture, neighbour = f"keys/{key}.pcap", f"keys/{key}.pcap2"
     load(database, packets(3), capture=neighbour, experiment="keys")
     assert load(database, packets(3), capture=capture, experiment="keys").rows == 3
-    assert load(database, packets(2), capture=capture, experiment="keys") == Loaded(rows=2, read=2, skipped={}, gone=1, has_view=True)
+    assert load(database, packets(2), capture=capture, experiment="keys") == Loaded(rows=2, read=2, skipped={}, replaced=1, has_view=True)
     assert [number for stored, number, _ in frames(database, "keys") if stored == capture] == [1, 2]
     assert remove(database, capture) == 2
     assert [stored for stored, *_ in frames(database, "keys")] == [neighbour] * 3
@@ -106,7 +106,7 @@ def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(d
     times = ["-1.0", "-0.000000001", "253402300800.0", "999999999999.0", "nonsense", None, "0.0", "253402300799.999999"]
     wanted = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
     assert load(database, wanted, capture="times/a.pcap", experiment="times") == Loaded(
-        rows=2, read=8, skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2}, gone=0, has_view=True
+        rows=2, read=8, skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2}, replaced=0, has_view=True
     )
     rows = [(row["frame_number"], row["ts"].isoformat()) for row in view(database, "times")]
     assert rows == [(7, "1970-01-01T00:00:00"), (8, "9999-12-31T23:59:59.999999")]
@@ -129,7 +129,7 @@ def test_loading_the_same_again_leaves_exactly_the_same_rows(database: Database)
 def test_a_load_after_the_clock_was_set_back_counts_as_the_last_one(database: Database, monkeypatch: pytest.MonkeyPatch):
     load(database, packets(30), capture="set_back/a.pcap", experiment="set_back")
     monkeypatch.setattr(time, "time_ns", lambda: START * 10**9)
-    assert load(database, packets(20, frame_len="61"), capture="set_back/a.pcap", experiment="set_back").gone == 10
+    assert load(database, packets(20, frame_len="61"), capture="set_back/a.pcap", experiment="set_back").replaced == 10
     assert [row["frame_len"] for row in view(database, "set_back")] == [61] * 20
 
 
@@ -150,7 +150,7 @@ def test_loading_a_changed_capture_leaves_exactly_its_rows(database: Database, c
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     loaded = load(database, changed, capture="changed/a.pcap", experiment="changed")
     wanted = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
-    assert (loaded.rows, loaded.gone) == (len(wanted), gone)
+    assert (loaded.rows, loaded.replaced) == (len(wanted), gone)
     of_a = [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"]
     assert sorted(number for _, number, _ in of_a) == sorted(int(fields["frame_number"]) for fields in wanted)
     assert count(database, experiment="changed") == len(wanted) + 3
@@ -234,7 +234,7 @@ def test_removed_rows_are_counted_and_in_no_view_and_can_be_loaded_again(databas
     assert remove(database, "removed/never.pcap") == 0
     assert [capture for capture, *_ in frames(database, "removed")] == ["removed/b.pcap"] * 4
     assert count(database, experiment="removed") == 4
-    assert load(database, packets(3), capture="removed/a.pcap", experiment="removed").gone == 0
+    assert load(database, packets(3), capture="removed/a.pcap", experiment="removed").replaced == 0
     assert count(database, experiment="removed") == 7
 
 
@@ -270,7 +270,7 @@ def test_a_capture_that_came_twice_in_one_load_is_not_taken_for_whole(database: 
     # Rows with the same keys replace each other, so fewer are stored than were sent.
     with pytest.raises(RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB holds 3.*launch") as missing:
         load(database, packets(3) + packets(3), capture="twice/a.pcap", experiment="twice")
-    assert missing.value.loaded == Loaded(rows=3, read=6, skipped={}, gone=0, has_view=True)
+    assert missing.value.loaded == Loaded(rows=3, read=6, skipped={}, replaced=0, has_view=True)
 
 
 def test_nobody_there_is_told_within_seconds(impatient: None):
@@ -309,7 +309,7 @@ def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Sp
         spare.kill()
         killed.set()
         spare.start_again()
-    assert loaded == [Loaded(rows=1000, read=1000, skipped={}, gone=0, has_view=True)]
+    assert loaded == [Loaded(rows=1000, read=1000, skipped={}, replaced=0, has_view=True)]
     assert frames(spare.database, "killed") == [("killed/a.pcap", number, time_of(number)) for number in range(1, 1001)]
 
 

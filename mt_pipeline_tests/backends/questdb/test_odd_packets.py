@@ -14,7 +14,7 @@ from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs import charts, metadata
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import Sources, rows
-from mt_pipeline.rows.summary import Story, Storyteller
+from mt_pipeline.rows.summary import CaptureSummary, Summarizer
 from mt_pipeline.tshark.documents import ALL_KEYS
 from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet, packets
 from mt_pipeline_tests.report.parts import page_of
@@ -65,16 +65,16 @@ def _mixed(count: int, *, seed: int = 15) -> Iterator[Packet]:
         yield {**packet(number), **said, "frame_protocols": protocols, "frame_number": str(number)}
 
 
-def _load(database: Database, sources: Sources, capture: str, experiment: str, folder: Path) -> tuple[Loaded, Stored, Story]:
+def _load(database: Database, sources: Sources, capture: str, experiment: str, folder: Path) -> tuple[Loaded, Stored, CaptureSummary]:
     """Load a capture into both back ends, which must hold the same."""
-    teller = Storyteller(tuple(charts.LISTS))
+    teller = Summarizer()
     given = {"capture": capture, "experiment": experiment}
     with closing(rows(sources, **given)) as of_packets, closing(flows(sources, **given)) as of_flows:
-        [(loaded, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, teller.listen(of_flows))])
+        [(loaded, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, teller.pass_on(of_flows))])
     with closing(rows(sources, **given)) as of_packets, closing(flows(sources, **given)) as of_flows:
         of_files, in_files = dataset.load(folder, Load(capture, experiment, of_packets, of_flows))
     assert (of_files.rows, of_files.skipped, in_files) == (loaded.rows, loaded.skipped, stored)
-    return loaded, stored, teller.story(parts=charts.PARTS)
+    return loaded, stored, teller.summary()
 
 
 @pytest.mark.parametrize("kind", ["one by one", "mixed"])
@@ -88,7 +88,7 @@ def test_each_odd_packet_is_a_row_or_counted_as_skipped(database: Database, near
     assert stored.agrees
     assert set(loaded.skipped) <= {"time not readable", "time before 1970", "time after 9999"}
     assert loaded.rows > len(wanted) // 3
-    assert charts.of_story(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"] == stored.bytes
+    assert charts.of_summary(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"] == stored.bytes
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
 
 
@@ -108,7 +108,7 @@ def test_packets_without_a_length_are_rows_and_told_of(database: Database, lengt
     with files_of(packets(3, frame_len=length, tls_handshake_extensions_server_name=".")) as sources:
         loaded, stored, story = _load(database, sources, f"{experiment}/a.pcap", experiment, tmp_path)
     assert (loaded.rows, stored.bytes, stored.agrees) == (3, 0, True)
-    described = charts.of_story(story, grafana=None, experiment=experiment)
+    described = charts.of_summary(story, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
     assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}["rows"] == 3
     assert f"{experiment}/a.pcap" in page_of(database, experiment)

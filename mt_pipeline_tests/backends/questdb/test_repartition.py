@@ -16,7 +16,7 @@ from mt_pipeline.backends.questdb.compact import bring_up_to_date, compact
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view
 from mt_pipeline.backends.questdb.partitions import sizes
-from mt_pipeline.backends.questdb.stored_counts import held
+from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline_tests.backends.questdb.parts import START, packet, packets, select
 from mt_pipeline_tests.backends.questdb.parts import load as load_packets
@@ -28,8 +28,8 @@ MAPS = int(Path("/proc/sys/vm/max_map_count").read_text())
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mt_pipeline.questdb.compact import bring_up_to_date
-from mt_pipeline.questdb.database import Database
+from mt_pipeline.backends.questdb.compact import bring_up_to_date
+from mt_pipeline.backends.questdb.database import Database
 
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))
@@ -178,7 +178,7 @@ def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after
         select(server, everything)
     with pytest.raises(Scattered, match=r"still cut into days.*`mt-pipeline compact`"), server.connect():
         flow_loader.load(server, [Load("lab/b.pcap", "lab", iter(()), iter(()), months=frozenset({"2031-01"}))])
-    assert held(server, thorough=True)["wide/wide.pcap"].rows == 1_600
+    assert stored_counts(server, thorough=True)["wide/wide.pcap"].rows == 1_600
     spare.kill()
     spare.start_again()
 
@@ -188,7 +188,7 @@ def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after
     assert loader.remove(server, "wide/wide.pcap") == 1_600
     compact(server, lock)
     assert sizes_of(server) == ["2023-11"]
-    assert held(server, thorough=True).keys() == {"lab/a.pcap"}
+    assert stored_counts(server, thorough=True).keys() == {"lab/a.pcap"}
 
 
 def test_a_lack_of_maps_is_never_taken_for_damage():

@@ -47,7 +47,8 @@ def our_java() -> set[int]:
 @contextmanager
 def command(script: str, *, folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run a script in a process of its own, which talks to us by lines."""
-    head = "import json, sys\nfrom pathlib import Path\nfrom mt_pipeline.questdb.server import Server, start, use\nfolder = Path(sys.argv[1])\n"
+    modules = "import json, sys\nfrom pathlib import Path\n"
+    head = modules + "from mt_pipeline.backends.questdb.server import Server, start, use\nfolder = Path(sys.argv[1])\n"
     argv = [sys.executable, "-c", head + script, str(folder)]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     with process:
@@ -180,7 +181,7 @@ def test_a_full_disk_is_refused_before_questdb_fills_the_rest(tmp_path: Path):
     disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"', str(tmp_path)]
     if subprocess.run([*disk, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount a small disk")
-    script = f"from mt_pipeline.questdb.server import *\nstart(Path({str(tmp_path)!r}), http_port=0, pg_port=0, user='a', password='b')"
+    script = f"from mt_pipeline.backends.questdb.server import *\nstart(Path({str(tmp_path)!r}), http_port=0, pg_port=0, user='a', password='b')"
     done = subprocess.run([*disk, sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert f"FolderUnusable: {tmp_path} cannot hold QuestDB's data: its disk has " in done.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.backends.loads import Damaged, LoadFailed
-from mt_pipeline.backends.questdb.stored_counts import held
+from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline_tests.backends.questdb.parts import START, frames, load, packets
 from mt_pipeline_tests.soaking.servers import Spare
 
@@ -20,7 +20,7 @@ def spare(tmp_path: Path) -> Iterator[Spare]:
 
 
 def rows(spare: Spare) -> dict[str, int]:
-    return {key: numbers.rows for key, numbers in held(spare.database).items()}
+    return {key: numbers.rows for key, numbers in stored_counts(spare.database).items()}
 
 
 def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_answers_again(spare: Spare):
@@ -30,7 +30,7 @@ def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_a
     with pytest.raises(LoadFailed):
         load(spare.database, packets(20_000), capture="killed/b.pcap", experiment="killed")
     with pytest.raises(LoadFailed, match="RESUME WAL"):
-        held(spare.database)
+        stored_counts(spare.database)
 
     spare.kill()
     spare.start_again()
@@ -63,10 +63,10 @@ def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded
     spare.start_again()
 
     with pytest.raises(Damaged, match=f"of 1 partitions of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`"):
-        held(spare.database)
+        stored_counts(spare.database)
     cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}', '{months[2]}'"
     with pytest.raises(Damaged, match=f"of 2 partitions of captured_packets: say `{cure}`"):
-        held(spare.database, thorough=True)
+        stored_counts(spare.database, thorough=True)
     with spare.database.connect() as connection:
         connection.execute(cure)
     assert rows(spare) == {"cut/0.pcap": 2_000}

@@ -287,7 +287,7 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
-from mt_pipeline.enrichment.store import AnswerStore
+from mt_pipeline.enrichment.answers.store import AnswerStore
 folder = Path(sys.argv[1])
 with AnswerStore(folder, answer_days=14, not_found_days=1) as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

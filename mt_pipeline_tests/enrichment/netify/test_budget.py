@@ -18,7 +18,7 @@ from mt_pipeline.enrichment.provider import BudgetSpent, ProviderStopped
 SPENDER = """
 import sys
 from pathlib import Path
-from mt_pipeline.enrichment.budget import Budget
+from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.provider import BudgetSpent
 budget = Budget(Path(sys.argv[1]), provider="netify", run=sys.argv[2], per_day=int(sys.argv[3]), per_run=None)
 try:

@@ -15,7 +15,7 @@ from mt_pipeline.enrichment.provider import ProviderStopped
 CALLER = """
 import random, sys, time
 from pathlib import Path
-from mt_pipeline.enrichment.rate import SharedRate
+from mt_pipeline.enrichment.netify.rate_limit import SharedRate
 rate = SharedRate(Path(sys.argv[1]), per_second=float(sys.argv[2]))
 end = time.time() + float(sys.argv[3])
 while True:

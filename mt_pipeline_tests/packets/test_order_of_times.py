@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from mt_pipeline.packets.order import out_of_order
+from mt_pipeline.packets.typed import out_of_order
 from mt_pipeline_tests.building.files import Frame, write_pcapng
 from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.packets.parts import picked, rows_of, typed_of
