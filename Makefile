@@ -19,6 +19,7 @@ check: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	.venv/bin/pip check
 	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock
 
