@@ -35,7 +35,9 @@ def meaning(error: OSError, *, folder: Path | None = None) -> str:
         folder: where it was written, if the error does not say.
     """
     if error.errno == errno.ENOSPC:
-        return _full(Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder)
+        return _full(
+            Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
+        )
     return _MEANINGS.get(error.errno or 0) or error.strerror or str(error)
 
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from dotenv import dotenv_values
 from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.system.nearest import did_you_mean
@@ -35,16 +41,32 @@ BACKENDS = ("questdb", "parquet")
 class Settings(BaseSettings):
     """All settings, read from the environment and `.env`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=PROJECT / ".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
 
     secrets_dir: DirectoryPath | None = Field(
-        None, description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default"
+        None,
+        description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default",
     )
-    data_dir: Path = Field(PROJECT / "data", description="folder of everything the pipeline keeps; below the project by default")
-    inbox: Path | None = Field(None, description="watched folder; `inbox` below the data folder by default")
-    settle_seconds: float = Field(5, ge=0, description="seconds a capture must be quiet before it is taken")
+    data_dir: Path = Field(
+        PROJECT / "data",
+        description="folder of everything the pipeline keeps; below the project by default",
+    )
+    inbox: Path | None = Field(
+        None, description="watched folder; `inbox` below the data folder by default"
+    )
+    settle_seconds: float = Field(
+        5, ge=0, description="seconds a capture must be quiet before it is taken"
+    )
     keep_documents_days: float | None = Field(
-        None, ge=0, description="days after a load when the documents of a capture are deleted, each night at three; by default they stay"
+        None,
+        ge=0,
+        description="days after a load when the documents of a capture are deleted, each night at three; by default they stay",
     )
     keep_packets_days: float | None = Field(
         None,
@@ -52,21 +74,37 @@ class Settings(BaseSettings):
         description="days after a load, also one by a refresh, when the packets of a capture are let go of, each night at three; its flows stay; "
         "by default the packets stay, too",
     )
-    follow: bool = Field(False, description="take growing captures while they are written, whenever there is a tenth more of them")
-    rotation: bool = Field(
-        False, description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump -C`) keep their server name there"
+    follow: bool = Field(
+        False,
+        description="take growing captures while they are written, whenever there is a tenth more of them",
     )
-    filter: str = Field("", description="tshark display filter: only packets that match become rows; none by default")
+    rotation: bool = Field(
+        False,
+        description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump -C`) keep their server name there",
+    )
+    filter: str = Field(
+        "",
+        description="tshark display filter: only packets that match become rows; none by default",
+    )
     duplicates: Literal["load", "skip"] = Field(
-        "load", description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone"
+        "load",
+        description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone",
     )
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
     tshark_silence_seconds: float = Field(
-        300, gt=0, description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed"
+        300,
+        gt=0,
+        description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed",
     )
-    tshark_seconds: float = Field(6 * 3600, gt=0, description="seconds that tshark may take for a capture, six hours by default")
+    tshark_seconds: float = Field(
+        6 * 3600,
+        gt=0,
+        description="seconds that tshark may take for a capture, six hours by default",
+    )
     tshark_memory_mb: int | None = Field(
-        None, ge=500, description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has"
+        None,
+        ge=500,
+        description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has",
     )
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
@@ -74,30 +112,49 @@ class Settings(BaseSettings):
         "`none` for nobody; by default `netify` if there is a key, then `offline`",
     )
     offline_city_mmdb: Path | None = Field(
-        None, description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone"
+        None,
+        description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone",
     )
     offline_apps: Path | None = Field(
         None,
         description="more applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`; by default well-known names alone",
     )
-    devices: Path | None = Field(None, description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default")
-    netify_api_key: SecretStr | None = Field(None, description="key of the Netify Data Feeds API; only ever sent in a header")
-    netify_url: str = Field("https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`")
+    devices: Path | None = Field(
+        None,
+        description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default",
+    )
+    netify_api_key: SecretStr | None = Field(
+        None, description="key of the Netify Data Feeds API; only ever sent in a header"
+    )
+    netify_url: str = Field(
+        "https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`"
+    )
     netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
-    netify_budget_day: int | None = Field(None, ge=0, description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit")
-    netify_budget_run: int | None = Field(None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit")
+    netify_budget_day: int | None = Field(
+        None,
+        ge=0,
+        description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit",
+    )
+    netify_budget_run: int | None = Field(
+        None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit"
+    )
     answer_days: float = Field(14, ge=0, description="days before a found answer is asked again")
-    not_found_days: float = Field(1, ge=0, description="days before a not-found answer is asked again")
+    not_found_days: float = Field(
+        1, ge=0, description="days before a not-found answer is asked again"
+    )
     backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("questdb",),
         description="what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`); QuestDB is only started if listed",
     )
-    questdb_host: str | None = Field(None, description="host of a QuestDB of your own; by default the embedded one is started")
+    questdb_host: str | None = Field(
+        None, description="host of a QuestDB of your own; by default the embedded one is started"
+    )
     questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
     questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
     questdb_user: str = Field("admin", description="QuestDB user")
     questdb_password: SecretStr | None = Field(
-        None, description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own"
+        None,
+        description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own",
     )
     questdb_import_dir: Path | None = Field(
         None,
@@ -105,21 +162,30 @@ class Settings(BaseSettings):
         "and its HTTP may be read-only; by default they go over HTTP",
     )
     questdb_wait_seconds: int = Field(
-        900, ge=0, description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed"
+        900,
+        ge=0,
+        description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed",
     )
-    grafana_url: str | None = Field(None, description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`")
+    grafana_url: str | None = Field(
+        None,
+        description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`",
+    )
     questdb_console: str | None = Field(
         None,
         pattern="^https?://[^/]+$",
         description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
     )
-    questdb_reader: str = Field("reader", description="QuestDB user who may only read, for reports and dashboards")
+    questdb_reader: str = Field(
+        "reader", description="QuestDB user who may only read, for reports and dashboards"
+    )
     questdb_reader_password: SecretStr | None = Field(
         None,
         description="password of that user; by default a random one in `data/questdb-reader-password`, "
         "and with a QuestDB of your own the other user reads, too",
     )
-    dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1")
+    dagster_port: int = Field(
+        3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1"
+    )
     ui_token: bool = Field(
         False,
         description="ask for a token at the Dagster UI, for machines with several accounts: "
@@ -131,7 +197,9 @@ class Settings(BaseSettings):
         "such as `dagster.example.org` behind a proxy; by default those of this machine alone",
     )
 
-    @field_validator("data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir")
+    @field_validator(
+        "data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path.cwd() / value.expanduser()
@@ -150,7 +218,9 @@ class Settings(BaseSettings):
             str(value).encode()
         except UnicodeEncodeError:
             raise PydanticCustomError(
-                "data_dir", "{folder} is not UTF-8: rename the folder, or choose another", {"folder": ascii(str(value))}
+                "data_dir",
+                "{folder} is not UTF-8: rename the folder, or choose another",
+                {"folder": ascii(str(value))},
             ) from None
         return value
 
@@ -166,7 +236,9 @@ class Settings(BaseSettings):
         """Take secrets from the files of a folder, too, which is a setting itself."""
         sources = init_settings, env_settings, dotenv_settings
         folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
-        return *sources, SecretsSettingsSource(settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None)
+        return *sources, SecretsSettingsSource(
+            settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None
+        )
 
     @field_validator("enrichment", "backends", "ui_hosts", mode="before")
     @classmethod
@@ -181,7 +253,9 @@ class Settings(BaseSettings):
         if not value or not set(value) <= set(BACKENDS) or len(set(value)) < len(value):
             nearest = next((hint for name in value if (hint := did_you_mean(name, BACKENDS))), "")
             raise PydanticCustomError(
-                "backends", "Input should be some of {known}, each once{nearest}", {"known": ", ".join(BACKENDS), "nearest": nearest}
+                "backends",
+                "Input should be some of {known}, each once{nearest}",
+                {"known": ", ".join(BACKENDS), "nearest": nearest},
             )
         return value
 
@@ -221,11 +295,17 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """What `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
         values = {**dotenv_values(PROJECT / ".env"), **os.environ}
-        return {name: value for name, value in values.items() if value is not None and not name.upper().startswith(PREFIX)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and not name.upper().startswith(PREFIX)
+        }
 
     def options(self) -> "Options":
         """Return what the pipeline works with."""
-        from mt_pipeline.pipeline.options import Options  # the rooms take time to import, and `--help` needs none
+        from mt_pipeline.pipeline.options import (
+            Options,
+        )  # the rooms take time to import, and `--help` needs none
 
         return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
 
@@ -253,6 +333,7 @@ def load() -> Settings:
     except ValidationError as error:
         # The input may be a secret: say which variable and what is wrong, never what it holds.
         lines = [
-            f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors(include_input=False)
+            f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
         ]
         raise SettingsError("; ".join(lines)) from None

@@ -16,7 +16,16 @@ from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
 from mt_pipeline_tests.benchmarks import crowded, dashboards, peers
-from mt_pipeline_tests.benchmarks.measuring import Measured, compared, ingested, of_runs, original, ours, run, say
+from mt_pipeline_tests.benchmarks.measuring import (
+    Measured,
+    compared,
+    ingested,
+    of_runs,
+    original,
+    ours,
+    run,
+    say,
+)
 from mt_pipeline_tests.building.bulk import write_bulk
 
 PACKETS = int(os.environ.get("BENCH_PACKETS", "1000000"))
@@ -40,23 +49,43 @@ def main() -> None:
         capture.parent.mkdir()
         say(f"building a capture of {PACKETS:,} packets")
         write_bulk(capture, PACKETS)
-        say(f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, load of the machine {os.getloadavg()[0]:.1f}")
+        say(
+            f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, load of the machine {os.getloadavg()[0]:.1f}"
+        )
         if "one" in parts:
             candidates = {
-                "tshark -T json, the original's fields": lambda _: run(original(tshark.program, capture)),
+                "tshark -T json, the original's fields": lambda _: run(
+                    original(tshark.program, capture)
+                ),
                 "tshark alone, our command": lambda _: run(tshark.command(capture, "")),
-                "ours, from the file to readable rows": lambda number: ours(capture.parent, folder / f"data-one{number}"),
+                "ours, from the file to readable rows": lambda number: ours(
+                    capture.parent, folder / f"data-one{number}"
+                ),
             }
             compared(f"One capture of {PACKETS:,} packets", PACKETS, ROUNDS, candidates)
         if "dashboards" in parts:
             ours(capture.parent, folder / "data-dashboards", enrichment="offline")
             dashboards.timed(folder / "data-dashboards", rows=ROWS)
         if "files" in parts:
-            beside(tshark, split(capture, folder / "files", -(-PACKETS // FILES)), f"{PACKETS:,} packets in {FILES} files", PACKETS, folder)
+            beside(
+                tshark,
+                split(capture, folder / "files", -(-PACKETS // FILES)),
+                f"{PACKETS:,} packets in {FILES} files",
+                PACKETS,
+                folder,
+            )
         if "small" in parts:
             packets = SMALL * OF_SMALL
-            subprocess.run([EDITCAP, "-r", str(capture), str(folder / "few.pcap"), f"1-{packets}"], check=True)
-            beside(tshark, split(folder / "few.pcap", folder / "small", OF_SMALL), f"{SMALL} captures of {OF_SMALL} packets", packets, folder)
+            subprocess.run(
+                [EDITCAP, "-r", str(capture), str(folder / "few.pcap"), f"1-{packets}"], check=True
+            )
+            beside(
+                tshark,
+                split(folder / "few.pcap", folder / "small", OF_SMALL),
+                f"{SMALL} captures of {OF_SMALL} packets",
+                packets,
+                folder,
+            )
         if "crowded" in parts:
             crowded.looks(folder / "data-looks", count=KNOWN)
             crowded.asset_page(folder / "crowded", partitions=PARTITIONS)
@@ -64,14 +93,23 @@ def main() -> None:
             bench_answers.main(say)
         if "peers" in parts:
             sample = folder / "sample.pcap"
-            subprocess.run([EDITCAP, "-r", str(capture), str(sample), f"1-{PEER_PACKETS}"], check=True)
-            compared(f"Peers, {PEER_PACKETS:,} packets", PEER_PACKETS, ROUNDS, peers.candidates(tshark.program, sample, folder))
+            subprocess.run(
+                [EDITCAP, "-r", str(capture), str(sample), f"1-{PEER_PACKETS}"], check=True
+            )
+            compared(
+                f"Peers, {PEER_PACKETS:,} packets",
+                PEER_PACKETS,
+                ROUNDS,
+                peers.candidates(tshark.program, sample, folder),
+            )
 
 
 def split(capture: Path, folder: Path, packets: int) -> Path:
     """Split a capture into files of so many packets."""
     folder.mkdir()
-    subprocess.run([EDITCAP, "-c", str(packets), str(capture), str(folder / "part.pcap")], check=True)
+    subprocess.run(
+        [EDITCAP, "-c", str(packets), str(capture), str(folder / "part.pcap")], check=True
+    )
     return folder
 
 
@@ -94,7 +132,9 @@ def beside(tshark: Tshark, captures: Path, title: str, packets: int, folder: Pat
         {
             "tshark -T json, one file after the other": lambda _: run(*commands),
             "ours, the whole command": ingest,
-            "ours, from the first run's start to the rows": lambda number: replace(whole[number], seconds=of_runs(data(number))),
+            "ours, from the first run's start to the rows": lambda number: replace(
+                whole[number], seconds=of_runs(data(number))
+            ),
         },
     )
 

@@ -47,8 +47,13 @@ def main(say: Callable[[str], None]) -> None:
         wanted = random.Random(1).sample(everybody, min(count, AT_MOST))  # noqa: S311  # nothing secret
         endpoints = endpoints_file(folder / "endpoints", wanted)
         size = (folder / "answers" / "cache.db").stat().st_size
-        say(f"{size:,} bytes; {len(wanted):,} endpoints are looked up\n\n{'answers':<50} {'seconds':>9} {'endpoints/s':>11}")
-        for what, seconds, number in (*of_the_store(folder, endpoints, wanted), *of_free_providers(folder, endpoints, len(wanted))):
+        say(
+            f"{size:,} bytes; {len(wanted):,} endpoints are looked up\n\n{'answers':<50} {'seconds':>9} {'endpoints/s':>11}"
+        )
+        for what, seconds, number in (
+            *of_the_store(folder, endpoints, wanted),
+            *of_free_providers(folder, endpoints, len(wanted)),
+        ):
             say(f"{what:<50} {seconds:>9.3f} {number / seconds:>11,.0f}")
 
 
@@ -63,23 +68,50 @@ def build(folder: Path, endpoints: Sequence[Endpoint]) -> None:
     mixed = random.Random(2).sample(endpoints, len(endpoints))  # noqa: S311
     with opened(folder) as store:
         for some in range(0, len(mixed), 10_000):
-            store.take_in(History.of(Answer(endpoint, Silent.name, True, moment, facts)) for endpoint in mixed[some : some + 10_000])
+            store.take_in(
+                History.of(Answer(endpoint, Silent.name, True, moment, facts))
+                for endpoint in mixed[some : some + 10_000]
+            )
 
 
-def of_the_store(folder: Path, endpoints: Path, wanted: Sequence[Endpoint]) -> Iterator[tuple[str, float, int]]:
+def of_the_store(
+    folder: Path, endpoints: Path, wanted: Sequence[Endpoint]
+) -> Iterator[tuple[str, float, int]]:
     answers = folder / "answers"
     forget(answers / "cache.db")
     with opened(answers) as store:
         for what in ("a cold store", "a warm store"):
-            yield f"enrich from {what}", timed(lambda: enrich(endpoints, folder / "out", providers=[Silent()], store=store)), len(wanted)
+            yield (
+                f"enrich from {what}",
+                timed(lambda: enrich(endpoints, folder / "out", providers=[Silent()], store=store)),
+                len(wanted),
+            )
         some = wanted[:PUTS]
-        yield "put", timed(lambda: [store.put(Answer(one, Silent.name, True, datetime.now(UTC))) for one in some]), len(some)
-        yield "get", timed(lambda: [store.get(Silent.name, one) for one in wanted[:10_000]]), len(wanted[:10_000])
+        yield (
+            "put",
+            timed(
+                lambda: [
+                    store.put(Answer(one, Silent.name, True, datetime.now(UTC))) for one in some
+                ]
+            ),
+            len(some),
+        )
+        yield (
+            "get",
+            timed(lambda: [store.get(Silent.name, one) for one in wanted[:10_000]]),
+            len(wanted[:10_000]),
+        )
     yield "open and close", timed(lambda: opened(answers).close()), 1
 
 
-def of_free_providers(folder: Path, endpoints: Path, number: int) -> Iterator[tuple[str, float, int]]:
-    blocks = {f"8.{high}.{low}.0/24": nested("DE", "Germany", f"City {high}", (13.405, 52.52)) for high in range(32) for low in range(256)}
+def of_free_providers(
+    folder: Path, endpoints: Path, number: int
+) -> Iterator[tuple[str, float, int]]:
+    blocks = {
+        f"8.{high}.{low}.0/24": nested("DE", "Germany", f"City {high}", (13.405, 52.52))
+        for high in range(32)
+        for low in range(256)
+    }
     cities = city_file(folder / "city.mmdb", blocks)
     apps = folder / "apps.conf"
     apps.write_text("".join(f"app:{n}:netify.app-{n}\nnet:{n}:8.{n}.0.0/16\n" for n in range(200)))
@@ -88,7 +120,11 @@ def of_free_providers(folder: Path, endpoints: Path, number: int) -> Iterator[tu
         ("a city file", Offline(city_mmdb=cities)),
         ("countries and applications", Offline(apps=apps)),
     ):
-        yield f"enrich by offline, {what}", timed(lambda provider=provider: looked_up(endpoints, folder / "out", provider)), number
+        yield (
+            f"enrich by offline, {what}",
+            timed(lambda provider=provider: looked_up(endpoints, folder / "out", provider)),
+            number,
+        )
         provider.close()
 
 

@@ -22,7 +22,9 @@ GRAPH = "/locations/mt_pipeline/asset-groups/captures/lineage"
 
 
 @contextmanager
-def chromium(profile: Path, *switches: str, notes: Mapping[str, str] | None = None) -> Iterator[webdriver.Chrome]:
+def chromium(
+    profile: Path, *switches: str, notes: Mapping[str, str] | None = None
+) -> Iterator[webdriver.Chrome]:
     """Open the browser; a test that needs it is skipped where it is not.
 
     Args:

@@ -45,7 +45,9 @@ class MissingError(Exception):
 def variables(text: str | None = None) -> dict[str, bool]:
     """List the variables of the file, and whether it ends without them."""
     found: dict[str, bool] = {}
-    for name, kind in re.findall(r"\$\{(\w+)(?::([-?+]))?", FILE.read_text() if text is None else text):
+    for name, kind in re.findall(
+        r"\$\{(\w+)(?::([-?+]))?", FILE.read_text() if text is None else text
+    ):
         found[name] = found.get(name, False) or kind == "?"
     return found
 
@@ -69,7 +71,12 @@ def _filled(part: object, environment: Mapping[str, str]) -> object:
 
 def _text(text: str, environment: Mapping[str, str]) -> str:
     """Fill in the innermost variables first; a `$$` stays until all is done."""
-    filled = _VARIABLE.sub(lambda found: "$$" if found[0] == "$$" else _value(found[1], found[2], found[3], environment), text)
+    filled = _VARIABLE.sub(
+        lambda found: (
+            "$$" if found[0] == "$$" else _value(found[1], found[2], found[3], environment)
+        ),
+        text,
+    )
     return _text(filled, environment) if filled != text else text.replace("$$", "$")
 
 
@@ -91,7 +98,9 @@ class Stack:
         secrets: what the files of secrets have, by their names.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> None:
         self.folder = folder
         self.services = resolved(environment)["services"]
         self._ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
@@ -109,12 +118,19 @@ class Stack:
 
     def place(self, path: str) -> Path:
         """Say where something of a container lies."""
-        return self._postgres / "data" if path == "/var/lib/postgresql/data" else self.folder / path.lstrip("/")
+        return (
+            self._postgres / "data"
+            if path == "/var/lib/postgresql/data"
+            else self.folder / path.lstrip("/")
+        )
 
     def environment(self, name: str) -> dict[str, str]:
         """Give the environment of a service, and nothing of ours but where programs are."""
         service = self.services[name]
-        given = {**dotenv_values(PROJECT / str(service.get("env_file", "none"))), **service["environment"]}
+        given = {
+            **dotenv_values(PROJECT / str(service.get("env_file", "none"))),
+            **service["environment"],
+        }
         path = f"{Path(sys.executable).parent}:{postgres_programs()}:{os.environ['PATH']}"
         more = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port(5432))} if name == "postgres" else {}
         return {key: self._here(value) for key, value in given.items()} | {
@@ -134,9 +150,17 @@ class Stack:
                 command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", *command]
                 environment["KEPT"] = f"{self.folder} {self._postgres}"
             self._processes[name] = subprocess.Popen(
-                command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        assert eventually(lambda: self._processes[name].poll() is not None or self.is_healthy(name)), self.log(name)
+        assert eventually(
+            lambda: self._processes[name].poll() is not None or self.is_healthy(name)
+        ), self.log(name)
         assert self._processes[name].poll() is None, self.log(name)
 
     def is_healthy(self, name: str) -> bool:
@@ -147,7 +171,15 @@ class Stack:
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as `docker compose exec` does: beside a service, in its environment."""
-        return subprocess.run(command, cwd=PROJECT, env=self.environment(name), capture_output=True, text=True, timeout=SECONDS, check=False)
+        return subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=self.environment(name),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
 
     def kill(self, name: str) -> None:
         """End a service and all that it started at once, as when its container is killed."""
@@ -188,8 +220,14 @@ class Stack:
 
     def _here(self, text: str) -> str:
         text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
-        text = re.sub(rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text)
-        return re.sub(r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*", lambda found: str(self.place(found[0])), text)
+        text = re.sub(
+            rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text
+        )
+        return re.sub(
+            r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*",
+            lambda found: str(self.place(found[0])),
+            text,
+        )
 
     def _mount(self, mount: str | Mapping[str, str]) -> None:
         if isinstance(mount, str):  # a named volume
@@ -203,13 +241,22 @@ class Stack:
     def _command(self, name: str) -> Sequence[str]:
         """Say what a container runs: what the file says, or what the image of a database does by itself."""
         if name == "questdb":
-            return [*_without_rights(), *java.command(self.place("/var/lib/questdb"), temporary=self.place("tmp"), heap="512m")]
+            return [
+                *_without_rights(),
+                *java.command(
+                    self.place("/var/lib/questdb"), temporary=self.place("tmp"), heap="512m"
+                ),
+            ]
         if name == "postgres":
             return self._postgres_command()
         return [*_without_rights(), *entrypoint(), *map(self._here, self.services[name]["command"])]
 
     def _postgres_command(self) -> Sequence[str]:
-        environment, data, secret = self.environment("postgres"), self.place("/var/lib/postgresql/data"), self._postgres / "password"
+        environment, data, secret = (
+            self.environment("postgres"),
+            self.place("/var/lib/postgresql/data"),
+            self._postgres / "password",
+        )
         someone = _without_rights("--reuid=postgres", "--regid=postgres", "--init-groups")
         if not (data / "PG_VERSION").exists():
             secret.write_text(Path(environment["POSTGRES_PASSWORD_FILE"]).read_text())
@@ -217,12 +264,38 @@ class Stack:
                 user = pwd.getpwnam("postgres")
                 for path in (self._postgres, data, secret):
                     os.chown(path, user.pw_uid, user.pw_gid)
-            make = ["initdb", "-U", environment["POSTGRES_USER"], f"--pwfile={secret}", "--auth=scram-sha-256", "-E", "UTF8", "-N", "-D", str(data)]
-            subprocess.run([*someone, *make], env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
+            make = [
+                "initdb",
+                "-U",
+                environment["POSTGRES_USER"],
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "-E",
+                "UTF8",
+                "-N",
+                "-D",
+                str(data),
+            ]
+            subprocess.run(
+                [*someone, *make], env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True
+            )
             single = [*someone, "postgres", "--single", "-D", str(data), "postgres"]
             order = f"CREATE DATABASE {environment['POSTGRES_DB']}\n".encode()
-            subprocess.run(single, input=order, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
-        return [*someone, "postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(self.port(5432)), "-k", str(self._postgres)]
+            subprocess.run(
+                single, input=order, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True
+            )
+        return [
+            *someone,
+            "postgres",
+            "-D",
+            str(data),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port(5432)),
+            "-k",
+            str(self._postgres),
+        ]
 
 
 def entrypoint() -> Sequence[str]:
@@ -257,4 +330,8 @@ def can_mount() -> bool:
 def postgres_programs() -> str:
     """Find the folder of Postgres's programs, which Debian keeps away from the PATH; empty if there is none."""
     found = shutil.which("initdb")
-    return str(Path(found).resolve().parent) if found else str(max(Path("/usr/lib/postgresql").glob("*/bin"), default=""))
+    return (
+        str(Path(found).resolve().parent)
+        if found
+        else str(max(Path("/usr/lib/postgresql").glob("*/bin"), default=""))
+    )

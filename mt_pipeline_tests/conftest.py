@@ -21,7 +21,15 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     It takes rows over HTTP as well, as a QuestDB of the user's own does.
     """
-    with start(tmp_path_factory.mktemp("questdb"), http_port=0, pg_port=0, user="admin", password="quest", reader=READER, ilp=True) as server:
+    with start(
+        tmp_path_factory.mktemp("questdb"),
+        http_port=0,
+        pg_port=0,
+        user="admin",
+        password="quest",
+        reader=READER,
+        ilp=True,
+    ) as server:
         yield server
 
 
@@ -60,7 +68,9 @@ def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[
 
 
 @pytest.fixture
-def terminal(lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Callable[..., Said]":
+def terminal(
+    lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> "Callable[..., Said]":
     """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
     from mt_pipeline_tests.pipelines import environment, said
 

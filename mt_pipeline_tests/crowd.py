@@ -33,17 +33,37 @@ def captures(folder: Path, *, endpoints: int, count: int) -> list[Path]:
     return files
 
 
-def start(data: Path, files: Sequence[Path], *, url: str, run: str, **settings: object) -> "subprocess.Popen[str]":
+def start(
+    data: Path, files: Sequence[Path], *, url: str, run: str, **settings: object
+) -> "subprocess.Popen[str]":
     """Enrich these captures, one after the other, in a process of its own; those that are done already are passed over."""
-    with_netify = {"data_dir": str(data), "enrichment": "netify", "netify_api_key": KEY, "netify_url": url, "netify_rate": 10_000, **settings}
+    with_netify = {
+        "data_dir": str(data),
+        "enrichment": "netify",
+        "netify_api_key": KEY,
+        "netify_url": url,
+        "netify_rate": 10_000,
+        **settings,
+    }
     given = json.dumps({"settings": with_netify, "run": run, "files": list(map(str, files))})
     command = [sys.executable, "-m", "mt_pipeline_tests.crowd", given]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
 
 
 def crowd(data: Path, files: Sequence[Path], *, url: str, **settings: object) -> None:
     """Let four processes share the captures in turn, so that all ask for the same endpoints at the same time, and wait for them."""
-    ended([start(data, files[number::PROCESSES], url=url, run=f"run {number}", **settings) for number in range(PROCESSES)])
+    ended(
+        [
+            start(data, files[number::PROCESSES], url=url, run=f"run {number}", **settings)
+            for number in range(PROCESSES)
+        ]
+    )
 
 
 def ended(processes: "Iterable[subprocess.Popen[str]]") -> None:
@@ -72,7 +92,9 @@ def _measure(endpoints: int, count: int) -> None:
         began = time.monotonic()
         crowd(Path(folder) / "data", files, url=netify.url)
         seconds, asked = time.monotonic() - began, netify.asked()
-        sys.stdout.write(f"{endpoints:,} endpoints, {count:,} captures: {len(asked):,} requests, {len(set(asked)):,} distinct, {seconds:.1f} s\n")
+        sys.stdout.write(
+            f"{endpoints:,} endpoints, {count:,} captures: {len(asked):,} requests, {len(set(asked)):,} distinct, {seconds:.1f} s\n"
+        )
 
 
 if __name__ == "__main__":

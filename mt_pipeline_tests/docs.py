@@ -90,15 +90,25 @@ _COMPUTED = {
 
 def settings_page() -> str:
     """Write the page of settings."""
-    rows = [(f"`{PREFIX}{name.upper()}`", _default(field), field.description or "") for name, field in Settings.model_fields.items()]
+    rows = [
+        (f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
     return _SETTINGS.format(_table(("variable", "default", "meaning"), rows))
 
 
 def columns_page() -> str:
     """Write the page of columns."""
     hidden = ", ".join(f"`{name}` ({kind})" for name, kind in HIDDEN.items())
-    of_packets = _columns(ORIGINAL_COLUMNS), _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]), PACKETS.name, hidden
-    return _COLUMNS.format(*of_packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS))
+    of_packets = (
+        _columns(ORIGINAL_COLUMNS),
+        _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]),
+        PACKETS.name,
+        hidden,
+    )
+    return _COLUMNS.format(
+        *of_packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS)
+    )
 
 
 def made_of(column: Column) -> str:
@@ -118,7 +128,10 @@ def made_of(column: Column) -> str:
     return ", ".join(f"`{field}`" for field in dict.fromkeys(fields))
 
 
-PAGES = {PROJECT / "docs" / "settings.md": settings_page, PROJECT / "docs" / "columns.md": columns_page}
+PAGES = {
+    PROJECT / "docs" / "settings.md": settings_page,
+    PROJECT / "docs" / "columns.md": columns_page,
+}
 
 
 def main() -> None:
@@ -128,15 +141,23 @@ def main() -> None:
 
 
 def _columns(columns: Iterable[Column]) -> str:
-    return _table(("column", "type", "meaning", "made of"), [(f"`{c.name}`", c.type, c.meaning, made_of(c)) for c in columns])
+    return _table(
+        ("column", "type", "meaning", "made of"),
+        [(f"`{c.name}`", c.type, c.meaning, made_of(c)) for c in columns],
+    )
 
 
 def _with_units(columns: Iterable[FlowColumn | CaptureColumn]) -> str:
-    return _table(("column", "type", "unit", "meaning"), [(f"`{c.name}`", c.type, c.unit, c.meaning) for c in columns])
+    return _table(
+        ("column", "type", "unit", "meaning"),
+        [(f"`{c.name}`", c.type, c.unit, c.meaning) for c in columns],
+    )
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    value = (
+        field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    )
     if value in (None, "", ()):
         return ""
     if isinstance(value, Path) and value.is_relative_to(PROJECT):
@@ -145,7 +166,11 @@ def _default(field: FieldInfo) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    lines = [
+        header,
+        ["---"] * len(header),
+        *([cell.replace("|", r"\|") for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -32,7 +32,12 @@ answer comes soon; bytes without end."""
 
 def address_body(address: str, **data: object) -> dict[str, object]:
     """Body of a found address: application `example-app`, category `business`, in Berlin; `data` replaces top-level fields."""
-    application = {"id": 1, "tag": "example-app", "label": "Example", "category": {"id": 5, "tag": "business", "label": "Business"}}
+    application = {
+        "id": 1,
+        "tag": "example-app",
+        "label": "Example",
+        "category": {"id": 5, "tag": "business", "label": "Business"},
+    }
     place = {
         "continent": {"code": "EU", "label": "Europe"},
         "country": {"code": "DE", "label": "Germany"},
@@ -40,15 +45,29 @@ def address_body(address: str, **data: object) -> dict[str, object]:
         "city": {"geoname_id": 2, "label": "Berlin"},
         "coordinates": {"scale": 10, "latitude": "52.52", "longitude": "13.405"},
     }
-    known = {"address": address, "version": "ipv6" if ":" in address else "ipv4", "rdns": {"hostname": "host.example", "application": application}}
+    known = {
+        "address": address,
+        "version": "ipv6" if ":" in address else "ipv4",
+        "rdns": {"hostname": "host.example", "application": application},
+    }
     return success({**known, "geolocation": place, **data})
 
 
 def name_body(name: str, **data: object) -> dict[str, object]:
     """Body of a found name: application `example-app`, category `business`, domain category `technology`; `data` replaces top-level fields."""
-    application = {"id": 1, "tag": "example-app", "category": {"id": 5, "tag": "business", "label": "Business"}}
-    domain = {"id": 3, "label": name, "category": {"id": 27, "tag": "technology", "label": "Technology"}}
-    return success({"hostname": name, "application": application, "domain": domain, "ips": [], **data})
+    application = {
+        "id": 1,
+        "tag": "example-app",
+        "category": {"id": 5, "tag": "business", "label": "Business"},
+    }
+    domain = {
+        "id": 3,
+        "label": name,
+        "category": {"id": 27, "tag": "technology", "label": "Technology"},
+    }
+    return success(
+        {"hostname": name, "application": application, "domain": domain, "ips": [], **data}
+    )
 
 
 def success(data: object) -> dict[str, object]:
@@ -79,7 +98,13 @@ class FakeNetify:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "mt_pipeline_tests.fake_netify", "--port", str(self._port)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
         self.port = int(self._process.stdout.readline())
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/api/v2"
@@ -115,14 +140,34 @@ class FakeNetify:
             delay: seconds before the answer.
             times: how often; None for ever.
         """
-        raw = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        rule = _Rule(endpoint, status, None if raw is None else base64.b64encode(raw).decode(), dict(headers or {}), how, delay, times)
-        self._control.post(f"{self.root}/_control/say", json=asdict(rule), timeout=60).raise_for_status()
+        raw = (
+            body.encode()
+            if isinstance(body, str)
+            else body
+            if isinstance(body, bytes)
+            else None
+            if body is None
+            else json.dumps(body).encode()
+        )
+        rule = _Rule(
+            endpoint,
+            status,
+            None if raw is None else base64.b64encode(raw).decode(),
+            dict(headers or {}),
+            how,
+            delay,
+            times,
+        )
+        self._control.post(
+            f"{self.root}/_control/say", json=asdict(rule), timeout=60
+        ).raise_for_status()
 
     def requests(self) -> list[Seen]:
         """Return all requests so far, in the order they came."""
         seen = self._control.get(f"{self.root}/_control/requests", timeout=60).json()
-        return [Seen(**{**one, "headers": [tuple(pair) for pair in one["headers"]]}) for one in seen]
+        return [
+            Seen(**{**one, "headers": [tuple(pair) for pair in one["headers"]]}) for one in seen
+        ]
 
     def asked(self) -> list[str]:
         """Return the endpoints of all requests so far."""
@@ -180,13 +225,17 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint = unquote(last)
         with self.server.lock:
             number = len(self.server.seen)
-            self.server.seen.append(Seen(endpoint, self.path, list(self.headers.items()), time.time()))
+            self.server.seen.append(
+                Seen(endpoint, self.path, list(self.headers.items()), time.time())
+            )
         try:
             self._follow(self.server.rule_for(endpoint), collection, endpoint)
         finally:
             with self.server.lock, contextlib.suppress(IndexError):  # forgotten meanwhile
                 began = self.server.seen[number]
-                self.server.seen[number] = Seen(began.endpoint, began.target, began.headers, began.began, time.time())
+                self.server.seen[number] = Seen(
+                    began.endpoint, began.target, began.headers, began.began, time.time()
+                )
 
     def do_POST(self) -> None:  # the name that http.server calls
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -202,7 +251,9 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(rule.delay)
         body = b"" if rule.body is None else base64.b64decode(rule.body)
         if rule.body is None and rule.status == 200:
-            body = json.dumps(address_body(endpoint) if collection == "ips" else name_body(endpoint)).encode()
+            body = json.dumps(
+                address_body(endpoint) if collection == "ips" else name_body(endpoint)
+            ).encode()
         if rule.how == "answer":
             self._reply(rule.status, body, rule.headers)
             return
@@ -212,7 +263,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif rule.how in ("drip-head", "continue"):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: " if rule.how == "drip-head" else b"")
             while True:
-                self.wfile.write(b"x" if rule.how == "drip-head" else b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.write(
+                    b"x" if rule.how == "drip-head" else b"HTTP/1.1 100 Continue\r\n\r\n"
+                )
                 time.sleep(0.05)
         elif rule.how in ("drip", "endless"):
             self._reply(rule.status, b"", {**rule.headers, "Content-Length": str(10**12)})
@@ -222,7 +275,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
             self.send_header(name, value)
         self._headers_buffer.append(b"\r\n" + body)  # one write, one segment
         self.flush_headers()

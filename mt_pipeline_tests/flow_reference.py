@@ -16,7 +16,9 @@ def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
     Args:
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
     """
-    stored = sorted((row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"])
+    stored = sorted(
+        (row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"]
+    )
     spoken: dict[tuple, Counter[str]] = defaultdict(Counter)
     conversations: dict[tuple, list[Row]] = defaultdict(list)
     for row in stored:
@@ -24,17 +26,28 @@ def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
         spoken[stream][row["protocol"]] += 1
         apart = row["protocol"] if row["stream_index"] is None else None
         conversations[frozenset({end(row, "src"), end(row, "dst")}), *stream, apart].append(row)
-    counted = [flow for (_, *stream, apart), packets in conversations.items() for flow in _flows(packets, apart or _most(spoken[tuple(stream)]))]
+    counted = [
+        flow
+        for (_, *stream, apart), packets in conversations.items()
+        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]))
+    ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
 
 def end(row: Row, which: str) -> tuple[object, ...]:
     """Say address, port and hardware address of an end of a packet."""
-    return row[f"ip_{which}"] or row[f"ipv6_{which}"], row[f"port_{which}"], row[f"eth_{which}"], row[f"device_{which}"]
+    return (
+        row[f"ip_{which}"] or row[f"ipv6_{which}"],
+        row[f"port_{which}"],
+        row[f"eth_{which}"],
+        row[f"device_{which}"],
+    )
 
 
 def _most(spoken: Counter[str]) -> str:
-    more = {name: count for name, count in spoken.items() if name not in ("tcp", "udp", "udplite")} or spoken
+    more = {
+        name: count for name, count in spoken.items() if name not in ("tcp", "udp", "udplite")
+    } or spoken
     return min(more, key=lambda name: (-more[name], name))
 
 
@@ -49,11 +62,24 @@ def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
     for second, of_second in seconds.items():
         out = [packet for packet in of_second if end(packet, "src") == end(first, local)]
         back = [packet for packet in of_second if end(packet, "src") != end(first, local)]
-        names = {name: _first(of_second, name) for name in ("tls_sni", "tls_sni_domain", "tls_alpn", "dns_name", "http_host")}
-        named = {"app_tag": _first(of_second, "tls_sni_netify_app_tag"), "category": _first(of_second, "tls_sni_netify_app_category_tag")}
-        address = {name.removeprefix(f"ip_{remote}_netify_"): _known(value) for name, value in first.items() if f"ip_{remote}_netify_" in name}
+        names = {
+            name: _first(of_second, name)
+            for name in ("tls_sni", "tls_sni_domain", "tls_alpn", "dns_name", "http_host")
+        }
+        named = {
+            "app_tag": _first(of_second, "tls_sni_netify_app_tag"),
+            "category": _first(of_second, "tls_sni_netify_app_category_tag"),
+        }
+        address = {
+            name.removeprefix(f"ip_{remote}_netify_"): _known(value)
+            for name, value in first.items()
+            if f"ip_{remote}_netify_" in name
+        }
         of_name = named["app_tag"] is not None
-        providers = {*str(_first(of_second, "tls_sni_provider") or "").split(","), *str(first[f"ip_{remote}_provider"] or "").split(",")} - {""}
+        providers = {
+            *str(_first(of_second, "tls_sni_provider") or "").split(","),
+            *str(first[f"ip_{remote}_provider"] or "").split(","),
+        } - {""}
         yield {
             "ts": second,
             "experiment": first["experiment"],
@@ -79,13 +105,24 @@ def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
             "last_ts": max(packet["ts"] for packet in of_second),
             **names,
             "app_tag": named["app_tag"] if of_name else address["app_tag"],
-            "app_category_tag": named["category"] if of_name else address["app_category_tag"] if address["app_tag"] else None,
+            "app_category_tag": named["category"]
+            if of_name
+            else address["app_category_tag"]
+            if address["app_tag"]
+            else None,
             "app_source": "name" if of_name else "address" if address["app_tag"] else None,
-            **{field: address[field] for field in ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat")},
+            **{
+                field: address[field]
+                for field in ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat")
+            },
             "provider": ",".join(sorted(providers)) or None,
             "label": first["label"],
         }
-        assert min(packet["ts"] for packet in of_second) >= second > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
+        assert (
+            min(packet["ts"] for packet in of_second)
+            >= second
+            > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
+        )
 
 
 def _direction(row: Row) -> str:

@@ -35,7 +35,9 @@ class Memory:
     def load_mismatch(self, key: str, error: RowsMissing | FlowsDiffer) -> None:
         self.mismatches[key] = error
 
-    def experiment_answered(self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> None:
+    def experiment_answered(
+        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+    ) -> None:
         self.experiments.append(experiment)
 
     def capture_forgotten(self, key: str) -> None:
@@ -45,7 +47,9 @@ class Memory:
         return self.cancelled
 
 
-def documents_read(key: str, *, packets: int, counted: int | None, display_filter: str = "") -> DocumentsRead:
+def documents_read(
+    key: str, *, packets: int, counted: int | None, display_filter: str = ""
+) -> DocumentsRead:
     """Make the record of documents that were read."""
     return DocumentsRead(
         files=CaptureFiles(Path("data"), key),

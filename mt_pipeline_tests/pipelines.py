@@ -47,8 +47,17 @@ def capture(path: Path, name: str = "www.example.com") -> Path:
 
 def settings_of(data: Path, database: Database, **changes: object) -> Settings:
     """Make the settings of a data folder, deaf to a `.env` of whoever runs the tests; keywords change or add some."""
-    where = {"questdb_host": database.host, "questdb_http_port": database.http_port, "questdb_pg_port": database.pg_port}
-    ours = {"data_dir": data, "enrichment": "none", "questdb_password": PASSWORD, "questdb_wait_seconds": 0}
+    where = {
+        "questdb_host": database.host,
+        "questdb_http_port": database.http_port,
+        "questdb_pg_port": database.pg_port,
+    }
+    ours = {
+        "data_dir": data,
+        "enrichment": "none",
+        "questdb_password": PASSWORD,
+        "questdb_wait_seconds": 0,
+    }
     return Settings(_env_file=None, **{**ours, **where, **changes})
 
 
@@ -94,25 +103,40 @@ class Ran:
 
     def materialised(self, asset: str = "questdb_packets") -> list[str]:
         """List the captures that an asset was materialised for, in their order."""
-        return [event.partition or "" for event in self._materialisations() if event.asset_key == dg.AssetKey(asset)]
+        return [
+            event.partition or ""
+            for event in self._materialisations()
+            if event.asset_key == dg.AssetKey(asset)
+        ]
 
     def materialisation(self, asset: str, key: str) -> dg.AssetMaterialization:
         """Return the materialisation of a capture."""
-        events = [event for event in self._materialisations() if event.asset_key == dg.AssetKey(asset) and event.partition == key]
+        events = [
+            event
+            for event in self._materialisations()
+            if event.asset_key == dg.AssetKey(asset) and event.partition == key
+        ]
         assert len(events) == 1
         return events[0].step_materialization_data.materialization
 
     def metadata(self, asset: str, key: str) -> dict[str, object]:
         """Return the metadata of a capture, as plain values."""
-        return {name: value.value for name, value in self.materialisation(asset, key).metadata.items()}
+        return {
+            name: value.value for name, value in self.materialisation(asset, key).metadata.items()
+        }
 
     def checks(self, name: str) -> list[dg.AssetCheckEvaluation]:
         """Return the evaluations of a check, in their order."""
-        evaluations = [event.asset_check_evaluation_data for event in self._events(dg.DagsterEventType.ASSET_CHECK_EVALUATION)]
+        evaluations = [
+            event.asset_check_evaluation_data
+            for event in self._events(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        ]
         return [evaluation for evaluation in evaluations if evaluation.check_name == name]
 
     def _events(self, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
-        return [entry.get_dagster_event() for entry in self.instance.all_logs(self.run_id, of_type=kind)]
+        return [
+            entry.get_dagster_event() for entry in self.instance.all_logs(self.run_id, of_type=kind)
+        ]
 
     def _materialisations(self) -> list[dg.DagsterEvent]:
         return self._events(dg.DagsterEventType.ASSET_MATERIALIZATION)
@@ -120,7 +144,9 @@ class Ran:
     def _failures(self) -> list[object]:
         events = self._events(dg.DagsterEventType.STEP_FAILURE)
         assert len(events) == 1
-        assert events[0].step_failure_data.user_failure_data is not None, "not a failure that we raised"
+        assert events[0].step_failure_data.user_failure_data is not None, (
+            "not a failure that we raised"
+        )
         return [events[0].step_failure_data.user_failure_data]
 
 
@@ -168,7 +194,10 @@ class Lab:
     ) -> Ran:
         """Run the job over captures, in this order, as one range if there are several; their keys must be new then."""
         self.instance.add_dynamic_partitions(captures.name or "", list(keys))
-        several = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+        several = {
+            "dagster/asset_partition_range_start": keys[0],
+            "dagster/asset_partition_range_end": keys[-1],
+        }
         config = {} if display_filter is None else {"filter": display_filter}
         job = build_defs(workspace=workspace or self._workspace).resolve_job_def("ingest_captures")
         result = job.execute_in_process(
@@ -177,7 +206,10 @@ class Lab:
             tags={**(several if len(keys) > 1 else {}), **(tags or {})},
             asset_selection=[dg.AssetKey(stage) for stage in stages],
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"ingest": {"config": config}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": {"ingest": {"config": config}},
+            },
         )
         return Ran(result, self.instance)
 
@@ -190,9 +222,15 @@ class Lab:
     def inputs(self, experiment: str) -> set[str]:
         """List the hashes that name the files of an experiment in all stages; a file that is left over has another one, or none."""
         stages = ("tshark_json", "endpoints", "enrichment")
-        return {re.split("[.-]", Path(file).name)[0] for stage in stages for file in files_below(self.data / stage / experiment)}
+        return {
+            re.split("[.-]", Path(file).name)[0]
+            for stage in stages
+            for file in files_below(self.data / stage / experiment)
+        }
 
-    def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
+    def rows(
+        self, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None
+    ) -> list[tuple[object, ...]]:
         """Read the view of an experiment, in the order of frames."""
         return rows(self.database, experiment, columns, key=key)
 
@@ -205,7 +243,13 @@ def open_lab(data: Path, server: Address) -> Iterator[Lab]:
         yield Lab(data, opened, database)
 
 
-def rows(database: Database, experiment: str, columns: Sequence[str] = ("frame_number",), *, key: str | None = None) -> list[tuple[object, ...]]:
+def rows(
+    database: Database,
+    experiment: str,
+    columns: Sequence[str] = ("frame_number",),
+    *,
+    key: str | None = None,
+) -> list[tuple[object, ...]]:
     """Read the view of an experiment, one capture of it or all, in the order of frames."""
     query = sql.SQL("SELECT {} FROM {}{} ORDER BY capture, frame_number").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
@@ -223,11 +267,19 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "MT_ENRICHMENT": ",".join(settings.enrichment or ()) or "none",
         "MT_QUESTDB_HTTP_PORT": str(settings.questdb_http_port),
         "MT_QUESTDB_PG_PORT": str(settings.questdb_pg_port),
-        **({"MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value()} if settings.questdb_password else {}),
+        **(
+            {"MT_QUESTDB_PASSWORD": settings.questdb_password.get_secret_value()}
+            if settings.questdb_password
+            else {}
+        ),
         "MT_QUESTDB_WAIT_SECONDS": str(settings.questdb_wait_seconds),
         **({"MT_QUESTDB_HOST": settings.questdb_host} if settings.questdb_host else {}),
     }
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("MT_", "DAGSTER_"))}
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MT_", "DAGSTER_"))
+    }
     return {**others, **ours, "DAGSTER_DISABLE_TELEMETRY": "1", **more}
 
 
@@ -240,7 +292,11 @@ class Said:
     err: str
 
 
-def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Sequence[str | Path]) -> Said:
+def said(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Sequence[str | Path],
+) -> Said:
     """Run the command line in this process."""
     monkeypatch.setattr(sys, "argv", ["mt-pipeline", *map(str, arguments)])
     capsys.readouterr()
@@ -253,9 +309,16 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ar
     return Said(code, out, err)
 
 
-def program(*arguments: str | Path, settings: Settings, prefix: Sequence[str] = (), **options: object) -> subprocess.Popen[str]:
+def program(
+    *arguments: str | Path, settings: Settings, prefix: Sequence[str] = (), **options: object
+) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, with these settings; Ctrl-C reaches it as in a terminal. More options are Popen's."""
-    defaults = {"env": environment(settings), "cwd": settings.data_dir.parent, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    defaults = {
+        "env": environment(settings),
+        "cwd": settings.data_dir.parent,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
     return subprocess.Popen(
         [*prefix, sys.executable, "-m", "mt_pipeline.cli.main", *map(str, arguments)],
         text=True,

@@ -54,7 +54,9 @@ def rows(capture: Path, answers: Answers) -> Iterator[dict[str, object]]:
     packets = [_packet(layers) for layers in _tshark(capture)]
     names: dict[tuple[str, int], dict[str, str]] = {}
     for packet in packets:
-        names.setdefault(packet["stream"], {"sni": "Unknown", "alpn": "Unknown"}).update(packet["says"])
+        names.setdefault(packet["stream"], {"sni": "Unknown", "alpn": "Unknown"}).update(
+            packet["says"]
+        )
     for packet in packets:
         yield _row(packet, names[packet["stream"]], answers)
 
@@ -63,8 +65,21 @@ def _tshark(capture: Path) -> Iterator[dict[str, list[str]]]:
     tshark = shutil.which("tshark")
     assert tshark, "tshark is not on PATH"
     with tempfile.TemporaryDirectory() as profile:  # nobody's preferences
-        command = [tshark, "-n", "-r", str(capture), "-T", "json", *(part for field in _FIELDS for part in ("-e", field))]
-        output = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "WIRESHARK_CONFIG_DIR": profile}).stdout
+        command = [
+            tshark,
+            "-n",
+            "-r",
+            str(capture),
+            "-T",
+            "json",
+            *(part for field in _FIELDS for part in ("-e", field)),
+        ]
+        output = subprocess.run(
+            command,
+            capture_output=True,
+            check=True,
+            env={**os.environ, "WIRESHARK_CONFIG_DIR": profile},
+        ).stdout
     for document in json.loads(output.decode(errors="replace")):
         yield document["_source"]["layers"]
 
@@ -77,7 +92,10 @@ def _packet(layers: dict[str, list[str]]) -> dict:
     seconds, fraction = layers["frame.time_epoch"][0].split(".")
     says = {
         what: layers[field][0]
-        for what, field in (("sni", "tls.handshake.extensions_server_name"), ("alpn", "tls.handshake.extensions_alpn_str"))
+        for what, field in (
+            ("sni", "tls.handshake.extensions_server_name"),
+            ("alpn", "tls.handshake.extensions_alpn_str"),
+        )
         if layers.get(field, [""])[0] != ""
     }
     return {
@@ -93,8 +111,15 @@ def _packet(layers: dict[str, list[str]]) -> dict:
 
 
 def _row(packet: dict, names: dict[str, str], answers: Answers) -> dict[str, object]:
-    source, target = _facts_of_address(packet["src"], answers), _facts_of_address(packet["dst"], answers)
-    name = answers.get(("name", names["sni"].lower().rstrip(".")), {}) if names["sni"] != "Unknown" else {}
+    source, target = (
+        _facts_of_address(packet["src"], answers),
+        _facts_of_address(packet["dst"], answers),
+    )
+    name = (
+        answers.get(("name", names["sni"].lower().rstrip(".")), {})
+        if names["sni"] != "Unknown"
+        else {}
+    )
     return {
         "ts": packet["ts"],
         "ip_src": None if packet["src"] == "0.0.0.0" else packet["src"],  # noqa: S104

@@ -21,7 +21,10 @@ from mt_pipeline_tests.pipelines import STAGES, ended, environment, program
 from mt_pipeline_tests.services import Running, eventually, running
 
 PICTURES = PROJECT / "docs" / "pictures"
-CAPTURES, DAMAGED = ("household/monday.pcapng", "household/tuesday.pcapng"), "household/wednesday.pcapng"
+CAPTURES, DAMAGED = (
+    ("household/monday.pcapng", "household/tuesday.pcapng"),
+    "household/wednesday.pcapng",
+)
 
 _COLOURS = 96  # a picture of a page looks the same with so few, and is a third as large
 _HEIGHT = {"failed": 475}  # the rest is a stack trace
@@ -35,9 +38,21 @@ def main() -> None:
         household = Path(folder)
         write_places(household / "places.mmdb")
         inventory = write_inventory(household / "household.csv")
-        ours = {"MT_ENRICHMENT": "offline", "MT_OFFLINE_CITY_MMDB": str(household / "places.mmdb"), "MT_DEVICES": str(inventory)}
-        with running(household, **ours) as service, chromium(household / "profile", "hide-scrollbars") as browser:
-            for name, take in {"graph": _graph, "capture": _capture, "failed": _failed, "report": _report}.items():
+        ours = {
+            "MT_ENRICHMENT": "offline",
+            "MT_OFFLINE_CITY_MMDB": str(household / "places.mmdb"),
+            "MT_DEVICES": str(inventory),
+        }
+        with (
+            running(household, **ours) as service,
+            chromium(household / "profile", "hide-scrollbars") as browser,
+        ):
+            for name, take in {
+                "graph": _graph,
+                "capture": _capture,
+                "failed": _failed,
+                "report": _report,
+            }.items():
                 take(service, browser)
                 _keep(browser, PICTURES / f"{name}.png")
 
@@ -55,7 +70,12 @@ def _capture(service: Running, browser: webdriver.Chrome) -> None:
     """Show what a capture became."""
     _size(browser, 1200, 1100)
     partition = quote(CAPTURES[0], safe="")
-    page(browser, f"{service.ui}/assets/questdb_packets?view=partitions&partition={partition}", "traffic_over_time", "top_applications")
+    page(
+        browser,
+        f"{service.ui}/assets/questdb_packets?view=partitions&partition={partition}",
+        "traffic_over_time",
+        "top_applications",
+    )
 
 
 def _failed(service: Running, browser: webdriver.Chrome) -> None:
@@ -71,20 +91,31 @@ def _failed(service: Running, browser: webdriver.Chrome) -> None:
 def _report(service: Running, browser: webdriver.Chrome) -> None:
     """Show the upper part of a report."""
     path = service.data.parent / "report.html"
-    environ = environment(service.settings, MT_ENRICHMENT="offline", MT_OFFLINE_CITY_MMDB=str(service.data.parent / "places.mmdb"))
-    said = ended(program("report", "household", "--output", path, settings=service.settings, env=environ))
+    environ = environment(
+        service.settings,
+        MT_ENRICHMENT="offline",
+        MT_OFFLINE_CITY_MMDB=str(service.data.parent / "places.mmdb"),
+    )
+    said = ended(
+        program("report", "household", "--output", path, settings=service.settings, env=environ)
+    )
     assert said.code == 0, said.err
     _size(browser, 1000, 1500)
     browser.get(path.as_uri())
 
 
 def _wait(service: Running, *keys: str, state: State) -> None:
-    made: Callable[[], bool] = lambda: all((one := service.record(key)) and one.state is state for key in keys)  # noqa: E731
+    made: Callable[[], bool] = lambda: all(
+        (one := service.record(key)) and one.state is state for key in keys
+    )  # noqa: E731
     assert eventually(made), [service.record(key) for key in keys]
 
 
 def _size(browser: webdriver.Chrome, width: int, height: int) -> None:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
 
 
 def _keep(browser: webdriver.Chrome, path: Path) -> None:
@@ -92,7 +123,9 @@ def _keep(browser: webdriver.Chrome, path: Path) -> None:
     time.sleep(_DRAWN_SECONDS)
     with Image.open(io.BytesIO(browser.get_screenshot_as_png())) as taken:
         shown = taken.crop((0, 0, taken.width, _HEIGHT.get(path.stem, taken.height))).convert("RGB")
-        shown.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+        shown.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,10 @@ def processes_of(data: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("MT_DATA_DIR") == str(data) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("MT_DATA_DIR") == str(data)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
@@ -62,7 +65,11 @@ def open_to_others(folder: Path) -> list[str]:
 
     QuestDB makes files as it likes: only its folders count.
     """
-    paths = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink() and (path.is_dir() or "questdb/db" not in str(path))]
+    paths = [
+        path
+        for path in (folder, *folder.rglob("*"))
+        if not path.is_symlink() and (path.is_dir() or "questdb/db" not in str(path))
+    ]
     return [f"{path} {path.stat().st_mode:o}" for path in paths if path.stat().st_mode & OTHERS]
 
 
@@ -91,9 +98,17 @@ class Running:
         return self._as("reader", self.settings.questdb_reader_password_file)
 
     def _as(self, user: str, file: Path) -> Database:
-        return Database("127.0.0.1", self.settings.questdb_http_port, self.settings.questdb_pg_port, user, file.read_text().strip())
+        return Database(
+            "127.0.0.1",
+            self.settings.questdb_http_port,
+            self.settings.questdb_pg_port,
+            user,
+            file.read_text().strip(),
+        )
 
-    def rows(self, experiment: str, columns: Sequence[str] = ("frame_number",)) -> list[tuple[object, ...]]:
+    def rows(
+        self, experiment: str, columns: Sequence[str] = ("frame_number",)
+    ) -> list[tuple[object, ...]]:
         try:
             return rows(self.database, experiment, columns)
         except (BackendError, psycopg.BackendError):  # no such view yet
@@ -103,7 +118,9 @@ class Running:
         return Ledger(self.data / "ledger.sqlite").get(key)
 
     def query(self, graphql: str) -> dict[str, object]:
-        return requests.post(f"{self.ui}/graphql", json={"query": graphql}, timeout=30).json()["data"]
+        return requests.post(f"{self.ui}/graphql", json={"query": graphql}, timeout=30).json()[
+            "data"
+        ]
 
 
 @contextmanager
@@ -114,15 +131,34 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
     """
     http, pg, ui = free_ports(3)
     nowhere = Database("", http, pg, "admin", PASSWORD)
-    settings = settings_of(folder / "data", nowhere, questdb_host=None, questdb_password=None, dagster_port=ui)
-    slow = wrapper(folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac')
+    settings = settings_of(
+        folder / "data", nowhere, questdb_host=None, questdb_password=None, dagster_port=ui
+    )
+    slow = wrapper(
+        folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac'
+    )
     (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
     with (folder / "said").open("w") as said:
-        more = {"MT_DAGSTER_PORT": str(ui), "MT_SETTLE_SECONDS": "1", "MT_TSHARK": str(slow), "MT_DEVICES": "devices.csv"}
-        process = program("run", settings=settings, env=environment(settings, **{**more, **others}), stdout=said, stderr=said)
+        more = {
+            "MT_DAGSTER_PORT": str(ui),
+            "MT_SETTLE_SECONDS": "1",
+            "MT_TSHARK": str(slow),
+            "MT_DEVICES": "devices.csv",
+        }
+        process = program(
+            "run",
+            settings=settings,
+            env=environment(settings, **{**more, **others}),
+            stdout=said,
+            stderr=said,
+        )
     service = Running(process, settings, folder / "said")
     try:
-        assert eventually(lambda: process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()), service.said.read_text()
+        assert eventually(
+            lambda: (
+                process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()
+            )
+        ), service.said.read_text()
         assert process.poll() is None, service.said.read_text()
         yield service
     finally:

@@ -25,7 +25,9 @@ SEED = int(os.environ.get("SOAK_SEED", "1"))
 
 PARTS: dict[str, Callable[[Path], list[str]]] = {
     **{
-        f"kill-{victim.lower().replace(' ', '-')}": partial(faults.kills, victim=victim, captures=CAPTURES, points=POINTS, seed=SEED)
+        f"kill-{victim.lower().replace(' ', '-')}": partial(
+            faults.kills, victim=victim, captures=CAPTURES, points=POINTS, seed=SEED
+        )
         for victim in faults.VICTIMS
     },
     "busy": partial(faults.busy, captures=CAPTURES // 2, loops=LOOPS),
@@ -45,7 +47,9 @@ def main() -> None:
     """Do them; ends with status 1 if one left anything wrong."""
     wrong = 0
     for name in os.environ.get("SOAK_PARTS", " ".join(PARTS)).split():
-        with tempfile.TemporaryDirectory(prefix="mt-soak-", dir=PROJECT, ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="mt-soak-", dir=PROJECT, ignore_cleanup_errors=True
+        ) as folder:
             started = time.monotonic()
             found = PARTS[name](Path(folder))
         wrong += len(found)

@@ -39,10 +39,19 @@ def each(what: str) -> list[object]:
 def test_it_is_a_compose_file():
     PyCompose.from_json(json.dumps(ALL)).validate()
 
-    assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(SERVICES)
-    named = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", []) if isinstance(volume, str)}
+    assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(
+        SERVICES
+    )
+    named = {
+        volume.partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if isinstance(volume, str)
+    }
     assert named == set(ALL["volumes"])
-    assert {secret for service in SERVICES.values() for secret in service.get("secrets", [])} == set(ALL["secrets"])
+    assert {
+        secret for service in SERVICES.values() for secret in service.get("secrets", [])
+    } == set(ALL["secrets"])
 
 
 def test_without_the_watched_folder_nothing_starts():
@@ -56,18 +65,27 @@ def test_nothing_is_published_but_to_this_machine():
 
     assert len(published) == 4
     assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)] == []
-    assert len({port.split(":")[1] for port in published}) == len(published), "two services would want one port"
+    assert len({port.split(":")[1] for port in published}) == len(published), (
+        "two services would want one port"
+    )
 
 
 def test_every_image_is_of_one_version():
     images = {name: service["image"] for name, service in SERVICES.items()}
 
-    assert [image for image in images.values() if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?", image)] == []
+    assert [
+        image for image in images.values() if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?", image)
+    ] == []
     assert images["questdb"].endswith(f":{java.VERSION}")
     assert {images[name] for name in OURS} == {f"mt_pipeline:{__version__}"}
     assert [name for name, service in SERVICES.items() if "build" in service] == list(OURS)
-    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"python:3.11.15-slim-bookworm"}
-    assert re.fullmatch(r"questdb-questdb-datasource@\d+\.\d+\.\d+", SERVICES["grafana"]["environment"]["GF_PLUGINS_PREINSTALL_SYNC"])
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {
+        "python:3.11.15-slim-bookworm"
+    }
+    assert re.fullmatch(
+        r"questdb-questdb-datasource@\d+\.\d+\.\d+",
+        SERVICES["grafana"]["environment"]["GF_PLUGINS_PREINSTALL_SYNC"],
+    )
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -90,8 +108,12 @@ def test_every_service_may_do_as_little_as_it_needs(name: str):
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True
-    assert {"cap_add", "privileged", "devices", "pid", "ipc", "network_mode", "userns_mode"} & set(service) == set()
-    assert name in OURS or re.fullmatch(r"[1-9]\d*:\d+", str(service["user"])), "whoever begins as root needs capabilities to become another"
+    assert {"cap_add", "privileged", "devices", "pid", "ipc", "network_mode", "userns_mode"} & set(
+        service
+    ) == set()
+    assert name in OURS or re.fullmatch(r"[1-9]\d*:\d+", str(service["user"])), (
+        "whoever begins as root needs capabilities to become another"
+    )
     assert any(mount.partition(":")[0] == "/tmp" for mount in service["tmpfs"])  # noqa: S108  in a container it is nobody else's
     assert [volume for volume in service.get("volumes", []) if "docker.sock" in str(volume)] == []
 
@@ -102,14 +124,22 @@ def test_a_service_starts_when_those_that_it_needs_are_healthy():
     assert needs["code-server"] == {"questdb", "postgres"}
     assert needs["webserver"] == needs["daemon"] == {"code-server", "postgres"}
     assert needs["grafana"] == {"questdb"}
-    assert {need["condition"] for service in SERVICES.values() for need in service.get("depends_on", {}).values()} == {"service_healthy"}
+    assert {
+        need["condition"]
+        for service in SERVICES.values()
+        for need in service.get("depends_on", {}).values()
+    } == {"service_healthy"}
 
 
 def test_no_secret_stands_in_the_file():
     assert "quest:" not in FILE.read_text().replace("questdb:", "")
     assert ALL["secrets"] == {name: {"file": f"./secrets/{name}"} for name in SECRETS}
     assert "/secrets/" in (PROJECT / ".gitignore").read_text().splitlines()
-    assert not any(fnmatch("secrets", line.removeprefix("!")) for line in (PROJECT / ".dockerignore").read_text().splitlines() if line[:1] == "!")
+    assert not any(
+        fnmatch("secrets", line.removeprefix("!"))
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line[:1] == "!"
+    )
 
 
 SECRET = re.compile("PASSWORD|TOKEN|SECRET|KEY|CREDENTIAL")
@@ -119,29 +149,51 @@ SECRET = re.compile("PASSWORD|TOKEN|SECRET|KEY|CREDENTIAL")
 def test_no_secret_is_in_the_environment_of_a_service(name: str):
     """Whoever may look at a container sees its environment. A secret is a file that the service is given, and a variable says which."""
     service = SERVICES[name]
-    named = {variable: value for variable, value in service["environment"].items() if SECRET.search(variable)}
+    named = {
+        variable: value
+        for variable, value in service["environment"].items()
+        if SECRET.search(variable)
+    }
 
-    assert [variable for variable in named if not re.fullmatch(r"\w+_FILE|MT_SECRETS_DIR", variable)] == []
+    assert [
+        variable for variable in named if not re.fullmatch(r"\w+_FILE|MT_SECRETS_DIR", variable)
+    ] == []
     files = {value.removeprefix("/run/secrets/") for value in named.values()} - {"/run/secrets"}
     assert files <= set(service.get("secrets", []))
-    assert not SECRET.search(" ".join(variables(yaml.dump(yaml.safe_load(FILE.read_text())["services"][name]))))
+    assert not SECRET.search(
+        " ".join(variables(yaml.dump(yaml.safe_load(FILE.read_text())["services"][name])))
+    )
 
 
 def test_a_service_is_given_the_secrets_that_it_needs_and_no_others():
     assert {name: set(service["secrets"]) for name, service in SERVICES.items()} == {
         "questdb": {"mt_questdb_password", "mt_questdb_reader_password"},
         "postgres": {"postgres_password"},
-        "code-server": {"mt_questdb_password", "mt_questdb_reader_password", "mt_netify_api_key", "postgres_password"},
+        "code-server": {
+            "mt_questdb_password",
+            "mt_questdb_reader_password",
+            "mt_netify_api_key",
+            "postgres_password",
+        },
         "webserver": {"postgres_password"},
         "daemon": {"postgres_password"},
-        "grafana": {"gf_security_admin_password", "gf_rendering_renderer_token", "mt_questdb_reader_password"},
+        "grafana": {
+            "gf_security_admin_password",
+            "gf_rendering_renderer_token",
+            "mt_questdb_reader_password",
+        },
         "renderer": {"gf_rendering_renderer_token"},
     }
 
 
 def made(folder: Path) -> dict[str, str]:
     """Say `make secrets` in a folder; returns what is in the files then."""
-    subprocess.run(["make", "-s", "-f", str(PROJECT / "Makefile"), "secrets"], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S607
+    subprocess.run(
+        ["make", "-s", "-f", str(PROJECT / "Makefile"), "secrets"],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )  # noqa: S607
     return {file.name: file.read_text() for file in (folder / "secrets").iterdir()}
 
 
@@ -159,11 +211,17 @@ def test_make_secrets_makes_each_once_for_containers_alone_to_read(tmp_path: Pat
 
 
 def test_make_secrets_takes_over_those_of_an_earlier_release(tmp_path: Path):
-    (tmp_path / ".env").write_text("MT_QUESTDB_PASSWORD=abc123\nPOSTGRES_PASSWORD='it is quoted'\nMT_NETIFY_API_KEY=\"key\"\nMT_INBOX=/srv\n")
+    (tmp_path / ".env").write_text(
+        "MT_QUESTDB_PASSWORD=abc123\nPOSTGRES_PASSWORD='it is quoted'\nMT_NETIFY_API_KEY=\"key\"\nMT_INBOX=/srv\n"
+    )
 
     taken = made(tmp_path)
 
-    assert (taken["mt_questdb_password"], taken["postgres_password"], taken["mt_netify_api_key"]) == ("abc123", "it is quoted", "key")
+    assert (
+        taken["mt_questdb_password"],
+        taken["postgres_password"],
+        taken["mt_netify_api_key"],
+    ) == ("abc123", "it is quoted", "key")
     assert len(taken["mt_questdb_reader_password"]) == 48
 
 
@@ -175,7 +233,12 @@ def test_env_example_names_all_that_is_required_and_has_no_secret():
 
 
 def test_every_variable_of_ours_is_a_setting():
-    given = {name for service in SERVICES.values() for name in service.get("environment", {}) if name.startswith("MT_")}
+    given = {
+        name
+        for service in SERVICES.values()
+        for name in service.get("environment", {})
+        if name.startswith("MT_")
+    }
 
     assert given - VARIABLES == set()
     assert {name for name in variables() if name.startswith("MT_")} - VARIABLES == set()
@@ -185,14 +248,23 @@ def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_t
     """A new setting is a line in compose.yml, or one here."""
     of_the_image = {"MT_TSHARK"}
     of_others = {"MT_DAGSTER_PORT", "MT_UI_HOSTS", "MT_UI_TOKEN"}
-    given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(SERVICES["code-server"]["environment"])
+    given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(
+        SERVICES["code-server"]["environment"]
+    )
 
     assert given & VARIABLES == VARIABLES - of_the_image - of_others
 
 
 def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browsers_call_it():
     """Dagster's own would answer every page; and the port that it listens on must be the one that browsers name."""
-    given = resolved({**GIVEN, "MT_DAGSTER_PORT": "3005", "MT_UI_HOSTS": "dagster.example.org", "MT_UI_TOKEN": "1"})["services"]["webserver"]
+    given = resolved(
+        {
+            **GIVEN,
+            "MT_DAGSTER_PORT": "3005",
+            "MT_UI_HOSTS": "dagster.example.org",
+            "MT_UI_TOKEN": "1",
+        }
+    )["services"]["webserver"]
     module, *options = given["command"][2:]
 
     assert given["command"][:2] == ["python", "-m"]
@@ -205,17 +277,26 @@ def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browser
         "--token": "1",
         "--reports": "/data/reports",
     }
-    assert [volume for volume in given["volumes"] if "reports" in str(volume)] == ["reports:/data/reports:ro"]
+    assert [volume for volume in given["volumes"] if "reports" in str(volume)] == [
+        "reports:/data/reports:ro"
+    ]
     assert given["ports"] == ["127.0.0.1:3005:3005"]
     assert "http://127.0.0.1:3005/server_info" in given["healthcheck"]["test"][-1]
-    assert not [name for name in SERVICES if "dagster-webserver" in str(SERVICES[name].get("command"))]
+    assert not [
+        name for name in SERVICES if "dagster-webserver" in str(SERVICES[name].get("command"))
+    ]
 
 
 def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
     given = resolved({**GIVEN, "MT_OFFLINE_APPS": "geo/apps.conf"})["services"]["code-server"]
 
-    assert (given["environment"]["MT_OFFLINE_APPS"], given["environment"]["MT_OFFLINE_CITY_MMDB"]) == ("/offline/apps.conf", "")
-    assert {mount["target"]: mount["source"] for mount in given["volumes"] if isinstance(mount, dict)} == {
+    assert (
+        given["environment"]["MT_OFFLINE_APPS"],
+        given["environment"]["MT_OFFLINE_CITY_MMDB"],
+    ) == ("/offline/apps.conf", "")
+    assert {
+        mount["target"]: mount["source"] for mount in given["volumes"] if isinstance(mount, dict)
+    } == {
         "/data/dagster/dagster.yaml": "./dagster.docker.yaml",
         "/inbox": "/srv/captures",
         "/offline/apps.conf": "geo/apps.conf",
@@ -225,29 +306,58 @@ def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
 
 
 def test_what_lies_on_the_machine_can_only_be_read():
-    mounts = [mount for volumes in each("volumes") for mount in volumes or [] if not isinstance(mount, str)]
+    mounts = [
+        mount
+        for volumes in each("volumes")
+        for mount in volumes or []
+        if not isinstance(mount, str)
+    ]
 
     assert len(mounts) == 9
-    assert all(mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts)
-    assert [mount["source"] for mount in mounts if mount["source"].startswith(".") and not (PROJECT / mount["source"]).exists()] == []
-    assert [name for name in SERVICES if "/inbox" in str(SERVICES[name].get("volumes"))] == ["code-server"]
+    assert all(
+        mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts
+    )
+    assert [
+        mount["source"]
+        for mount in mounts
+        if mount["source"].startswith(".") and not (PROJECT / mount["source"]).exists()
+    ] == []
+    assert [name for name in SERVICES if "/inbox" in str(SERVICES[name].get("volumes"))] == [
+        "code-server"
+    ]
 
 
 def test_grafana_reaches_neither_dagster_nor_its_state_and_the_renderer_only_grafana():
     """Dagster's pages have no login, and a browser that draws pages should see nothing else."""
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
 
-    assert {name for name, known in networks.items() if known & networks["postgres"]} == {"postgres", *OURS}
-    assert {name for name, known in networks.items() if known & networks["renderer"]} == {"renderer", "grafana"}
+    assert {name for name, known in networks.items() if known & networks["postgres"]} == {
+        "postgres",
+        *OURS,
+    }
+    assert {name for name, known in networks.items() if known & networks["renderer"]} == {
+        "renderer",
+        "grafana",
+    }
     assert ALL["networks"]["pictures"] == {"internal": True}
 
 
 def test_telemetry_sign_up_and_guests_are_off_everywhere():
     grafana = SERVICES["grafana"]["environment"]
 
-    for name in ("AUTH_ANONYMOUS_ENABLED", "USERS_ALLOW_SIGN_UP", "ANALYTICS_REPORTING_ENABLED", "ANALYTICS_CHECK_FOR_UPDATES"):
+    for name in (
+        "AUTH_ANONYMOUS_ENABLED",
+        "USERS_ALLOW_SIGN_UP",
+        "ANALYTICS_REPORTING_ENABLED",
+        "ANALYTICS_CHECK_FOR_UPDATES",
+    ):
         assert grafana[f"GF_{name}"] == "false"
-    for name in ("ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "NEWS_NEWS_FEED_ENABLED", "SNAPSHOTS_EXTERNAL_ENABLED", "PLUGINS_PREINSTALL_AUTO_UPDATE"):
+    for name in (
+        "ANALYTICS_CHECK_FOR_PLUGIN_UPDATES",
+        "NEWS_NEWS_FEED_ENABLED",
+        "SNAPSHOTS_EXTERNAL_ENABLED",
+        "PLUGINS_PREINSTALL_AUTO_UPDATE",
+    ):
         assert grafana[f"GF_{name}"] == "false"
     assert dotenv_values(java.SETTINGS)["QDB_TELEMETRY_ENABLED"] == "false"
     assert of("dagster.docker.yaml")["telemetry"] == {"enabled": False}
@@ -262,7 +372,10 @@ def test_both_questdb_servers_are_told_the_same():
     assert [
         name
         for name in SERVICES["questdb"]["environment"]
-        if not re.fullmatch("QDB_(HTTP|PG)_(NET_BIND_TO|USER|PASSWORD_FILE|READONLY_(USER(_ENABLED)?|PASSWORD_FILE))", name)
+        if not re.fullmatch(
+            "QDB_(HTTP|PG)_(NET_BIND_TO|USER|PASSWORD_FILE|READONLY_(USER(_ENABLED)?|PASSWORD_FILE))",
+            name,
+        )
     ] == [
         "QDB_HTTP_SECURITY_READONLY",
         "QDB_CAIRO_SQL_COPY_ROOT",
@@ -270,9 +383,13 @@ def test_both_questdb_servers_are_told_the_same():
 
 
 def test_both_dagster_instances_are_set_alike_but_for_the_storage():
-    assert {name: value for name, value in of("dagster.docker.yaml").items() if name != "storage"} == of("dagster.yaml")
+    assert {
+        name: value for name, value in of("dagster.docker.yaml").items() if name != "storage"
+    } == of("dagster.yaml")
     postgres = of("dagster.docker.yaml")["storage"]["custom"]["config"]
-    assert {value["env"] for value in postgres.values() if isinstance(value, dict)} <= set(SERVICES["daemon"]["environment"])
+    assert {value["env"] for value in postgres.values() if isinstance(value, dict)} <= set(
+        SERVICES["daemon"]["environment"]
+    )
 
 
 def test_both_workspaces_have_one_location_of_one_name():
@@ -294,19 +411,31 @@ def test_grafana_asks_questdb_as_the_reader_and_leaves_connections_for_the_pipel
     )
     assert "MT_QUESTDB_READER" in SERVICES["grafana"]["environment"]
     assert told["maxIdleConnections"] <= told["maxOpenConnections"] < QUESTDB_CONNECTIONS / 2
-    assert all(isinstance(told[name], int) for name in told if name.startswith("max") or "imeout" in name)
+    assert all(
+        isinstance(told[name], int) for name in told if name.startswith("max") or "imeout" in name
+    )
 
 
 def test_grafana_finds_its_dashboards():
     [provider] = of("grafana/provisioning/dashboards/mt_pipeline.yaml")["providers"]
 
-    assert provider["options"]["path"] in [mount["target"] for mount in SERVICES["grafana"]["volumes"] if not isinstance(mount, str)]
+    assert provider["options"]["path"] in [
+        mount["target"] for mount in SERVICES["grafana"]["volumes"] if not isinstance(mount, str)
+    ]
 
 
 def test_the_image_is_not_root_and_holds_only_what_is_named():
     *_, user = re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)
-    copied = {name for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()}
-    first, *rest = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    copied = {
+        name
+        for names in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for name in names.split()
+    }
+    first, *rest = [
+        line
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
 
     assert user != "root"
     assert DOCKERFILE.count("--require-hashes") == 2
@@ -318,7 +447,11 @@ def test_the_image_is_not_root_and_holds_only_what_is_named():
 
 def test_the_image_takes_uv_from_the_lock():
     [extract] = re.findall(r"sed -n '/\^(\w+)==/,/(# via)/p' requirements.lock", DOCKERFILE)
-    [entry] = re.findall(rf"^{extract[0]}==.*?{extract[1]}", (PROJECT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
+    [entry] = re.findall(
+        rf"^{extract[0]}==.*?{extract[1]}",
+        (PROJECT / "requirements.lock").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
 
     assert len(re.findall("^[a-z]", entry, re.MULTILINE)) == 1
     assert "--hash=sha256:" in entry

@@ -23,10 +23,16 @@ from mt_pipeline_tests.compose import variables
 from mt_pipeline_tests.pipelines import STAGES as ASSETS
 
 README = (PROJECT / "README.md").read_text()
-PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")])
+PAGES = sorted(
+    [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")]
+)
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # history names what is no more
 VARIABLES = {f"MT_{name.upper()}" for name in Settings.model_fields}
-TARGETS = {target for line in re.findall(r"^\.PHONY:(.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE) for target in line.split()}
+TARGETS = {
+    target
+    for line in re.findall(r"^\.PHONY:(.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    for target in line.split()
+}
 PRODUCT = sorted(PROJECT.glob("mt_pipeline/**/*.py"))
 
 
@@ -51,16 +57,26 @@ def test_a_generated_page_is_up_to_date(path: Path):
 
 def test_every_setting_and_every_column_says_what_it_means():
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-    assert [column.name for column in COLUMNS if not column.meaning or not docs.made_of(column)] == []
+    assert [
+        column.name for column in COLUMNS if not column.meaning or not docs.made_of(column)
+    ] == []
     columns = (*COLUMNS, *FLOW_COLUMNS, *CAPTURE_COLUMNS)
-    assert [column.name for column in columns if not column.meaning or f"| `{column.name}` | {column.type} |" not in docs.columns_page()] == []
+    assert [
+        column.name
+        for column in columns
+        if not column.meaning or f"| `{column.name}` | {column.type} |" not in docs.columns_page()
+    ] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_readme_has_every_command_with_its_arguments_and_options(name: str):
     rows = _table_rows_of_command(name)
     for parameter in COMMANDS[name].params:
-        said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else str(parameter.metavar).strip("[]")
+        said = (
+            max(parameter.opts, key=len)
+            if isinstance(parameter, click.Option)
+            else str(parameter.metavar).strip("[]")
+        )
         assert any(f" {said}" in row for row in rows), f"{name} {said}"
 
 
@@ -80,9 +96,18 @@ def test_what_the_docs_type_after_mt_pipeline_exists():
 
 
 def test_the_readme_has_every_target_and_the_docs_name_no_other():
-    named = {target for page in GUIDES for text in _code(page) for target in re.findall(r"\bmake (\w+)", text)}
+    named = {
+        target
+        for page in GUIDES
+        for text in _code(page)
+        for target in re.findall(r"\bmake (\w+)", text)
+    }
     assert named == TARGETS
-    assert [target for target in TARGETS - {"chromium", "postgresql", "luaposix"} if f"| `make {target}` |" not in README] == []  # parts of test
+    assert [
+        target
+        for target in TARGETS - {"chromium", "postgresql", "luaposix"}
+        if f"| `make {target}` |" not in README
+    ] == []  # parts of test
 
 
 def test_the_readme_has_every_exit_status_in_one_place_and_the_help_has_them_too():
@@ -91,7 +116,10 @@ def test_the_readme_has_every_exit_status_in_one_place_and_the_help_has_them_too
     table = README.partition("| exit status |")[2].partition("\n\n")[0]
 
     assert {int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == statuses
-    assert {int(status) for status in re.findall(r"\b\d+\b", (cli.help or "").partition("Exit status:")[2])} == statuses
+    assert {
+        int(status)
+        for status in re.findall(r"\b\d+\b", (cli.help or "").partition("Exit status:")[2])
+    } == statuses
 
 
 def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_inside():
@@ -102,11 +130,19 @@ def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_insid
 
     assert typed[:2] == ["cd mt_pipeline", "make run"]
     assert [
-        line for page in GUIDES for _, block in _FENCE.findall(page.read_text()) for line in block.splitlines() if line.startswith("git clone")
+        line
+        for page in GUIDES
+        for _, block in _FENCE.findall(page.read_text())
+        for line in block.splitlines()
+        if line.startswith("git clone")
     ] == []
     assert README.index("make run") < 1500
     words = _SPAN.findall(before_how_it_works)
-    assert [word for word in words if word in (*ASSETS, "experiment_report") or word.startswith("mt_pipeline/")] == []
+    assert [
+        word
+        for word in words
+        if word in (*ASSETS, "experiment_report") or word.startswith("mt_pipeline/")
+    ] == []
 
 
 def test_the_readme_has_every_state():
@@ -130,7 +166,11 @@ def test_links_are_found_at_all():
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.relative_to(PROJECT).as_posix())
 def test_the_files_that_a_page_names_exist(page: Path):
-    named = [text for text in _code(page) if re.fullmatch(r"(mt_pipeline|mt_pipeline_tests|docs)/[\w./]*", text)]
+    named = [
+        text
+        for text in _code(page)
+        if re.fullmatch(r"(mt_pipeline|mt_pipeline_tests|docs)/[\w./]*", text)
+    ]
     assert [text for text in named if not (PROJECT / text).exists()] == []
 
 
@@ -138,30 +178,52 @@ def test_the_tests_that_a_page_names_exist():
     named = {text for page in GUIDES for text in _code(page) if re.fullmatch(r"test_\w+", text)}
     assert named
     assert named <= {
-        name for path in PROJECT.glob("mt_pipeline_tests/**/test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+        name
+        for path in PROJECT.glob("mt_pipeline_tests/**/test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
     }
 
 
-@pytest.mark.parametrize("page", [*GUIDES, PROJECT / ".env.example", *PRODUCT], ids=lambda page: page.relative_to(PROJECT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [*GUIDES, PROJECT / ".env.example", *PRODUCT],
+    ids=lambda page: page.relative_to(PROJECT).as_posix(),
+)
 def test_no_page_and_no_message_names_a_variable_that_does_not_exist(page: Path):
     assert set(re.findall(r"\bMT_[A-Z][A-Z_]*[A-Z]\b", page.read_text())) - VARIABLES == set()
 
 
 def test_the_readme_names_the_secret_and_the_folders():
-    assert set(re.findall(r"\bMT_[A-Z_]+\b", README)) >= {"MT_NETIFY_API_KEY", "MT_DATA_DIR", "MT_INBOX", "MT_ENRICHMENT"}
+    assert set(re.findall(r"\bMT_[A-Z_]+\b", README)) >= {
+        "MT_NETIFY_API_KEY",
+        "MT_DATA_DIR",
+        "MT_INBOX",
+        "MT_ENRICHMENT",
+    }
 
 
 def test_env_example_holds_nothing_but_settings_and_variables_of_compose_that_are_commented_out():
     lines = (PROJECT / ".env.example").read_text().splitlines()
     assert lines
     assert [line for line in lines if not line.startswith("# ")] == []
-    assert [line for line in lines if "=" in line and line.removeprefix("# ").partition("=")[0] not in VARIABLES | set(variables())] == []
+    assert [
+        line
+        for line in lines
+        if "=" in line
+        and line.removeprefix("# ").partition("=")[0] not in VARIABLES | set(variables())
+    ] == []
 
 
 def test_the_sql_of_the_readme_runs(questdb: Server):
-    statements = [re.sub(r"\b(packets|flows)_kitchen\b", r"\1_of_the_readme", text) for language, text in _fenced(README) if language == "sql"]
+    statements = [
+        re.sub(r"\b(packets|flows)_kitchen\b", r"\1_of_the_readme", text)
+        for language, text in _fenced(README)
+        if language == "sql"
+    ]
     assert len(statements) >= 3
-    with Database(HOST, questdb.http_port, questdb.pg_port, "admin", "quest").connect() as connection:
+    with Database(
+        HOST, questdb.http_port, questdb.pg_port, "admin", "quest"
+    ).connect() as connection:
         for table in (PACKETS, FLOWS, CAPTURES):
             ensure_table(connection, table)
             if table.views:
@@ -173,9 +235,15 @@ def test_the_sql_of_the_readme_runs(questdb: Server):
 def _table_rows_of_command(name: str) -> list[str]:
     """Find the rows of the README's table that speak of a command: its own, and those below that begin with an ellipsis."""
     rows = [line for line in README.splitlines() if line.startswith(("| `mt-pipeline ", "| `… "))]
-    first = next((place for place, row in enumerate(rows) if re.match(rf"\| `mt-pipeline {name}\b", row)), None)
+    first = next(
+        (place for place, row in enumerate(rows) if re.match(rf"\| `mt-pipeline {name}\b", row)),
+        None,
+    )
     assert first is not None, f"the README has no row for mt-pipeline {name}"
-    last = next((place for place, row in enumerate(rows) if place > first and not row.startswith("| `… ")), len(rows))
+    last = next(
+        (place for place, row in enumerate(rows) if place > first and not row.startswith("| `… ")),
+        len(rows),
+    )
     return rows[first:last]
 
 
@@ -200,4 +268,6 @@ def _links(page: Path) -> list[str]:
 def _anchors(page: Path) -> set[str]:
     """Name the headings of a page as GitHub does."""
     headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }

@@ -12,7 +12,12 @@ import pytest
 
 from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.captures.identity import CaptureUnreadableError, capture_at, open_capture, sha256_of
+from mt_pipeline.captures.identity import (
+    CaptureUnreadableError,
+    capture_at,
+    open_capture,
+    sha256_of,
+)
 from mt_pipeline.captures.inbox import sniff
 from mt_pipeline.errors import meaning
 from mt_pipeline.pipeline.failures import sentence
@@ -26,7 +31,11 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a s
 @contextmanager
 def disk(folder: Path, options: str) -> Iterator[Path]:
     folder.mkdir()
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         yield folder
@@ -43,7 +52,9 @@ def test_a_disk_without_inodes_is_not_called_full(tmp_path: Path):
         with pytest.raises(OSError, match="No space") as caught:
             (small / "one more").touch()
         assert sentence(caught.value).startswith(f"the disk has no inodes left ({small}/")
-        assert "no inodes left" in sentence(OSError("No space left on device"), folder=small)  # of a library that names no file
+        assert "no inodes left" in sentence(
+            OSError("No space left on device"), folder=small
+        )  # of a library that names no file
 
 
 @only_root
@@ -88,7 +99,10 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
             said.append(sentence(caught.value))
     for each in said:
         assert each is not None
-        assert "this process has as many files open as it may: raise the limit with `ulimit -n 65536`" in each, each
+        assert (
+            "this process has as many files open as it may: raise the limit with `ulimit -n 65536`"
+            in each
+        ), each
         assert "readable for this user" not in each
 
 
@@ -98,9 +112,16 @@ def test_every_error_of_the_system_has_words():
 
 
 def test_a_valid_name_is_taken_in_every_locale(tmp_path: Path):
-    settings = Settings(_env_file=None, data_dir=tmp_path / "data", enrichment="none", backends="parquet")
+    settings = Settings(
+        _env_file=None, data_dir=tmp_path / "data", enrichment="none", backends="parquet"
+    )
     path = capture(tmp_path / "café 測定.pcap")
-    more = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "MT_BACKENDS": "parquet"}
+    more = {
+        "LC_ALL": "POSIX",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "MT_BACKENDS": "parquet",
+    }
     said = ended(program("ingest", path, settings=settings, env=environment(settings, **more)))
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("café 測定/café 測定.pcap: 2 packets, 2 rows in ")

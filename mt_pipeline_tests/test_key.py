@@ -56,7 +56,12 @@ def netify(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNetify]:
 def forms(text: str) -> list[bytes]:
     """Write a text as it is, as Java does, in hexadecimal digits and as a header might."""
     plain = text.encode()
-    return [plain, text.encode("utf-16-le"), plain.hex().encode(), base64.b64encode(plain).rstrip(b"=")]
+    return [
+        plain,
+        text.encode("utf-16-le"),
+        plain.hex().encode(),
+        base64.b64encode(plain).rstrip(b"="),
+    ]
 
 
 def files_with(folder: Path, text: str) -> set[str]:
@@ -65,7 +70,10 @@ def files_with(folder: Path, text: str) -> set[str]:
     for file in folder.rglob("*"):
         if not file.is_file() or not file.stat().st_size:
             continue
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as content:
+        with (
+            file.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as content,
+        ):
             held = any(content.find(form) >= 0 for form in forms(text))
         if file.suffix == ".parquet":
             held |= text in str((pq.read_schema(file).metadata, pq.read_table(file).to_pylist()))
@@ -112,11 +120,19 @@ def assert_sent(netify: FakeNetify, requests: int) -> None:
     assert len(seen) == requests
     for one in seen:
         assert one.header("x-api-key") == [KEY]
-        assert not holds(str((one.target, [pair for pair in one.headers if pair[0].lower() != "x-api-key"])).encode())
+        assert not holds(
+            str(
+                (one.target, [pair for pair in one.headers if pair[0].lower() != "x-api-key"])
+            ).encode()
+        )
 
 
 def test_runs_that_end_well_and_badly_leave_the_key_in_no_file_and_no_message(
-    tmp_path: Path, questdb: Server, netify: FakeNetify, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    questdb: Server,
+    netify: FakeNetify,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ):
     caplog.set_level(logging.DEBUG)
     with FakeNetify() as gone:
@@ -148,25 +164,50 @@ def _ran(lab: Lab, netify: FakeNetify, case: str, changes: dict[str, object]) ->
     capture(lab.inbox / key, f"www.{EVERYWHERE}.com")
     if case == "refused":
         netify.say(status=401)
-    asks = {"enrichment": "netify", "netify_api_key": KEY, "netify_url": netify.url, "netify_rate": 1000, "data_dir": lab.data, "answer_days": 0}
+    asks = {
+        "enrichment": "netify",
+        "netify_api_key": KEY,
+        "netify_url": netify.url,
+        "netify_rate": 1000,
+        "data_dir": lab.data,
+        "answer_days": 0,
+    }
     workspace = lab.workspace(**{**asks, **changes})
     ran = lab.run(key, workspace=workspace)
     assert ran.success == (case in ("well", "refused", "not there"))
-    return "\n".join([repr(workspace), repr(vars(workspace.options)), *map(repr, ran.instance.all_logs(ran.run_id))])
+    return "\n".join(
+        [
+            repr(workspace),
+            repr(vars(workspace.options)),
+            *map(repr, ran.instance.all_logs(ran.run_id)),
+        ]
+    )
 
 
-def test_a_terminal_and_all_that_it_starts_leave_the_key_in_no_file_no_output_and_no_argument(tmp_path: Path, netify: FakeNetify):
+def test_a_terminal_and_all_that_it_starts_leave_the_key_in_no_file_no_output_and_no_argument(
+    tmp_path: Path, netify: FakeNetify
+):
     """Of two captures the second is refused. With a QuestDB of its own, so that its files are below the data folder too."""
     http, pg = free_ports(2)
     settings = Settings(
-        _env_file=None, data_dir=tmp_path / "data", enrichment="netify,offline", questdb_http_port=http, questdb_pg_port=pg, questdb_password="quest"
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        enrichment="netify,offline",
+        questdb_http_port=http,
+        questdb_pg_port=pg,
+        questdb_password="quest",
     )
     netify.say(delay=0.5)
     netify.say("9.9.9.9", status=401, delay=0.5)
     (tmp_path / "tmp").mkdir()
     file = capture(tmp_path / f"{EVERYWHERE}.pcap")
     refused = write_pcap(tmp_path / "refused.pcap", timed(dns(resolver="9.9.9.9")))
-    asks = {"MT_NETIFY_API_KEY": KEY, "MT_NETIFY_URL": netify.url, "TMPDIR": str(tmp_path / "tmp"), "NO_PROXY": "127.0.0.1"}
+    asks = {
+        "MT_NETIFY_API_KEY": KEY,
+        "MT_NETIFY_URL": netify.url,
+        "TMPDIR": str(tmp_path / "tmp"),
+        "NO_PROXY": "127.0.0.1",
+    }
     started = program("ingest", file, refused, settings=settings, env=environment(settings, **asks))
     seen = arguments()
     with logs_stay(tmp_path):

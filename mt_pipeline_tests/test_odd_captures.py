@@ -19,10 +19,29 @@ from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture
 
 Terminal = Callable[..., Said]
 
-NAMES = ("[x", "x[", "{x}", "NULL", "$1 %s", "'a'", "a, b", "‘q’ “w”", "NaN", "(a)", "--", "#x", "x;y", "`x`", "<b>", "a" * 250)  # noqa: RUF001
+NAMES = (
+    "[x",
+    "x[",
+    "{x}",
+    "NULL",
+    "$1 %s",
+    "'a'",
+    "a, b",
+    "‘q’ “w”",
+    "NaN",
+    "(a)",
+    "--",
+    "#x",
+    "x;y",
+    "`x`",
+    "<b>",
+    "a" * 250,
+)  # noqa: RUF001
 
 
-def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(terminal: Terminal, lab: Lab, tmp_path: Path):
+def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
     """A single time after 2262-04-11 ended `ingest` before it began, and every tick of the sensor."""
     folder = tmp_path / "any time"
     for number, seconds in enumerate(ODD_TIMES):
@@ -32,14 +51,27 @@ def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(terminal: Te
     told = terminal("ingest", folder)
 
     assert (told.code, told.err) == (0, "")
-    assert sorted(told.out.splitlines()) == [f"{key}: 2 packets, 2 rows in packets_any_time" for key in keys]
-    assert terminal("ingest", folder).out.startswith(f"{len(keys)} of {len(keys)} captures are in already")
+    assert sorted(told.out.splitlines()) == [
+        f"{key}: 2 packets, 2 rows in packets_any_time" for key in keys
+    ]
+    assert terminal("ingest", folder).out.startswith(
+        f"{len(keys)} of {len(keys)} captures are in already"
+    )
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
-    asked = [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+    result = new_captures(
+        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
+    )
+    asked = (
+        [request.partition_key for request in result.run_requests]
+        if isinstance(result, dg.SensorResult)
+        else []
+    )
     assert not set(keys) & set(asked)
     assert terminal("verify", "--name", "any time", "--hash").out == "0 differences\n"
-    assert terminal("refresh", "any time").out == f"{len(keys)} captures: 0 loaded again, {len(keys)} unchanged\n"
+    assert (
+        terminal("refresh", "any time").out
+        == f"{len(keys)} captures: 0 loaded again, {len(keys)} unchanged\n"
+    )
     assert terminal("purge", "--name", "any time", "--yes").code == 0
     assert {lab.record(key).state for key in keys} == {State.PURGED}
 
@@ -52,15 +84,24 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
 
     told = terminal("ingest", *(lab.inbox / key for key in [*keys, "null"]))
 
-    assert (told.code, [line for line in told.err.splitlines() if not line.startswith("note: ")]) == (0, [])
+    assert (
+        told.code,
+        [line for line in told.err.splitlines() if not line.startswith("note: ")],
+    ) == (0, [])
     for key in keys[:2]:  # each is the only value of its statement
         assert terminal("verify", "--capture", key).out == "0 differences\n"
         assert terminal("refresh", "--capture", key).code == 0
         assert terminal("ingest", lab.inbox / key).code == 0
         assert len(lab.rows(experiment_of(key), key=key)) == PACKETS
-        assert terminal("report", key.partition("/")[0], "--output", tmp_path / "report.html").code == 0
+        assert (
+            terminal("report", key.partition("/")[0], "--output", tmp_path / "report.html").code
+            == 0
+        )
         told = terminal("purge", "--capture", key, "--yes")
-        assert (told.code, told.out.splitlines()[-1].startswith(f"{key}: {PACKETS} rows")) == (0, True)
+        assert (told.code, told.out.splitlines()[-1].startswith(f"{key}: {PACKETS} rows")) == (
+            0,
+            True,
+        )
     assert terminal("purge", "--capture", "null", "--yes").code == 0
     assert {lab.record(key).state for key in keys[:2]} == {State.PURGED}
 
@@ -77,7 +118,9 @@ def test_a_server_name_of_a_dot_is_a_row_like_others(terminal: Terminal, lab: La
 
 
 @pytest.mark.parametrize(("data", "length"), [(b"", 0), (dns()[0], 2**32 - 1)])
-def test_frames_without_a_length_are_rows(terminal: Terminal, lab: Lab, tmp_path: Path, data: bytes, length: int):
+def test_frames_without_a_length_are_rows(
+    terminal: Terminal, lab: Lab, tmp_path: Path, data: bytes, length: int
+):
     name = f"length_{len(data)}_{length}"
     frames = [Frame(data, START_NS + number, wire_length=length) for number in range(50)]
 
@@ -88,21 +131,27 @@ def test_frames_without_a_length_are_rows(terminal: Terminal, lab: Lab, tmp_path
     assert terminal("report", name, "--output", tmp_path / "report.html").code == 0
 
 
-def test_what_cannot_be_purged_costs_no_other_capture(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_what_cannot_be_purged_costs_no_other_capture(
+    terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     """The Parquet file of one is a folder: it cannot be deleted."""
     monkeypatch.setenv("MT_BACKENDS", "parquet")
     keys = [f"half purged/{name}.pcap" for name in "abc"]
     for key in keys:
         capture(lab.inbox / key)
     assert lab.run(*keys, workspace=lab.workspace(backends=("parquet",))).success
-    [file] = (lab.data / "parquet" / "packets" / "experiment=half_purged").glob("date=*/b.pcap-*.parquet")
+    [file] = (lab.data / "parquet" / "packets" / "experiment=half_purged").glob(
+        "date=*/b.pcap-*.parquet"
+    )
     file.unlink()
     (file / "in the way").mkdir(parents=True)
 
     told = terminal("purge", "--name", "half purged", "--yes")
 
     assert (told.code, told.err.count("\n")) == (1, 1)
-    assert told.err.startswith("mt-pipeline: 1 of 3 captures were not removed: half purged/b.pcap: ")
+    assert told.err.startswith(
+        "mt-pipeline: 1 of 3 captures were not removed: half purged/b.pcap: "
+    )
     assert [lab.record(key).state for key in keys] == [State.PURGED, State.DONE, State.PURGED]
 
 
@@ -112,13 +161,19 @@ def test_what_cannot_expire_costs_no_other_capture(lab: Lab):
     for key in keys:
         lab.put(key)
         assert lab.run(key).success
-    documents = {key: CaptureFiles(lab.data, key).documents(lab.record(key).documents or "") for key in keys}
+    documents = {
+        key: CaptureFiles(lab.data, key).documents(lab.record(key).documents or "") for key in keys
+    }
     documents[keys[1]].unlink()
     documents[keys[1]].mkdir()
 
     job = build_defs(workspace=lab.workspace(keep_documents_days=0)).resolve_job_def("expire_old")
     result = job.execute_in_process(instance=lab.instance, raise_on_error=False)
 
-    [failure] = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+    [failure] = [
+        event.step_failure_data.user_failure_data
+        for event in result.all_events
+        if event.is_step_failure
+    ]
     assert f"{keys[1]}: " in failure.description
     assert [documents[key].exists() for key in keys] == [False, True, False]

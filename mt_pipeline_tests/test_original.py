@@ -46,7 +46,10 @@ def teach(netify: FakeNetify) -> reference.Answers:
         application = {"tag": fact(address, "app"), "category": {"tag": fact(address, "category")}}
         place = {what: {"label": fact(address, what)} for what in ("continent", "country", "city")}
         place["coordinates"] = {"longitude": f"{-71.5 - number}", "latitude": f"{42.25 + number}"}
-        netify.say(address, body=address_body(address, rdns={"application": application}, geolocation=place))
+        netify.say(
+            address,
+            body=address_body(address, rdns={"application": application}, geolocation=place),
+        )
         answers["address", address] = {
             "app_tag": fact(address, "app"),
             "app_category_tag": fact(address, "category"),
@@ -55,11 +58,21 @@ def teach(netify: FakeNetify) -> reference.Answers:
             "geo_lat": 42.25 + number,
         }
     # One of which little is known.
-    netify.say(traffic.RESOLVER, body=address_body(traffic.RESOLVER, rdns=None, geolocation={"country": {"label": "Nowhere"}}))
+    netify.say(
+        traffic.RESOLVER,
+        body=address_body(
+            traffic.RESOLVER, rdns=None, geolocation={"country": {"label": "Nowhere"}}
+        ),
+    )
     answers["address", traffic.RESOLVER] = {"geo_country": "Nowhere"}
     for name in (f"{label}.example.com" for label in NAMES):
         application = {"tag": fact(name, "app"), "category": {"tag": fact(name, "category")}}
-        netify.say(name, body=name_body(name, application=application, domain={"category": {"tag": fact(name, "domain")}}))
+        netify.say(
+            name,
+            body=name_body(
+                name, application=application, domain={"category": {"tag": fact(name, "domain")}}
+            ),
+        )
         answers["name", name] = {what: fact(name, kind) for what, kind in KINDS_OF_NAMES.items()}
     netify.say(NOT_FOUND, status=404)
     answers["name", NOT_FOUND] = {}
@@ -91,7 +104,9 @@ class Walked:
 def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
     written, found = folder / "documents.zst", folder / "endpoints.parquet"
-    sources = Sources(*(folder / f"{name}.parquet" for name in ("packets", "sums", "names", "answers")))
+    sources = Sources(
+        *(folder / f"{name}.parquet" for name in ("packets", "sums", "names", "answers"))
+    )
     with conversations(found) as heard:
         documents.write(tshark(), capture, written, listener=heard)
         heard.write_packets(sources.packets, sources.sums)
@@ -100,7 +115,9 @@ def walk(folder: Path, capture: Path) -> Walked:
     with FakeNetify() as fake:
         answers = teach(fake)
         with (
-            Netify(url=fake.url, key=KEY, calls_per_second=1_000, rate_file=folder / "rate.sqlite") as provider,
+            Netify(
+                url=fake.url, key=KEY, calls_per_second=1_000, rate_file=folder / "rate.sqlite"
+            ) as provider,
             AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
         ):
             counts = enrich(found, sources.answers, providers=[provider], store=store)
@@ -110,11 +127,19 @@ def walk(folder: Path, capture: Path) -> Walked:
     assert set(table["skipped"].to_pylist()) == {None}
     ours = table.select([column.name for column in ORIGINAL_COLUMNS])
     ours = ours.set_column(0, "ts", ours["ts"].cast(pa.int64()))
-    return Walked(ours.to_pylist(), list(reference.rows(capture, answers)), set(pq.read_table(found)["endpoint"].to_pylist()), seen, counts)
+    return Walked(
+        ours.to_pylist(),
+        list(reference.rows(capture, answers)),
+        set(pq.read_table(found)["endpoint"].to_pylist()),
+        seen,
+        counts,
+    )
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain names", "odd names"])
-def walked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
+def walked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Walked]:
     folder = tmp_path_factory.mktemp("walked")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_PROXY", "127.0.0.1")
@@ -136,12 +161,27 @@ def test_every_packet_has_the_29_columns_of_the_original(walked: Walked):
 def test_the_rows_hold_all_kinds_of_answers(walked: Walked):
     """Equal rows would mean little if nothing were known."""
     said = {column: {row[column] for row in walked.theirs} for column in walked.theirs[0]}
-    assert said["tls_sni"] >= {"second.example.com", "www.example.com", "split.example.com", "pieces.example.com", "noalpn.example.com", "Unknown"}
+    assert said["tls_sni"] >= {
+        "second.example.com",
+        "www.example.com",
+        "split.example.com",
+        "pieces.example.com",
+        "noalpn.example.com",
+        "Unknown",
+    }
     assert said["tls_alpn"] >= {"h2", "h3", "http/1.1", "Unknown"}
     assert said["ip_dst_type"] == {"LOCAL", "PUBLIC"}
     assert said["ip_src_netify_geo_lon"] == {None, -71.5, -72.5}
-    assert said["ip_dst_netify_geo_country"] >= {"Nowhere", "Unknown", fact(traffic.SERVER, "country")}
-    assert said["tls_sni_netify_domain_tag"] >= {"Unknown", fact("second.example.com", "domain"), fact("quic.example.com", "domain")}
+    assert said["ip_dst_netify_geo_country"] >= {
+        "Nowhere",
+        "Unknown",
+        fact(traffic.SERVER, "country"),
+    }
+    assert said["tls_sni_netify_domain_tag"] >= {
+        "Unknown",
+        fact("second.example.com", "domain"),
+        fact("quic.example.com", "domain"),
+    }
     assert None in said["ip_src"]
 
 
@@ -149,9 +189,15 @@ def test_each_endpoint_is_asked_exactly_once_and_no_private_address(walked: Walk
     asked = [seen.endpoint for seen in walked.seen]
     assert sorted(asked) == sorted(walked.endpoints)
     addresses = {traffic.SERVER, traffic.OTHER_SERVER, traffic.RESOLVER}
-    names = {f"{label}.example.com" for label in ("www", "split", "second", "noalpn", "quic", "pieces")}
+    names = {
+        f"{label}.example.com" for label in ("www", "split", "second", "noalpn", "quic", "pieces")
+    }
     assert set(asked) - {"upper.example.com"} == addresses | names
-    assert (walked.counts.asked, walked.counts.not_found, walked.counts.failed) == (len(asked), 1, 0)
+    assert (walked.counts.asked, walked.counts.not_found, walked.counts.failed) == (
+        len(asked),
+        1,
+        0,
+    )
 
 
 def test_the_key_is_in_the_header_of_every_request_and_nowhere_else(walked: Walked):
@@ -169,12 +215,30 @@ def test_a_name_with_an_odd_spelling_is_kept_and_finds_its_answer(walked: Walked
     assert spelled["www.example.com"] == fact("www.example.com", "app")
 
 
-def test_a_name_that_looks_like_an_escape_is_the_only_one_told_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_name_that_looks_like_an_escape_is_the_only_one_told_differently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    names = [r"lit\ter.example.com", r"lit\001.example.com", r"lit\q.example.com", r"lit\08.example.com"]
-    sessions = [traffic.tls_session(name, client_port=60_000 + index, data_packets=0) for index, name in enumerate(names)]
+    names = [
+        r"lit\ter.example.com",
+        r"lit\001.example.com",
+        r"lit\q.example.com",
+        r"lit\08.example.com",
+    ]
+    sessions = [
+        traffic.tls_session(name, client_port=60_000 + index, data_packets=0)
+        for index, name in enumerate(names)
+    ]
     walked = walk(tmp_path, write_pcap(tmp_path / "x.pcap", in_time_order(sessions)))
-    pairs = {theirs["tls_sni"]: ours["tls_sni"] for ours, theirs in zip(walked.ours, walked.theirs, strict=True)}
-    assert pairs == dict.fromkeys(names) | {names[0]: "lit\ter.example.com", names[1]: "lit\x01.example.com", names[2]: names[2], names[3]: names[3]}
+    pairs = {
+        theirs["tls_sni"]: ours["tls_sni"]
+        for ours, theirs in zip(walked.ours, walked.theirs, strict=True)
+    }
+    assert pairs == dict.fromkeys(names) | {
+        names[0]: "lit\ter.example.com",
+        names[1]: "lit\x01.example.com",
+        names[2]: names[2],
+        names[3]: names[3],
+    }
     for ours, theirs in zip(walked.ours, walked.theirs, strict=True):
         assert {**ours, "tls_sni": None} == {**theirs, "tls_sni": None}

@@ -20,8 +20,18 @@ def test_every_setting_has_a_default_and_a_meaning():
 
     assert found.data_dir == PROJECT / "data"
     assert found.inbox_dir == PROJECT / "data" / "inbox"
-    assert (found.settle_seconds, found.filter, found.tshark, found.providers) == (5, "", "tshark", ("offline",))
-    assert (found.questdb_host, found.questdb_http_port, found.questdb_pg_port, found.dagster_port) == (None, 9000, 8812, 3000)
+    assert (found.settle_seconds, found.filter, found.tshark, found.providers) == (
+        5,
+        "",
+        "tshark",
+        ("offline",),
+    )
+    assert (
+        found.questdb_host,
+        found.questdb_http_port,
+        found.questdb_pg_port,
+        found.dagster_port,
+    ) == (None, 9000, 8812, 3000)
     assert (found.answer_days, found.not_found_days) == (14, 1)
     assert all(field.description for field in Settings.model_fields.values())
 
@@ -37,15 +47,29 @@ def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch):
-    for name in ("MT_INBOX", "MT_QUESTDB_HOST", "MT_NETIFY_API_KEY", "MT_NETIFY_BUDGET_DAY", "MT_DAGSTER_PORT"):
+    for name in (
+        "MT_INBOX",
+        "MT_QUESTDB_HOST",
+        "MT_NETIFY_API_KEY",
+        "MT_NETIFY_BUDGET_DAY",
+        "MT_DAGSTER_PORT",
+    ):
         monkeypatch.setenv(name, "")
 
     found = settings()
 
-    assert (found.inbox, found.questdb_host, found.netify_api_key, found.netify_budget_day, found.dagster_port) == (None, None, None, None, 3000)
+    assert (
+        found.inbox,
+        found.questdb_host,
+        found.netify_api_key,
+        found.netify_budget_day,
+        found.dagster_port,
+    ) == (None, None, None, None, 3000)
 
 
-def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_folders_become_absolute_and_the_home_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """Dagster works in a folder of its own, so a relative one would be another there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/ada")
@@ -54,7 +78,10 @@ def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.Monke
 
     found = settings()
 
-    assert (found.data_dir, found.inbox_dir) == (tmp_path / "here" / "data", Path("/home/ada/captures"))
+    assert (found.data_dir, found.inbox_dir) == (
+        tmp_path / "here" / "data",
+        Path("/home/ada/captures"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +95,9 @@ def test_folders_become_absolute_and_the_home_is_known(monkeypatch: pytest.Monke
         ("", "k", ()),
     ],
 )
-def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offline(listed: str | None, key: str | None, providers: tuple[str, ...]):
+def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offline(
+    listed: str | None, key: str | None, providers: tuple[str, ...]
+):
     assert settings(enrichment=listed, netify_api_key=key).providers == providers
 
 
@@ -89,7 +118,9 @@ def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offli
         ("MT_BACKENDS", ","),
     ],
 )
-def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SettingsError, match=f"^{name}: Input should be "):
@@ -104,9 +135,13 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
         load()
 
 
-def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """It was ignored: a misspelt MT_FILTER lets every packet in, a misspelt budget calls without end."""
-    (tmp_path / ".env").write_text("MT_NETIFY_BUDGTE_DAY=s3cret\nMT_FILTER=tcp\nNOT_OURS=1\nMT_OF_A_LATER_RELEASE\n")
+    (tmp_path / ".env").write_text(
+        "MT_NETIFY_BUDGTE_DAY=s3cret\nMT_FILTER=tcp\nNOT_OURS=1\nMT_OF_A_LATER_RELEASE\n"
+    )
     monkeypatch.setenv("MT_FLITER", "s3cret")
     monkeypatch.setenv("MT_FILTER", "udp")
     monkeypatch.setenv("mt_inbox", "s3cret")
@@ -121,8 +156,21 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value
 
 def test_all_that_the_files_of_the_project_set_are_settings(monkeypatch: pytest.MonkeyPatch):
     """A warning that is always there is read by nobody."""
-    files = [PROJECT / name for name in ("compose.yml", "Dockerfile", "Makefile", ".env.example", "mt_pipeline/backends/questdb/server.env")]
-    named = {name for file in files for name in re.findall(r"\bMT_[A-Z_]+", file.read_text(encoding="utf-8"))}
+    files = [
+        PROJECT / name
+        for name in (
+            "compose.yml",
+            "Dockerfile",
+            "Makefile",
+            ".env.example",
+            "mt_pipeline/backends/questdb/server.env",
+        )
+    ]
+    named = {
+        name
+        for file in files
+        for name in re.findall(r"\bMT_[A-Z_]+", file.read_text(encoding="utf-8"))
+    }
     assert len(named) > 20
     for name in named:
         monkeypatch.setenv(name, "x")
@@ -157,14 +205,21 @@ def test_a_wrong_value_is_never_repeated_in_the_message(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("letter", "*?[]{}%")
-def test_a_data_folder_that_others_read_as_a_pattern_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, letter: str):
+def test_a_data_folder_that_others_read_as_a_pattern_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, letter: str
+):
     """Dagster once missed its settings there: telemetry was on, limits were gone, and files lay elsewhere."""
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / f"a{letter}b"))
-    with pytest.raises(SettingsError, match=r"^MT_DATA_DIR: .* which Dagster and databases read as patterns: rename the folder, or choose another$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^MT_DATA_DIR: .* which Dagster and databases read as patterns: rename the folder, or choose another$",
+    ):
         load()
 
 
-def test_a_data_folder_whose_name_is_not_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_data_folder_whose_name_is_not_utf_8_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "caf\udce9"))
     with pytest.raises(SettingsError, match=r"^MT_DATA_DIR: .* is not UTF-8"):
         load()

@@ -18,7 +18,9 @@ def test_on_a_busy_machine_no_run_is_shown_as_failed_and_no_capture_is_read_twic
     assert faults.busy(tmp_path, captures=12, loops=4) == []
 
 
-def test_after_a_power_cut_that_empties_the_tables_what_is_said_brings_every_row_back(tmp_path: Path):
+def test_after_a_power_cut_that_empties_the_tables_what_is_said_brings_every_row_back(
+    tmp_path: Path,
+):
     assert power.emptied(tmp_path, captures=2) == []
 
 
@@ -37,5 +39,10 @@ def test_a_capture_that_has_other_packets_than_it_should_is_found(terminal: Term
 
     key = "soaked/00001.pcap"
     write_pcap(lab.inbox / key, timed(dns()))
-    assert terminal("ingest", lab.inbox / key) == Said(0, f"{key}: 2 packets, 2 rows in packets_soaked\n", "")
-    assert [line.partition(":")[0] for line in archive.differences(lab.database, expected)] == [key, key]
+    assert terminal("ingest", lab.inbox / key) == Said(
+        0, f"{key}: 2 packets, 2 rows in packets_soaked\n", ""
+    )
+    assert [line.partition(":")[0] for line in archive.differences(lab.database, expected)] == [
+        key,
+        key,
+    ]

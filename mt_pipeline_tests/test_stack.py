@@ -76,11 +76,15 @@ def dropped(stack: Stack, inbox: Path) -> Stack:
 
 def restarted(stack: Stack, name: str) -> None:
     stack.kill(name)
-    assert name == "daemon" or not stack.is_healthy(name)  # its last sign of life counts for some minutes
+    assert name == "daemon" or not stack.is_healthy(
+        name
+    )  # its last sign of life counts for some minutes
     stack.start(name)
 
 
-def test_the_capture_lies_where_it_lay_and_what_was_made_of_it_in_the_volume(dropped: Stack, inbox: Path):
+def test_the_capture_lies_where_it_lay_and_what_was_made_of_it_in_the_volume(
+    dropped: Stack, inbox: Path
+):
     assert files_below(inbox) == ["kitchen/a.pcap"]
     assert (dropped.place("/data/ledger.sqlite")).is_file()
     assert not dropped.place("/data/inbox").exists()
@@ -88,17 +92,26 @@ def test_the_capture_lies_where_it_lay_and_what_was_made_of_it_in_the_volume(dro
 
 def test_dagster_keeps_its_state_in_postgres(dropped: Stack):
     with psycopg.connect(
-        host="127.0.0.1", port=dropped.port(5432), user="dagster", password=SECRETS["postgres_password"], dbname="dagster"
+        host="127.0.0.1",
+        port=dropped.port(5432),
+        user="dagster",
+        password=SECRETS["postgres_password"],
+        dbname="dagster",
     ) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
-    assert [file for file in files_below(dropped.place("/data/dagster")) if file.endswith(".db")] == []
+    assert [
+        file for file in files_below(dropped.place("/data/dagster")) if file.endswith(".db")
+    ] == []
 
 
 def test_the_reader_reads_and_cannot_write(dropped: Stack):
     reader = database(dropped, "reader", "mt_questdb_reader_password")
 
     assert rows(reader, "kitchen") == ALL
-    with reader.connect() as connection, pytest.raises(psycopg.BackendError, match="permission denied"):
+    with (
+        reader.connect() as connection,
+        pytest.raises(psycopg.BackendError, match="permission denied"),
+    ):
         connection.execute("INSERT INTO captured_packets (ts, capture) VALUES (0, 'x')")
     assert rows(reader, "kitchen") == ALL
 
@@ -106,41 +119,72 @@ def test_the_reader_reads_and_cannot_write(dropped: Stack):
 def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: Stack):
     for user in ("admin", "user"):
         with pytest.raises(BackendError, match="refuses the user"):
-            rows(Database("127.0.0.1", stack.port(9000), stack.port(8812), user, "quest"), "kitchen")
-    asked = requests.get(f"http://127.0.0.1:{stack.port(9000)}/exec", params={"query": "SELECT 1"}, auth=("admin", "quest"), timeout=10)
+            rows(
+                Database("127.0.0.1", stack.port(9000), stack.port(8812), user, "quest"), "kitchen"
+            )
+    asked = requests.get(
+        f"http://127.0.0.1:{stack.port(9000)}/exec",
+        params={"query": "SELECT 1"},
+        auth=("admin", "quest"),
+        timeout=10,
+    )
     assert asked.status_code == requests.codes.unauthorized
 
 
 def test_over_http_even_the_first_user_only_reads(dropped: Stack):
     auth = ("admin", SECRETS["mt_questdb_password"])
     url = f"http://127.0.0.1:{dropped.port(9000)}"
-    refused = requests.get(f"{url}/exec", params={"query": "DROP TABLE captured_packets"}, auth=auth, timeout=120)
-    read = requests.get(f"{url}/exec", params={"query": "SELECT count() FROM captured_packets"}, auth=auth, timeout=120)
+    refused = requests.get(
+        f"{url}/exec", params={"query": "DROP TABLE captured_packets"}, auth=auth, timeout=120
+    )
+    read = requests.get(
+        f"{url}/exec",
+        params={"query": "SELECT count() FROM captured_packets"},
+        auth=auth,
+        timeout=120,
+    )
 
     assert "permission denied" in refused.json()["error"]
     assert read.json()["dataset"] == [[PACKETS]]
-    assert eventually(lambda: files_below(dropped.place("/imports")) == []), "batches are gone when they are read"
+    assert eventually(lambda: files_below(dropped.place("/imports")) == []), (
+        "batches are gone when they are read"
+    )
 
 
 def test_no_secret_is_in_the_environment_of_a_process(dropped: Stack):
-    shown = [dropped.environment(name) for name in ORDER] + [environment for _, environment in dropped.processes()]
+    shown = [dropped.environment(name) for name in ORDER] + [
+        environment for _, environment in dropped.processes()
+    ]
 
     assert len(shown) > 2 * len(ORDER)
-    assert [name for environment in shown for name, value in environment.items() if value in SECRETS.values() and value] == []
+    assert [
+        name
+        for environment in shown
+        for name, value in environment.items()
+        if value in SECRETS.values() and value
+    ] == []
 
 
 def test_every_process_has_as_few_rights_as_its_container(dropped: Stack):
     seen = 0
     for process, _ in dropped.processes():
         try:
-            status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
-            mounts = [line.split() for line in Path(f"/proc/{process.pid}/mounts").read_text().splitlines()]
+            status = dict(
+                line.split(":\t", 1)
+                for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            )
+            mounts = [
+                line.split()
+                for line in Path(f"/proc/{process.pid}/mounts").read_text().splitlines()
+            ]
         except OSError:  # it has ended meanwhile
             continue
         seen += 1
         assert status["NoNewPrivs"] == "1", process
         if os.geteuid() == 0:
-            assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}, process
+            assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {
+                "0" * 16
+            }, process
         if can_mount():
             [*_, root] = [options.split(",") for _, place, _, options, *_ in mounts if place == "/"]
             assert "ro" in root, process
@@ -153,14 +197,18 @@ def test_what_they_make_is_for_their_account_alone(dropped: Stack):
 
 def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):
     def said() -> list[tuple[str, str, int]]:
-        told = dropped.run("code-server", "python", "-m", "mt_pipeline.cli.main", "status", "--json")
+        told = dropped.run(
+            "code-server", "python", "-m", "mt_pipeline.cli.main", "status", "--json"
+        )
         return [(one["key"], one["state"], one["rows"]) for one in json.loads(told.stdout)]
 
     # Rows can be read a moment before the ledger has its verdict.
     assert eventually(lambda: said() == [("kitchen/a.pcap", "done", PACKETS)]), said()
 
 
-def test_captures_become_rows_after_each_database_was_killed_and_none_is_lost(dropped: Stack, inbox: Path):
+def test_captures_become_rows_after_each_database_was_killed_and_none_is_lost(
+    dropped: Stack, inbox: Path
+):
     restarted(dropped, "postgres")
     restarted(dropped, "questdb")
     capture(inbox / "databases" / "b.pcap")
@@ -177,23 +225,51 @@ def test_captures_become_rows_after_each_process_of_dagster_was_killed(dropped: 
     assert arrived(dropped, "dagster"), dropped.log("daemon") + dropped.log("code-server")
     found = requests.post(
         f"http://127.0.0.1:{dropped.port(3000)}/graphql",
-        json={"query": "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename}}}}}"},
+        json={
+            "query": "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename}}}}}"
+        },
         timeout=30,
     ).json()["data"]["workspaceOrError"]["locationEntries"]
-    assert found == [{"name": "mt_pipeline", "loadStatus": "LOADED", "locationOrLoadError": {"__typename": "RepositoryLocation"}}]
+    assert found == [
+        {
+            "name": "mt_pipeline",
+            "loadStatus": "LOADED",
+            "locationOrLoadError": {"__typename": "RepositoryLocation"},
+        }
+    ]
 
 
 def test_the_web_server_answers_no_other_site(stack: Stack):
     """With Dagster's own, a picture on any page changed the data."""
     ui = f"http://127.0.0.1:{stack.port(3000)}"
 
-    assert requests.get(f"{ui}/graphql", params={"query": "mutation {setNuxSeen}"}, timeout=30).status_code == 405
+    assert (
+        requests.get(
+            f"{ui}/graphql", params={"query": "mutation {setNuxSeen}"}, timeout=30
+        ).status_code
+        == 405
+    )
     assert requests.get(ui, headers={"Host": "evil.example"}, timeout=30).status_code == 421
-    assert requests.get(ui, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, timeout=30).status_code == 403
-    assert requests.post(f"{ui}/graphql", json={"query": "{version}"}, headers={"Origin": "http://evil.example"}, timeout=30).status_code == 403
+    assert (
+        requests.get(
+            ui, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, timeout=30
+        ).status_code
+        == 403
+    )
+    assert (
+        requests.post(
+            f"{ui}/graphql",
+            json={"query": "{version}"},
+            headers={"Origin": "http://evil.example"},
+            timeout=30,
+        ).status_code
+        == 403
+    )
 
 
 def test_each_of_them_ends_when_it_is_asked_to(dropped: Stack):
     """The last test of this stack."""
-    assert {name: dropped.stop(name) for name in reversed(ORDER)} == {name: 143 if name == "questdb" else 0 for name in ORDER}
+    assert {name: dropped.stop(name) for name in reversed(ORDER)} == {
+        name: 143 if name == "questdb" else 0 for name in ORDER
+    }
     assert " I " not in dropped.log("questdb"), "it would log every statement"

@@ -99,7 +99,9 @@ def key_of(inbox: Path, path: Path) -> str:
     for file, folder in ways:
         if file.is_relative_to(folder) and file != folder and ".." not in file.parts:
             return file.relative_to(folder).as_posix()
-    raise OutsideInboxError(f"{path} is not below the inbox {inbox}: copy or link it to a folder there.")
+    raise OutsideInboxError(
+        f"{path} is not below the inbox {inbox}: copy or link it to a folder there."
+    )
 
 
 def refusal_of_key(key: str) -> str | None:
@@ -178,7 +180,9 @@ def shared_experiments(keys: Iterable[str]) -> dict[str, list[str]]:
     names: dict[str, set[str]] = defaultdict(set)
     for key in keys:
         names[experiment_of(key)].add(named_experiment(key))
-    return {experiment: sorted(several) for experiment, several in names.items() if len(several) > 1}
+    return {
+        experiment: sorted(several) for experiment, several in names.items() if len(several) > 1
+    }
 
 
 def file_name_of(key: str) -> str:
@@ -216,7 +220,9 @@ def check_unchanged(capture: Capture) -> None:
     except OSError as error:
         raise _unreadable(capture.key, error) from error
     if (found.st_size, found.st_mtime_ns) != (capture.size, capture.mtime_ns):
-        raise CaptureChangedError(f"{capture.key} changed while it was read: it is taken again as soon as it is quiet.")
+        raise CaptureChangedError(
+            f"{capture.key} changed while it was read: it is taken again as soon as it is quiet."
+        )
 
 
 def open_capture(capture: Capture) -> BufferedReader:

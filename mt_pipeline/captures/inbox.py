@@ -12,14 +12,34 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mt_pipeline.captures.identity import Capture, open_capture, refusal_of_key, storable, unreadable
+from mt_pipeline.captures.identity import (
+    Capture,
+    open_capture,
+    refusal_of_key,
+    storable,
+    unreadable,
+)
 
-PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".tmp", ".temp", "~")
+PARTIAL = (
+    ".part",
+    ".partial",
+    ".filepart",
+    ".crdownload",
+    ".download",
+    ".opdownload",
+    ".tmp",
+    ".temp",
+    "~",
+)
 """Endings of files that some program is still writing; rsync and others write hidden files."""
 
 _PCAP = {
     magic
-    for number in (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)  # microseconds, nanoseconds, Kuznetzov's variant
+    for number in (
+        0xA1B2C3D4,
+        0xA1B23C4D,
+        0xA1B2CD34,
+    )  # microseconds, nanoseconds, Kuznetzov's variant
     for magic in (number.to_bytes(4, "big"), number.to_bytes(4, "little"))
 }
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
@@ -74,7 +94,9 @@ class Walk:
 
     def may_have(self, key: str) -> bool:
         """Say whether a file that was not found may lie in a folder that could not be read."""
-        return any(not folder or key.removeprefix("./").startswith(f"{folder}/") for folder in self.unread)
+        return any(
+            not folder or key.removeprefix("./").startswith(f"{folder}/") for folder in self.unread
+        )
 
 
 def walk(inbox: Path) -> Walk:
@@ -98,7 +120,9 @@ def walk(inbox: Path) -> Walk:
         except OSError as error:
             if below and isinstance(error, FileNotFoundError):  # vanished since it was listed
                 continue
-            found.unread[below] = f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): make it readable for this user."
+            found.unread[below] = (
+                f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): make it readable for this user."
+            )
             continue
         prefix = f"{below}/" if below else ""
         for entry, is_folder in entries:
@@ -127,7 +151,10 @@ def sniff(capture: Capture) -> str | None:
         return f"{capture.key} is not in the inbox any more: copy it there again."
     except OSError as error:
         return unreadable(capture.key, error)
-    except (ValueError, MemoryError) as error:  # what Arrow says of compressed bytes that make no sense
+    except (
+        ValueError,
+        MemoryError,
+    ) as error:  # what Arrow says of compressed bytes that make no sense
         return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
     if head in _PCAP or head == _PCAPNG:
         return None
@@ -135,7 +162,11 @@ def sniff(capture: Capture) -> str | None:
         name, unpack = packed
         how = f"{unpack} {shlex.quote(capture.path.name)}"
         return f"{capture.key} is packed with {name}, which tshark does not read: unpack it with `{how}`, and put what comes out here."
-    what = f"what is compressed in it ({codec}) is no capture" if codec else "it does not begin like a capture"
+    what = (
+        f"what is compressed in it ({codec}) is no capture"
+        if codec
+        else "it does not begin like a capture"
+    )
     return f"{capture.key} is not a capture: {what}; {_CURE}"
 
 
@@ -147,7 +178,10 @@ def codec_of(head: bytes) -> str | None:
 def _decompressed(capture: Capture, codec: str) -> bytes:
     import pyarrow as pa  # takes a third of a second: only for those who compress
 
-    with open_capture(capture) as file, pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream:
+    with (
+        open_capture(capture) as file,
+        pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream,
+    ):
         head: bytes = stream.read(4)
     return head
 

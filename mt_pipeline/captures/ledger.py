@@ -53,7 +53,9 @@ class Ledger:
         self._file = RecordFile(path)
         self._locks = path.with_suffix(".locks")
 
-    def look(self, walk: Walk, *, settle: float, now: float | None = None, follow: bool = False) -> list[Capture]:
+    def look(
+        self, walk: Walk, *, settle: float, now: float | None = None, follow: bool = False
+    ) -> list[Capture]:
         """Take in a walk of the inbox and return what can be requested now: new or changed files that have settled.
 
         What was seen last comes first, so that an archive does not hide what is dropped after it; of one look, by key.
@@ -69,7 +71,9 @@ class Ledger:
             follow: return growing files too, whenever there is enough more of them (`following.py`).
         """
         with self._file.write() as db:
-            return look(db, walk, settle=settle, now=time.time() if now is None else now, follow=follow)
+            return look(
+                db, walk, settle=settle, now=time.time() if now is None else now, follow=follow
+            )
 
     def requested(self, keys: Iterable[str], *, by: str = "") -> list[str]:
         """Note that runs are asked for, and return the keys this caller may ask for: those that nobody else took since the look.
@@ -79,7 +83,11 @@ class Ledger:
             by: the terminal that asks; see `take`.
         """
         is_free = sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_(None))
-        asked = sa.update(TABLE).where(OF_KEY, is_free).values(requested_at=time.time(), requested_by=by)
+        asked = (
+            sa.update(TABLE)
+            .where(OF_KEY, is_free)
+            .values(requested_at=time.time(), requested_by=by)
+        )
         with self._file.write() as db:
             return [key for key in keys if db.execute(asked, {"of": key}).rowcount]
 
@@ -91,19 +99,43 @@ class Ledger:
             by: who holds the lock of this name until then: as long as it is held, the run is to be expected, however long it takes to begin.
         """
         with self._file.write() as db:
-            if not db.execute(sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}).first():
-                _put(db, seen(capture, time.time()) | {"state": State.WAITING, "error": None, "requested_at": time.time(), "requested_by": by})
+            if not db.execute(
+                sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}
+            ).first():
+                _put(
+                    db,
+                    seen(capture, time.time())
+                    | {
+                        "state": State.WAITING,
+                        "error": None,
+                        "requested_at": time.time(),
+                        "requested_by": by,
+                    },
+                )
 
     def refuse(self, capture: Capture, reason: str) -> None:
         """Note that the file is no capture, unless a run is asked for or at work on it."""
         with self._file.write() as db:
-            if not db.execute(sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}).first():
+            if not db.execute(
+                sa.select(TABLE.c.key).where(OF_KEY, IN_HAND), {"of": capture.key}
+            ).first():
                 _put(db, seen(capture, time.time()) | {"state": State.REFUSED, "error": reason})
 
     def claim(self, capture: Capture, *, run: str, filter: str = "") -> None:
         """Note that a run works on the capture as it is now; one never seen before gets a record. The caller holds its lock."""
-        values = seen(capture, time.time()) | {"state": State.RUNNING, "run": run, "filter": filter, "taken": capture.size}
-        for name in ("attempts", "returned", "returned_at", "requested_at", "requested_by"):  # they count until there is a verdict
+        values = seen(capture, time.time()) | {
+            "state": State.RUNNING,
+            "run": run,
+            "filter": filter,
+            "taken": capture.size,
+        }
+        for name in (
+            "attempts",
+            "returned",
+            "returned_at",
+            "requested_at",
+            "requested_by",
+        ):  # they count until there is a verdict
             del values[name]
         with self._file.write() as db:
             _put(db, values)
@@ -146,7 +178,13 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        load: dict[str, object] = {"sha256": sha256, "documents": documents, "packets": packets, "rows": rows, "skipped": dict(skipped)}
+        load: dict[str, object] = {
+            "sha256": sha256,
+            "documents": documents,
+            "packets": packets,
+            "rows": rows,
+            "skipped": dict(skipped),
+        }
         load |= {"cut": cut, **asdict(handover), "packets_expired_at": None}
         self._end(key, load | {"state": State.DONE, "error": None})
 
@@ -164,7 +202,13 @@ class Ledger:
             _change(db, key, {"packets_expired_at": None if undo else time.time()})
 
     def answered(
-        self, key: str, *, answers: str | None, owed: int, answers_by: Mapping[str, Mapping[str, int]] | None = None, as_of: str | None = None
+        self,
+        key: str,
+        *,
+        answers: str | None,
+        owed: int,
+        answers_by: Mapping[str, Mapping[str, int]] | None = None,
+        as_of: str | None = None,
     ) -> None:
         """Note with which answers the rows of the capture were made; no verdict.
 
@@ -180,14 +224,23 @@ class Ledger:
         """
         values: dict[str, object] = {"answers": answers, "owed": owed}
         if answers_by is not None:
-            values |= {"answers_by": {name: dict(counts) for name, counts in answers_by.items()}, "as_of": as_of}
+            values |= {
+                "answers_by": {name: dict(counts) for name, counts in answers_by.items()},
+                "as_of": as_of,
+            }
         with self._file.write() as db:
             _change(db, key, values)
 
     def owing(self) -> list[Record]:
         """Return the loaded captures that a refresh is due for and can be made of: answers are owed, or a load with other answers broke off."""
         owed = sa.and_(TABLE.c.owed > 0, TABLE.c.as_of.is_(None))
-        return self._select(sa.and_(TABLE.c.state == State.DONE, TABLE.c.packets_expired_at.is_(None), sa.or_(owed, TABLE.c.answers.is_(None))))
+        return self._select(
+            sa.and_(
+                TABLE.c.state == State.DONE,
+                TABLE.c.packets_expired_at.is_(None),
+                sa.or_(owed, TABLE.c.answers.is_(None)),
+            )
+        )
 
     def before(self, key: str) -> Record | None:
         """Return the record of the file before this one in its rotation; None if it is in none, or that one was never seen."""
@@ -243,11 +296,24 @@ class Ledger:
         with self._file.write() as db:
             if outage is not None:
                 record = _record(db, key)
-                attempts = record.attempts + (suspect or outages.others_were_loaded(db, key, record.returned_at))
-                values |= {"error": outage, "attempts": attempts, "returned": record.returned + 1, "returned_at": now}
+                attempts = record.attempts + (
+                    suspect or outages.others_were_loaded(db, key, record.returned_at)
+                )
+                values |= {
+                    "error": outage,
+                    "attempts": attempts,
+                    "returned": record.returned + 1,
+                    "returned_at": now,
+                }
                 if attempts >= outages.MOST_RETURNS:
                     error = f"{outage}. This happened {attempts} times to {key}, which may be the cause: launch it by itself to try it once more."
-                    values |= {"state": State.FAILED, "error": error, "attempts": 0, "returned": 0, "returned_at": None}
+                    values |= {
+                        "state": State.FAILED,
+                        "error": error,
+                        "attempts": 0,
+                        "returned": 0,
+                        "returned_at": None,
+                    }
                     duplicates.free(db, key)
             _change(db, key, values)
         return State(str(values["state"]))
@@ -258,9 +324,32 @@ class Ledger:
         Raises:
             UnknownCaptureError: there is no record of the key.
         """
-        no_load: dict[str, object] = dict.fromkeys(("sha256", "hashed_at", "documents", "packets", "rows", "answers", "as_of", "packets_expired_at"))
+        no_load: dict[str, object] = dict.fromkeys(
+            (
+                "sha256",
+                "hashed_at",
+                "documents",
+                "packets",
+                "rows",
+                "answers",
+                "as_of",
+                "packets_expired_at",
+            )
+        )
         no_load |= asdict(Handover())
-        self._end(key, no_load | {"skipped": {}, "cut": False, "answers_by": {}, "owed": 0, "state": State.PURGED, "error": None}, frees_copies=True)
+        self._end(
+            key,
+            no_load
+            | {
+                "skipped": {},
+                "cut": False,
+                "answers_by": {},
+                "owed": 0,
+                "state": State.PURGED,
+                "error": None,
+            },
+            frees_copies=True,
+        )
 
     def again(self, seen: Record) -> State | None:
         """Make good a request that ended without a verdict: the next look returns the capture once more, or else it has failed.
@@ -275,9 +364,15 @@ class Ledger:
         """
         try:
             with self.lock(seen.key, timeout=0) as record:
-                if record != seen or (record.state != State.RUNNING and record.requested_at is None):
+                if record != seen or (
+                    record.state != State.RUNNING and record.requested_at is None
+                ):
                     return None
-                values: Values = {"state": State.WAITING, "requested_at": None, "changed_at": time.time()}
+                values: Values = {
+                    "state": State.WAITING,
+                    "requested_at": None,
+                    "changed_at": time.time(),
+                }
                 if record.state == State.RUNNING:
                     values |= _died(record)
                 with self._file.write() as db:
@@ -330,19 +425,32 @@ class Ledger:
 
     def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
         with self._file.read() as db:
-            return [record_of(row) for row in db.execute(sa.select(TABLE).where(condition).order_by(TABLE.c.key), bound)]
+            return [
+                record_of(row)
+                for row in db.execute(
+                    sa.select(TABLE).where(condition).order_by(TABLE.c.key), bound
+                )
+            ]
 
     def _end(self, key: str, values: Mapping[str, object], *, frees_copies: bool = False) -> None:
         """Write a verdict."""
         with self._file.write() as db:
             if frees_copies:
                 duplicates.free(db, key)
-            fresh: dict[str, object] = {"attempts": 0, "returned": 0, "returned_at": None, "requested_at": None, "changed_at": time.time()}
+            fresh: dict[str, object] = {
+                "attempts": 0,
+                "returned": 0,
+                "returned_at": None,
+                "requested_at": None,
+                "changed_at": time.time(),
+            }
             _change(db, key, fresh | dict(values))
 
 
 def _put(db: sa.Connection, values: Values) -> None:
-    if not db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": values["key"]}).rowcount:
+    if not db.execute(
+        sa.update(TABLE).where(OF_KEY).values(values), {"of": values["key"]}
+    ).rowcount:
         db.execute(sa.insert(TABLE).values(values))
 
 

@@ -33,7 +33,9 @@ def held(folder: Path, key: str, *, timeout: float) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
         lock = FileLock(path, thread_local=False).acquire(timeout=timeout)
     except Timeout:
-        raise CaptureBusyError(f"{key} is being worked on by another run: wait for it, or stop it.") from None
+        raise CaptureBusyError(
+            f"{key} is being worked on by another run: wait for it, or stop it."
+        ) from None
     except OSError as error:
         raise LedgerError(
             f"The lock {path} cannot be made: {error.strerror or error}; make room on its disk, or make its folder writable for this user."

@@ -12,7 +12,9 @@ class UnknownNameError(CommandError):
     """There is no such capture, or no such experiment."""
 
 
-def check_known(records: Iterable[Record], *, key: str | None = None, experiment: str | None = None) -> None:
+def check_known(
+    records: Iterable[Record], *, key: str | None = None, experiment: str | None = None
+) -> None:
     """Make sure that there is a capture of this key, and an experiment of this name; what is None is not asked about.
 
     Args:
@@ -27,9 +29,16 @@ def check_known(records: Iterable[Record], *, key: str | None = None, experiment
     if key is not None:
         _check("capture", key, key, {record.key for record in records})
     if experiment is not None:
-        _check("experiment", experiment, experiment_named(experiment), {record.experiment for record in records})
+        _check(
+            "experiment",
+            experiment,
+            experiment_named(experiment),
+            {record.experiment for record in records},
+        )
 
 
 def _check(what: str, name: str, folded: str, known: set[str]) -> None:
     if folded not in known:
-        raise UnknownNameError(f"no {what} {name}{did_you_mean(folded, known) or ';'} `mt-pipeline status` lists what there is")
+        raise UnknownNameError(
+            f"no {what} {name}{did_you_mean(folded, known) or ';'} `mt-pipeline status` lists what there is"
+        )

@@ -41,9 +41,15 @@ def pause(returned: int, returned_at: float | None, now: float) -> float:
 
 def present(db: sa.Connection, *, now: float) -> Outage | None:
     """Find the outage that goes on: a capture was given back, and none has been loaded since."""
-    loaded = sa.select(sa.func.coalesce(sa.func.max(_OTHER.c.changed_at), 0)).where(_OTHER.c.state == State.DONE).scalar_subquery()
+    loaded = (
+        sa.select(sa.func.coalesce(sa.func.max(_OTHER.c.changed_at), 0))
+        .where(_OTHER.c.state == State.DONE)
+        .scalar_subquery()
+    )
     back = sa.select(TABLE.c.error, TABLE.c.returned, TABLE.c.returned_at).where(
-        TABLE.c.state.in_([State.WAITING, State.RUNNING]), TABLE.c.returned > 0, TABLE.c.returned_at > loaded
+        TABLE.c.state.in_([State.WAITING, State.RUNNING]),
+        TABLE.c.returned > 0,
+        TABLE.c.returned_at > loaded,
     )
     last = db.execute(back.order_by(TABLE.c.returned_at.desc()).limit(1)).first()
     return Outage(last.error or "", pause(last.returned, last.returned_at, now)) if last else None
@@ -53,5 +59,7 @@ def others_were_loaded(db: sa.Connection, key: str, since: float | None) -> bool
     """Say whether another capture was loaded since then, so that what happens to this one again may be its own fault."""
     if since is None:
         return False
-    others = sa.select(TABLE.c.key).where(TABLE.c.state == State.DONE, TABLE.c.key != key, TABLE.c.changed_at > since)
+    others = sa.select(TABLE.c.key).where(
+        TABLE.c.state == State.DONE, TABLE.c.key != key, TABLE.c.changed_at > since
+    )
     return db.execute(others.limit(1)).first() is not None

@@ -31,7 +31,13 @@ class Progress:
     def __str__(self) -> str:
         """Say it in a line for people."""
         failed = [f"{self.failed:,} failed"] if self.failed else []
-        return ", ".join([f"{self.done:,} of {self.done + self.failed + self.left:,} captures in", *failed, *self.pace])
+        return ", ".join(
+            [
+                f"{self.done:,} of {self.done + self.failed + self.left:,} captures in",
+                *failed,
+                *self.pace,
+            ]
+        )
 
     @property
     def pace(self) -> list[str]:

@@ -223,7 +223,9 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}
+        )
         sa.event.listen(engine, "connect", _connected)
         sa.event.listen(engine, "begin", _begun)
         self._readers = engine
@@ -256,7 +258,9 @@ class RecordFile:
             yield
         except sa.exc.DBAPIError as error:
             code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            raise LedgerError(f"The ledger {self.path} cannot be used ({error.orig}): {_CURES.get(code, _DAMAGED)}.") from error
+            raise LedgerError(
+                f"The ledger {self.path} cannot be used ({error.orig}): {_CURES.get(code, _DAMAGED)}."
+            ) from error
 
 
 def record_of(row: sa.Row[tuple[object, ...]]) -> Record:
@@ -280,6 +284,8 @@ def _upgrade(db: sa.Connection) -> None:
     present = {column["name"] for column in sa.inspect(db).get_columns(TABLE.name)}
     for column in TABLE.columns:
         if column.name not in present:
-            db.exec_driver_sql(f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}")
+            db.exec_driver_sql(
+                f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}"
+            )
     for index in TABLE.indexes:
         index.create(db, checkfirst=True)

@@ -26,8 +26,12 @@ _SET_BACK = timedelta(hours=1)
 
 _PACKED = r"(?:\.(?:gz|zst|lz4))?"
 _DUMPCAP = (
-    re.compile(rf"(?P<name>.+)_(?P<number>\d{{5}})_(?P<time>\d{{14}})(?P<ending>(?:\.[^/.]+)?){_PACKED}"),
-    re.compile(rf"(?P<name>.+)_(?P<time>\d{{14}})_(?P<number>\d{{5}})(?P<ending>(?:\.[^/.]+)?){_PACKED}"),
+    re.compile(
+        rf"(?P<name>.+)_(?P<number>\d{{5}})_(?P<time>\d{{14}})(?P<ending>(?:\.[^/.]+)?){_PACKED}"
+    ),
+    re.compile(
+        rf"(?P<name>.+)_(?P<time>\d{{14}})_(?P<number>\d{{5}})(?P<ending>(?:\.[^/.]+)?){_PACKED}"
+    ),
 )
 _TCPDUMP = re.compile(rf"(?P<name>.+\.(?:pcap|cap|dmp))(?P<number>\d*){_PACKED}")
 
@@ -95,8 +99,20 @@ def befores(keys: Iterable[str]) -> dict[str, str]:
     for key, place in places.items():
         numbered[place.begins, place.ends, place.number].append((key, place))
     found = {}
-    for key, place in sorted(places.items(), key=lambda item: (item[1].begins, item[1].ends, item[1].time or datetime.min, item[1].number)):
-        earlier = [(-since, one) for one, its in numbered[place.begins, place.ends, place.before] if (since := its.until(place)) is not None]
+    for key, place in sorted(
+        places.items(),
+        key=lambda item: (
+            item[1].begins,
+            item[1].ends,
+            item[1].time or datetime.min,
+            item[1].number,
+        ),
+    ):
+        earlier = [
+            (-since, one)
+            for one, its in numbered[place.begins, place.ends, place.before]
+            if (since := its.until(place)) is not None
+        ]
         if earlier:
             found[key] = max(earlier)[1]
     return _in_order(found)
@@ -132,7 +148,11 @@ def complete(waiting: Iterable[Capture], there: Iterable[Capture]) -> set[str]:
     for later in there if asked else ():
         if place := place_of(later.key):
             before = asked.get((place.begins, place.ends, place.before), ())
-            found.update(one.key for one, its in before if its.until(place) is not None and one.mtime_ns <= later.mtime_ns)
+            found.update(
+                one.key
+                for one, its in before
+                if its.until(place) is not None and one.mtime_ns <= later.mtime_ns
+            )
     return found
 
 
@@ -140,14 +160,28 @@ def key_before(db: sa.Connection, key: str) -> str | None:
     """Find the key of the file before this one; see `Ledger.before`."""
     if (place := place_of(key)) is None:
         return None
-    keys = db.scalars(sa.select(TABLE.c.key).where(TABLE.c.key.startswith(place.begins, autoescape=True)))
+    keys = db.scalars(
+        sa.select(TABLE.c.key).where(TABLE.c.key.startswith(place.begins, autoescape=True))
+    )
     return befores({key, *keys}).get(key)
 
 
 def behind(db: sa.Connection) -> dict[str, str]:
     """Find what is behind the file before it, unless its packets have expired; see `Ledger.behind`."""
-    rows = db.execute(sa.select(TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves, TABLE.c.packets_expired_at)).all()
+    rows = db.execute(
+        sa.select(
+            TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves, TABLE.c.packets_expired_at
+        )
+    ).all()
     leaves = {row.key: row.leaves for row in rows if row.state == State.DONE}
-    follows = {row.key: row.follows for row in rows if row.state == State.DONE and row.packets_expired_at is None}
+    follows = {
+        row.key: row.follows
+        for row in rows
+        if row.state == State.DONE and row.packets_expired_at is None
+    }
     found = befores(row.key for row in rows)
-    return {key: one for key, one in found.items() if key in follows and one in leaves and follows[key] != leaves[one]}
+    return {
+        key: one
+        for key, one in found.items()
+        if key in follows and one in leaves and follows[key] != leaves[one]
+    }

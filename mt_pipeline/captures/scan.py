@@ -15,33 +15,72 @@ from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.records import NO_FILE, TABLE, Record, State
 
 Values: TypeAlias = dict[str, str | int | float | None]
-Known: TypeAlias = Mapping[str, sa.Row[tuple[str, int, int, str, float, int | None, str | None, int, int, float | None, int, bool]]]
+Known: TypeAlias = Mapping[
+    str,
+    sa.Row[
+        tuple[str, int, int, str, float, int | None, str | None, int, int, float | None, int, bool]
+    ],
+]
 
 OF_KEY = TABLE.c.key == sa.bindparam("of")
-IN_HAND = sa.or_(TABLE.c.state == State.RUNNING, sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_not(None)))
+IN_HAND = sa.or_(
+    TABLE.c.state == State.RUNNING,
+    sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_not(None)),
+)
 """A run is asked for, or at work: nothing that a walk sees changes the record before its verdict."""
 
 _COLUMNS = (
-    *(TABLE.c[name] for name in ("key", "size", "mtime_ns", "state", "seen_at", "packets", "error", "attempts", "returned", "returned_at", "taken")),
+    *(
+        TABLE.c[name]
+        for name in (
+            "key",
+            "size",
+            "mtime_ns",
+            "state",
+            "seen_at",
+            "packets",
+            "error",
+            "attempts",
+            "returned",
+            "returned_at",
+            "taken",
+        )
+    ),
 )
 
 
-def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bool) -> list[Capture]:
+def look(
+    db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bool
+) -> list[Capture]:
     """Take in a walk and return what can be requested; see `Ledger.look`."""
     # What has changed since the walk began may not be as it was seen: the next look sees to it, as to what was in hand.
     in_hand = sa.or_(IN_HAND, TABLE.c.changed_at.between(walk.began, now)).label("in_hand")
-    known: Known = {row.key: row for row in db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()}
+    known: Known = {
+        row.key: row for row in db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()
+    }
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
     _write(db, news, known)
-    missing = known.keys() - {found.key for found in walk.captures} - {found.key for found in walk.refused}
+    missing = (
+        known.keys()
+        - {found.key for found in walk.captures}
+        - {found.key for found in walk.refused}
+    )
     _let_go(db, known, {key for key in missing if not walk.may_have(key)}, now)
-    seen_at = {key: row.seen_at for key, row in known.items() if row.state == State.WAITING and not row.in_hand}
+    seen_at = {
+        key: row.seen_at
+        for key, row in known.items()
+        if row.state == State.WAITING and not row.in_hand
+    }
     seen_at |= {str(values["key"]): now for values in news}
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
     # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
     taken = {key: row.taken for key, row in known.items()}
-    paused = {key for key, row in known.items() if outages.pause(row.returned, row.returned_at, now)} - {values["key"] for values in news}
-    waiting = [capture for capture in walk.captures if capture.key in seen_at and capture.key not in paused]
+    paused = {
+        key for key, row in known.items() if outages.pause(row.returned, row.returned_at, now)
+    } - {values["key"] for values in news}
+    waiting = [
+        capture for capture in walk.captures if capture.key in seen_at and capture.key not in paused
+    ]
     complete = rotation.complete(waiting, walk.captures)
     ready = [
         capture
@@ -51,7 +90,10 @@ def look(db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bo
         or (follow and growing.is_due(capture.size, taken.get(capture.key, 0)))
     ]
     attempts = {capture.key: row.attempts for capture in ready if (row := known.get(capture.key))}
-    told = (replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0)) for capture in ready)
+    told = (
+        replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0))
+        for capture in ready
+    )
     return sorted(told, key=lambda capture: (-capture.seen_at, capture.key))
 
 
@@ -62,7 +104,14 @@ def forget(db: sa.Connection, key: str, before: Record | None, *, now: float) ->
         return False
     failed = before.state is State.FAILED
     state, error = (State.FAILED, before.error) if failed else (State.DONE, None)
-    values = {"state": state, "error": error, "size": NO_FILE, "attempts": 0, "requested_at": None, "changed_at": now}
+    values = {
+        "state": state,
+        "error": error,
+        "size": NO_FILE,
+        "attempts": 0,
+        "requested_at": None,
+        "changed_at": now,
+    }
     db.execute(sa.update(TABLE).where(OF_KEY).values({**vars(before), **values}), {"of": key})
     return True
 
@@ -91,7 +140,9 @@ def _changed(walk: Walk, known: Known, now: float) -> list[Values]:
     changed = []
     for capture in walk.captures:
         row = known.get(capture.key)
-        if row is None or (not row.in_hand and (row.size, row.mtime_ns) != (capture.size, capture.mtime_ns)):
+        if row is None or (
+            not row.in_hand and (row.size, row.mtime_ns) != (capture.size, capture.mtime_ns)
+        ):
             changed.append(seen(capture, now))
     return changed
 
@@ -100,10 +151,15 @@ def _refused(walk: Walk, known: Known, now: float) -> list[Values]:
     refused = []
     for found in walk.refused:
         row = known.get(found.key)
-        if row is None or (not row.in_hand and (row.state, row.error) != (State.REFUSED, found.reason)):
+        if row is None or (
+            not row.in_hand and (row.state, row.error) != (State.REFUSED, found.reason)
+        ):
             # Without a size, so that the file counts as changed as soon as the reason is gone.
             values = seen(Capture(found.key, found.path.parent, NO_FILE, 0), now)
-            refused.append(values | {"path": storable(str(found.path)), "state": State.REFUSED, "error": found.reason})
+            refused.append(
+                values
+                | {"path": storable(str(found.path)), "state": State.REFUSED, "error": found.reason}
+            )
     return refused
 
 
@@ -120,8 +176,16 @@ def _let_go(db: sa.Connection, known: Known, gone: set[str], now: float) -> None
     undecided = [row for row in rows if row.state in (State.WAITING, State.REFUSED)]
     if never_loaded := [{"of": row.key} for row in undecided if row.packets is None]:
         db.execute(sa.delete(TABLE).where(OF_KEY), never_loaded)
-    back = [{"of": row.key, "state": State.DONE, "error": None} for row in undecided if row.packets is not None]
+    back = [
+        {"of": row.key, "state": State.DONE, "error": None}
+        for row in undecided
+        if row.packets is not None
+    ]
     # If the file of a failed one comes back, it is tried again: it may have failed because it was away.
-    back += [{"of": row.key, "state": State.FAILED, "error": row.error} for row in rows if row.state == State.FAILED and row.size != NO_FILE]
+    back += [
+        {"of": row.key, "state": State.FAILED, "error": row.error}
+        for row in rows
+        if row.state == State.FAILED and row.size != NO_FILE
+    ]
     if back:
         db.execute(sa.update(TABLE).where(OF_KEY).values(size=NO_FILE, changed_at=now), back)

@@ -21,7 +21,19 @@ Say = Callable[[str], None]
 NAMED = 20
 """So many faults, or lines or files that were passed over, are named; the others are counted."""
 
-_HEADER = ("provider", "answers", "found", "not found", "expired", "earlier", "oldest", "newest", "hits", "misses", "calls saved")
+_HEADER = (
+    "provider",
+    "answers",
+    "found",
+    "not found",
+    "expired",
+    "earlier",
+    "oldest",
+    "newest",
+    "hits",
+    "misses",
+    "calls saved",
+)
 _AT_ONCE = 1000
 
 
@@ -47,17 +59,35 @@ class Shown:
 
     def to_record(self) -> dict[str, object]:
         """Return it as JSON has it."""
-        providers = {name: {**_numbers(kept), **asdict(tally)} for name, (kept, tally) in self.providers.items()}
-        return {"folder": str(self.folder), "bytes": self.bytes, "unreadable": self.unreadable, "providers": providers}
+        providers = {
+            name: {**_numbers(kept), **asdict(tally)}
+            for name, (kept, tally) in self.providers.items()
+        }
+        return {
+            "folder": str(self.folder),
+            "bytes": self.bytes,
+            "unreadable": self.unreadable,
+            "providers": providers,
+        }
 
     def described(self) -> list[str]:
         """Say it, a line per provider and one for the files."""
         if not self.providers and not self.unreadable:
             return [f"no answers are kept yet in {self.folder}"]
-        rows = [_HEADER, *(_row(name, kept, tally) for name, (kept, tally) in self.providers.items())]
+        rows = [
+            _HEADER,
+            *(_row(name, kept, tally) for name, (kept, tally) in self.providers.items()),
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        broken = [f"{self.unreadable:,} records cannot be read: `mt-pipeline cache check` names them"] if self.unreadable else []
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in rows
+        ]
+        broken = (
+            [f"{self.unreadable:,} records cannot be read: `mt-pipeline cache check` names them"]
+            if self.unreadable
+            else []
+        )
         return [*lines, f"{self.bytes:,} bytes in {self.folder}", *broken]
 
 
@@ -74,7 +104,12 @@ def show(settings: Settings) -> Shown:
         kept, unreadable = maintenance.summary(store)
         tallies = store.tallies()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Shown(folder, size, unreadable, {name: (kept.get(name), tallies.get(name, Tally())) for name in sorted({*kept, *tallies})})
+    return Shown(
+        folder,
+        size,
+        unreadable,
+        {name: (kept.get(name), tallies.get(name, Tally())) for name in sorted({*kept, *tallies})},
+    )
 
 
 def check(settings: Settings, *, say: Say) -> bool:
@@ -99,7 +134,9 @@ def export(settings: Settings, output: Path) -> str:
         CacheError: it cannot be written, or there is such a file.
     """
     if not _kept(settings):
-        raise CacheError(f"no answers are kept yet in {providers.answers_folder(settings.options())}")
+        raise CacheError(
+            f"no answers are kept yet in {providers.answers_folder(settings.options())}"
+        )
     with _opened(settings) as store:
         return f"{transfer.export(store, output):,} answers in {output}"
 
@@ -127,8 +164,14 @@ def take_in(settings: Settings, source: Path, *, say: Say) -> tuple[str, bool]:
             if (broken if found.broken else private) <= NAMED:
                 say(f"{found.what}: {found.why}")
         store.take_in(some)
-    passed_over = [f"{number:,} {what}" for number, what in ((broken, "broken"), (private, "that nobody is asked about")) if number]
-    return f"{taken + len(some):,} answers taken in" + (f"; passed over: {', '.join(passed_over)}" if passed_over else ""), not broken
+    passed_over = [
+        f"{number:,} {what}"
+        for number, what in ((broken, "broken"), (private, "that nobody is asked about"))
+        if number
+    ]
+    return f"{taken + len(some):,} answers taken in" + (
+        f"; passed over: {', '.join(passed_over)}" if passed_over else ""
+    ), not broken
 
 
 def old(settings: Settings, *, days: float) -> int:
@@ -168,7 +211,9 @@ def _opened(settings: Settings) -> Iterator[AnswerStore]:
     except EnrichmentError as error:
         raise CacheError(str(error)) from None
     except OSError as error:
-        raise CacheError(f"{error.filename or providers.answers_folder(settings.options())}: {error.strerror or error}") from None
+        raise CacheError(
+            f"{error.filename or providers.answers_folder(settings.options())}: {error.strerror or error}"
+        ) from None
 
 
 def _before(days: float) -> datetime:
@@ -179,16 +224,30 @@ def _before(days: float) -> datetime:
 
 
 def _size(store: AnswerStore) -> int:
-    return sum(path.stat().st_size for path in store.records.file.parent.glob(f"{store.records.file.name}*"))
+    return sum(
+        path.stat().st_size
+        for path in store.records.file.parent.glob(f"{store.records.file.name}*")
+    )
 
 
 def _numbers(kept: Kept | None) -> dict[str, object]:
-    return {} if kept is None else {**asdict(kept), "oldest": kept.oldest.isoformat(), "newest": kept.newest.isoformat()}
+    return (
+        {}
+        if kept is None
+        else {**asdict(kept), "oldest": kept.oldest.isoformat(), "newest": kept.newest.isoformat()}
+    )
 
 
 def _row(name: str, kept: Kept | None, tally: Tally) -> tuple[str, ...]:
     answers = ("0", *[""] * 6)
     if kept is not None:
         numbers = (kept.answers, kept.found, kept.not_found, kept.expired, kept.earlier)
-        answers = (*(f"{number:,}" for number in numbers), *(f"{moment:%Y-%m-%d %H:%M}" for moment in (kept.oldest, kept.newest)))
-    return (name, *answers, *(f"{number:,}" for number in (tally.hits, tally.misses, tally.calls_saved)))
+        answers = (
+            *(f"{number:,}" for number in numbers),
+            *(f"{moment:%Y-%m-%d %H:%M}" for moment in (kept.oldest, kept.newest)),
+        )
+    return (
+        name,
+        *answers,
+        *(f"{number:,}" for number in (tally.hits, tally.misses, tally.calls_saved)),
+    )

@@ -75,24 +75,47 @@ def ingest(
         workspace.tshark.check_filter(filter_)
     except FilterError as error:
         raise WrongUsageError(error.shown) from None
-    taking = _Taking(workspace.ledger, filter_, bars, table="packets_" if settings.has_questdb else "parquet/packets/experiment=")
+    taking = _Taking(
+        workspace.ledger,
+        filter_,
+        bars,
+        table="packets_" if settings.has_questdb else "parquet/packets/experiment=",
+    )
     if workspace.has_crashed and not dry_run:
         with _questdb(workspace, bars, {}):
             if told := verify.after_a_crash(workspace):  # another process may have looked meanwhile
                 bars.say(told, err=True)
     missing = taking.missing(wanted)
     experiments = taking.experiments(missing)
-    if dry_run or len(experiments) > 1 or any(want.found for want in missing):  # what one file becomes is plain
+    if (
+        dry_run or len(experiments) > 1 or any(want.found for want in missing)
+    ):  # what one file becomes is plain
         for line in experiments:
             bars.say(line, err=not dry_run)
     if missing and not dry_run:
-        _run(replace(workspace, progress=taking.tell), missing, taking, bars, display_filter=display_filter)
+        _run(
+            replace(workspace, progress=taking.tell),
+            missing,
+            taking,
+            bars,
+            display_filter=display_filter,
+        )
     return taking.all_in and not problems
 
 
-def _wanted(settings: Settings, paths: Sequence[Path], *, name: str | None, failed: bool, bars: Bars, problems: list[str]) -> list[Wanted]:
+def _wanted(
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    name: str | None,
+    failed: bool,
+    bars: Bars,
+    problems: list[str],
+) -> list[Wanted]:
     """Find the captures that are meant, and say what cannot be taken."""
-    wanted = [found for path in paths for found in of_path(settings.inbox_dir, path, name, problems)]
+    wanted = [
+        found for path in paths for found in of_path(settings.inbox_dir, path, name, problems)
+    ]
     for problem in problems:
         bars.say(f"refused: {problem}", err=True)
     if failed:
@@ -108,7 +131,14 @@ def _wanted(settings: Settings, paths: Sequence[Path], *, name: str | None, fail
     return wanted
 
 
-def _run(workspace: Workspace, missing: Sequence[Wanted], taking: "_Taking", bars: Bars, *, display_filter: str | None) -> None:
+def _run(
+    workspace: Workspace,
+    missing: Sequence[Wanted],
+    taking: "_Taking",
+    bars: Bars,
+    *,
+    display_filter: str | None,
+) -> None:
     """Run what is missing: here if it is little, else in several processes."""
     size = sum(want.capture.size for want in missing)
     workers = min(cores(), max(ceil(len(missing) / FEW), ceil(size / BYTES_PER_RUN)), len(missing))
@@ -116,18 +146,41 @@ def _run(workspace: Workspace, missing: Sequence[Wanted], taking: "_Taking", bar
 
     def first() -> None:
         captures = f"{taking.unfinished:,} capture{'' if taking.unfinished == 1 else 's'} to be noted as cancelled"
-        bars.say(stopping([*([captures] if taking.unfinished else []), *(name for name in waits if waits[name])]), err=True)
+        bars.say(
+            stopping(
+                [
+                    *([captures] if taking.unfinished else []),
+                    *(name for name in waits if waits[name]),
+                ]
+            ),
+            err=True,
+        )
 
     def again() -> None:
         bars.close()
-        bars.say("mt-pipeline: ended at once; the same command, or the service, takes up what was at work", err=True)
+        bars.say(
+            "mt-pipeline: ended at once; the same command, or the service, takes up what was at work",
+            err=True,
+        )
         end_now()
 
-    with heard(first, again), workspace.ledger.lock(taking.name), dagster_home.opened(workspace.options) as dagster:
+    with (
+        heard(first, again),
+        workspace.ledger.lock(taking.name),
+        dagster_home.opened(workspace.options) as dagster,
+    ):
         questdb = _questdb(workspace, bars, waits)
         runs = _runs(dagster, missing, taking)
         if workers > 1:
-            finished = run_all(workspace, dagster, runs, display_filter=display_filter, workers=workers, opening=questdb, name=taking.name)
+            finished = run_all(
+                workspace,
+                dagster,
+                runs,
+                display_filter=display_filter,
+                workers=workers,
+                opening=questdb,
+                name=taking.name,
+            )
         else:
             with questdb:
                 runner = Runner(workspace, dagster, display_filter=display_filter)
@@ -158,13 +211,17 @@ def _questdb(workspace: Workspace, bars: Bars, waits: dict[str, bool]) -> Iterat
     bars.step("ending")
 
 
-def _runs(dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taking") -> Iterator[list[str]]:
+def _runs(
+    dagster: dg.DagsterInstance, missing: Sequence[Wanted], taking: "_Taking"
+) -> Iterator[list[str]]:
     """Cut captures into runs; each is taken, and becomes a partition, when its run is asked for: what is left can be ingested by the next command."""
     wants = {want.capture.key: want for want in missing}
     place = places(dagster.get_dynamic_partitions(captures.name or ""))
     known = stretches((want.capture for want in missing if want.capture.key in place), place)
     new = [want.capture for want in missing if want.capture.key not in place]
-    most = 1 if len(missing) <= FEW else min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
+    most = (
+        1 if len(missing) <= FEW else min(CAPTURES_PER_RUN, max(FEW, ceil(len(missing) / cores())))
+    )
     for batch in (batch for some in (*known, new) for batch in batches(some, most=most)):
         taken = [capture for capture in batch if taking.take(wants[capture.key])]
         dagster.add_dynamic_partitions(captures.name or "", [capture.key for capture in taken])
@@ -210,7 +267,11 @@ class _Taking:
     def experiments(self, missing: Iterable[Wanted]) -> list[str]:
         """Say which experiments will have how many more captures, a line each."""
         number = Counter(want.capture.experiment for want in missing)
-        known = {record.experiment for record in self._ledger.records() if record.state is not State.PURGED}
+        known = {
+            record.experiment
+            for record in self._ledger.records()
+            if record.state is not State.PURGED
+        }
         return [
             f"{'' if experiment in known else 'new '}experiment {experiment}: {count:,} capture{'' if count == 1 else 's'}"
             for experiment, count in sorted(number.items())
@@ -261,18 +322,30 @@ class _Taking:
         if not want.found or record is None or record.state is not State.DONE:
             return False
         is_it = want.outside is None or _leads_to(want.capture.path, want.outside)
-        return is_it and (record.size, record.mtime_ns, record.filter or "") == (want.capture.size, want.capture.mtime_ns, self._filter)
+        return is_it and (record.size, record.mtime_ns, record.filter or "") == (
+            want.capture.size,
+            want.capture.mtime_ns,
+            self._filter,
+        )
 
     def _say(self, want: Wanted) -> None:
         key = want.capture.key
         record = self._ledger.get(key)
         if record is None or (record.state is State.DONE and record.size == NO_FILE):
-            stored = f"its {record.rows:,} rows stay as they are" if record else "nothing of it is stored"
+            stored = (
+                f"its {record.rows:,} rows stay as they are"
+                if record
+                else "nothing of it is stored"
+            )
             self._bars.say(f"gone: {key} was deleted before it was read; {stored}", err=True)
-            self.all_in &= want.found  # a ring buffer deletes its oldest files, and nobody named this one
+            self.all_in &= (
+                want.found
+            )  # a ring buffer deletes its oldest files, and nobody named this one
         elif record.state is State.DONE:
             rows = f"{record.rows:,} rows in {self._table}{record.experiment}"
-            self._bars.say(f"{key}: {', '.join([f'{record.packets:,} packets', rows, *record.remarks])}")
+            self._bars.say(
+                f"{key}: {', '.join([f'{record.packets:,} packets', rows, *record.remarks])}"
+            )
         elif record.state is State.REFUSED:  # a copy, and the user wants none
             self._bars.say(f"refused: {record.error}", err=True)
         else:
@@ -303,7 +376,9 @@ def _leads_to(link: Path, target: Path) -> bool:
 
 
 def _name_taken(link: Path, target: Path | None) -> CaptureError:
-    return CaptureError(f"{target}: the inbox has another {link}; choose another --name, or rename the file")
+    return CaptureError(
+        f"{target}: the inbox has another {link}; choose another --name, or rename the file"
+    )
 
 
 def _link(link: Path, target: Path) -> None:
@@ -312,6 +387,10 @@ def _link(link: Path, target: Path) -> None:
         try:
             link.symlink_to(target)
         except FileExistsError:
-            _check_free(link, target)  # another command may have been sooner, with another file of this name
+            _check_free(
+                link, target
+            )  # another command may have been sooner, with another file of this name
     except OSError as error:
-        raise CaptureError(f"{target}: no link to it can be made in the inbox ({error.strerror})") from None
+        raise CaptureError(
+            f"{target}: no link to it can be made in the inbox ({error.strerror})"
+        ) from None

@@ -34,11 +34,20 @@ class NewFile(click.Path):
     def __init__(self) -> None:
         super().__init__(dir_okay=False, path_type=Path)
 
-    def convert(self, value: "str | os.PathLike[str]", param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(
+        self,
+        value: "str | os.PathLike[str]",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
         """Take a path, and refuse one whose folder is not there."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not path.parent.is_dir():
-            cure = "is no folder: name another file" if path.parent.exists() else "is no folder yet: make it first, or name another file"
+            cure = (
+                "is no folder: name another file"
+                if path.parent.exists()
+                else "is no folder yet: make it first, or name another file"
+            )
             self.fail(f"{str(path.parent)!r} {cure}", param, ctx)
         return path
 
@@ -50,7 +59,9 @@ def _said(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
-def _known_states(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> "list[State]":
+def _known_states(
+    _context: click.Context, _parameter: click.Parameter, values: Sequence[str]
+) -> "list[State]":
     """Take states by their names."""
     from mt_pipeline.captures.records import State
     from mt_pipeline.system.nearest import did_you_mean
@@ -58,7 +69,9 @@ def _known_states(_context: click.Context, _parameter: click.Parameter, values: 
     for value in values:
         if value not in list(State):
             meant = did_you_mean(value, map(str, State)) or ";"
-            raise click.BadParameter(f"there is no state {value!r}{meant} say one of {', '.join(State)}")
+            raise click.BadParameter(
+                f"there is no state {value!r}{meant} say one of {', '.join(State)}"
+            )
     return [State(value) for value in values]
 
 
@@ -82,19 +95,45 @@ def run() -> None:
 
 
 @cli.command()
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER...")
-@click.option("--name", help="One experiment for all files from outside the inbox; by default named after their folders, or the file.")
-@click.option("--filter", "display_filter", help="tshark display filter: only packets that match become rows.")
-@click.option("--failed", is_flag=True, help="Instead of files: all captures that failed; with --name, those of one experiment.")
-@click.option("--dry-run", is_flag=True, help="Say which experiments would have how many more captures, and end.")
-def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, *, failed: bool, dry_run: bool) -> None:
+@click.argument(
+    "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER..."
+)
+@click.option(
+    "--name",
+    help="One experiment for all files from outside the inbox; by default named after their folders, or the file.",
+)
+@click.option(
+    "--filter", "display_filter", help="tshark display filter: only packets that match become rows."
+)
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Instead of files: all captures that failed; with --name, those of one experiment.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say which experiments would have how many more captures, and end.",
+)
+def ingest(
+    paths: Sequence[Path],
+    name: str | None,
+    display_filter: str | None,
+    *,
+    failed: bool,
+    dry_run: bool,
+) -> None:
     """Take captures from the file to readable rows; ends when they can be queried.
 
     A file from outside the inbox is not copied: a symbolic link to it appears there. The folders in a folder are experiments, as they are in the
     inbox; files directly in it are of one that is named after it. Of a folder, what is in already is left out.
     """
     if failed == bool(paths):
-        raise click.UsageError("say either files and folders, or --failed" if failed else "Missing argument 'FILE_OR_FOLDER...'")
+        raise click.UsageError(
+            "say either files and folders, or --failed"
+            if failed
+            else "Missing argument 'FILE_OR_FOLDER...'"
+        )
     loaded = settings.load()
     from mt_pipeline.cli.progress_bars import Bars
 
@@ -104,7 +143,15 @@ def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, 
         from mt_pipeline.cli.selection import WrongUsageError
 
         try:
-            all_in = ingest(loaded, paths, name=name, display_filter=display_filter, bars=bars, failed=failed, dry_run=dry_run)
+            all_in = ingest(
+                loaded,
+                paths,
+                name=name,
+                display_filter=display_filter,
+                bars=bars,
+                failed=failed,
+                dry_run=dry_run,
+            )
         except WrongUsageError as error:
             raise click.UsageError(str(error)) from None
     if not all_in:
@@ -113,7 +160,14 @@ def ingest(paths: Sequence[Path], name: str | None, display_filter: str | None, 
 
 @cli.command()
 @click.option("--name", callback=_said, help="Only captures of this experiment.")
-@click.option("--state", "states", multiple=True, callback=_known_states, metavar="STATE", help="Only captures in this state; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    callback=_known_states,
+    metavar="STATE",
+    help="Only captures in this state; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def status(name: str | None, states: "Sequence[State]", *, as_json: bool) -> None:
     """Say what became of every capture; needs neither Dagster nor QuestDB."""
@@ -131,11 +185,15 @@ def status(name: str | None, states: "Sequence[State]", *, as_json: bool) -> Non
         for line in listing.lines(ledger, records, chosen):
             click.echo(line)
     else:
-        click.echo("no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`")
+        click.echo(
+            "no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`"
+        )
 
 
 @cli.command()
-@click.option("--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox.")
+@click.option(
+    "--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox."
+)
 @click.option("--name", callback=_said, metavar="EXPERIMENT", help="All captures of an experiment.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and end.")
@@ -180,20 +238,38 @@ def compact(*, dry_run: bool) -> None:
 
     workspace = Workspace(settings.load().options())
     with workspace.questdb():
-        for one in compact(workspace.database(), workspace.loading_lock, dry_run=dry_run, say=click.echo):
+        for one in compact(
+            workspace.database(), workspace.loading_lock, dry_run=dry_run, say=click.echo
+        ):
             would = "would be" if dry_run else "were"
-            click.echo(f"{one.table}: {one.rows:,} rows in {one.partitions:,} partitions, {one.bytes:,} bytes {would} given back")
+            click.echo(
+                f"{one.table}: {one.rows:,} rows in {one.partitions:,} partitions, {one.bytes:,} bytes {would} given back"
+            )
             if one.rewritten and dry_run:
-                click.echo(f"{one.table}: other rows live in {one.rewritten:,} of these: {one.needed:,} bytes must be free to write them anew")
+                click.echo(
+                    f"{one.table}: other rows live in {one.rewritten:,} of these: {one.needed:,} bytes must be free to write them anew"
+                )
 
 
 @cli.command()
 @click.argument("experiment", required=False, metavar="[EXPERIMENT]", callback=_said)
-@click.option("--capture", "key", callback=_said, metavar="KEY", help="Only this capture: its path below the inbox.")
+@click.option(
+    "--capture",
+    "key",
+    callback=_said,
+    metavar="KEY",
+    help="Only this capture: its path below the inbox.",
+)
 @click.option("--all", "everything", is_flag=True, help="All experiments.")
-@click.option("--as-of", metavar="DATE", help="Load what was known on that day, or at that moment; nobody is asked.")
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="Load what was known on that day, or at that moment; nobody is asked.",
+)
 @click.option("--dry-run", is_flag=True, help="Say how many calls it would cost, and ask nobody.")
-def refresh(experiment: str | None, key: str | None, as_of: str | None, *, everything: bool, dry_run: bool) -> None:
+def refresh(
+    experiment: str | None, key: str | None, as_of: str | None, *, everything: bool, dry_run: bool
+) -> None:
     """Bring the answers of loaded captures up to date.
 
     What changed is loaded again, without tshark.
@@ -208,16 +284,24 @@ def refresh(experiment: str | None, key: str | None, as_of: str | None, *, every
     try:
         if dry_run:
             refreshing.dry_run(settings.load(), experiment=experiment, capture=key, say=click.echo)
-        elif not refreshing.run(settings.load(), experiment=experiment, capture=key, as_of=as_of, say=click.echo):
+        elif not refreshing.run(
+            settings.load(), experiment=experiment, capture=key, as_of=as_of, say=click.echo
+        ):
             sys.exit(FAILED)
     except MomentError as error:
         raise click.UsageError(str(error)) from None
 
 
 @cli.command()
-@click.option("--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox.")
+@click.option(
+    "--capture", "key", callback=_said, metavar="KEY", help="One capture: its path below the inbox."
+)
 @click.option("--name", callback=_said, metavar="EXPERIMENT", help="All captures of an experiment.")
-@click.option("--repair", is_flag=True, help="Have captures whose rows are not right loaded again: by the service, or the next ingest of the inbox.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Have captures whose rows are not right loaded again: by the service, or the next ingest of the inbox.",
+)
 @click.option(
     "--hash",
     "hashed",
@@ -235,14 +319,28 @@ def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_
 
     if key is not None and name is not None:
         raise click.UsageError("say --capture or --name, not both")
-    found, repaired = verify(settings.load(), key=key, experiment=name, repair=repair, hashed=hashed)
+    found, repaired = verify(
+        settings.load(), key=key, experiment=name, repair=repair, hashed=hashed
+    )
     if as_json:
-        click.echo(json.dumps([{"key": one.key, "what": one.what, "rows": one.rows} for one in found], indent=2))
+        click.echo(
+            json.dumps(
+                [{"key": one.key, "what": one.what, "rows": one.rows} for one in found], indent=2
+            )
+        )
     else:
         for difference in found:
             click.echo(str(difference))
-        again = f"; {repaired.again:,} capture{' is' if repaired.again == 1 else 's are'} loaded again" if repair else ""
-        click.echo(count_text(found) + again + (f"; left, as somebody works on them: {repaired.busy:,}" if repaired.busy else ""))
+        again = (
+            f"; {repaired.again:,} capture{' is' if repaired.again == 1 else 's are'} loaded again"
+            if repair
+            else ""
+        )
+        click.echo(
+            count_text(found)
+            + again
+            + (f"; left, as somebody works on them: {repaired.busy:,}" if repaired.busy else "")
+        )
     if found:
         sys.exit(FAILED)
 
@@ -301,7 +399,9 @@ def import_(source: Path) -> None:
     """
     from mt_pipeline.cli import cache as caching
 
-    said, all_read = caching.take_in(settings.load(), source, say=lambda line: click.echo(line, err=True))
+    said, all_read = caching.take_in(
+        settings.load(), source, say=lambda line: click.echo(line, err=True)
+    )
     click.echo(said)
     if not all_read:
         sys.exit(FAILED)
@@ -309,7 +409,13 @@ def import_(source: Path) -> None:
 
 @cache.command()
 @click.option(
-    "--older-than", "days", type=click.FloatRange(min=0), default=365, show_default=True, metavar="DAYS", help="Days since they were last given."
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    default=365,
+    show_default=True,
+    metavar="DAYS",
+    help="Days since they were last given.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def prune(days: float, *, yes: bool) -> None:
@@ -330,7 +436,12 @@ def prune(days: float, *, yes: bool) -> None:
 
 @cli.command()
 @click.argument("experiment", metavar="EXPERIMENT")
-@click.option("--output", type=NewFile(), metavar="FILE", help="By default report-EXPERIMENT.html in the current folder; its folder must be there.")
+@click.option(
+    "--output",
+    type=NewFile(),
+    metavar="FILE",
+    help="By default report-EXPERIMENT.html in the current folder; its folder must be there.",
+)
 def report(experiment: str, output: Path | None) -> None:
     """Write a page about an experiment.
 
@@ -343,14 +454,20 @@ def report(experiment: str, output: Path | None) -> None:
     workspace = Workspace(settings.load().options())
     with workspace.questdb():
         written = report(workspace, experiment, output)
-    click.echo(f"{written.path}: {written.packets:,} packets of {written.captures:,} captures; the page itself is a file of {size(written.size)}")
+    click.echo(
+        f"{written.path}: {written.packets:,} packets of {written.captures:,} captures; the page itself is a file of {size(written.size)}"
+    )
 
 
 @terminal.shown()
 def main() -> None:
     """Run the command line."""
-    if sys.getfilesystemencoding() != "utf-8":  # in a locale without UTF-8 Python would not know the names of files, nor would its children
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606
+    if (
+        sys.getfilesystemencoding() != "utf-8"
+    ):  # in a locale without UTF-8 Python would not know the names of files, nor would its children
+        os.execve(
+            sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"}
+        )  # noqa: S606
     private.files()
     try:
         cli(standalone_mode=False, prog_name="mt-pipeline")
@@ -360,7 +477,10 @@ def main() -> None:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "mt-pipeline"
         first, _, below = error.format_message().partition("\n")
-        _end(f"{first.rstrip('.')} (see `{command} --help`)" + (f"\n{below}" if below else ""), WRONG_USAGE)
+        _end(
+            f"{first.rstrip('.')} (see `{command} --help`)" + (f"\n{below}" if below else ""),
+            WRONG_USAGE,
+        )
     except click.ClickException as error:
         _end(error.format_message(), FAILED)
     except CommandError as error:

@@ -104,8 +104,12 @@ class Bars:
         self._drop_step()
         if self._at.get(key, ("",))[0] != doing:
             self._remove(key)
-            longest = min(_LONGEST_KEY, max(self._progress.console.width - _NUMBERS, _LONGEST_KEY // 2))
-            task = self._progress.add_task(visible(f"{doing} {_shortened(key, longest)}"), total=total, unit=unit)
+            longest = min(
+                _LONGEST_KEY, max(self._progress.console.width - _NUMBERS, _LONGEST_KEY // 2)
+            )
+            task = self._progress.add_task(
+                visible(f"{doing} {_shortened(key, longest)}"), total=total, unit=unit
+            )
             self._at[key] = doing, task
         self._progress.update(self._at[key][1], completed=done, total=total)
 

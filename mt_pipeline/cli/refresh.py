@@ -24,7 +24,14 @@ class NothingToRefreshError(CommandError):
     """No capture that is meant is loaded."""
 
 
-def run(settings: Settings, *, experiment: str | None, capture: str | None, as_of: str | None, say: Callable[[str], None]) -> bool:
+def run(
+    settings: Settings,
+    *,
+    experiment: str | None,
+    capture: str | None,
+    as_of: str | None,
+    say: Callable[[str], None],
+) -> bool:
     """Refresh captures.
 
     Args:
@@ -43,7 +50,9 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
         MomentError: `as_of` is no date.
     """
     moment(as_of)
-    config = RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture, as_of=as_of)
+    config = RefreshConfig(
+        experiment=experiment and experiment_named(experiment), capture=capture, as_of=as_of
+    )
     workspace = Workspace(settings.options())
     _chosen(workspace, config)
     with dagster_home.opened(settings.options()) as dagster, workspace.questdb():
@@ -53,7 +62,10 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
             .execute_in_process(
                 instance=dagster,
                 raise_on_error=False,
-                run_config={"loggers": dagster_home.QUIET, "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}}},
+                run_config={
+                    "loggers": dagster_home.QUIET,
+                    "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}},
+                },
             )
         )
     for line in _said(result):
@@ -61,7 +73,9 @@ def run(settings: Settings, *, experiment: str | None, capture: str | None, as_o
     return result.success
 
 
-def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, say: Callable[[str], None]) -> None:
+def dry_run(
+    settings: Settings, *, experiment: str | None, capture: str | None, say: Callable[[str], None]
+) -> None:
     """Say how many calls a refresh would cost; nobody is asked.
 
     Raises:
@@ -69,7 +83,10 @@ def dry_run(settings: Settings, *, experiment: str | None, capture: str | None, 
         NothingToRefreshError: it is not loaded.
     """
     workspace = Workspace(settings.options())
-    chosen = _chosen(workspace, RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture))
+    chosen = _chosen(
+        workspace,
+        RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture),
+    )
     with providers.opened(settings.options(), run="") as (chain, store):
         costs = cost(refreshing.endpoints_of(workspace, chosen), providers=chain, store=store)
     say(f"{len(chosen):,} captures with {costs.endpoints:,} endpoints")
@@ -84,7 +101,9 @@ def _chosen(workspace: Workspace, config: RefreshConfig) -> Sequence[Record]:
     chosen = refreshing.due(workspace, config.selection())
     if not chosen:
         which = config.capture or config.experiment
-        raise NothingToRefreshError(f"nothing is loaded{f' of {which}' if which else ''}; `mt-pipeline status` lists what is")
+        raise NothingToRefreshError(
+            f"nothing is loaded{f' of {which}' if which else ''}; `mt-pipeline status` lists what is"
+        )
     return chosen
 
 
@@ -96,6 +115,12 @@ def _said(result: dg.ExecuteInProcessResult) -> list[str]:
             lines.append(f"failed: {event.step_failure_data.user_failure_data.description}")
         if event.event_type is dg.DagsterEventType.STEP_OUTPUT:
             numbers = {name: value.value for name, value in event.step_output_data.metadata.items()}
-            expired = f", {numbers['expired']} left as their packets have expired" if numbers["expired"] else ""
-            lines.append(f"{numbers['captures']} captures: {numbers['reloaded']} loaded again, {numbers['unchanged']} unchanged{expired}")
+            expired = (
+                f", {numbers['expired']} left as their packets have expired"
+                if numbers["expired"]
+                else ""
+            )
+            lines.append(
+                f"{numbers['captures']} captures: {numbers['reloaded']} loaded again, {numbers['unchanged']} unchanged{expired}"
+            )
     return lines

@@ -21,7 +21,9 @@ class Runner:
         display_filter: of all runs; the setting's if it is None.
     """
 
-    def __init__(self, workspace: Workspace, instance: dg.DagsterInstance, *, display_filter: str | None) -> None:
+    def __init__(
+        self, workspace: Workspace, instance: dg.DagsterInstance, *, display_filter: str | None
+    ) -> None:
         self._workspace, self._instance = workspace, instance
         self._job = build_defs(workspace=workspace).resolve_job_def("ingest_captures")
         config = {} if display_filter is None else {"filter": display_filter}
@@ -53,4 +55,8 @@ class Runner:
 def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
     """Say whether Ctrl-C ended the run: Dagster takes it for the run alone, but the next one must not begin."""
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError") for error in errors if error)
+    return any(
+        error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+        for error in errors
+        if error
+    )

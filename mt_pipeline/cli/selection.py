@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, OutsideInboxError, experiment_named, key_of, named_experiment
+from mt_pipeline.captures.identity import (
+    Capture,
+    OutsideInboxError,
+    experiment_named,
+    key_of,
+    named_experiment,
+)
 from mt_pipeline.captures.records import Record, State
 
 
@@ -41,15 +47,26 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
         problems: sentences are added to it.
     """
     if not path.is_dir():
-        yield _file(folder, path, f"{name or named_experiment(path.name)}/{path.name}", name, found=False)
+        yield _file(
+            folder, path, f"{name or named_experiment(path.name)}/{path.name}", name, found=False
+        )
         return
     walk = inbox.walk(path)
     problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
     for found in sorted(walk.captures, key=lambda capture: capture.key):
         within = name or ("" if "/" in found.key else path.resolve().name)
         try:
-            yield _file(folder, found.path, f"{within}/{found.key}" if within else found.key, name, found=True)
-        except (OSError, RuntimeError) as error:  # gone since, or a link to itself now, for which older Pythons have no OSError
+            yield _file(
+                folder,
+                found.path,
+                f"{within}/{found.key}" if within else found.key,
+                name,
+                found=True,
+            )
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # gone since, or a link to itself now, for which older Pythons have no OSError
             problems.append(f"{found.path} cannot be taken ({error})")
 
 
@@ -59,9 +76,13 @@ def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -
     failed = (
         record
         for record in records
-        if (record.state is State.FAILED or (record.state is State.WAITING and record.returned)) and folded in (None, record.experiment)
+        if (record.state is State.FAILED or (record.state is State.WAITING and record.returned))
+        and folded in (None, record.experiment)
     )
-    return [Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False) for record in failed]
+    return [
+        Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False)
+        for record in failed
+    ]
 
 
 def _file(folder: Path, path: Path, outside: str, name: str | None, *, found: bool) -> Wanted:
@@ -70,7 +91,11 @@ def _file(folder: Path, path: Path, outside: str, name: str | None, *, found: bo
     try:
         key = key_of(folder, path)
     except OutsideInboxError:
-        return Wanted(Capture(outside, folder, file.st_size, file.st_mtime_ns), path.resolve(), found)
+        return Wanted(
+            Capture(outside, folder, file.st_size, file.st_mtime_ns), path.resolve(), found
+        )
     if name is not None:
-        raise WrongUsageError(f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside") from None
+        raise WrongUsageError(
+            f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside"
+        ) from None
     return Wanted(Capture(key, folder, file.st_size, file.st_mtime_ns), None, found)

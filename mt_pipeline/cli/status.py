@@ -51,7 +51,9 @@ def lines(ledger: Ledger, records: Sequence[Record], shown: Sequence[Record]) ->
 
 
 def _of_load(record: Record, copy_of: str | None) -> str:
-    numbers = [] if record.rows is None else [f"{record.packets:,} packets", f"{record.rows:,} rows"]
+    numbers = (
+        [] if record.rows is None else [f"{record.packets:,} packets", f"{record.rows:,} rows"]
+    )
     expired = [] if record.packets_expired_at is None else ["expired: only flows are left"]
     copy = [f"the same bytes as {copy_of}"] if copy_of else []
     said = [*numbers, *record.remarks, *expired, *copy]

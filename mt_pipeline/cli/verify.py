@@ -11,7 +11,9 @@ from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 
 
-def verify(settings: Settings, *, key: str | None, experiment: str | None, repair: bool, hashed: bool) -> tuple[Sequence[Difference], Repaired]:
+def verify(
+    settings: Settings, *, key: str | None, experiment: str | None, repair: bool, hashed: bool
+) -> tuple[Sequence[Difference], Repaired]:
     """Compare captures.
 
     Args:
@@ -38,5 +40,7 @@ def verify(settings: Settings, *, key: str | None, experiment: str | None, repai
     if not everything:
         check_known(workspace.ledger.records(), key=key, experiment=experiment)
     with workspace.questdb():
-        found = verification.differences(workspace, None if everything else chosen, hashed=hashed, thorough=hashed)
+        found = verification.differences(
+            workspace, None if everything else chosen, hashed=hashed, thorough=hashed
+        )
         return found, verification.load_again(workspace, found) if repair else Repaired()

@@ -76,11 +76,26 @@ def run_all(
 class _Worker:
     """A process, and the captures of the run that it is at."""
 
-    def __init__(self, display_filter: str | None, said: "SimpleQueue[tuple[_Worker, str]]") -> None:
-        command = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.cli.workers", *([] if display_filter is None else [display_filter])]
+    def __init__(
+        self, display_filter: str | None, said: "SimpleQueue[tuple[_Worker, str]]"
+    ) -> None:
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "mt_pipeline.cli.workers",
+            *([] if display_filter is None else [display_filter]),
+        ]
         self.keys: list[str] = []
         # Ctrl-C reaches us alone, and we stop them in order.
-        self.process = subprocess.Popen(bound(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self.process = subprocess.Popen(
+            bound(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         self._listener = threading.Thread(target=self._listen, args=(said,), daemon=True)
         self._listener.start()
 
@@ -107,11 +122,21 @@ class _Crew:
     """The workers, and the runs that are still to be done."""
 
     def __init__(
-        self, workspace: Workspace, instance: dg.DagsterInstance, runs: Iterator[Sequence[str]], display_filter: str | None, name: str
+        self,
+        workspace: Workspace,
+        instance: dg.DagsterInstance,
+        runs: Iterator[Sequence[str]],
+        display_filter: str | None,
+        name: str,
     ) -> None:
         self._name = name
         self._workers: list[_Worker] = []
-        self._workspace, self._instance, self._runs, self._filter = workspace, instance, runs, display_filter
+        self._workspace, self._instance, self._runs, self._filter = (
+            workspace,
+            instance,
+            runs,
+            display_filter,
+        )
         self._again: deque[Sequence[str]] = deque()
         self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
 
@@ -169,10 +194,16 @@ class _Crew:
         unfinished = {record.key: record for record in ledger.unfinished()}
         records = [unfinished[key] for key in dead.keys if key in unfinished]
         # What another run has taken up by now is as if it was never begun: whoever comes to it waits for that one.
-        at_work = {record.key: state for record in records if record.state is State.RUNNING and (state := ledger.again(record))}
+        at_work = {
+            record.key: state
+            for record in records
+            if record.state is State.RUNNING and (state := ledger.again(record))
+        }
         never_begun = [record.key for record in records if record.key not in at_work]
         if never_begun == dead.keys:
-            raise WorkerError(f"a process that was to ingest ended with status {status} before it began; its messages are above")
+            raise WorkerError(
+                f"a process that was to ingest ended with status {status} before it began; its messages are above"
+            )
         for run in {record.run for record in records if record.key in at_work and record.run}:
             end(ledger, self._instance, run)
         for key, state in at_work.items():
@@ -186,9 +217,17 @@ def main() -> None:
     """Work until nothing more comes."""
     said = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is not for our reader
-    workspace = Workspace(settings.load().options(), progress=lambda *event: print(json.dumps(event), file=said))
-    with terminal.shown(), suppress(KeyboardInterrupt), instance.opened(workspace.options) as dagster:
-        runner = Runner(workspace, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None)
+    workspace = Workspace(
+        settings.load().options(), progress=lambda *event: print(json.dumps(event), file=said)
+    )
+    with (
+        terminal.shown(),
+        suppress(KeyboardInterrupt),
+        instance.opened(workspace.options) as dagster,
+    ):
+        runner = Runner(
+            workspace, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None
+        )
         for line in sys.stdin:
             if not runner.run(json.loads(line)):
                 break

@@ -25,14 +25,32 @@ from mt_pipeline.pipeline.workspace import Workspace
 
 def _spec(name: str, kinds: set[str], description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
-        name, group_name="captures", kinds=kinds, description=description, deps=UPSTREAM[name], code_version=CODE_VERSIONS[name], skippable=True
+        name,
+        group_name="captures",
+        kinds=kinds,
+        description=description,
+        deps=UPSTREAM[name],
+        code_version=CODE_VERSIONS[name],
+        skippable=True,
     )
 
 
 SPECS = [
-    _spec("tshark_json", {"tshark", "json"}, "One document per packet, as tshark says it: `data/tshark_json/….ndjson.zst`."),
-    _spec("endpoints", {"duckdb", "parquet"}, "Distinct public addresses and TLS server names, with packets, bytes, first and last seen."),
-    _spec("netify_enrichment", {"netify", "parquet"}, "What each endpoint is: application, category, place, and who said so."),
+    _spec(
+        "tshark_json",
+        {"tshark", "json"},
+        "One document per packet, as tshark says it: `data/tshark_json/….ndjson.zst`.",
+    ),
+    _spec(
+        "endpoints",
+        {"duckdb", "parquet"},
+        "Distinct public addresses and TLS server names, with packets, bytes, first and last seen.",
+    ),
+    _spec(
+        "netify_enrichment",
+        {"netify", "parquet"},
+        "What each endpoint is: application, category, place, and who said so.",
+    ),
     _spec(
         "questdb_packets",
         {"questdb", "table"},
@@ -93,4 +111,8 @@ def ingest(
         raise failure(failures, len(keys)) from None
     # The evaluations are logged. Without these outputs, Dagster says of each run that its checks are missing.
     chosen = context.selected_asset_check_keys
-    yield from (dg.Output(None, output_name=spec.get_python_identifier()) for spec in checks.SPECS if spec.key in chosen)
+    yield from (
+        dg.Output(None, output_name=spec.get_python_identifier())
+        for spec in checks.SPECS
+        if spec.key in chosen
+    )

@@ -41,13 +41,25 @@ def of_summary(summary: CaptureSummary, *, grafana: str | None, experiment: str)
         return {}
     return {
         "traffic_over_time": dg.MetadataValue.md(_over_time(summary)),
-        **{f"top_{name}": _bars(name, summary.most[column]) for column, name in LISTS.items() if summary.most.get(column)},
+        **{
+            f"top_{name}": _bars(name, summary.most[column])
+            for column, name in LISTS.items()
+            if summary.most.get(column)
+        },
         "bytes": summary.bytes_out + summary.bytes_in,
         "bytes_out": summary.bytes_out,
         "bytes_in": summary.bytes_in,
         "public_bytes": summary.public_bytes,
         "share_without_application": round(summary.unnamed_share, 4),
-        **({} if grafana is None else {"dashboard": dg.MetadataValue.url(_dashboard(grafana, experiment, summary.first, summary.last))}),
+        **(
+            {}
+            if grafana is None
+            else {
+                "dashboard": dg.MetadataValue.url(
+                    _dashboard(grafana, experiment, summary.first, summary.last)
+                )
+            }
+        ),
     }
 
 
@@ -61,14 +73,21 @@ def _over_time(summary: CaptureSummary) -> str:
     for which, colour, sign in ((0, _OUT, -1), (1, _IN, 1)):
         # Steps, relative to the last point: the shortest way to write bars.
         heights = [sign * round(part[which] / most * (middle - 1)) for part in parts]
-        steps = "".join(f"v{height - before}h{width}" for before, height in zip([0, *heights], heights, strict=False)).replace("v0", "")
+        steps = "".join(
+            f"v{height - before}h{width}"
+            for before, height in zip([0, *heights], heights, strict=False)
+        ).replace("v0", "")
         paths.append(f'<path fill="{colour}" d="M0 {middle}{steps}V{middle}z"/>')
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
     image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
     words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
     if summary.gaps:
         longest = timedelta(seconds=max(summary.gaps))
-        left_out = "a gap without packets of" if len(summary.gaps) == 1 else f"{len(summary.gaps)} gaps without packets, the longest of"
+        left_out = (
+            "a gap without packets of"
+            if len(summary.gaps) == 1
+            else f"{len(summary.gaps)} gaps without packets, the longest of"
+        )
         words += f" of {timedelta(seconds=summary.part_seconds)}; left out: {left_out} {longest}"
     drawn = f"{image}\n\n{words}"
     return drawn if len(drawn) < INLINE else words
@@ -77,11 +96,18 @@ def _over_time(summary: CaptureSummary) -> str:
 def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
     """Draw a table with a bar of blocks in each line."""
     most = max(total for _, total in values) or 1
-    lines = ([escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / most))] for name, total in values)
+    lines = (
+        [escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / most))]
+        for name, total in values
+    )
     return inline_table({what.replace("_", " "): "---", "bytes": "--:", "": "---"}, lines)
 
 
 def _dashboard(grafana: str, experiment: str, first: datetime, last: datetime) -> str:
     """Link to the dashboard of the experiment with the time of the capture."""
-    asked = {"var-experiment": experiment, "from": int(first.timestamp() * 1000), "to": int(last.timestamp() * 1000) + 1000}
+    asked = {
+        "var-experiment": experiment,
+        "from": int(first.timestamp() * 1000),
+        "to": int(last.timestamp() * 1000) + 1000,
+    }
     return f"{grafana.rstrip('/')}/d/{_DASHBOARD}?{urlencode(asked)}"

@@ -30,17 +30,25 @@ MOST_UNNAMED = 0.1
 """Share of the public bytes without an application above which a person should know."""
 
 SPECS = [
-    dg.AssetCheckSpec("packets_read", asset="tshark_json", description="tshark gave as many packets as editcap counts"),
+    dg.AssetCheckSpec(
+        "packets_read",
+        asset="tshark_json",
+        description="tshark gave as many packets as editcap counts",
+    ),
     dg.AssetCheckSpec(
         "answers_complete",
         asset="netify_enrichment",
         description="every provider has answered whatever it was to be asked, be it 'not found', and no answer is stale",
     ),
     dg.AssetCheckSpec(
-        "rows_stored", asset="questdb_packets", description="rows that can be read = packets read - packets skipped; else the capture fails"
+        "rows_stored",
+        asset="questdb_packets",
+        description="rows that can be read = packets read - packets skipped; else the capture fails",
     ),
     dg.AssetCheckSpec(
-        "applications_known", asset="questdb_packets", description="at most a tenth of the bytes from or to public addresses have no application"
+        "applications_known",
+        asset="questdb_packets",
+        description="at most a tenth of the bytes from or to public addresses have no application",
     ),
     dg.AssetCheckSpec(
         "flows_reconciled",
@@ -82,13 +90,36 @@ def packets_read(done: DocumentsRead) -> dg.AssetCheckEvaluation:
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
     """Say how many answers each provider still owes, and how many are stale; with no provider, nobody is asked and nothing is missing."""
     of_each = counts.by_provider.values()
-    missing, pending, stale = sum(c.missing for c in of_each), sum(c.pending for c in of_each), sum(c.stale for c in of_each)
-    each = [f"{of_one.missing:,} from {name}" for name, of_one in counts.by_provider.items() if of_one.missing]
-    also = [f", {number:,} {what}" for number, what in ((pending, "of them pending"), (stale, "stale")) if number]
+    missing, pending, stale = (
+        sum(c.missing for c in of_each),
+        sum(c.pending for c in of_each),
+        sum(c.stale for c in of_each),
+    )
+    each = [
+        f"{of_one.missing:,} from {name}"
+        for name, of_one in counts.by_provider.items()
+        if of_one.missing
+    ]
+    also = [
+        f", {number:,} {what}"
+        for number, what in ((pending, "of them pending"), (stale, "stale"))
+        if number
+    ]
     why = f": {counts.stopped}" if counts.stopped else ""
-    said = f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{''.join(also)}{why}"
+    said = (
+        f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{''.join(also)}{why}"
+    )
     passed = not missing and not stale
-    return _evaluation("netify_enrichment", "answers_complete", key, passed, said, missing=missing, pending=pending, stale=stale)
+    return _evaluation(
+        "netify_enrichment",
+        "answers_complete",
+        key,
+        passed,
+        said,
+        missing=missing,
+        pending=pending,
+        stale=stale,
+    )
 
 
 def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
@@ -96,7 +127,14 @@ def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
     skipped = sum(loaded.skipped.values())
     said = f"{loaded.rows:,} rows = {loaded.read:,} packets - {skipped:,} skipped"
     return _evaluation(
-        "questdb_packets", "rows_stored", key, loaded.rows == loaded.read - skipped, said, rows=loaded.rows, packets=loaded.read, skipped=skipped
+        "questdb_packets",
+        "rows_stored",
+        key,
+        loaded.rows == loaded.read - skipped,
+        said,
+        rows=loaded.rows,
+        packets=loaded.read,
+        skipped=skipped,
     )
 
 
@@ -120,14 +158,33 @@ def applications_known(key: str, summary: CaptureSummary) -> dg.AssetCheckEvalua
     """Say which share of the bytes from or to public addresses has no application."""
     share = summary.unnamed_share
     said = f"{share:.1%} of {summary.public_bytes:,} public bytes have no application"
-    cure = "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh" if share > MOST_UNNAMED else ""
+    cure = (
+        "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh"
+        if share > MOST_UNNAMED
+        else ""
+    )
     numbers = {"public_bytes": summary.public_bytes, "unnamed_bytes": summary.unnamed_bytes}
-    return _evaluation("questdb_packets", "applications_known", key, share <= MOST_UNNAMED, said + cure, **numbers)
+    return _evaluation(
+        "questdb_packets", "applications_known", key, share <= MOST_UNNAMED, said + cure, **numbers
+    )
 
 
-def _evaluation(asset: str, check: str, key: str, passed: bool, said: str, **numbers: int) -> dg.AssetCheckEvaluation:
-    severity = dg.AssetCheckSeverity.ERROR if check in ("rows_stored", "flows_reconciled") else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckEvaluation(dg.AssetKey(asset), check, passed, metadata=dict(numbers), severity=severity, description=f"{key}: {said}")
+def _evaluation(
+    asset: str, check: str, key: str, passed: bool, said: str, **numbers: int
+) -> dg.AssetCheckEvaluation:
+    severity = (
+        dg.AssetCheckSeverity.ERROR
+        if check in ("rows_stored", "flows_reconciled")
+        else dg.AssetCheckSeverity.WARN
+    )
+    return dg.AssetCheckEvaluation(
+        dg.AssetKey(asset),
+        check,
+        passed,
+        metadata=dict(numbers),
+        severity=severity,
+        description=f"{key}: {said}",
+    )
 
 
 def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckEvaluation:
@@ -137,25 +194,51 @@ def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckE
     wrong = [one for one in evaluations if not one.passed]
     numbers = Counter[str]()
     for one in evaluations:
-        numbers.update({name: number.value for name, number in one.metadata.items() if isinstance(number, dg.IntMetadataValue)})
+        numbers.update(
+            {
+                name: number.value
+                for name, number in one.metadata.items()
+                if isinstance(number, dg.IntMetadataValue)
+            }
+        )
     if wrong:
         more = f"\n… and {len(wrong) - _MOST_NAMED:,} more" if len(wrong) > _MOST_NAMED else ""
-        said = f"{len(wrong):,} of {len(evaluations):,} captures:\n" + "\n".join(one.description or "" for one in wrong[:_MOST_NAMED]) + more
+        said = (
+            f"{len(wrong):,} of {len(evaluations):,} captures:\n"
+            + "\n".join(one.description or "" for one in wrong[:_MOST_NAMED])
+            + more
+        )
     else:
         said = f"all {len(evaluations):,} captures, the last of them {evaluations[-1].description}"
     last = evaluations[-1]
     metadata = {"captures": len(evaluations), "failed": len(wrong), **numbers}
-    return dg.AssetCheckEvaluation(last.asset_key, last.check_name, not wrong, metadata, severity=last.severity, description=said)
+    return dg.AssetCheckEvaluation(
+        last.asset_key,
+        last.check_name,
+        not wrong,
+        metadata,
+        severity=last.severity,
+        description=said,
+    )
 
 
 @dg.asset_check(
-    asset="questdb_packets", name="verified", description="every loaded capture has its file, its documents, and exactly its rows; of all captures"
+    asset="questdb_packets",
+    name="verified",
+    description="every loaded capture has its file, its documents, and exactly its rows; of all captures",
 )
 def verified(workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
     """Verify all captures, whenever a person wants to know."""
     found = differences(workspace)
-    lines = "\n".join(f"- {escaped(str(difference), longest=_LONGEST_DIFFERENCE)}" for difference in found[:_MOST_DIFFERENCES])
-    more = f"\n- and {len(found) - _MOST_DIFFERENCES:,} more: see `mt-pipeline verify`" if len(found) > _MOST_DIFFERENCES else ""
+    lines = "\n".join(
+        f"- {escaped(str(difference), longest=_LONGEST_DIFFERENCE)}"
+        for difference in found[:_MOST_DIFFERENCES]
+    )
+    more = (
+        f"\n- and {len(found) - _MOST_DIFFERENCES:,} more: see `mt-pipeline verify`"
+        if len(found) > _MOST_DIFFERENCES
+        else ""
+    )
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.ERROR,

@@ -53,7 +53,9 @@ class DagsterObserver:
         else:
             self._evaluations.add(checks.flows_reconciled(key, error.stored))
 
-    def experiment_answered(self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> None:
+    def experiment_answered(
+        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+    ) -> None:
         """Log an observation of the answers for an experiment."""
         described = metadata.of_experiment(experiment, captures, calls)
         text = f"experiment {experiment}, {len(captures)} captures"
@@ -103,7 +105,9 @@ class DagsterObserver:
             data_version = _data_version(done.files, done.inputs, upstream)
             tags[f"dagster/input_data_version/{upstream}"] = data_version
             tags[f"dagster/input_event_pointer/{upstream}"] = self._last_event(done.key, upstream)
-        self._context.log_event(dg.AssetMaterialization(done.asset, partition=done.key, metadata=described, tags=tags))
+        self._context.log_event(
+            dg.AssetMaterialization(done.asset, partition=done.key, metadata=described, tags=tags)
+        )
 
     def _last_event(self, key: str, asset: str) -> str:
         which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])

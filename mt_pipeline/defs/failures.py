@@ -12,9 +12,13 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     """Make the failure of a run from those of its captures: the first line that the run page shows."""
     first = failures[0]
     how_many = (
-        f"{len(failures)} of {captures} captures failed, the others are done" if len(failures) < captures else f"all {captures} captures failed"
+        f"{len(failures)} of {captures} captures failed, the others are done"
+        if len(failures) < captures
+        else f"all {captures} captures failed"
     )
-    description = first.text if captures == 1 else f"{how_many}. {' | '.join(f.text for f in failures[:5])}"
+    description = (
+        first.text if captures == 1 else f"{how_many}. {' | '.join(f.text for f in failures[:5])}"
+    )
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_message:
         metadata["tshark_said"] = _block(visible(first.tshark_message, lines=True))

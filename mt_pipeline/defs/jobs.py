@@ -11,6 +11,7 @@ from mt_pipeline.defs.checks import verified
 ingest_captures = dg.define_asset_job(
     "ingest_captures",
     # `verified` is of all captures, and for when a person wants to know.
-    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS)) - dg.AssetSelection.checks(verified),
+    selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
+    - dg.AssetSelection.checks(verified),
     description="Take captures from the file to readable rows. Launch one, a choice, or those that failed.",
 )

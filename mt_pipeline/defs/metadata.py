@@ -89,7 +89,9 @@ def of_answers(done: AnswersFound) -> Metadata:
     }
 
 
-def of_experiment(experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> Metadata:
+def of_experiment(
+    experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+) -> Metadata:
     """Describe the answers for all captures of an experiment: sums over its captures, so an endpoint of two counts twice."""
     sums: dict[str, Counter[str]] = {}
     for record in captures:
@@ -115,7 +117,10 @@ def of_rows(done: RowsLoaded, *, grafana: str | None) -> Metadata:
     described: Metadata = {}
     for location in done.locations:
         described |= _of_location(location)
-    skipped = {f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count for reason, count in loaded.skipped.items()}
+    skipped = {
+        f"skipped_{re.sub(r'[^a-z0-9]+', '_', reason)}": count
+        for reason, count in loaded.skipped.items()
+    }
     return {
         **described,
         "dagster/row_count": loaded.rows,
@@ -155,11 +160,29 @@ def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
 
 def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
     """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
-    header = ("provider", "endpoints", "answered", "not found", "failed", "pending", "not asked", "from the cache", "stale", "calls")
+    header = (
+        "provider",
+        "endpoints",
+        "answered",
+        "not found",
+        "failed",
+        "pending",
+        "not asked",
+        "from the cache",
+        "stale",
+        "calls",
+    )
     lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
     for name, of_one in counts.items():
         numbers = (
-            *(of_one.endpoints, of_one.answered, of_one.not_found, of_one.failed, of_one.pending, of_one.not_asked),
+            *(
+                of_one.endpoints,
+                of_one.answered,
+                of_one.not_found,
+                of_one.failed,
+                of_one.pending,
+                of_one.not_asked,
+            ),
             *(of_one.cached, of_one.stale, of_one.asked),
         )
         lines.append(" | ".join([escaped(name), *(f"{number:,}" for number in numbers)]))
@@ -168,7 +191,15 @@ def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
 
 def _changes(changed: Sequence[Change]) -> dg.MetadataValue:
     """List what changed, from what to what, as much of it as is shown inline."""
-    lines = ([escaped(change.endpoint), change.what, escaped(change.before or "-"), escaped(change.after or "-")] for change in changed)
+    lines = (
+        [
+            escaped(change.endpoint),
+            change.what,
+            escaped(change.before or "-"),
+            escaped(change.after or "-"),
+        ]
+        for change in changed
+    )
     return inline_table({"endpoint": "---", "of its": "---", "was": "---", "is": "---"}, lines)
 
 
@@ -178,4 +209,7 @@ def _time(microseconds: int) -> dg.MetadataValue:
 
 def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.MetadataValue:
     """Draw names and numbers."""
-    return inline_table({header[0]: "---", header[1]: "--:"}, ([escaped(name), f"{number:,}"] for name, number in rows))
+    return inline_table(
+        {header[0]: "---", header[1]: "--:"},
+        ([escaped(name), f"{number:,}"] for name, number in rows),
+    )

@@ -9,7 +9,9 @@ captures = dg.DynamicPartitionsDefinition(name="captures")
 experiments = dg.DynamicPartitionsDefinition(name="experiments")
 
 
-def forget(instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
+def forget(
+    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str
+) -> None:
     """Delete a partition, and the runs that were of it alone."""
     for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": key})):
         if run.is_finished:

@@ -16,10 +16,15 @@ class Storage(DagsterPostgresStorage):
     @classmethod
     def config_type(cls) -> UserConfigSchema:
         """Say what it is told, for Dagster."""
-        return {"port": IntSource} | {name: StringSource for name in ("scheme", "hostname", "username", "password_file", "db_name")}
+        return {"port": IntSource} | {
+            name: StringSource
+            for name in ("scheme", "hostname", "username", "password_file", "db_name")
+        }
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "Storage":  # noqa: ANN401  as Dagster has it
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "Storage":  # noqa: ANN401  as Dagster has it
         """Open it, for Dagster."""
         told = dict(config_value)
         password = Path(told.pop("password_file")).read_text(encoding="utf-8").strip()

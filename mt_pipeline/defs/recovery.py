@@ -26,7 +26,10 @@ ENQUEUE_SECONDS = 600
 """A run that was made and is not in the queue after this time was forgotten; on a busy machine it takes minutes to make one of fifty captures."""
 
 _GOING = [
-    status for status in dg.DagsterRunStatus if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+    status
+    for status in dg.DagsterRunStatus
+    if status
+    not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 ]
 
 
@@ -36,14 +39,27 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     unfinished = ledger.unfinished()
     if not unfinished:
         return
-    going = [run for run in instance.get_runs(dg.RunsFilter(statuses=_GOING)) if not (TERMINAL in run.tags and end(ledger, instance, run.run_id))]
-    overdue = {record.key for record in unfinished if record.state is State.WAITING and time.time() - (record.requested_at or 0) > START_SECONDS}
-    expected = covered(going, instance.get_dynamic_partitions(captures.name or "")) if overdue else set()
+    going = [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=_GOING))
+        if not (TERMINAL in run.tags and end(ledger, instance, run.run_id))
+    ]
+    overdue = {
+        record.key
+        for record in unfinished
+        if record.state is State.WAITING
+        and time.time() - (record.requested_at or 0) > START_SECONDS
+    }
+    expected = (
+        covered(going, instance.get_dynamic_partitions(captures.name or "")) if overdue else set()
+    )
     for record in unfinished:
         if record.state is State.RUNNING:
             if ledger.again(record) and record.run:
                 end(ledger, instance, record.run)
-        elif record.key in overdue - expected and not (record.requested_by and ledger.is_at_work(record.requested_by)):
+        elif record.key in overdue - expected and not (
+            record.requested_by and ledger.is_at_work(record.requested_by)
+        ):
             ledger.again(record)
 
 
@@ -64,7 +80,10 @@ def end(ledger: Ledger, instance: dg.DagsterInstance, run_id: str) -> bool:
         with ledger.lock(run_id, timeout=0):
             run = instance.get_run_by_id(run_id)
             if run and not run.is_finished:
-                instance.report_run_failed(run, "the process of this run is gone; captures that it was at are asked for once more, by themselves")
+                instance.report_run_failed(
+                    run,
+                    "the process of this run is gone; captures that it was at are asked for once more, by themselves",
+                )
     except CaptureBusyError:
         return False
     return True
@@ -75,10 +94,14 @@ def _enqueue_forgotten(instance: dg.DagsterInstance) -> None:
 
     Dagster does both one after the other. If it is killed in between, its backfill takes the run for one that will start, and waits for ever.
     """
-    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])):
+    for record in instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])
+    ):
         run, age = record.dagster_run, time.time() - record.create_timestamp.timestamp()
         if run.remote_job_origin is None or age <= ENQUEUE_SECONDS:
             continue
-        now = instance.get_run_by_id(run.run_id)  # one that has begun meanwhile would begin once more
+        now = instance.get_run_by_id(
+            run.run_id
+        )  # one that has begun meanwhile would begin once more
         if now and now.status is dg.DagsterRunStatus.NOT_STARTED:
             instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)

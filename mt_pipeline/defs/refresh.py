@@ -56,7 +56,9 @@ class RefreshConfig(dg.Config):
     name="refresh",
     description="Asks what has expired or is owed, then loads the captures again whose answers changed; tshark is not started.",
 )
-def refresh(context: dg.OpExecutionContext, config: RefreshConfig, workspace: dg.ResourceParam[Workspace]) -> None:
+def refresh(
+    context: dg.OpExecutionContext, config: RefreshConfig, workspace: dg.ResourceParam[Workspace]
+) -> None:
     """Refresh the captures one by one, past those that fail."""
     as_of = moment(config.as_of)
     with (
@@ -70,7 +72,9 @@ def refresh(context: dg.OpExecutionContext, config: RefreshConfig, workspace: dg
         raise failure(refreshed.failures, len(refreshed.records)) from None
 
 
-@dg.job(description="Bring the answers of loaded captures up to date, or back to those of a day; only what changes is loaded again.")
+@dg.job(
+    description="Bring the answers of loaded captures up to date, or back to those of a day; only what changes is loaded again."
+)
 def refresh_answers() -> None:
     """Refresh what is due."""
     refresh()
@@ -89,7 +93,9 @@ refresh_daily = dg.ScheduleDefinition(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def pending_answers(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> dg.RunRequest | dg.SkipReason:
+def pending_answers(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.RunRequest | dg.SkipReason:
     """Request a refresh of the captures that answers are owed for, once there is budget; say how many are pending until then."""
     owing = refreshing.owing(workspace)
     if not owing:
@@ -99,7 +105,11 @@ def pending_answers(context: dg.SensorEvaluationContext, workspace: dg.ResourceP
     # Loads that broke off, and captures that are behind their rotation.
     costs_nothing = any(record.answers is None or not record.owed for record in owing)
     asks_netify = providers.NETIFY in workspace.options.providers
-    if asks_netify and not costs_nothing and (reason := _spent(providers.budget(workspace.options))):
+    if (
+        asks_netify
+        and not costs_nothing
+        and (reason := _spent(providers.budget(workspace.options)))
+    ):
         return dg.SkipReason(f"{pending}; {reason}")
     if _is_early(context.cursor):
         return dg.SkipReason(f"{pending}; asked within the hour")

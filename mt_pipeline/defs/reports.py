@@ -34,9 +34,14 @@ MOST_PER_TICK = 5
     kinds={"html"},
     description="A page about an experiment, in one file that needs no network: `data/reports/<experiment>.html`.",
 )
-def experiment_report(context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]) -> dg.MaterializeResult[None]:
+def experiment_report(
+    context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.MaterializeResult[None]:
     """Write the report of an experiment."""
-    from mt_pipeline.pipeline.report import NotOursError, report  # what draws takes a second to load, and runs of captures need none of it
+    from mt_pipeline.pipeline.report import (
+        NotOursError,
+        report,
+    )  # what draws takes a second to load, and runs of captures need none of it
     from mt_pipeline.web.reports import address
 
     experiment = context.partition_key
@@ -46,7 +51,9 @@ def experiment_report(context: dg.AssetExecutionContext, workspace: dg.ResourceP
         raise dg.Failure(description=sentence(error), allow_retries=False) from None
     return dg.MaterializeResult(
         metadata={
-            "page": dg.MetadataValue.url(address(experiment)),  # below wherever this very link is shown
+            "page": dg.MetadataValue.url(
+                address(experiment)
+            ),  # below wherever this very link is shown
             "report": dg.MetadataValue.path(written.path),
             "page_bytes": written.size,  # `bytes` is traffic wherever it is plotted
             "packets": written.packets,
@@ -56,7 +63,11 @@ def experiment_report(context: dg.AssetExecutionContext, workspace: dg.ResourceP
     )
 
 
-report_experiments = dg.define_asset_job("report_experiments", selection=dg.AssetSelection.assets(experiment_report), description="Write reports.")
+report_experiments = dg.define_asset_job(
+    "report_experiments",
+    selection=dg.AssetSelection.assets(experiment_report),
+    description="Write reports.",
+)
 
 
 @dataclass(frozen=True)
@@ -73,18 +84,32 @@ class Due:
         return f"{self.experiment}@{self.changed}/{self.tries}"
 
 
-@dg.sensor(job=report_experiments, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
-def quiet_experiments(context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]) -> dg.SensorResult | dg.SkipReason:
+@dg.sensor(
+    job=report_experiments,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def quiet_experiments(
+    context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
+) -> dg.SensorResult | dg.SkipReason:
     """Request a report of each experiment whose captures have changed since the last one, and then no more."""
     if not workspace.options.has_questdb:
         return dg.SkipReason("reports are made from QuestDB, which MT_BACKENDS leaves out")
     found = due(workspace, context.instance, quiet=QUIET_SECONDS)
     if not found:
-        return dg.SkipReason("there is no experiment that is quiet and has changed since its report was made")
+        return dg.SkipReason(
+            "there is no experiment that is quiet and has changed since its report was made"
+        )
     known = set(context.instance.get_dynamic_partitions(experiments.name or ""))
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=one.run_key, partition_key=one.experiment) for one in found],
-        dynamic_partitions_requests=[experiments.build_add_request([one.experiment for one in found if one.experiment not in known])],
+        run_requests=[
+            dg.RunRequest(run_key=one.run_key, partition_key=one.experiment) for one in found
+        ],
+        dynamic_partitions_requests=[
+            experiments.build_add_request(
+                [one.experiment for one in found if one.experiment not in known]
+            )
+        ],
     )
 
 
@@ -99,10 +124,16 @@ def due(workspace: Workspace, instance: dg.DagsterInstance, *, quiet: float) -> 
     of_experiment = defaultdict[str, list[Record]](list)
     for record in workspace.ledger.records():
         of_experiment[record.experiment].append(record)
-    changes = sorted((max(record.changed_at for record in records), name) for name, records in of_experiment.items() if _can_be_told(records))
+    changes = sorted(
+        (max(record.changed_at for record in records), name)
+        for name, records in of_experiment.items()
+        if _can_be_told(records)
+    )
     before = time.time() - quiet
     tried = (
-        Due(name, changed, tries) for changed, name in changes if changed <= before and (tries := _tries(workspace, instance, name, changed)) >= 0
+        Due(name, changed, tries)
+        for changed, name in changes
+        if changed <= before and (tries := _tries(workspace, instance, name, changed)) >= 0
     )
     return list(islice(tried, MOST_PER_TICK))
 
@@ -114,12 +145,22 @@ def _can_be_told(records: list[Record]) -> bool:
     )
 
 
-def _tries(workspace: Workspace, instance: dg.DagsterInstance, experiment: str, changed: float) -> int:
+def _tries(
+    workspace: Workspace, instance: dg.DagsterInstance, experiment: str, changed: float
+) -> int:
     """Count the runs since the last change that left no report; -1 if there is no need, or no use, in another one."""
     path = report_file(workspace.options.data_dir, experiment)
     with suppress(FileNotFoundError):
         if path.stat().st_mtime > changed:
             return -1
     of_it = dg.RunsFilter(job_name=report_experiments.name, tags={"dagster/partition": experiment})
-    since = [run for run in instance.get_run_records(of_it, limit=MOST_TRIES) if run.create_timestamp.timestamp() > changed]
-    return len(since) if len(since) < MOST_TRIES and all(run.dagster_run.is_finished for run in since) else -1
+    since = [
+        run
+        for run in instance.get_run_records(of_it, limit=MOST_TRIES)
+        if run.create_timestamp.timestamp() > changed
+    ]
+    return (
+        len(since)
+        if len(since) < MOST_TRIES and all(run.dagster_run.is_finished for run in since)
+        else -1
+    )

@@ -11,7 +11,9 @@ from mt_pipeline.pipeline.workspace import Workspace
 
 
 @dg.op
-def expire_documents(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> None:
+def expire_documents(
+    context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]
+) -> None:
     """Delete the documents that have expired."""
     expired = retention.expire_documents(workspace)
     context.log.info(f"documents of {expired.captures:,} captures deleted, {expired.bytes:,} bytes")
@@ -26,7 +28,9 @@ def expire_packets(context: dg.OpExecutionContext, workspace: dg.ResourceParam[W
     expired = retention.expire_packets(workspace)
     numbers = f"{expired.rows:,} rows, {expired.bytes:,} bytes of files"
     context.log.info(f"packets of {expired.captures:,} captures deleted, {numbers}")
-    context.add_output_metadata({"captures": expired.captures, "rows": expired.rows, "freed_bytes": expired.bytes})
+    context.add_output_metadata(
+        {"captures": expired.captures, "rows": expired.rows, "freed_bytes": expired.bytes}
+    )
     if expired.failures:
         raise failure(expired.failures, expired.due)
 

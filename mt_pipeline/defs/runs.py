@@ -23,10 +23,16 @@ DROPPED, ARCHIVE = "2", "1"
 BY_SENSOR = "mt_pipeline/by_sensor"
 """Tag of the runs that the sensor asks for: they do what is still to be done, and a run of a person does it once more."""
 
-_PARTITION, _FIRST, _LAST = "dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_PARTITION, _FIRST, _LAST = (
+    "dagster/partition",
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
 
 
-def batches(captures: Iterable[Capture], *, most: int = CAPTURES_PER_RUN) -> Iterator[list[Capture]]:
+def batches(
+    captures: Iterable[Capture], *, most: int = CAPTURES_PER_RUN
+) -> Iterator[list[Capture]]:
     """Cut captures into batches, in their order; one that was in a run that died is alone, as it may be what kills runs."""
     batch: list[Capture] = []
     for capture in captures:
@@ -73,7 +79,9 @@ def covered(runs: Iterable[dg.DagsterRun], partitions: Sequence[str]) -> set[str
     for run in runs:
         if key := run.tags.get(_PARTITION):
             keys.add(key)
-        elif (first := place.get(run.tags.get(_FIRST, ""))) is not None and (last := place.get(run.tags.get(_LAST, ""))) is not None:
+        elif (first := place.get(run.tags.get(_FIRST, ""))) is not None and (
+            last := place.get(run.tags.get(_LAST, ""))
+        ) is not None:
             keys.update(partitions[first : last + 1])
     return keys
 

@@ -49,7 +49,11 @@ class EventLog(SqliteEventLogStorage):
         """Give the engine of a database, which is made if it is not there, or not any more."""
         engine, there = self._engines.pop(shard, None), Path(self.path_for_shard(shard)).exists()
         if engine is None or not there:
-            engine = create_engine(self.conn_string_for_shard(shard), pool_size=1, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                pool_size=1,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+            )
             if not there or shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)

@@ -18,7 +18,9 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 
 LONGEST_LABEL = 64
 
-_MAC = re.compile(r"[0-9a-f]{1,2}([:-])([0-9a-f]{1,2}\1){4}[0-9a-f]{1,2}|([0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}")
+_MAC = re.compile(
+    r"[0-9a-f]{1,2}([:-])([0-9a-f]{1,2}\1){4}[0-9a-f]{1,2}|([0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}"
+)
 _TABLE = re.compile(r"^[ \t]*\[\[[ \t]*device[ \t]*\]\]", re.MULTILINE)
 
 
@@ -55,11 +57,15 @@ def read(path: Path) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DevicesUnusable(path, None, f"it cannot be read ({error.strerror or error}); name another file") from None
+        raise DevicesUnusable(
+            path, None, f"it cannot be read ({error.strerror or error}); name another file"
+        ) from None
     except UnicodeDecodeError:
         raise DevicesUnusable(path, None, "it is no text in UTF-8; save it as UTF-8") from None
     devices = _of_toml(path, text) if path.suffix.lower() == ".toml" else _of_csv(path, text)
-    entries = [entry for line, label, said in devices for entry in _entries(path, line, label, said)]
+    entries = [
+        entry for line, label, said in devices for entry in _entries(path, line, label, said)
+    ]
     if not entries:
         raise DevicesUnusable(path, None, "it has no devices; add some")
     return entries
@@ -71,12 +77,24 @@ def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, Mapping[str, str]
     line, header = next(rows, (1, []))
     names = [name.strip().lower() for name in header]
     if "device" not in names:
-        raise DevicesUnusable(path, line, "the header is missing; begin with a line such as `device,mac,address,network,name`")
+        raise DevicesUnusable(
+            path,
+            line,
+            "the header is missing; begin with a line such as `device,mac,address,network,name`",
+        )
     if odd := [name for name in names if names.count(name) > 1 or name not in ("device", *_READ)]:
-        raise DevicesUnusable(path, line, f"the column {odd[0][:80]!r} is unknown or there twice; have `device` and some of {_NAMES}, each once")
+        raise DevicesUnusable(
+            path,
+            line,
+            f"the column {odd[0][:80]!r} is unknown or there twice; have `device` and some of {_NAMES}, each once",
+        )
     for line, cells in rows:
         if any(cell.strip() for cell in cells[len(names) :]):
-            raise DevicesUnusable(path, line, "it has more cells than the header; separate several values of a cell by spaces")
+            raise DevicesUnusable(
+                path,
+                line,
+                "it has more cells than the header; separate several values of a cell by spaces",
+            )
         said = {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
         if said:
             yield line, said.pop("device", ""), said
@@ -105,9 +123,15 @@ def _of_toml(path: Path, text: str) -> Iterator[tuple[int, object, Mapping[str, 
     except tomllib.TOMLDecodeError as error:
         raise DevicesUnusable(path, None, f"it is no TOML ({error}); mend it") from None
     tables = document.pop("device", [])
-    lines = [text.count("\n", 0, table.start()) + 1 for table in _TABLE.finditer(text)]  # the parser does not say where a table is
+    lines = [
+        text.count("\n", 0, table.start()) + 1 for table in _TABLE.finditer(text)
+    ]  # the parser does not say where a table is
     if document or not isinstance(tables, list) or len(tables) != len(lines):
-        raise DevicesUnusable(path, None, "it has something else than tables `[[device]]`; write one for each device, and nothing beside")
+        raise DevicesUnusable(
+            path,
+            None,
+            "it has something else than tables `[[device]]`; write one for each device, and nothing beside",
+        )
     for line, table in zip(lines, tables, strict=True):
         yield line, table.pop("label", ""), table
 
@@ -115,16 +139,26 @@ def _of_toml(path: Path, text: str) -> Iterator[tuple[int, object, Mapping[str, 
 def _entries(path: Path, line: int, label: object, said: Mapping[str, object]) -> Iterator[Entry]:
     checked = _label(path, line, label)
     if unknown := [name for name in said if name not in _READ]:
-        raise DevicesUnusable(path, line, f"{unknown[0][:80]!r} is unknown; a device has `label` and some of {_NAMES}")
-    values = [(name, value) for name, texts in said.items() for value in _values(path, line, name, texts)]
+        raise DevicesUnusable(
+            path, line, f"{unknown[0][:80]!r} is unknown; a device has `label` and some of {_NAMES}"
+        )
+    values = [
+        (name, value) for name, texts in said.items() for value in _values(path, line, name, texts)
+    ]
     if not values:
-        raise DevicesUnusable(path, line, f"nothing tells {checked!r} from other devices; say some of {_NAMES}")
+        raise DevicesUnusable(
+            path, line, f"nothing tells {checked!r} from other devices; say some of {_NAMES}"
+        )
     for name, value in values:
         read_value, cure = _READ[name]
         try:
-            yield Entry(line, checked, "network" if name == "address" else name, read_value(value.lower()))
+            yield Entry(
+                line, checked, "network" if name == "address" else name, read_value(value.lower())
+            )
         except ValueError as error:
-            raise DevicesUnusable(path, line, f"{value[:80]!r} is no `{name}` ({error}); {cure}") from None
+            raise DevicesUnusable(
+                path, line, f"{value[:80]!r} is no `{name}` ({error}); {cure}"
+            ) from None
 
 
 def _label(path: Path, line: int, label: object) -> str:
@@ -132,9 +166,15 @@ def _label(path: Path, line: int, label: object) -> str:
         raise DevicesUnusable(path, line, "the device has no label; give it one")
     label = label.strip()
     if len(label) > LONGEST_LABEL:
-        raise DevicesUnusable(path, line, f"the label {label[:20] + '…'!r} has {len(label)} characters; use {LONGEST_LABEL} at most")
+        raise DevicesUnusable(
+            path,
+            line,
+            f"the label {label[:20] + '…'!r} has {len(label)} characters; use {LONGEST_LABEL} at most",
+        )
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
-        raise DevicesUnusable(path, line, f"the label {label!r} has a control character or a line break; take it out")
+        raise DevicesUnusable(
+            path, line, f"the label {label!r} has a control character or a line break; take it out"
+        )
     return label
 
 
@@ -142,7 +182,9 @@ def _values(path: Path, line: int, name: str, texts: object) -> list[str]:
     listed = texts if isinstance(texts, list) else [texts]
     read = [text for text in listed if isinstance(text, str)]
     if len(read) < len(listed):
-        raise DevicesUnusable(path, line, f"`{name}` is neither a text nor a list of texts; put it in quotes")
+        raise DevicesUnusable(
+            path, line, f"`{name}` is neither a text nor a list of texts; put it in quotes"
+        )
     return [value for text in read for value in text.split()]
 
 

@@ -35,8 +35,13 @@ class Devices:
         for entry in owners:
             if entry.kind == "network":
                 self._of_network.add(entry.value).data["label"] = entry.label
-        patterns = sorted((entry for entry in owners if entry.kind == "name"), key=lambda entry: _generality(entry.value))
-        self._patterns = [(re.compile(fnmatch.translate(entry.value)).match, entry.label) for entry in patterns]
+        patterns = sorted(
+            (entry for entry in owners if entry.kind == "name"),
+            key=lambda entry: _generality(entry.value),
+        )
+        self._patterns = [
+            (re.compile(fnmatch.translate(entry.value)).match, entry.label) for entry in patterns
+        ]
         self._of_name = lru_cache(maxsize=_NAMES_KEPT)(self._by_name)
 
     @classmethod
@@ -59,7 +64,9 @@ class Devices:
         """Count the devices: distinct labels."""
         return len(self._labels)
 
-    def of(self, *, hardware: pa.Array, public: pa.Array, addresses: pa.Array, names: pa.Array) -> pa.Array:
+    def of(
+        self, *, hardware: pa.Array, public: pa.Array, addresses: pa.Array, names: pa.Array
+    ) -> pa.Array:
         """Say the label of one end of each packet, NULL where it is no device of the inventory.
 
         Args:
@@ -71,7 +78,11 @@ class Devices:
         if not self._labels:
             return pa.nulls(len(hardware), pa.string())
         near = pc.if_else(public, pa.scalar(None, pa.string()), hardware)
-        return pc.coalesce(_each(near, self._of_hardware.get), _each(addresses, self._by_address), _each(names, self._of_name))
+        return pc.coalesce(
+            _each(near, self._of_hardware.get),
+            _each(addresses, self._by_address),
+            _each(names, self._of_name),
+        )
 
     def _by_address(self, address: str) -> str | None:
         node = self._of_network.search_best(address)
@@ -90,4 +101,6 @@ def _generality(pattern: str) -> tuple[int, bool]:
 def _each(values: pa.Array, label_of: Callable[[str], str | None]) -> pa.Array:
     """Look up each distinct value once."""
     encoded = values.dictionary_encode()
-    return pa.array(map(label_of, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+    return pa.array(map(label_of, encoded.dictionary.to_pylist()), pa.string()).take(
+        encoded.indices
+    )

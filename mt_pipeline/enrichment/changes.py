@@ -59,13 +59,23 @@ def changes(before: pa.Table, answers: Path) -> list[Change]:
     """
     after = pq.read_table(answers, columns=_IN_ROWS)
     places = pa.array(range(after.num_rows), pa.int64())
-    both = before.join(after.append_column("place", places), ["kind", "endpoint"], join_type="inner", right_suffix=".after").sort_by("place")
+    both = before.join(
+        after.append_column("place", places),
+        ["kind", "endpoint"],
+        join_type="inner",
+        right_suffix=".after",
+    ).sort_by("place")
     found = []
     for name, what in _TOLD.items():
         old, new = both[name], both[f"{name}.after"]
         other = pc.not_equal(pc.coalesce(old, ""), pc.coalesce(new, ""))
-        changed = pa.table([both["place"], both["endpoint"], old, new], ["place", "endpoint", "before", "after"]).filter(other)
-        found += [(row["place"], Change(row["endpoint"], what, row["before"], row["after"])) for row in changed.to_pylist()]
+        changed = pa.table(
+            [both["place"], both["endpoint"], old, new], ["place", "endpoint", "before", "after"]
+        ).filter(other)
+        found += [
+            (row["place"], Change(row["endpoint"], what, row["before"], row["after"]))
+            for row in changed.to_pylist()
+        ]
     return [change for _, change in sorted(found, key=lambda one: one[0])]
 
 

@@ -17,7 +17,14 @@ import pyarrow.parquet as pq
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.enrichment.lookup import ANSWERED, NOT_FOUND, STATES, Asking, AskingFree, AskingPaid
+from mt_pipeline.enrichment.lookup import (
+    ANSWERED,
+    NOT_FOUND,
+    STATES,
+    Asking,
+    AskingFree,
+    AskingPaid,
+)
 from mt_pipeline.enrichment.precedence import TYPES, Known, columns_of
 from mt_pipeline.enrichment.provider import FreeProvider, PaidProvider, Provider
 from mt_pipeline.system.atomic import whole
@@ -39,7 +46,14 @@ SCHEMA = pa.schema(
 order, separated by commas, or who said that it knows nothing; asked_at is when a paid provider last said so; owed is whether a paid provider owes a
 fresh answer; facts are NULL where nothing is known."""
 
-_READ = pa.schema([("kind", pa.string()), ("endpoint", pa.string()), ("bytes", pa.int64()), ("packets", pa.int64())])
+_READ = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("endpoint", pa.string()),
+        ("bytes", pa.int64()),
+        ("packets", pa.int64()),
+    ]
+)
 
 BATCH = 10_000
 SECONDS_BETWEEN_LOGS = 10
@@ -79,7 +93,11 @@ def enrich(
         StoreError: the store cannot be used.
     """
     table = most_useful_first([endpoints] if isinstance(endpoints, Path) else endpoints)
-    chain = Chain([_asking(provider, store, ask=ask, as_of=as_of) for provider in providers], table.num_rows, progress)
+    chain = Chain(
+        [_asking(provider, store, ask=ask, as_of=as_of) for provider in providers],
+        table.num_rows,
+        progress,
+    )
     with whole(output) as beside, pq.ParquetWriter(beside, SCHEMA, compression="zstd") as writer:
         for batch in table.to_batches(max_chunksize=BATCH):
             writer.write_batch(chain.answers(batch))
@@ -88,14 +106,30 @@ def enrich(
 
 def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
     """Read kind and endpoint of the distinct endpoints of some files, in the order in which to ask about them."""
-    read = [pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_READ) for path in endpoints]
-    distinct = pa.concat_tables([_READ.empty_table(), *read]).group_by(["kind", "endpoint"]).aggregate([("bytes", "sum"), ("packets", "sum")])
+    read = [
+        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_READ)
+        for path in endpoints
+    ]
+    distinct = (
+        pa.concat_tables([_READ.empty_table(), *read])
+        .group_by(["kind", "endpoint"])
+        .aggregate([("bytes", "sum"), ("packets", "sum")])
+    )
     # The endpoint itself last, so that two runs ask in the same order.
-    order = pc.sort_indices(distinct, sort_keys=[("bytes_sum", "descending"), ("packets_sum", "descending"), ("endpoint", "ascending")])
+    order = pc.sort_indices(
+        distinct,
+        sort_keys=[
+            ("bytes_sum", "descending"),
+            ("packets_sum", "descending"),
+            ("endpoint", "ascending"),
+        ],
+    )
     return distinct.select(["kind", "endpoint"]).take(order).combine_chunks()
 
 
-def _asking(provider: Provider, store: AnswerStore | None, *, ask: bool, as_of: datetime | None) -> Asking:
+def _asking(
+    provider: Provider, store: AnswerStore | None, *, ask: bool, as_of: datetime | None
+) -> Asking:
     if isinstance(provider, FreeProvider):
         return AskingFree(provider)
     if not isinstance(provider, PaidProvider):
@@ -130,18 +164,30 @@ class Chain:
 
     def answers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Put endpoints to the providers, and return the rows that SCHEMA describes."""
-        known, state, owed = Known(batch.num_rows), np.zeros(batch.num_rows, np.int8), np.zeros(batch.num_rows, np.bool_)
+        known, state, owed = (
+            Known(batch.num_rows),
+            np.zeros(batch.num_rows, np.int8),
+            np.zeros(batch.num_rows, np.bool_),
+        )
         for asking in self._askings:
             of_its_kind = pc.is_in(batch["kind"], pa.array(sorted(asking.kinds), pa.string()))
-            rows = np.flatnonzero(pc.and_(of_its_kind, known.lacking(batch["kind"])).to_numpy(zero_copy_only=False))
+            rows = np.flatnonzero(
+                pc.and_(of_its_kind, known.lacking(batch["kind"])).to_numpy(zero_copy_only=False)
+            )
             said = asking.said(batch.take(pa.array(rows)), self._report)
             # Where in what was said each row of the batch is; rows that were not chosen take a NULL.
             places = np.full(batch.num_rows, -1)
             places[rows] = np.arange(len(rows))
             at = pa.array(places, mask=places < 0)
             facts = {name: column.take(at) for name, column in columns_of(said.facts).items()}
-            when = None if said.when is None else pa.array(said.when, pa.timestamp("us", tz="UTC")).take(at)
-            known.add(asking.name, facts, pc.is_in(pa.array(said.states).take(at), _SAID_SOMETHING), when)
+            when = (
+                None
+                if said.when is None
+                else pa.array(said.when, pa.timestamp("us", tz="UTC")).take(at)
+            )
+            known.add(
+                asking.name, facts, pc.is_in(pa.array(said.states).take(at), _SAID_SOMETHING), when
+            )
             state[rows] = np.maximum(state[rows], said.states)
             if said.owed is not None:
                 owed[rows] |= said.owed
@@ -150,7 +196,13 @@ class Chain:
         self._n["owed"] += int(owed.sum())
         self._report(0)
         states = pa.array(STATES).take(pa.array(state))
-        columns = {**known.columns(), "state": states, "owed": pa.array(owed), "kind": batch["kind"], "endpoint": batch["endpoint"]}
+        columns = {
+            **known.columns(),
+            "state": states,
+            "owed": pa.array(owed),
+            "kind": batch["kind"],
+            "endpoint": batch["endpoint"],
+        }
         return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
     def _report(self, of_this_batch: int) -> None:
@@ -167,5 +219,14 @@ class Chain:
             self._logged = now
             logger.info(
                 "%s of %s endpoints: %s from the cache, %s asked, %s failed",
-                *(f"{number:,}" for number in (counts.endpoints, self._total, counts.cached, counts.asked, counts.failed)),
+                *(
+                    f"{number:,}"
+                    for number in (
+                        counts.endpoints,
+                        self._total,
+                        counts.cached,
+                        counts.asked,
+                        counts.failed,
+                    )
+                ),
             )

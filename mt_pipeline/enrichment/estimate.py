@@ -9,7 +9,15 @@ import pyarrow as pa
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.enrich import BATCH, Chain, most_useful_first
-from mt_pipeline.enrichment.lookup import ANSWERED, NOT_ASKED, NOT_FOUND, STATES, Asking, AskingFree, Said
+from mt_pipeline.enrichment.lookup import (
+    ANSWERED,
+    NOT_ASKED,
+    NOT_FOUND,
+    STATES,
+    Asking,
+    AskingFree,
+    Said,
+)
 from mt_pipeline.enrichment.models import Endpoint
 from mt_pipeline.enrichment.provider import FreeProvider, Provider
 
@@ -40,7 +48,9 @@ class Cost:
     by_provider: Mapping[str, Calls]
 
 
-def cost(endpoints: Sequence[Path], *, providers: Sequence[Provider], store: AnswerStore | None) -> Cost:
+def cost(
+    endpoints: Sequence[Path], *, providers: Sequence[Provider], store: AnswerStore | None
+) -> Cost:
     """Count what `enrich` would ask; no request is sent, and nothing is written.
 
     A provider counts the endpoints of which something would be unknown after those before it. What one would say that is not in the store, nobody
@@ -55,12 +65,21 @@ def cost(endpoints: Sequence[Path], *, providers: Sequence[Provider], store: Ans
         StoreError: the store cannot be read.
     """
     table = most_useful_first(endpoints)
-    askings = [AskingFree(provider) if isinstance(provider, FreeProvider) else _Counting(provider, store) for provider in providers]
+    askings = [
+        AskingFree(provider) if isinstance(provider, FreeProvider) else _Counting(provider, store)
+        for provider in providers
+    ]
     chain = Chain(askings, table.num_rows, None)
     for batch in table.to_batches(max_chunksize=BATCH):
         chain.answers(batch)
     paid = {asking.name: asking.counts() for asking in askings if isinstance(asking, _Counting)}
-    return Cost(table.num_rows, {name: Calls(cached=counts.cached, calls=counts.not_asked) for name, counts in paid.items()})
+    return Cost(
+        table.num_rows,
+        {
+            name: Calls(cached=counts.cached, calls=counts.not_asked)
+            for name, counts in paid.items()
+        },
+    )
 
 
 class _Counting(Asking):
@@ -72,10 +91,25 @@ class _Counting(Asking):
 
     def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
         """See `Asking.said`."""
-        wanted = [Endpoint(*one) for one in zip(endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True)]
-        known = [None] * len(wanted) if self._store is None else self._store.histories(self.name, wanted)
-        answers = [one.newest if one and self._store and self._store.is_good(one.newest) else None for one in known]
-        states = [NOT_ASKED if answer is None else ANSWERED if answer.found else NOT_FOUND for answer in answers]
+        wanted = [
+            Endpoint(*one)
+            for one in zip(
+                endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True
+            )
+        ]
+        known = (
+            [None] * len(wanted)
+            if self._store is None
+            else self._store.histories(self.name, wanted)
+        )
+        answers = [
+            one.newest if one and self._store and self._store.is_good(one.newest) else None
+            for one in known
+        ]
+        states = [
+            NOT_ASKED if answer is None else ANSWERED if answer.found else NOT_FOUND
+            for answer in answers
+        ]
         places = np.array([STATES.index(state) for state in states], np.int8)
         self._count(places)
         self._n["cached"] += len(states) - states.count(NOT_ASKED)

@@ -18,14 +18,26 @@ from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
-from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, FreeProvider, PaidProvider, ProviderStopped
+from mt_pipeline.enrichment.provider import (
+    BudgetSpent,
+    EndpointFailed,
+    FreeProvider,
+    PaidProvider,
+    ProviderStopped,
+)
 
 logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 10
 """So many endpoints without an answer, one after the other, are the server's fault: asking on would only cost hours."""
 
-NOT_ASKED, PENDING, NOT_FOUND, FAILED, ANSWERED = STATES = ("not_asked", "pending", "not_found", "failed", "answered")
+NOT_ASKED, PENDING, NOT_FOUND, FAILED, ANSWERED = STATES = (
+    "not_asked",
+    "pending",
+    "not_found",
+    "failed",
+    "answered",
+)
 """What can become of an endpoint: pending is what a provider was to be asked and was not, because its budget is spent. Of what several providers
 say, the last of these counts: "not found" is said by somebody, and a failure needs somebody to look at it."""
 
@@ -66,7 +78,9 @@ class Asking:
 
     def counts(self) -> Counts:
         """Count what became of the endpoints so far."""
-        return Counts(endpoints=sum(self._n[state] for state in STATES), stopped=self._stopped, **self._n)  # type: ignore[arg-type]  # by_provider is none of its keys
+        return Counts(
+            endpoints=sum(self._n[state] for state in STATES), stopped=self._stopped, **self._n
+        )  # type: ignore[arg-type]  # by_provider is none of its keys
 
     def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
         """Ask about endpoints, all of `kinds`; each has a state, whatever happens.
@@ -98,13 +112,19 @@ class AskingFree(Asking):
 
     def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
         """See `Asking.said`."""
-        states, facts = np.zeros(endpoints.num_rows, np.int8), np.full(endpoints.num_rows, None, object)
+        states, facts = (
+            np.zeros(endpoints.num_rows, np.int8),
+            np.full(endpoints.num_rows, None, object),
+        )
         for kind in self.kinds:
             those = pc.equal(endpoints["kind"], kind).to_numpy(zero_copy_only=False)
             found = self._looked_up(kind, endpoints["endpoint"].filter(pa.array(those)).to_pylist())
             if found is not None:
                 facts[those] = found
-                states[those] = [STATES.index(NOT_FOUND) if one is None else STATES.index(ANSWERED) for one in found]
+                states[those] = [
+                    STATES.index(NOT_FOUND) if one is None else STATES.index(ANSWERED)
+                    for one in found
+                ]
         self._count(states)
         tell(endpoints.num_rows)
         return Said(states, facts.tolist())
@@ -116,9 +136,15 @@ class AskingFree(Asking):
         try:
             facts = self._provider.look_up(kind, endpoints)
             if len(facts) != len(endpoints) or not set(map(type, facts)) <= {Facts, type(None)}:
-                raise ValueError(f"it must return facts or None for each of {len(endpoints)} endpoints")  # noqa: TRY301
-        except Exception as error:  # it may be anyone's code: whatever is wrong with it, the capture is loaded
-            self._stop(f"the provider {self.name!r} failed ({type(error).__name__}: {error}); mend it or leave it out of MT_ENRICHMENT")
+                raise ValueError(
+                    f"it must return facts or None for each of {len(endpoints)} endpoints"
+                )  # noqa: TRY301
+        except (
+            Exception
+        ) as error:  # it may be anyone's code: whatever is wrong with it, the capture is loaded
+            self._stop(
+                f"the provider {self.name!r} failed ({type(error).__name__}: {error}); mend it or leave it out of MT_ENRICHMENT"
+            )
             return None
         return facts
 
@@ -126,7 +152,14 @@ class AskingFree(Asking):
 class AskingPaid(Asking):
     """Asks one by one, by way of the store."""
 
-    def __init__(self, provider: PaidProvider, store: AnswerStore, *, ask: bool = True, as_of: datetime | None = None) -> None:
+    def __init__(
+        self,
+        provider: PaidProvider,
+        store: AnswerStore,
+        *,
+        ask: bool = True,
+        as_of: datetime | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -145,16 +178,29 @@ class AskingPaid(Asking):
 
     def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
         """See `Asking.said`."""
-        wanted = [Endpoint(*one) for one in zip(endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True)]
-        states, answers, owed = np.zeros(len(wanted), np.int8), np.full(len(wanted), None, object), np.zeros(len(wanted), np.bool_)
-        for place, (endpoint, known) in enumerate(zip(wanted, self._store.histories(self.name, wanted), strict=True)):
+        wanted = [
+            Endpoint(*one)
+            for one in zip(
+                endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True
+            )
+        ]
+        states, answers, owed = (
+            np.zeros(len(wanted), np.int8),
+            np.full(len(wanted), None, object),
+            np.zeros(len(wanted), np.bool_),
+        )
+        for place, (endpoint, known) in enumerate(
+            zip(wanted, self._store.histories(self.name, wanted), strict=True)
+        ):
             state, answers[place], owed[place] = self._one(endpoint, known)
             states[place] = STATES.index(state)
             self._n[state] += 1
             self._n["owed"] += int(owed[place])
             tell(place + 1)
         facts = [None if answer is None else answer.facts for answer in answers]
-        return Said(states, facts, [None if answer is None else answer.asked_at for answer in answers], owed)
+        return Said(
+            states, facts, [None if answer is None else answer.asked_at for answer in answers], owed
+        )
 
     def _one(self, endpoint: Endpoint, known: History | None) -> tuple[str, Answer | None, bool]:
         """Return the state of an endpoint, its answer, if there is one, and whether a fresh one is owed."""
@@ -195,7 +241,9 @@ class AskingPaid(Asking):
             self._failures_in_a_row += 1
             logger.warning("%s", error)
             if self._failures_in_a_row == FAILURES_IN_A_ROW:
-                self._stop(f"{FAILURES_IN_A_ROW} endpoints in a row got no answer, so the rest is left for the next run; the last: {error}")
+                self._stop(
+                    f"{FAILURES_IN_A_ROW} endpoints in a row got no answer, so the rest is left for the next run; the last: {error}"
+                )
             return FAILED
         except BudgetSpent as error:
             self._unasked = PENDING

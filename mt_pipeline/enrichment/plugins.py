@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from mt_pipeline.enrichment.models import KINDS
-from mt_pipeline.enrichment.provider import EnrichmentError, FreeProvider, PaidProvider, Provider, ProviderUnusable
+from mt_pipeline.enrichment.provider import (
+    EnrichmentError,
+    FreeProvider,
+    PaidProvider,
+    Provider,
+    ProviderUnusable,
+)
 
 GROUP = "mt_pipeline.providers"
 
@@ -34,7 +40,9 @@ def make(name: str, environment: Mapping[str, str]) -> Provider:
     """
     points = list({point.value: point for point in entry_points(group=GROUP, name=name)}.values())
     if len(points) != 1:
-        raise ProviderUnusable(f"{len(points)} installed packages bring a provider {name!r}; install exactly one that does, or leave it out")
+        raise ProviderUnusable(
+            f"{len(points)} installed packages bring a provider {name!r}; install exactly one that does, or leave it out"
+        )
     return _checked(name, _made(points[0], environment))
 
 
@@ -46,14 +54,22 @@ def _made(point: EntryPoint, environment: Mapping[str, str]) -> object:
     except Exception as error:  # anyone's code: whatever it is, the user shall know whose
         # The text of any other error may hold a secret of its settings; a missing variable is named.
         which = f": {error}" if isinstance(error, (KeyError, OSError, ImportError)) else ""
-        raise ProviderUnusable(f"{point.value} cannot make its provider ({type(error).__name__}{which}); set what it needs or leave it out") from None
+        raise ProviderUnusable(
+            f"{point.value} cannot make its provider ({type(error).__name__}{which}); set what it needs or leave it out"
+        ) from None
 
 
 def _checked(name: str, made: object) -> Provider:
     if not isinstance(made, (FreeProvider, PaidProvider)):
-        raise ProviderUnusable(f"what its package makes has not `name`, `kinds` and one of `look_up` and `ask`, so it is no provider: {type(made)}")
+        raise ProviderUnusable(
+            f"what its package makes has not `name`, `kinds` and one of `look_up` and `ask`, so it is no provider: {type(made)}"
+        )
     if made.name != name or not NAME.fullmatch(name):
-        raise ProviderUnusable(f"it calls itself {made.name!r}; entry point and provider need one name of a-z, 0-9, _ and -")
+        raise ProviderUnusable(
+            f"it calls itself {made.name!r}; entry point and provider need one name of a-z, 0-9, _ and -"
+        )
     if not made.kinds or not made.kinds <= set(KINDS):
-        raise ProviderUnusable(f"its kinds are {sorted(made.kinds)}; they must be some of {', '.join(KINDS)}")
+        raise ProviderUnusable(
+            f"its kinds are {sorted(made.kinds)}; they must be some of {', '.join(KINDS)}"
+        )
     return made

@@ -42,10 +42,19 @@ class Known:
 
     def lacking(self, kinds: pa.Array) -> pa.Array:
         """Say of each row whether something of what can be known is unknown."""
-        lacking = {kind: _any([pc.is_null(self._facts[name]) for name in names]) for kind, names in FACTS_OF.items()}
+        lacking = {
+            kind: _any([pc.is_null(self._facts[name]) for name in names])
+            for kind, names in FACTS_OF.items()
+        }
         return pc.if_else(pc.equal(kinds, "address"), lacking["address"], lacking["name"])
 
-    def add(self, provider: str, said: dict[str, pa.Array], answers: pa.Array, when: pa.Array | None = None) -> None:
+    def add(
+        self,
+        provider: str,
+        said: dict[str, pa.Array],
+        answers: pa.Array,
+        when: pa.Array | None = None,
+    ) -> None:
         """Take in what a provider said of all rows.
 
         Args:
@@ -56,29 +65,48 @@ class Known:
         """
         filled = pa.array([False] * len(answers), pa.bool_())
         for lead, names in _TOGETHER.items():
-            fits = pc.fill_null(pc.equal(self._facts[lead], said[lead]), True)  # NULL on either side contradicts nothing
+            fits = pc.fill_null(
+                pc.equal(self._facts[lead], said[lead]), True
+            )  # NULL on either side contradicts nothing
             for name in names:
-                news = pc.and_(fits, pc.and_(pc.is_null(self._facts[name]), pc.is_valid(said[name])))
+                news = pc.and_(
+                    fits, pc.and_(pc.is_null(self._facts[name]), pc.is_valid(said[name]))
+                )
                 self._facts[name] = pc.if_else(news, said[name], self._facts[name])
                 filled = pc.or_(filled, news)
-        named = pc.if_else(pc.is_null(self._who), provider, pc.binary_join_element_wise(self._who, provider, ",", null_handling="skip"))
+        named = pc.if_else(
+            pc.is_null(self._who),
+            provider,
+            pc.binary_join_element_wise(self._who, provider, ",", null_handling="skip"),
+        )
         self._who = pc.if_else(filled, named, self._who)
-        self._asked = pc.coalesce(self._asked, pc.if_else(answers, provider, None).cast(pa.string()))
+        self._asked = pc.coalesce(
+            self._asked, pc.if_else(answers, provider, None).cast(pa.string())
+        )
         if when is not None:
             self._when = pc.coalesce(self._when, when)
 
     def columns(self) -> dict[str, pa.Array]:
         """Return provider, asked_at and the facts."""
-        return {"provider": pc.coalesce(self._who, self._asked), "asked_at": self._when, **self._facts}
+        return {
+            "provider": pc.coalesce(self._who, self._asked),
+            "asked_at": self._when,
+            **self._facts,
+        }
 
 
 def columns_of(facts: Sequence[Facts | None]) -> dict[str, pa.Array]:
     """Turn facts into columns; each distinct object is looked at once."""
     places: dict[int, int] = {}
     indices = pa.array([places.setdefault(id(one), len(places)) for one in facts], pa.int32())
-    distinct = [_values(one or _NOTHING) for one in {id(one): one for one in facts}.values()]  # dicts keep the order in which keys first came
+    distinct = [
+        _values(one or _NOTHING) for one in {id(one): one for one in facts}.values()
+    ]  # dicts keep the order in which keys first came
     columns = zip(*distinct, strict=True) if distinct else [()] * len(TYPES)
-    return {name: pa.array(column, kind).take(indices) for (name, kind), column in zip(TYPES.items(), columns, strict=True)}
+    return {
+        name: pa.array(column, kind).take(indices)
+        for (name, kind), column in zip(TYPES.items(), columns, strict=True)
+    }
 
 
 def _any(columns: Sequence[pa.Array]) -> pa.Array:

@@ -15,7 +15,14 @@ from mt_pipeline.system.atomic import whole
 LIMIT_SECONDS = 300
 """A stream that was silent for longer is not taken up: by then routers have mostly forgotten it, and later its ports may be those of another one."""
 
-SCHEMA = pa.schema([("ends", pa.string()), ("last_us", pa.int64()), ("tls_sni", pa.string()), ("tls_alpn", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("ends", pa.string()),
+        ("last_us", pa.int64()),
+        ("tls_sni", pa.string()),
+        ("tls_alpn", pa.string()),
+    ]
+)
 
 _LIMIT_US = LIMIT_SECONDS * 1_000_000
 

@@ -27,13 +27,21 @@ _ROW_GROUP = 50_000
 PARTS_OF_AN_END = ("address", "port", "eth")
 """What tells the ends of conversations apart: columns of a typed packet, without `_src` and `_dst`."""
 
-KEY = (*(f"{end}_{part}" for end in "ab" for part in PARTS_OF_AN_END), "ip_proto", "stream_index", "apart")
+KEY = (
+    *(f"{end}_{part}" for end in "ab" for part in PARTS_OF_AN_END),
+    "ip_proto",
+    "stream_index",
+    "apart",
+)
 """What names a conversation: its ends, `a` the smaller one; what it speaks; without a stream, its protocol too."""
 
 
 def chosen(parts: Iterable[str], condition: str, if_true: str, if_false: str, name: str) -> str:
     """Build the SQL that chooses between two ends or directions, part by part; in the patterns, `{}` is the part."""
-    return ", ".join(f"CASE WHEN {condition} THEN {if_true.format(part)} ELSE {if_false.format(part)} END AS {name.format(part)}" for part in parts)
+    return ", ".join(
+        f"CASE WHEN {condition} THEN {if_true.format(part)} ELSE {if_false.format(part)} END AS {name.format(part)}"
+        for part in parts
+    )
 
 
 def _said(value: str, by: str, which: str = "max") -> str:
@@ -97,7 +105,11 @@ class Conversations:
         self.connection = connection
         self._packets, self._sums = folder / "packets", folder / "sums"
         if not _empty:
-            _empty.extend(self._worked_out(pa.schema([(key, pa.list_(pa.string())) for key in self.keys]).empty_table()))
+            _empty.extend(
+                self._worked_out(
+                    pa.schema([(key, pa.list_(pa.string())) for key in self.keys]).empty_table()
+                )
+            )
         packets, sums = _empty
         self._files = [_File(self._packets, packets.schema), _File(self._sums, sums.schema)]
         connection.register("sums", sums)
@@ -129,7 +141,10 @@ class Conversations:
         """
         for file in self._files:
             file.close()
-        for path, output in ((self._sums, sums), (self._packets, packets)):  # where the packets are, the sums are too
+        for path, output in (
+            (self._sums, sums),
+            (self._packets, packets),
+        ):  # where the packets are, the sums are too
             with whole(output) as partial:
                 path.rename(partial)
 
@@ -177,6 +192,11 @@ def conversations(beside: Path) -> Iterator[Conversations]:
     Args:
         beside: a file in whose folder there is room for what does not fit into memory, and for the files until they are whole.
     """
-    with typed.connection(beside) as opened, tempfile.TemporaryDirectory(dir=beside.parent, prefix=".packets-", ignore_cleanup_errors=True) as folder:
+    with (
+        typed.connection(beside) as opened,
+        tempfile.TemporaryDirectory(
+            dir=beside.parent, prefix=".packets-", ignore_cleanup_errors=True
+        ) as folder,
+    ):
         yield Conversations(opened, Path(folder))
     pa.default_memory_pool().release_unused()  # what comes next needs memory of its own

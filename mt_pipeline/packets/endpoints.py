@@ -25,7 +25,9 @@ SCHEMA = pa.schema(
 )
 
 # Letters, digits, hyphens and underscores in labels of at most 63, two labels at least, the last not all digits.
-_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z")
+_NAME = re.compile(
+    r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
+)
 
 # A name counts all packets of its streams. An address counts each packet once, also one from itself to itself.
 _ENDPOINTS = """
@@ -44,10 +46,13 @@ FROM ends WHERE endpoint <> '' GROUP BY kind, endpoint ORDER BY kind, bytes DESC
 
 # Names of networks at home and at work, which nobody outside can know and nobody outside should read.
 _PRIVATE = tuple(
-    f".{suffix}" for suffix in "local localhost localdomain lan home home.arpa internal intranet private corp test example invalid onion alt".split()
+    f".{suffix}"
+    for suffix in "local localhost localdomain lan home home.arpa internal intranet private corp test example invalid onion alt".split()
 )
 _TOTAL = "SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT, min(first_us), max(last_us) FROM conversations"
-_SKIPPED = "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
+_SKIPPED = (
+    "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
+)
 _SUMMARY = b"mt_pipeline"  # key of the summary in the metadata of the file
 
 
@@ -98,7 +103,9 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
     [(packets, length, first_us, last_us)] = conversations.connection.sql(_TOTAL).fetchall()
     asked = [
         is_public(endpoint) if kind == "address" else is_askable(endpoint)
-        for kind, endpoint in zip(table["kind"].to_pylist(), table["endpoint"].to_pylist(), strict=True)
+        for kind, endpoint in zip(
+            table["kind"].to_pylist(), table["endpoint"].to_pylist(), strict=True
+        )
     ]
     table = table.filter(pa.array(asked, pa.bool_()))
     names = table.filter(pyarrow.compute.equal(table["kind"], "name"))
@@ -110,10 +117,16 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
         first_us=first_us,
         last_us=last_us,
         skipped=dict(conversations.connection.sql(_SKIPPED).fetchall()),
-        top_names=list(zip(names["endpoint"].to_pylist()[:10], names["bytes"].to_pylist()[:10], strict=True)),
+        top_names=list(
+            zip(names["endpoint"].to_pylist()[:10], names["bytes"].to_pylist()[:10], strict=True)
+        ),
     )
     with whole(output) as partial:
-        pyarrow.parquet.write_table(table.replace_schema_metadata({_SUMMARY: json.dumps(asdict(summary))}), partial, compression="zstd")
+        pyarrow.parquet.write_table(
+            table.replace_schema_metadata({_SUMMARY: json.dumps(asdict(summary))}),
+            partial,
+            compression="zstd",
+        )
     return summary
 
 

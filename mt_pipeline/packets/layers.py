@@ -50,7 +50,9 @@ def choose(frame_protocols: str) -> Layers:
         tcp_at=_transport(own, ip, ("tcp",)),
         udp_at=_transport(own, ip, ("udp", "udplite")),
         above_extensions=_above_extensions(own, ip),
-        protocol=next((name for name in reversed(own) if name and not name.startswith(_NO_PROTOCOL)), None),
+        protocol=next(
+            (name for name in reversed(own) if name and not name.startswith(_NO_PROTOCOL)), None
+        ),
         quotes=len(own) < len(dissectors),
     )
 

@@ -27,7 +27,12 @@ _Type: TypeAlias = tuple[pa.DataType, str]
 """Of Arrow, and of DuckDB."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
-_LAYER_FIELDS = {field.name: {"protocol": _TEXT, "above_extensions": _TEXT, "quotes": _TRUTH}.get(field.name, _PLACE) for field in fields(Layers)}
+_LAYER_FIELDS = {
+    field.name: {"protocol": _TEXT, "above_extensions": _TEXT, "quotes": _TRUTH}.get(
+        field.name, _PLACE
+    )
+    for field in fields(Layers)
+}
 _LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_FIELDS.items()])
 _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"
 
@@ -62,7 +67,14 @@ def connection(beside: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection
 def _prepare(database: duckdb.DuckDBPyConnection) -> None:
     for name, function, argument, result in _FUNCTIONS:
         # Special: NULL is given and may be returned. Else a function that finds nothing to say of one packet ends the whole query.
-        database.create_function(name, _of_each(function, result), [argument[1]], result[1], type=ARROW, null_handling=SPECIAL)
+        database.create_function(
+            name,
+            _of_each(function, result),
+            [argument[1]],
+            result[1],
+            type=ARROW,
+            null_handling=SPECIAL,
+        )
     database.execute(_MACROS)
 
 
@@ -94,7 +106,9 @@ def typed(source: str) -> str:
     Args:
         source: a relation of documents.
     """
-    columns = ", ".join(f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET)
+    columns = ", ".join(
+        f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET
+    )
     others = "p.tcp_at IS NOT NULL AS is_tcp, p.address_src, p.address_dst, p.said_sni, p.said_alpn, p.skipped"
     return f"SELECT {columns}, {others} FROM ({packets(source)}) p"
 
@@ -110,7 +124,12 @@ def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckd
     Returns:
         The packet and stream columns of `columns.py`, `address_src`, `address_dst` and `skipped`.
     """
-    columns = {column.name: {Origin.PACKET: f"p.{column.name}", Origin.STREAM: column.source}.get(column.origin) for column in COLUMNS}
+    columns = {
+        column.name: {Origin.PACKET: f"p.{column.name}", Origin.STREAM: column.source}.get(
+            column.origin
+        )
+        for column in COLUMNS
+    }
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items() if sql)
     return opened.sql(
         f"""
@@ -136,12 +155,16 @@ _FUNCTIONS: tuple[tuple[str, Callable[[Any], object], _Type, _Type], ...] = (
 """Name in SQL, what is called for a value that is not NULL, and the types of argument and result."""
 
 
-def _of_each(function: Callable[[Any], object], result: _Type) -> Callable[[pa.ChunkedArray], pa.Array]:
+def _of_each(
+    function: Callable[[Any], object], result: _Type
+) -> Callable[[pa.ChunkedArray], pa.Array]:
     """Call a function once per distinct value of a block; of NULL there is NULL."""
 
     def of_block(values: pa.ChunkedArray) -> pa.Array:
         encoded = values.combine_chunks().dictionary_encode()
-        return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(encoded.indices)
+        return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(
+            encoded.indices
+        )
 
     return of_block
 

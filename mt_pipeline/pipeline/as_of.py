@@ -22,7 +22,9 @@ def moment(text: str | None) -> datetime | None:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise MomentError(f"{text!r} is no date: write it as {_DAY}, or with a time as {_DAY}T12:00:00+00:00") from None
+        raise MomentError(
+            f"{text!r} is no date: write it as {_DAY}, or with a time as {_DAY}T12:00:00+00:00"
+        ) from None
     if len(text) <= len(_DAY):
         read = datetime.combine(read.date(), time.max)
     return read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC)

@@ -114,7 +114,9 @@ class _Batch:
                 if is_interrupt(error):
                     raise KeyboardInterrupt from None
                 number = len(self._prepared)
-                log.warning("%s captures cannot be loaded together, so each is by itself: %s", number, error)
+                log.warning(
+                    "%s captures cannot be loaded together, so each is by itself: %s", number, error
+                )
         while self._prepared:
             prepared = self._prepared[0]
             result = results.get(prepared.key) or self._load_one(prepared)
@@ -152,7 +154,11 @@ class _Batch:
             return True  # what a file leaves to the next of its rotation is known when it is loaded
         size = sum(one.sources.packets.stat().st_size for one in self._prepared)
         waited = time.monotonic() - self._prepared[0].started
-        return len(self._prepared) >= self.limits.captures or size >= self.limits.packet_bytes or waited >= self.limits.seconds
+        return (
+            len(self._prepared) >= self.limits.captures
+            or size >= self.limits.packet_bytes
+            or waited >= self.limits.seconds
+        )
 
     def _size(self, key: str) -> int:
         with suppress(OSError):

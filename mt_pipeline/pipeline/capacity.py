@@ -53,9 +53,7 @@ _BEYOND = 2
 _COMPRESSED = 5
 """So many times as large it is decompressed, if nobody can count."""
 
-_CURE = (
-    "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
-)
+_CURE = "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
 
 
 class NoRoomError(CaptureError):
@@ -107,10 +105,21 @@ def check_memory(options: Options, capture: Capture, count: Callable[[], Estimat
             "cut it into smaller captures with `editcap -c 10000000`"
         )
     if need.memory > memory / 2:
-        log.warning("%s: tshark may need %s of memory, the machine has %s", capture.key, _said(need.memory), _said(memory))
+        log.warning(
+            "%s: tshark may need %s of memory, the machine has %s",
+            capture.key,
+            _said(need.memory),
+            _said(memory),
+        )
 
 
-def check(options: Options, capture: Capture, count: Callable[[], Estimate | None], *, copied: bool = False) -> None:
+def check(
+    options: Options,
+    capture: Capture,
+    count: Callable[[], Estimate | None],
+    *,
+    copied: bool = False,
+) -> None:
     """Refuse a capture that there is no room for.
 
     Captures of other runs at the same time are not known here; `Room` is for them, and for captures that are larger than they seem.
@@ -178,7 +187,9 @@ def _most(capture: Capture) -> int | None:
 
 
 def _guess(capture: Capture) -> Estimate:
-    return Estimate(capture.size // _BYTES_OF_A_PACKET * (_COMPRESSED if _codec(capture) else 1), exact=False)
+    return Estimate(
+        capture.size // _BYTES_OF_A_PACKET * (_COMPRESSED if _codec(capture) else 1), exact=False
+    )
 
 
 def _reserve(options: Options) -> int:

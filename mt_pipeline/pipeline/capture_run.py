@@ -143,7 +143,9 @@ def _sources(stages: Stages, before: Record | None, since: float) -> Sources | N
     elif before and before.documents:
         stages.inputs, stages.sha256, stages.cut = before.documents, before.sha256 or "", before.cut
     else:
-        raise NoInputError(f"{key}: it was never loaded, so there are no documents to work on; launch it with tshark_json")
+        raise NoInputError(
+            f"{key}: it was never loaded, so there are no documents to work on; launch it with tshark_json"
+        )
     _derive(stages, before)
     return stages.sources() if run.judges else None
 

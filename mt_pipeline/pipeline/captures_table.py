@@ -49,10 +49,19 @@ def copy(
     record = workspace.ledger.get(key)
     if record is None or not workspace.options.has_questdb:
         return
-    taken: dict[str, Value] = {_SECONDS[asset]: duration for asset, duration in (seconds or {}).items()}
+    taken: dict[str, Value] = {
+        _SECONDS[asset]: duration for asset, duration in (seconds or {}).items()
+    }
     calls = providers.calls(workspace.options)
     with _warned(key):
-        row = {**_of_record(record), **_of_load(record, stored), **_of_answers(counts), **calls, **taken, "tshark_version": tshark}
+        row = {
+            **_of_record(record),
+            **_of_load(record, stored),
+            **_of_answers(counts),
+            **calls,
+            **taken,
+            "tshark_version": tshark,
+        }
         with locks.shared(workspace.loading_lock):
             captures_table.add(workspace.database(), row)
 
@@ -61,7 +70,9 @@ def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
     """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
     if record.owed != owed and workspace.options.has_questdb:
         with _warned(record.key), locks.shared(workspace.loading_lock):
-            captures_table.owes(workspace.database(), record.key, loaded_at=_time(record), owed=owed)
+            captures_table.owes(
+                workspace.database(), record.key, loaded_at=_time(record), owed=owed
+            )
 
 
 @contextmanager
@@ -115,4 +126,9 @@ def _of_load(record: Record, stored: Stored | None) -> dict[str, Value]:
 def _of_answers(counts: Counts | None) -> dict[str, Value]:
     if counts is None:
         return {}
-    return {"endpoints": counts.endpoints, "cache_hits": counts.cached, "calls": counts.asked, "pending": counts.pending}
+    return {
+        "endpoints": counts.endpoints,
+        "cache_hits": counts.cached,
+        "calls": counts.asked,
+        "pending": counts.pending,
+    }

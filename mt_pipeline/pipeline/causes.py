@@ -16,25 +16,56 @@ from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.errors import SettingsError
-from mt_pipeline.tshark.command import TsharkError, TsharkKilled, TsharkMissing, TsharkSilent, TsharkTooOld
+from mt_pipeline.tshark.command import (
+    TsharkError,
+    TsharkKilled,
+    TsharkMissing,
+    TsharkSilent,
+    TsharkTooOld,
+)
 
 OUTAGES = (
     *(Unreachable, Suspended, Damaged, ServerError),  # QuestDB
-    *(LedgerError, StoreError, sa.exc.OperationalError),  # the ledger, the answers, what Dagster keeps
-    *(TsharkMissing, TsharkTooOld, TsharkKilled, TsharkSilent, SettingsError, MemoryError, duckdb.OutOfMemoryException),
+    *(
+        LedgerError,
+        StoreError,
+        sa.exc.OperationalError,
+    ),  # the ledger, the answers, what Dagster keeps
+    *(
+        TsharkMissing,
+        TsharkTooOld,
+        TsharkKilled,
+        TsharkSilent,
+        SettingsError,
+        MemoryError,
+        duckdb.OutOfMemoryException,
+    ),
 )
 """What stands in the way of any capture."""
 
 SUSPECTS = (Lost, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryException)
 """Those of them that the capture at work may have caused: a capture that is large or odd enough ends what reads it."""
 
-_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS, errno.ENOLCK)
+_ERRNOS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EIO,
+    errno.EROFS,
+    errno.ENOLCK,
+)
 """What the system lacks, whoever asks for it."""
 
 _SAID_BY_OTHERS = (TsharkError, BackendError, psycopg.Error, duckdb.Error)
 """Errors of programs and libraries that meet with these, and pass on no more than the words of the system, or its number, as QuestDB does."""
 
-_WORDS = tuple(words for number in _ERRNOS for words in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] "))
+_WORDS = tuple(
+    words
+    for number in _ERRNOS
+    for words in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] ")
+)
 
 
 def is_outage(error: BaseException) -> bool:

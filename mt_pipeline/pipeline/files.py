@@ -76,12 +76,22 @@ class CaptureFiles:
 
     def sources(self, inputs: str) -> Sources:
         """Name what the rows of these documents are made of."""
-        return Sources(self.packets(inputs), self.sums(inputs), self.names(inputs), self.enrichment(inputs))
+        return Sources(
+            self.packets(inputs), self.sums(inputs), self.names(inputs), self.enrichment(inputs)
+        )
 
     def keep_only(self, inputs: str) -> None:
         """Delete what other inputs or another column table made, and what a killed run left half written."""
         sources = self.sources(inputs)
-        kept = {self.documents(inputs), self.left(inputs), self.endpoints(inputs), sources.packets, sources.sums, sources.names, sources.answers}
+        kept = {
+            self.documents(inputs),
+            self.left(inputs),
+            self.endpoints(inputs),
+            sources.packets,
+            sources.sums,
+            sources.names,
+            sources.answers,
+        }
         for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
             for path in self._listed(asset):
                 if path.is_dir():
@@ -93,7 +103,9 @@ class CaptureFiles:
         """Delete the typed packets and what is made with them, of whatever release, but for what is left to the next file. Returns the bytes."""
         size = 0
         # The endpoints first, as they say that all are there.
-        for path in sorted(self._listed(ENDPOINTS), key=lambda path: ".endpoints." not in path.name):
+        for path in sorted(
+            self._listed(ENDPOINTS), key=lambda path: ".endpoints." not in path.name
+        ):
             if path.is_file() and not path.name.endswith(_LEFT):
                 size += path.stat().st_size
                 path.unlink()
@@ -110,7 +122,12 @@ class CaptureFiles:
 
     def size(self) -> int:
         """Sum the bytes of all files of the capture."""
-        return sum(file.stat().st_size for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT) for file in self._listed(asset) if file.is_file())
+        return sum(
+            file.stat().st_size
+            for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT)
+            for file in self._listed(asset)
+            if file.is_file()
+        )
 
     def _named(self, inputs: str) -> str:
         return f"{inputs}-{self.follows}" if self.follows else inputs

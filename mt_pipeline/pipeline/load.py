@@ -75,7 +75,9 @@ def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
     """
     options = run.workspace.options
-    own = options.questdb_host is not None  # the embedded one ends with its service, and the run too
+    own = (
+        options.questdb_host is not None
+    )  # the embedded one ends with its service, and the run too
     deadline = time.monotonic() + (options.questdb_wait_seconds if own else 0)
     lost = 0
     while True:
@@ -111,13 +113,18 @@ def _load_all(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoa
         capacity.Room(run.workspace.options, key).check(so_far)
     backends = run.workspace.backends()
     summarizers = {key: Summarizer() for key in captures}
-    first, *_ = [_load(run, backend, captures, summarizers if backend is backends[0] else {}) for backend in backends]
+    first, *_ = [
+        _load(run, backend, captures, summarizers if backend is backends[0] else {})
+        for backend in backends
+    ]
     seconds = time.monotonic() - started
     costs = {key: loaded.read + _AS_DEAR_AS for key, (loaded, _) in first.items()}
     done = {}
     for key, (loaded, stored) in first.items():
         experiment = experiment_of(key)
-        locations = [backend.location(loaded, capture=key, experiment=experiment) for backend in backends]
+        locations = [
+            backend.location(loaded, capture=key, experiment=experiment) for backend in backends
+        ]
         share = seconds * costs[key] / sum(costs.values())
         done[key] = CaptureLoad(loaded, stored, summarizers[key].summary(), locations, share)
     return done
@@ -134,7 +141,10 @@ def _load(
         for key, sources in captures.items():
             experiment = experiment_of(key)
             packets, seconds = (
-                stack.enter_context(closing(make(sources, capture=key, experiment=experiment, devices=run.devices))) for make in (rows, flows)
+                stack.enter_context(
+                    closing(make(sources, capture=key, experiment=experiment, devices=run.devices))
+                )
+                for make in (rows, flows)
             )
             summed = summarizers[key].pass_on(seconds) if key in summarizers else seconds
             total = pq.read_metadata(sources.packets).num_rows
@@ -144,7 +154,9 @@ def _load(
         return dict(zip(captures, backend.load(loads), strict=True))
 
 
-def _with_progress(run: Run, key: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _with_progress(
+    run: Run, key: str, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     """Pass on batches of flows, and report how many flows of the capture were taken."""
     done, report = 0, run.workspace.pace(key, "loading flows", "flows")
     for batch in batches:

@@ -127,7 +127,9 @@ class Observer(Protocol):
         """Take note that a back end does not store what was sent of a capture."""
         ...
 
-    def experiment_answered(self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]) -> None:
+    def experiment_answered(
+        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+    ) -> None:
         """Take note of the answers for all loaded captures of an experiment, at the end of a run."""
         ...
 

@@ -11,7 +11,12 @@ from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
-from mt_pipeline.enrichment.provider import PaidProvider, Provider, ProviderStopped, ProviderUnusable
+from mt_pipeline.enrichment.provider import (
+    PaidProvider,
+    Provider,
+    ProviderStopped,
+    ProviderUnusable,
+)
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.system.nearest import did_you_mean
@@ -27,7 +32,9 @@ def check(options: Options) -> None:
     """
     devices(options)
     if NETIFY in options.providers and not options.netify_api_key:
-        raise SettingsError("MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out")
+        raise SettingsError(
+            "MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out"
+        )
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
     known = [NETIFY, OFFLINE, *plugins.names()]
@@ -37,7 +44,9 @@ def check(options: Options) -> None:
         )
     with ExitStack() as stack:
         for name in options.providers:
-            if name != NETIFY:  # it is made when it is asked: its rate limit is a file in the data folder
+            if (
+                name != NETIFY
+            ):  # it is made when it is asked: its rate limit is a file in the data folder
                 _made(name, options, stack)
 
 
@@ -54,7 +63,9 @@ def devices(options: Options) -> Devices:
 
 
 @contextmanager
-def opened(options: Options, *, run: str) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
+def opened(
+    options: Options, *, run: str
+) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
     """Open the providers in their order, and the answers so far if one of them is paid.
 
     Args:
@@ -83,13 +94,23 @@ def store(options: Options) -> AnswerStore:
     Raises:
         StoreError: they cannot be opened.
     """
-    return AnswerStore(answers_folder(options), answer_days=options.answer_days, not_found_days=options.not_found_days)
+    return AnswerStore(
+        answers_folder(options),
+        answer_days=options.answer_days,
+        not_found_days=options.not_found_days,
+    )
 
 
 def budget(options: Options, run: str = "") -> Budget:
     """Return the budget of Netify: the calls so far, and how many are left. Of a run, if its id is given."""
     folder = options.data_dir / "cache"
-    return Budget(folder, provider=NETIFY, run=run, per_day=options.netify_budget_day, per_run=options.netify_budget_run)
+    return Budget(
+        folder,
+        provider=NETIFY,
+        run=run,
+        per_day=options.netify_budget_day,
+        per_run=options.netify_budget_run,
+    )
 
 
 def calls(options: Options) -> dict[str, int]:

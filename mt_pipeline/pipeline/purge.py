@@ -40,7 +40,10 @@ class Plan:
         rows = {record.key: _rows(record) for record in self.records}
         total = f"{sum(rows.values()):,} rows, {sum(sizes.values()):,} bytes"
         return [
-            *(f"{key}: {rows[key]:,} rows, {size:,} bytes of files, its partition and its runs" for key, size in sizes.items()),
+            *(
+                f"{key}: {rows[key]:,} rows, {size:,} bytes of files, its partition and its runs"
+                for key, size in sizes.items()
+            ),
             f"{len(self.records)} captures, {total}; the captures themselves stay",
         ]
 
@@ -54,7 +57,11 @@ def plan(workspace: Workspace, *, key: str | None, experiment: str | None) -> Pl
     folded = None if experiment is None else experiment_named(experiment)
     known = workspace.ledger.records()
     check_known(known, key=key, experiment=experiment)
-    chosen = [record for record in known if key in (None, record.key) and folded in (None, record.experiment)]
+    chosen = [
+        record
+        for record in known
+        if key in (None, record.key) and folded in (None, record.experiment)
+    ]
     return Plan(workspace, chosen)
 
 

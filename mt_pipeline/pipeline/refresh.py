@@ -138,7 +138,11 @@ def report_experiments(run: Run, experiments: Iterable[str]) -> None:
 def endpoints_of(workspace: Workspace, records: Sequence[Record]) -> list[Path]:
     """List the files of endpoints that are there."""
     data = workspace.options.data_dir
-    paths = [CaptureFiles(data, record.key, record.follows).endpoints(record.documents) for record in records if record.documents]
+    paths = [
+        CaptureFiles(data, record.key, record.follows).endpoints(record.documents)
+        for record in records
+        if record.documents
+    ]
     return [path for path in paths if path.exists()]
 
 
@@ -182,7 +186,9 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
             return Outcome.EXPIRED
         if keeps_day and record.as_of and record.answers is not None:
             as_of = datetime.fromisoformat(record.as_of)
-        with closing(Stages(run, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)) as stages:
+        with closing(
+            Stages(run, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)
+        ) as stages:
             stages.derived.continue_rotation(default=record.follows)
             stages.answer(ask=False, as_of=as_of)
             answers = stages.files.enrichment(stages.inputs)

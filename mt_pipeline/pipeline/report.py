@@ -75,20 +75,33 @@ def report(workspace: Workspace, name: str, output: Path | None = None) -> Repor
         try:
             summary = summarise(Experiment(connection, experiment))
         except NoExperiment as error:
-            raise NoExperiment(f"{error}{did_you_mean(experiment, (record.experiment for record in workspace.ledger.records()))}") from None
+            raise NoExperiment(
+                f"{error}{did_you_mean(experiment, (record.experiment for record in workspace.ledger.records()))}"
+            ) from None
     page = render(experiment, summary, _made(workspace, experiment), now=now)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
-        os.utime(partial, (now.timestamp(), now.timestamp()))  # what is loaded while we ask is newer than the page
+        os.utime(
+            partial, (now.timestamp(), now.timestamp())
+        )  # what is loaded while we ask is newer than the page
         _check_ours(path)  # to ask took a while
-    return Report(experiment, path, path.stat().st_size, summary.all.packets, len(summary.captures), time.monotonic() - started)
+    return Report(
+        experiment,
+        path,
+        path.stat().st_size,
+        summary.all.packets,
+        len(summary.captures),
+        time.monotonic() - started,
+    )
 
 
 def _check_ours(path: Path) -> None:
     if path.exists():
         with path.open("rb") as file:
             if f'content="{GENERATOR} '.encode() not in file.read(_HEAD):
-                raise NotOursError(f"{path} is there and is no report of ours: it stays as it is; name another file by --output")
+                raise NotOursError(
+                    f"{path} is there and is no report of ours: it stays as it is; name another file by --output"
+                )
 
 
 def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
@@ -100,7 +113,11 @@ def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
 
 
 def _check_packets(workspace: Workspace, experiment: str) -> None:
-    loaded = [record for record in workspace.ledger.of_experiment(experiment) if record.state is State.DONE]
+    loaded = [
+        record
+        for record in workspace.ledger.of_experiment(experiment)
+        if record.state is State.DONE
+    ]
     if loaded and all(record.packets_expired_at is not None for record in loaded):
         raise NoExperiment(
             f"the packets of {experiment} have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "
@@ -109,17 +126,28 @@ def _check_packets(workspace: Workspace, experiment: str) -> None:
 
 
 def _made(workspace: Workspace, experiment: str) -> Made:
-    records = {record.key: record for record in workspace.ledger.of_experiment(experiment) if record.state is not State.PURGED}
+    records = {
+        record.key: record
+        for record in workspace.ledger.of_experiment(experiment)
+        if record.state is not State.PURGED
+    }
     try:
         tshark = workspace.tshark
     except TsharkError:  # a report needs none
         return Made(records, None, frozenset(), _files(workspace.options))
-    return Made(records, tshark.version, frozenset(key for key, record in records.items() if _was_read_by(tshark, record)), _files(workspace.options))
+    return Made(
+        records,
+        tshark.version,
+        frozenset(key for key, record in records.items() if _was_read_by(tshark, record)),
+        _files(workspace.options),
+    )
 
 
 def _was_read_by(tshark: Tshark, record: Record) -> bool:
     """Say whether this version made the documents: their name tells."""
-    made = documents.inputs_hash(tshark, sha256=record.sha256 or "", display_filter=record.filter or "")
+    made = documents.inputs_hash(
+        tshark, sha256=record.sha256 or "", display_filter=record.filter or ""
+    )
     return record.sha256 is not None and record.documents == made
 
 

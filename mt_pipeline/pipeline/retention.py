@@ -51,7 +51,11 @@ def documents_expired(options: Options, record: Record) -> bool:
 def expire_documents(workspace: Workspace) -> Expired:
     """Delete the documents that have expired; those of a capture at work stay."""
     options = workspace.options
-    due = [record for record in workspace.ledger.records() if record.documents and documents_expired(options, record)]
+    due = [
+        record
+        for record in workspace.ledger.records()
+        if record.documents and documents_expired(options, record)
+    ]
     expired = Expired(due=len(due))
     for record in due:
         path = CaptureFiles(options.data_dir, record.key).documents(record.documents or "")
@@ -67,7 +71,11 @@ def expire_documents(workspace: Workspace) -> Expired:
 def expire_packets(workspace: Workspace) -> Expired:
     """Delete the packets that have expired from the back ends and the disk; those of a capture at work stay."""
     ledger, days = workspace.ledger, workspace.options.keep_packets_days
-    due = [record for record in ledger.records() if record.packets_expired_at is None and _is_older(record, days)]
+    due = [
+        record
+        for record in ledger.records()
+        if record.packets_expired_at is None and _is_older(record, days)
+    ]
     expired = Expired(due=len(due))
     if not due:
         return expired

@@ -111,7 +111,9 @@ class Stages:
         self._started = time.monotonic()
         workspace = self.run.workspace
         workspace.progress(self.key, "checking", 0)
-        if reason := inbox.sniff(capture):  # tshark takes an empty file, and some texts, for captures
+        if reason := inbox.sniff(
+            capture
+        ):  # tshark takes an empty file, and some texts, for captures
             check_unchanged(capture)
             raise NotACaptureError(reason)
         self._estimate = functools.cache(lambda: estimate(capture.path))
@@ -122,9 +124,13 @@ class Stages:
         self._counted = self._open.enter_context(counting(capture.path, tshark.limits))
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
-        self.inputs = documents.inputs_hash(tshark, sha256=self.sha256, display_filter=display_filter)
+        self.inputs = documents.inputs_hash(
+            tshark, sha256=self.sha256, display_filter=display_filter
+        )
 
-    def read_documents(self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None) -> None:
+    def read_documents(
+        self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None
+    ) -> None:
         """Make the documents, unless there are those of just these inputs; `identify` comes first.
 
         Args:
@@ -139,7 +145,9 @@ class Stages:
         else:
             packets = self._write_documents(capture, display_filter, derive=derive)
         counted = self._counted()
-        if counted.packets != packets and not display_filter:  # editcap also counts blocks that are no packets
+        if (
+            counted.packets != packets and not display_filter
+        ):  # editcap also counts blocks that are no packets
             limits = self.run.workspace.tshark.limits
             counted = replace(counted, packets=count_packets(capture.path, limits).packets)
         self.cut = counted.cut
@@ -261,7 +269,9 @@ class Stages:
         self.close()  # the load may wait for other captures
         sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
-            raise NoInputError(f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too")
+            raise NoInputError(
+                f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too"
+            )
         return sources
 
     def report_rows(self, load: CaptureLoad) -> None:
@@ -302,7 +312,9 @@ class Stages:
             self.key,
             answers=changes.fingerprint(path),
             owed=changes.owed(path),
-            answers_by=None if by_provider is None else {name: c.numbers for name, c in by_provider},
+            answers_by=None
+            if by_provider is None
+            else {name: c.numbers for name, c in by_provider},
             as_of=None if self.as_of is None else self.as_of.isoformat(),
         )
 

@@ -61,7 +61,11 @@ class Repaired:
 
 
 def differences(
-    workspace: Workspace, chosen: Callable[[Record], bool] | None = None, *, hashed: bool = False, thorough: bool = False
+    workspace: Workspace,
+    chosen: Callable[[Record], bool] | None = None,
+    *,
+    hashed: bool = False,
+    thorough: bool = False,
 ) -> list[Difference]:
     """Compare ledger, files and back ends; captures that are being worked on meanwhile are passed over.
 
@@ -77,16 +81,31 @@ def differences(
     before = {record.key: record for record in workspace.ledger.records()}
     stored = {backend.name: backend.stored(thorough=thorough) for backend in workspace.backends()}
     after = {record.key: record for record in workspace.ledger.records()}
-    steady = [record for key, record in after.items() if before.get(key) == record and (chosen is None or chosen(record))]
-    compared = [(record, difference) for record in steady for difference in _compared(workspace, record, stored, hashed=hashed)]
+    steady = [
+        record
+        for key, record in after.items()
+        if before.get(key) == record and (chosen is None or chosen(record))
+    ]
+    compared = [
+        (record, difference)
+        for record in steady
+        for difference in _compared(workspace, record, stored, hashed=hashed)
+    ]
     # Files may take hours to read, and what was loaded meanwhile has others.
     after = {record.key: record for record in workspace.ledger.records()}
     found = [difference for record, difference in compared if after.get(record.key) == record]
     if chosen is not None:
         return found
     cure = "copy its file to the inbox under this key, or rows of a lost ledger stay as they are"
-    strangers = [(key, name) for name, held in stored.items() for key in sorted(held.keys() - after.keys() - before.keys())]
-    return found + [Difference(key, f"{name} has rows of it, but the ledger does not know it: {cure}") for key, name in strangers]
+    strangers = [
+        (key, name)
+        for name, held in stored.items()
+        for key in sorted(held.keys() - after.keys() - before.keys())
+    ]
+    return found + [
+        Difference(key, f"{name} has rows of it, but the ledger does not know it: {cure}")
+        for key, name in strangers
+    ]
 
 
 def load_again(workspace: Workspace, found: Sequence[Difference]) -> Repaired:
@@ -96,7 +115,9 @@ def load_again(workspace: Workspace, found: Sequence[Difference]) -> Repaired:
     moments.
     """
     again = busy = 0
-    for key, difference in {difference.key: difference for difference in found if difference.rows}.items():
+    for key, difference in {
+        difference.key: difference for difference in found if difference.rows
+    }.items():
         try:
             with workspace.ledger.lock(key, timeout=_MOMENT) as record:
                 again += record == difference.record and _given_back(workspace, difference)
@@ -110,8 +131,13 @@ def after_a_crash(workspace: Workspace) -> str | None:
     if not workspace.has_crashed:
         return None
     try:
-        found = [difference for difference in differences(workspace, thorough=True) if difference.rows]
-    except (BackendError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+        found = [
+            difference for difference in differences(workspace, thorough=True) if difference.rows
+        ]
+    except (
+        BackendError,
+        psycopg.Error,
+    ) as error:  # no reason not to start: the cure needs a running QuestDB
         why = " ".join(str(error).split())
         cure = f"move {workspace.questdb_folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {workspace.inbox}`"
         last = f"if that is no help, stop all, {cure}: all is loaded again"
@@ -121,7 +147,9 @@ def after_a_crash(workspace: Workspace) -> str | None:
     if keys := {difference.key for difference in found}:
         missing = f"rows of {len(keys):,} captures are not as they were; {repaired.again:,} are loaded again"
     if repaired.busy:
-        missing += f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
+        missing += (
+            f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
+        )
     else:
         server.forget_crash(workspace.questdb_folder)
     return f"QuestDB was not stopped in order the last time: {missing}"
@@ -132,27 +160,51 @@ def count_text(found: Sequence[Difference]) -> str:
     return f"{len(found):,} difference{'' if len(found) == 1 else 's'}"
 
 
-def _compared(workspace: Workspace, record: Record, stored: Mapping[str, Mapping[str, StoredCounts]], *, hashed: bool) -> list[Difference]:
+def _compared(
+    workspace: Workspace,
+    record: Record,
+    stored: Mapping[str, Mapping[str, StoredCounts]],
+    *,
+    hashed: bool,
+) -> list[Difference]:
     """Compare a capture; that it cannot be compared is a difference, too, and costs no other one."""
     try:
         return list(_of_record(workspace, record, stored, hashed=hashed))
     except OSError as error:
-        return [Difference(record.key, f"it cannot be compared ({error.strerror or error}): make its files readable for this user")]
+        return [
+            Difference(
+                record.key,
+                f"it cannot be compared ({error.strerror or error}): make its files readable for this user",
+            )
+        ]
 
 
-def _of_record(workspace: Workspace, record: Record, stored: Mapping[str, Mapping[str, StoredCounts]], *, hashed: bool) -> Iterator[Difference]:
+def _of_record(
+    workspace: Workspace,
+    record: Record,
+    stored: Mapping[str, Mapping[str, StoredCounts]],
+    *,
+    hashed: bool,
+) -> Iterator[Difference]:
     held = {name: of_all.get(record.key, StoredCounts()) for name, of_all in stored.items()}
     if record.state is State.PURGED:
         for name, here in held.items():
             if here.rows or here.flow_packets:
-                yield Difference(record.key, f"it was purged, but {name} has {here.rows:,} rows of it: purge it again")
+                yield Difference(
+                    record.key,
+                    f"it was purged, but {name} has {here.rows:,} rows of it: purge it again",
+                )
     if record.state is not State.DONE:
         return
     yield from _of_files(workspace, record, hashed=hashed)
     for name, here in held.items():
         if wrong := _of_rows(record, name, here):
             yield Difference(
-                record.key, f"{wrong}: {_cure(workspace, record, here)}", rows=True, record=record, left_over=_is_left_over(record, here)
+                record.key,
+                f"{wrong}: {_cure(workspace, record, here)}",
+                rows=True,
+                record=record,
+                left_over=_is_left_over(record, here),
             )
 
 
@@ -162,7 +214,11 @@ def _of_rows(record: Record, name: str, here: StoredCounts) -> str | None:
     if record.packets_expired_at is not None:
         if here.rows:
             return f"its packets have expired, but {name} has {here.rows:,} rows of it"
-        return None if here.flow_packets == rows else f"in {name} its flows have {here.flow_packets:,} of its {rows:,} packets"
+        return (
+            None
+            if here.flow_packets == rows
+            else f"in {name} its flows have {here.flow_packets:,} of its {rows:,} packets"
+        )
     if here.rows != rows:
         return f"{name} has {here.rows:,} of its {rows:,} rows"
     if (here.rows, here.bytes) != (here.flow_packets, here.flow_bytes):
@@ -188,7 +244,9 @@ def _is_left_over(record: Record, here: StoredCounts) -> bool:
 def _has_sources(workspace: Workspace, record: Record) -> bool:
     """Say whether a refresh can load the capture: from typed packets, or from documents."""
     files = CaptureFiles(workspace.options.data_dir, record.key)
-    if record.documents is None or record.packets_expired_at is not None:  # a refresh leaves these alone
+    if (
+        record.documents is None or record.packets_expired_at is not None
+    ):  # a refresh leaves these alone
         return False
     return files.packets(record.documents).exists() or files.documents(record.documents).exists()
 
@@ -204,7 +262,9 @@ def _given_back(workspace: Workspace, difference: Difference) -> bool:
         workspace.ledger.give_back(record.key)
         return True
     if _has_sources(workspace, record):
-        workspace.ledger.answered(record.key, answers=None, owed=record.owed)  # as if a refresh had broken off: the next one loads it
+        workspace.ledger.answered(
+            record.key, answers=None, owed=record.owed
+        )  # as if a refresh had broken off: the next one loads it
         return True
     return False
 
@@ -213,10 +273,15 @@ def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator
     try:
         capture = capture_at(workspace.inbox, record.key)
     except CaptureError:
-        yield Difference(record.key, "its file is gone from the inbox; its rows stay until you purge it")
+        yield Difference(
+            record.key, "its file is gone from the inbox; its rows stay until you purge it"
+        )
     else:
         if (capture.size, capture.mtime_ns) != (record.size, record.mtime_ns):
-            yield Difference(record.key, "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again")
+            yield Difference(
+                record.key,
+                "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again",
+            )
         elif hashed:
             yield from _of_content(capture, record)
     if not record.documents or documents_expired(workspace.options, record):
@@ -231,7 +296,10 @@ def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator
             count = 0
         if count != record.packets:
             cure = f"delete {path}, and the next load runs tshark again"
-            yield Difference(record.key, f"{count:,} of its {record.packets or 0:,} documents can be read: {cure}")
+            yield Difference(
+                record.key,
+                f"{count:,} of its {record.packets or 0:,} documents can be read: {cure}",
+            )
 
 
 def _of_content(capture: Capture, record: Record) -> Iterator[Difference]:
@@ -241,5 +309,7 @@ def _of_content(capture: Capture, record: Record) -> Iterator[Difference]:
     except CaptureError as error:
         yield Difference(record.key, str(error).removeprefix(f"{record.key}: "))
         return
-    what = "its file has other bytes than the one that was loaded, though size and time are the same"
+    what = (
+        "its file has other bytes than the one that was loaded, though size and time are the same"
+    )
     yield Difference(record.key, f"{what}: load it again", rows=True, record=record)

@@ -30,7 +30,11 @@ def version(*parts: object) -> str:
 CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES),
     # Only what its files hold, or packets would be typed anew for a column of answers.
-    "endpoints": version(ENDPOINTS.to_string(), SUMS, [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)]),
+    "endpoints": version(
+        ENDPOINTS.to_string(),
+        SUMS,
+        [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)],
+    ),
     "netify_enrichment": version(ANSWERS.to_string()),
     "questdb_packets": version(COLUMNS, FLOW_COLUMNS),
 }

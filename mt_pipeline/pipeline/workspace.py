@@ -104,8 +104,15 @@ class Workspace:
     def tshark(self) -> Tshark:
         """The tshark of the settings; raises TsharkError if it cannot be used."""
         options = self.options
-        most = limits.memory() if options.tshark_memory_mb is None else options.tshark_memory_mb * 10**6
-        return Tshark.find(options.tshark, limits=Limits(options.tshark_silence_seconds, options.tshark_seconds, most))
+        most = (
+            limits.memory()
+            if options.tshark_memory_mb is None
+            else options.tshark_memory_mb * 10**6
+        )
+        return Tshark.find(
+            options.tshark,
+            limits=Limits(options.tshark_silence_seconds, options.tshark_seconds, most),
+        )
 
     @property
     def questdb_folder(self) -> Path:
@@ -147,16 +154,31 @@ class Workspace:
             Unreachable: no embedded QuestDB is running.
         """
         if not self.options.has_questdb:
-            raise SettingsError("this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again")
+            raise SettingsError(
+                "this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again"
+            )
         options, (user, password) = self.options, self.login
         lock = options.data_dir / "views.lock"
         if options.questdb_host:
             ports = options.questdb_http_port, options.questdb_pg_port
-            return Database(options.questdb_host, *ports, user, password, options.questdb_import_dir, lock=lock)
+            return Database(
+                options.questdb_host, *ports, user, password, options.questdb_import_dir, lock=lock
+            )
         found = server.find(self.questdb_folder)
         if found is None:
-            raise Unreachable("no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again")
-        return Database(java.HOST, found.http_port, found.pg_port, user, password, self.questdb_folder / java.IMPORTS, self.questdb_folder, lock)
+            raise Unreachable(
+                "no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again"
+            )
+        return Database(
+            java.HOST,
+            found.http_port,
+            found.pg_port,
+            user,
+            password,
+            self.questdb_folder / java.IMPORTS,
+            self.questdb_folder,
+            lock,
+        )
 
     def reading(self) -> Database:
         """Find the same QuestDB, as a user who may only read; as the other one, if a QuestDB of the user's own has no such user.
@@ -165,7 +187,11 @@ class Workspace:
             SettingsError, Unreachable: as `database`.
         """
         reader = self.reader
-        return replace(self.database(), user=reader.name, password=reader.password) if reader else self.database()
+        return (
+            replace(self.database(), user=reader.name, password=reader.password)
+            if reader
+            else self.database()
+        )
 
     @property
     def login(self) -> tuple[str, str]:
@@ -173,7 +199,9 @@ class Workspace:
         options = self.options
         if options.questdb_password:
             return options.questdb_user, options.questdb_password.get_secret_value()
-        return options.questdb_user, _OF_ITS_OWN if options.questdb_host else password_in(options.questdb_password_file)
+        return options.questdb_user, _OF_ITS_OWN if options.questdb_host else password_in(
+            options.questdb_password_file
+        )
 
     @property
     def sign_in(self) -> str:
@@ -187,10 +215,14 @@ class Workspace:
         """Who may only read in QuestDB; the embedded one always has such a user."""
         options = self.options
         if options.questdb_reader_password:
-            return java.Reader(options.questdb_reader, options.questdb_reader_password.get_secret_value())
+            return java.Reader(
+                options.questdb_reader, options.questdb_reader_password.get_secret_value()
+            )
         if options.questdb_host:
             return None
-        return java.Reader(options.questdb_reader, password_in(options.questdb_reader_password_file))
+        return java.Reader(
+            options.questdb_reader, password_in(options.questdb_reader_password_file)
+        )
 
     def start_questdb(self) -> server.Server:
         """Start the embedded QuestDB."""
@@ -217,16 +249,27 @@ class Workspace:
         """With what the embedded QuestDB is started."""
         user, password = self.login
         ports = self.options.questdb_http_port, self.options.questdb_pg_port
-        return {"http_port": ports[0], "pg_port": ports[1], "user": user, "password": password, "reader": self.reader}
+        return {
+            "http_port": ports[0],
+            "pg_port": ports[1],
+            "user": user,
+            "password": password,
+            "reader": self.reader,
+        }
 
     def bring_up_to_date(self, say: Callable[[str], None]) -> None:
         """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does."""
         try:
             compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
-        except (BackendError, psycopg.Error) as error:  # no reason not to start: the cure needs a running QuestDB
+        except (
+            BackendError,
+            psycopg.Error,
+        ) as error:  # no reason not to start: the cure needs a running QuestDB
             say(" ".join(str(error).split()))
 
-    def pace(self, key: str, doing: str, what: str, total: int | None = None) -> Callable[[int], None]:
+    def pace(
+        self, key: str, doing: str, what: str, total: int | None = None
+    ) -> Callable[[int], None]:
         """Return a function for the progress of one capture: it reports at once, and to the log about every 10 seconds with the rate."""
         self.progress(key, doing, 0, total)
         started = last = time.monotonic()

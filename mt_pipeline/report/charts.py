@@ -33,8 +33,15 @@ _STRIP = 110
 _DAY = 86_400 * 10**6
 _YEAR_9999 = 8029 * 365.2425  # in days since 1970, as matplotlib counts; it has no calendar beyond
 # Colours that stand for variables of the style sheet.
-_PAPER, _INK, _FAINT, *_SERIES = (f"#0102{number:02x}" for number in range(3 + MOST_LABELS + len(REST)))
-_VARIABLES = {_PAPER: "paper", _INK: "ink", _FAINT: "faint", **{colour: f"series-{number}" for number, colour in enumerate(_SERIES)}}
+_PAPER, _INK, _FAINT, *_SERIES = (
+    f"#0102{number:02x}" for number in range(3 + MOST_LABELS + len(REST))
+)
+_VARIABLES = {
+    _PAPER: "paper",
+    _INK: "ink",
+    _FAINT: "faint",
+    **{colour: f"series-{number}" for number, colour in enumerate(_SERIES)},
+}
 _STYLE: dict[Any, object] = {
     "svg.fonttype": "none",  # text stays text, in the page's font
     "font.size": 11,
@@ -50,11 +57,17 @@ _STYLE: dict[Any, object] = {
     "grid.color": _FAINT,
     "grid.linewidth": 0.5,
     "text.color": _INK,
-    **{f"{axis}tick.{what}": value for axis in "xy" for what, value in (("color", _FAINT), ("labelcolor", _INK), ("major.size", 0))},
+    **{
+        f"{axis}tick.{what}": value
+        for axis in "xy"
+        for what, value in (("color", _FAINT), ("labelcolor", _INK), ("major.size", 0))
+    },
 }
 
 
-def areas(timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, said: str) -> Markup:
+def areas(
+    timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, said: str
+) -> Markup:
     """Stack series over the time, the first at the bottom.
 
     Args:
@@ -67,7 +80,15 @@ def areas(timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, 
         floor = np.zeros(len(edges) - 1)
         for colour, values in series:
             top = floor + values[part]
-            axes.stairs(top, edges, baseline=floor, fill=True, facecolor=_SERIES[colour], edgecolor=_PAPER, linewidth=0.4)
+            axes.stairs(
+                top,
+                edges,
+                baseline=floor,
+                fill=True,
+                facecolor=_SERIES[colour],
+                edgecolor=_PAPER,
+                linewidth=0.4,
+            )
             floor = top
 
     return _in_both_widths(timeline, draw, said)
@@ -83,7 +104,9 @@ def line(timeline: Timeline, values: Sequence[float], *, said: str) -> Markup:
 
 
 def _in_both_widths(timeline: Timeline, draw: Draw, said: str) -> Markup:
-    return Markup("").join(_svg(timeline, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items())
+    return Markup("").join(
+        _svg(timeline, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items()
+    )
 
 
 def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[int, int]) -> Markup:
@@ -98,11 +121,18 @@ def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[i
             draw(axes, edges, part)
             end = (span.start + longest * span.step) / _DAY
             axes.set_xlim(edges[0], end)
-            axes.yaxis.set_major_locator(MaxNLocator(5 if len(parts) == 1 else 2, steps=[1, 2, 5, 10]))
+            axes.yaxis.set_major_locator(
+                MaxNLocator(5 if len(parts) == 1 else 2, steps=[1, 2, 5, 10])
+            )
             _label(axes, most=width // 66, is_known=end < _YEAR_9999)
         strips[0].set_ylim(bottom=0)  # of all, once all are drawn
         written = io.StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            written,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
+        )
     return _standing_in_a_page(written.getvalue(), said, shown, (width, height))
 
 
@@ -123,8 +153,12 @@ def _standing_in_a_page(svg: str, said: str, shown: str, size: tuple[int, int]) 
     body = svg.partition("</defs>")[2].rpartition("</svg>")[0]
     body = re.sub(r' id="[^"]*"', "", body)
     body = re.sub(r"font-family: [^;]*; ", "", body)
-    body = re.sub(r"(\.\d)\d+", r"\1", body)  # a tenth of a point is as fine as it is seen, and half the size
+    body = re.sub(
+        r"(\.\d)\d+", r"\1", body
+    )  # a tenth of a point is as fine as it is seen, and half the size
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
-    head = Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(shown, *size, said)
+    head = Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+        shown, *size, said
+    )
     return head + Markup(body + "</svg>")  # noqa: S704  it holds no text of others

@@ -11,7 +11,13 @@ LONGEST = 253
 """Letters of a name that are shown: as many as a host name may have."""
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-_TIMES = (("d", 86_400 * 10**6), ("h", 3600 * 10**6), ("min", 60 * 10**6), ("s", 10**6), ("ms", 1000))
+_TIMES = (
+    ("d", 86_400 * 10**6),
+    ("h", 3600 * 10**6),
+    ("min", 60 * 10**6),
+    ("s", 10**6),
+    ("ms", 1000),
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,12 +45,18 @@ def percent(value: int, whole: int) -> str:
 
 def time(microseconds: int, *, milliseconds: bool = False) -> str:
     """Write a time in UTC, to the second or finer."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=None).isoformat(" ", "milliseconds" if milliseconds else "seconds")
+    return (
+        (_EPOCH + timedelta(microseconds=microseconds))
+        .replace(tzinfo=None)
+        .isoformat(" ", "milliseconds" if milliseconds else "seconds")
+    )
 
 
 def duration(microseconds: int) -> str:
     """Write how long something took, in the largest unit of which there is one, and the next."""
-    place = next((place for place, (_, of) in enumerate(_TIMES) if microseconds >= of), len(_TIMES) - 1)
+    place = next(
+        (place for place, (_, of) in enumerate(_TIMES) if microseconds >= of), len(_TIMES) - 1
+    )
     parts: list[str] = []
     for unit, of in _TIMES[place : place + 2]:
         number, microseconds = divmod(microseconds, of)
@@ -59,7 +71,11 @@ def visible(text: str) -> str:
 
 def providers(to: Destination) -> str:
     """List who answered for the address or its name."""
-    return ", ".join(sorted({name for said in (to.provider, to.name_provider) if said for name in said.split(",")}))
+    return ", ".join(
+        sorted(
+            {name for said in (to.provider, to.name_provider) if said for name in said.split(",")}
+        )
+    )
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {

@@ -120,9 +120,17 @@ def bars(rows: Iterable[C], name_of: Callable[[C], str | None], unknown: str) ->
     for row in rows:
         groups[name_of(row)].append(row)
     nameless = groups.pop(None, [])
-    named = [Bar(name or "", found.packets, found.bytes) for name, group in groups.items() if (found := total(group))]
+    named = [
+        Bar(name or "", found.packets, found.bytes)
+        for name, group in groups.items()
+        if (found := total(group))
+    ]
     named.sort(key=lambda bar: (-bar.bytes, bar.name))
-    others = [total(named[MOST_BARS:], f"{len(named) - MOST_BARS:,} others")] if len(named) > MOST_BARS else []
+    others = (
+        [total(named[MOST_BARS:], f"{len(named) - MOST_BARS:,} others")]
+        if len(named) > MOST_BARS
+        else []
+    )
     return [*named[:MOST_BARS], *others, *([total(nameless, unknown)] if nameless else [])]
 
 
@@ -130,7 +138,9 @@ def protocol_of(row: Protocol) -> str | None:
     """Name the protocol of a stream; TLS over UDP is what QUIC carries."""
     if row.protocol is None or row.protocol in NO_PROTOCOL:
         return None
-    return _PROTOCOLS.get("quic" if (row.ip_proto, row.protocol) == ("UDP", "tls") else row.protocol, row.protocol)
+    return _PROTOCOLS.get(
+        "quic" if (row.ip_proto, row.protocol) == ("UDP", "tls") else row.protocol, row.protocol
+    )
 
 
 def secrecy_of(row: Protocol) -> str:
@@ -153,14 +163,20 @@ def devices(rows: Iterable[Local], peers: Iterable[Peer] = ()) -> list[Device]:
         Device(
             group[0].device,
             sorted({row.hardware for row in group if row.hardware}),
-            sorted({address for row in group if (address := _address(row))}, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)),
+            sorted(
+                {address for row in group if (address := _address(row))},
+                key=lambda text: (":" in text, ipaddress.ip_address(text).packed),
+            ),
             friends[name],
             total(row for row in group if row.sent),
             total(row for row in group if not row.sent),
         )
         for name, group in groups.items()
     ]
-    return sorted(found, key=lambda device: (-device.bytes, device.label or "", device.hardware, device.addresses))
+    return sorted(
+        found,
+        key=lambda device: (-device.bytes, device.label or "", device.hardware, device.addresses),
+    )
 
 
 def series(timeline: Timeline, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:
@@ -174,7 +190,11 @@ def series(timeline: Timeline, labels: Sequence[str], slices: Iterable[Slice]) -
         others = other if row.is_named else nameless if row.is_public else local
         (others if row.label is None else values[row.label])[place] += row.bytes
     named = [Series(label, steps, colour) for colour, (label, steps) in enumerate(values.items())]
-    ours = [Series(name, steps, colour, is_ours=True) for colour, (name, steps) in enumerate(zip(REST, rest, strict=True), MOST_LABELS) if any(steps)]
+    ours = [
+        Series(name, steps, colour, is_ours=True)
+        for colour, (name, steps) in enumerate(zip(REST, rest, strict=True), MOST_LABELS)
+        if any(steps)
+    ]
     return named + ours
 
 

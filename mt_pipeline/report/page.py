@@ -28,7 +28,13 @@ MOST_DEVICES = 50
 MOST_CAPTURES = 1000
 
 _HERE = Path(__file__).parent
-_ENVIRONMENT = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_HERE),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 _ENVIRONMENT.filters |= formatting.FILTERS
 
 
@@ -86,11 +92,19 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         generated=round(now.timestamp()) * 10**6,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
-        traffic=charts.areas(summary.timeline, areas, said="Bytes over time, stacked; the table below has the numbers"),
+        traffic=charts.areas(
+            summary.timeline,
+            areas,
+            said="Bytes over time, stacked; the table below has the numbers",
+        ),
         land=world_map.land() if drawn else "",
         circles=drawn,
         on_map=sum(circle.spot.bytes for circle in drawn),
-        growth=charts.line(summary.timeline, summary.addresses, said="Number of public addresses seen so far, over time"),
+        growth=charts.line(
+            summary.timeline,
+            summary.addresses,
+            said="Number of public addresses seen so far, over time",
+        ),
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
         rest=Bar(
             "",
@@ -98,10 +112,20 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
             summary.public.bytes - sum(to.bytes for to in summary.destinations),
         ),
         captures=[_capture(row, made) for row in summary.captures],
-        missing=[(record.key, why) for record in made.records.values() if (why := _missing(record, shown))],
+        missing=[
+            (record.key, why)
+            for record in made.records.values()
+            if (why := _missing(record, shown))
+        ],
         skipped=sorted(skipped.items()),
         tshark=made.tshark,
-        sources=sources(summary.answered_by, made.files, has_city=summary.has_offline_city, has_domains=bool(summary.domains), has_map=bool(drawn)),
+        sources=sources(
+            summary.answered_by,
+            made.files,
+            has_city=summary.has_offline_city,
+            has_domains=bool(summary.domains),
+            has_map=bool(drawn),
+        ),
         most_devices=MOST_DEVICES,
         most_captures=MOST_CAPTURES,
     )
@@ -115,8 +139,16 @@ def _capture(rows: CaptureRows, made: Made) -> _Capture:
         *(f"{packets:,} {reason}" for reason, packets in sorted(record.skipped.items())),
         *(["cut inside its last packet"] if record.cut else []),
     ]
-    tshark = "" if made.tshark is None else made.tshark if rows.capture in made.read_by_it else f"not {made.tshark}"
-    return _Capture(rows, record.packets, ", ".join(notes), record.filter or "", tshark, record.sha256)
+    tshark = (
+        ""
+        if made.tshark is None
+        else made.tshark
+        if rows.capture in made.read_by_it
+        else f"not {made.tshark}"
+    )
+    return _Capture(
+        rows, record.packets, ", ".join(notes), record.filter or "", tshark, record.sha256
+    )
 
 
 def _missing(record: Record, shown: set[str]) -> str | None:

@@ -94,11 +94,17 @@ def circles(places: Sequence[Spot]) -> list[Circle]:
         listed = number if number <= MOST_BARS else None
         label = None
         if listed:
-            room = [width for width, letters in _LETTERS.items() if _is_free(x, y, letters, taken[width])]
+            room = [
+                width
+                for width, letters in _LETTERS.items()
+                if _is_free(x, y, letters, taken[width])
+            ]
             for width in room:
                 taken[width].append((x, y))
             label = "few" if "few" in room else "all" if "all" in room else None
-        drawn.append(Circle(spot, x, y, max(SMALLEST, LARGEST * math.sqrt(spot.bytes / most)), listed, label))
+        drawn.append(
+            Circle(spot, x, y, max(SMALLEST, LARGEST * math.sqrt(spot.bytes / most)), listed, label)
+        )
     return drawn
 
 

@@ -13,7 +13,19 @@ from psycopg.rows import class_row
 from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import ddl
 from mt_pipeline.backends.questdb.conditions import among
-from mt_pipeline.report.results import Busy, CaptureRows, Destination, Local, Name, New, Peer, Place, Protocol, Remote, Slice
+from mt_pipeline.report.results import (
+    Busy,
+    CaptureRows,
+    Destination,
+    Local,
+    Name,
+    New,
+    Peer,
+    Place,
+    Protocol,
+    Remote,
+    Slice,
+)
 from mt_pipeline.schema.packets import UNKNOWN
 
 ENCRYPTED = ("dtls", "esp", "gquic", "isakmp", "openvpn", "quic", "srtp", "ssh", "ssl", "tls", "wg")
@@ -22,7 +34,13 @@ ENCRYPTED = ("dtls", "esp", "gquic", "isakmp", "openvpn", "quic", "srtp", "ssh",
 NO_PROTOCOL = ("data", "eth", "ip", "ipv6", "tcp", "udp")
 """What tshark says where it names no protocol above these."""
 
-_CARRIERS = ("coap", "http", "http2", "rtsp", "sip")  # their packets often end in what they carry: json, xml, sdp
+_CARRIERS = (
+    "coap",
+    "http",
+    "http2",
+    "rtsp",
+    "sip",
+)  # their packets often end in what they carry: json, xml, sdp
 
 _PARTS_OF_TIME = 1000
 
@@ -65,7 +83,9 @@ class Experiment:
     def __init__(self, connection: Connection, experiment: str) -> None:
         name = ddl.view_name(experiment)
         if not ddl.has_view(connection, experiment):
-            raise NoExperiment(f"QuestDB has no view {name}, so there is nothing to report: `mt-pipeline status` lists the experiments")
+            raise NoExperiment(
+                f"QuestDB has no view {name}, so there is nothing to report: `mt-pipeline status` lists the experiments"
+            )
         self.view, self._connection = name, connection
         self._parts: dict[str, sql.Composable] = {**_PARTS, "view": sql.Identifier(name)}
 
@@ -107,7 +127,11 @@ class Experiment:
 
     def slices(self, step: int, labels: Sequence[str]) -> list[Slice]:
         """Sum up the bytes of each step, by label."""
-        chosen = sql.SQL("CASE WHEN {} THEN label END").format(among(sql.SQL("label"), labels)) if labels else sql.SQL("NULL::string")
+        chosen = (
+            sql.SQL("CASE WHEN {} THEN label END").format(among(sql.SQL("label"), labels))
+            if labels
+            else sql.SQL("NULL::string")
+        )
         return self._ask(
             Slice,
             """SELECT step, is_public, label IS NOT NULL AS is_named, {chosen} AS label, sum(bytes) AS bytes FROM
@@ -204,7 +228,9 @@ class Experiment:
             """SELECT first / %s AS step, count() AS addresses FROM
             (SELECT ipv4, ipv6, min(first)::long AS first FROM ({halves})) ORDER BY step""",
             step,
-            halves=self._both_ways("SELECT ip_{end} AS ipv4, ipv6_{end} AS ipv6, min(ts) AS first FROM {view} WHERE {is_remote}"),
+            halves=self._both_ways(
+                "SELECT ip_{end} AS ipv4, ipv6_{end} AS ipv6, min(ts) AS first FROM {view} WHERE {is_remote}"
+            ),
         )
 
     def _named(self, name: sql.Composable, limit: int) -> list[Name]:
@@ -220,7 +246,9 @@ class Experiment:
     def _both_ways(self, half: str) -> sql.Composable:
         """Ask once of the packets to a remote end, and once of those from one."""
         ways = (("dst", _TO_REMOTE), ("src", _FROM_REMOTE))
-        return sql.SQL(" UNION ALL ").join(self._sql(half, end=sql.SQL(end), is_remote=sql.SQL(which)) for end, which in ways)
+        return sql.SQL(" UNION ALL ").join(
+            self._sql(half, end=sql.SQL(end), is_remote=sql.SQL(which)) for end, which in ways
+        )
 
     def _of_either_end(self, half: str) -> sql.Composable:
         """Ask once of the senders of packets, and once of the receivers: those that are devices, or have no public address."""
@@ -230,7 +258,20 @@ class Experiment:
                 "hardware": f"CASE WHEN ip_{end}_type <> 'PUBLIC' THEN eth_{end} END",  # else it is a router's
                 "is_near": f"(ip_{end}_type <> 'PUBLIC' OR device_{end} IS NOT NULL)",
             }
-            halves.append(self._sql(half, **{name: sql.SQL(text) for name, text in {"end": end, "other": other, "sent": sent, **parts}.items()}))
+            halves.append(
+                self._sql(
+                    half,
+                    **{
+                        name: sql.SQL(text)
+                        for name, text in {
+                            "end": end,
+                            "other": other,
+                            "sent": sent,
+                            **parts,
+                        }.items()
+                    },
+                )
+            )
         return sql.SQL(" UNION ALL ").join(halves)
 
     def _sql(self, query: str, **parts: sql.Composable) -> sql.Composed:

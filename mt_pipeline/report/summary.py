@@ -97,8 +97,12 @@ def summarise(rows: Experiment) -> Summary:
     """
     captures = rows.captures()
     if not captures:
-        raise NoExperiment(f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures")
-    busy = rows.busy(min(capture.first for capture in captures), max(capture.last for capture in captures))
+        raise NoExperiment(
+            f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures"
+        )
+    busy = rows.busy(
+        min(capture.first for capture in captures), max(capture.last for capture in captures)
+    )
     timeline = Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
     where = rows.places()
@@ -122,7 +126,9 @@ def summarise(rows: Experiment) -> Summary:
         nameless=grouping.total(remote for remote in remotes if application_of(remote) is None),
         protocols=grouping.bars(protocols, grouping.protocol_of, "no protocol recognised"),
         secrecy=grouping.bars(protocols, grouping.secrecy_of, ""),
-        public_secrecy=grouping.bars([row for row in protocols if row.is_public], grouping.secrecy_of, ""),
+        public_secrecy=grouping.bars(
+            [row for row in protocols if row.is_public], grouping.secrecy_of, ""
+        ),
         names=_bars(names),
         names_in_all=names[0].names if names else 0,
         domains=_bars(domains),
@@ -130,9 +136,19 @@ def summarise(rows: Experiment) -> Summary:
         destinations=rows.destinations(MOST_DESTINATIONS),
         addresses=list(accumulate(new.get(step, 0) for step in timeline.places)),
         providers=grouping.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
-        name_providers=grouping.bars(named, lambda remote: remote.name_provider, "nobody was asked"),
-        answered_by=frozenset(name for remote in remotes for said in (remote.provider, remote.name_provider) if said for name in said.split(",")),
-        has_offline_city=any(remote.has_city and remote.provider == "offline" for remote in remotes),
+        name_providers=grouping.bars(
+            named, lambda remote: remote.name_provider, "nobody was asked"
+        ),
+        answered_by=frozenset(
+            name
+            for remote in remotes
+            for said in (remote.provider, remote.name_provider)
+            if said
+            for name in said.split(",")
+        ),
+        has_offline_city=any(
+            remote.has_city and remote.provider == "offline" for remote in remotes
+        ),
     )
 
 

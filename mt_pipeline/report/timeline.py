@@ -10,8 +10,32 @@ _MOST_OF_A_STRIP = 60  # there may be twelve
 _SECOND, _DAY = 10**6, 86_400 * 10**6
 _STEPS = (
     *(number * unit for unit in (10**3, 10**4, 10**5) for number in (1, 2, 5)),
-    *(seconds * _SECOND for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200)),
-    *(days * _DAY for days in (1, 2, 7, 14, 28, 91, 182, 365, 730, 1825, 3650, 7300, 18_250, 36_500)),
+    *(
+        seconds * _SECOND
+        for seconds in (
+            1,
+            2,
+            5,
+            10,
+            15,
+            30,
+            60,
+            120,
+            300,
+            600,
+            900,
+            1800,
+            3600,
+            7200,
+            10_800,
+            21_600,
+            43_200,
+        )
+    ),
+    *(
+        days * _DAY
+        for days in (1, 2, 7, 14, 28, 91, 182, 365, 730, 1825, 3650, 7300, 18_250, 36_500)
+    ),
 )
 
 
@@ -50,7 +74,9 @@ class Timeline:
         """Cut stretches, from one packet to another each, into steps."""
         step = _shortest(stretches, _MOST_OF_A_STRIP)
         spans = tuple(Span.by(step, first, last) for first, last in stretches)
-        if len(spans) == 1 or any(after.start < before.edges[-1] for before, after in pairwise(spans)):
+        if len(spans) == 1 or any(
+            after.start < before.edges[-1] for before, after in pairwise(spans)
+        ):
             return cls((Span.over(stretches[0][0], stretches[-1][1]),))
         return cls(spans)
 
@@ -78,9 +104,16 @@ class Timeline:
     def parts(self) -> list[tuple[Span, slice]]:
         """Each span, and which steps are its."""
         ends = list(accumulate(span.steps for span in self.spans))
-        return [(span, slice(end - span.steps, end)) for span, end in zip(self.spans, ends, strict=True)]
+        return [
+            (span, slice(end - span.steps, end)) for span, end in zip(self.spans, ends, strict=True)
+        ]
 
 
 def _shortest(stretches: Sequence[tuple[int, int]], most: int) -> int:
     """Choose the shortest step of which no stretch has too many."""
-    return next(step for step in _STEPS if all(last // step - first // step < most for first, last in stretches) or step == _STEPS[-1])
+    return next(
+        step
+        for step in _STEPS
+        if all(last // step - first // step < most for first, last in stretches)
+        or step == _STEPS[-1]
+    )

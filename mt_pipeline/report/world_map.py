@@ -17,7 +17,9 @@ _STEPS = 2  # to a degree: as fine as it is seen in a page's width, and a quarte
 @cache
 def land() -> str:
     """Draw all land that has an outline, as the `d` of an SVG path; y is minus the latitude."""
-    rings = (ring for country in CountryInfo.all().values() for ring in _rings(country.get("geoJSON")))
+    rings = (
+        ring for country in CountryInfo.all().values() for ring in _rings(country.get("geoJSON"))
+    )
     return "".join(path for ring in rings if (path := _path(ring)))
 
 
@@ -27,7 +29,11 @@ def middles() -> dict[str, tuple[float, float]]:
     by_code = {info.get("ISO", {}).get("alpha2"): info for info in CountryInfo.all().values()}
     found = {}
     for code, (_, name) in COUNTRIES.items():
-        spot = (by_code[code].get("latlng") or by_code[code].get("capital_latlng")) if code in by_code else None
+        spot = (
+            (by_code[code].get("latlng") or by_code[code].get("capital_latlng"))
+            if code in by_code
+            else None
+        )
         if spot and all(isinstance(degrees, (int, float)) for degrees in spot):
             found[name] = (float(spot[1]), float(spot[0]))
     return found
@@ -37,7 +43,9 @@ def _rings(geojson: object) -> Iterator[Sequence[Sequence[float]]]:
     """Yield the outer rings of the polygons of a country."""
     for feature in geojson.get("features", []) if isinstance(geojson, dict) else []:
         shape = feature["geometry"]
-        for polygon in [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]:
+        for polygon in (
+            [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
+        ):
             yield polygon[0]
 
 
@@ -50,5 +58,7 @@ def _path(ring: Iterable[Sequence[float]]) -> str:
             points.append(point)
     if len(points) < 4:
         return ""
-    steps = " ".join(f"{(x - left) / _STEPS:g} {(y - up) / _STEPS:g}" for (left, up), (x, y) in pairwise(points))
+    steps = " ".join(
+        f"{(x - left) / _STEPS:g} {(y - up) / _STEPS:g}" for (left, up), (x, y) in pairwise(points)
+    )
     return f"M{points[0][0] / _STEPS:g} {points[0][1] / _STEPS:g}l{steps}z"

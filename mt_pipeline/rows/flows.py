@@ -30,8 +30,14 @@ _BATCH = 25_000
 _ALL_TIME = (0, 1 << 40)
 """First and last second of whatever can be stored."""
 
-_OF_STREAM = {"tls_sni": "coalesce(names.tls_sni, first_sni)", "tls_alpn": "coalesce(names.tls_alpn, first_alpn)"}
-_TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _OF_STREAM.items()} | {"dns_name": "dns_name", "http_host": "http_host"}
+_OF_STREAM = {
+    "tls_sni": "coalesce(names.tls_sni, first_sni)",
+    "tls_alpn": "coalesce(names.tls_alpn, first_alpn)",
+}
+_TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _OF_STREAM.items()} | {
+    "dns_name": "dns_name",
+    "http_host": "http_host",
+}
 _TRANSPORTS = "('tcp', 'udp', 'udplite')"
 _ENDS = (*PARTS_OF_AN_END, "is_public")
 
@@ -92,7 +98,9 @@ ORDER BY f.second, f.conversation
 """
 
 
-def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None) -> Generator[pa.RecordBatch, None, None]:
+def flows(
+    sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None
+) -> Generator[pa.RecordBatch, None, None]:
     """Make the flows of a capture, in the order of time; nothing is done before the first is asked for.
 
     Args:
@@ -107,8 +115,17 @@ def flows(sources: Sources, *, capture: str, experiment: str, devices: Devices |
     gathered: list[pa.RecordBatch] = []
     with _opened(sources) as connection:
         for first, last in _stretches(connection, sources.sums):
-            given = {"capture": capture, "experiment": experiment, "label": label_of(capture), "first": first, "last": last}
-            gathered += (_completed(batch, devices or Devices()) for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH))
+            given = {
+                "capture": capture,
+                "experiment": experiment,
+                "label": label_of(capture),
+                "first": first,
+                "last": last,
+            }
+            gathered += (
+                _completed(batch, devices or Devices())
+                for batch in connection.sql(_FLOWS, params=given).to_arrow_reader(_STRETCH)
+            )
             if sum(batch.num_rows for batch in gathered) >= _BATCH:
                 yield joined(gathered)
                 gathered.clear()
@@ -126,10 +143,15 @@ def _stretches(connection: duckdb.DuckDBPyConnection, sums: Path) -> list[tuple[
 @contextmanager
 def _opened(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
     with typed.connection(sources.sums) as connection:
-        sums, names = (f"'{str(path).replace(chr(39), 2 * chr(39))}'" for path in (sources.sums, sources.names))
+        sums, names = (
+            f"'{str(path).replace(chr(39), 2 * chr(39))}'" for path in (sources.sums, sources.names)
+        )
         connection.execute(f"CREATE TEMP VIEW sums AS {_SUMS.format(sums, names)}")
         connection.register("answers", _answers(sources.answers))
-        connection.execute(f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}", {"packets": str(sources.packets)})
+        connection.execute(
+            f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}",
+            {"packets": str(sources.packets)},
+        )
         yield connection
 
 
@@ -138,7 +160,9 @@ def _answers(file: Path) -> pa.Table:
     answers = pyarrow.parquet.read_table(file)
     for place, field in enumerate(answers.schema):
         if pa.types.is_string(field.type):
-            answers = answers.set_column(place, field, pc.replace_substring(answers[field.name], "\0", ""))
+            answers = answers.set_column(
+                place, field, pc.replace_substring(answers[field.name], "\0", "")
+            )
     return answers
 
 
@@ -152,7 +176,11 @@ def _completed(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:
             addresses=batch[end],
             names=pc.if_else(serves, batch["tls_sni"], None),
         )
-        batch = batch.set_column(batch.schema.get_field_index(f"device_{end}"), f"device_{end}", labels)
+        batch = batch.set_column(
+            batch.schema.get_field_index(f"device_{end}"), f"device_{end}", labels
+        )
     columns = [batch[column.name] for column in FLOW_COLUMNS]
-    storable = [encoded(column) if pa.types.is_string(column.type) else column for column in columns]
+    storable = [
+        encoded(column) if pa.types.is_string(column.type) else column for column in columns
+    ]
     return pa.RecordBatch.from_arrays(storable, [column.name for column in FLOW_COLUMNS])

@@ -20,7 +20,11 @@ BATCH = 80_000
 
 _ADDRESS, _NAME = "address", "name"
 
-_FAMILIES = {f"{ip}_{end}": family for ip, family in (("ip", socket.AF_INET), ("ipv6", socket.AF_INET6)) for end in ("src", "dst")}
+_FAMILIES = {
+    f"{ip}_{end}": family
+    for ip, family in (("ip", socket.AF_INET), ("ipv6", socket.AF_INET6))
+    for end in ("src", "dst")
+}
 
 _FIELDS = {name: {column.source.partition(".")[2] for column in group if column.origin is Origin.ANSWER} - {"type"} for name, group in
            {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip
@@ -43,7 +47,9 @@ class Sources:
     answers: Path
 
 
-def rows(sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None) -> Generator[pa.RecordBatch, None, None]:
+def rows(
+    sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None
+) -> Generator[pa.RecordBatch, None, None]:
     """Join the packets of a capture with the answers, and say which devices their ends are; nothing is done before the first is asked for.
 
     Args:
@@ -66,7 +72,9 @@ def months(sources: Sources) -> frozenset[str]:
     """Say in which months the packets of a capture lie, of those that can be stored, as `2023-11`."""
     with typed.connection(sources.packets) as connection:
         distinct = "SELECT DISTINCT date_trunc('month', ts) AS month FROM read_parquet(?) WHERE skipped IS NULL"
-        found = connection.execute(f"SELECT strftime(month, '%Y-%m') FROM ({distinct})", [str(sources.packets)]).fetchall()
+        found = connection.execute(
+            f"SELECT strftime(month, '%Y-%m') FROM ({distinct})", [str(sources.packets)]
+        ).fetchall()
     return frozenset(month for (month,) in found)
 
 
@@ -90,14 +98,25 @@ class _Answers:
         kinds = answers["kind"].combine_chunks()
         rows = pa.array(range(answers.num_rows), pa.int32())
         self._rows = {kind: rows.filter(pc.equal(kinds, kind)) for kind in self._strangers}
-        self._endpoints = {kind: answers["endpoint"].combine_chunks().take(of_kind) for kind, of_kind in self._rows.items()}
-        self._fields = {name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS["all"]}
+        self._endpoints = {
+            kind: answers["endpoint"].combine_chunks().take(of_kind)
+            for kind, of_kind in self._rows.items()
+        }
+        self._fields = {
+            name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS["all"]
+        }
         # The endpoints of a capture are exactly its public addresses (packets/endpoints.py), so being one decides.
-        self._fields["type"] = pa.array(["PUBLIC"] * answers.num_rows + ["LOCAL", UNKNOWN], pa.string()).dictionary_encode()
+        self._fields["type"] = pa.array(
+            ["PUBLIC"] * answers.num_rows + ["LOCAL", UNKNOWN], pa.string()
+        ).dictionary_encode()
 
     def places(self, kind: str, endpoints: pa.DictionaryArray) -> pa.Array:
         """Find the rows of endpoints; each distinct one is looked up once."""
-        looked_up = self._rows[kind].take(pc.index_in(endpoints.dictionary, self._endpoints[kind])).fill_null(self._strangers[kind])
+        looked_up = (
+            self._rows[kind]
+            .take(pc.index_in(endpoints.dictionary, self._endpoints[kind]))
+            .fill_null(self._strangers[kind])
+        )
         return looked_up.take(endpoints.indices).fill_null(self._nobody)
 
     def field(self, name: str, places: pa.Array) -> pa.Array:
@@ -112,12 +131,19 @@ class _Answers:
         if not pa.types.is_string(values.type):
             return pa.concat_arrays([values, pa.nulls(2, values.type)])
         values = pa.concat_arrays([_storable(values), pa.nulls(2, values.type)])
-        return (values.fill_null(UNKNOWN) if name in _FIELDS["original"] else values).dictionary_encode()
+        return (
+            values.fill_null(UNKNOWN) if name in _FIELDS["original"] else values
+        ).dictionary_encode()
 
 
-def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | None], devices: Devices) -> pa.RecordBatch:
+def _complete(
+    batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | None], devices: Devices
+) -> pa.RecordBatch:
     names = batch.schema.names
-    packet = {name: encoded(values) if pa.types.is_string(values.type) else values for name, values in zip(names, batch.columns, strict=True)}
+    packet = {
+        name: encoded(values) if pa.types.is_string(values.type) else values
+        for name, values in zip(names, batch.columns, strict=True)
+    }
     packet |= {name: _addresses(packet[name], family) for name, family in _FAMILIES.items()}
     places = {
         "src": answers.places(_ADDRESS, packet["address_src"]),
@@ -132,13 +158,17 @@ def _complete(batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | N
             end, _, field = column.source.partition(".")
             columns[column.name] = answers.field(field, places[end])
         elif column.origin is Origin.DEVICE:
-            columns[column.name] = _device(batch, column.source, places[column.source], answers, devices)
+            columns[column.name] = _device(
+                batch, column.source, places[column.source], answers, devices
+            )
         else:
             columns[column.name] = _repeated(given[column.name], batch.num_rows)
     return pa.RecordBatch.from_pydict({**columns, "skipped": packet["skipped"]})
 
 
-def _device(batch: pa.RecordBatch, end: str, places: pa.Array, answers: _Answers, devices: Devices) -> pa.DictionaryArray:
+def _device(
+    batch: pa.RecordBatch, end: str, places: pa.Array, answers: _Answers, devices: Devices
+) -> pa.DictionaryArray:
     """Look up one end; it serves a stream if it has the lower port."""
     port, other = batch[f"port_{end}"], batch[f"port_{'dst' if end == 'src' else 'src'}"]
     named = pc.and_(pc.less(port, other), pc.not_equal(batch["tls_sni"], UNKNOWN))
@@ -166,8 +196,14 @@ def encoded(text: pa.Array) -> pa.DictionaryArray:
 
 def _addresses(text: pa.DictionaryArray, family: socket.AddressFamily) -> pa.DictionaryArray:
     """Take out what is no address, such as one that tshark cut: QuestDB would refuse all rows for it."""
-    known = [address if _is_address(address, family) else None for address in text.dictionary.to_pylist()]
-    return text if None not in known else pa.array(known, pa.string()).take(text.indices).dictionary_encode()
+    known = [
+        address if _is_address(address, family) else None for address in text.dictionary.to_pylist()
+    ]
+    return (
+        text
+        if None not in known
+        else pa.array(known, pa.string()).take(text.indices).dictionary_encode()
+    )
 
 
 def _is_address(text: str, family: socket.AddressFamily) -> bool:
@@ -185,4 +221,6 @@ def _storable(text: pa.Array) -> pa.Array:
 
 
 def _as_asked(names: pa.DictionaryArray) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(names.indices, pc.utf8_rtrim(pc.utf8_lower(names.dictionary), "."))
+    return pa.DictionaryArray.from_arrays(
+        names.indices, pc.utf8_rtrim(pc.utf8_lower(names.dictionary), ".")
+    )

@@ -22,7 +22,14 @@ def stretches(firsts: npt.ArrayLike, lasts: npt.ArrayLike) -> list[tuple[int, in
     """
     begins, ends = np.asarray(firsts, np.int64), np.asarray(lasts, np.int64)
     busy = int((ends - begins).sum())
-    cuts = np.flatnonzero(begins[1:] - ends[:-1] > LONGEST_GAP * busy) if busy else np.array([], np.int64)
+    cuts = (
+        np.flatnonzero(begins[1:] - ends[:-1] > LONGEST_GAP * busy)
+        if busy
+        else np.array([], np.int64)
+    )
     if len(cuts) >= MOST_STRETCHES:
         return [(int(begins[0]), int(ends[-1]))]
-    return [(int(begins[first]), int(ends[last])) for first, last in zip([0, *(cuts + 1)], [*cuts, len(ends) - 1], strict=True)]
+    return [
+        (int(begins[first]), int(ends[last]))
+        for first, last in zip([0, *(cuts + 1)], [*cuts, len(ends) - 1], strict=True)
+    ]

@@ -79,7 +79,12 @@ class Summarizer:
         Args:
             columns: of which the values with the most bytes are wanted.
         """
-        self._sums = pa.table({name: pa.array([], pa.int64()) for name in ("first", "last", "packets", "out", "in", "public", "unnamed")})
+        self._sums = pa.table(
+            {
+                name: pa.array([], pa.int64())
+                for name in ("first", "last", "packets", "out", "in", "public", "unnamed")
+            }
+        )
         self._seconds: list[pa.Table] = []
         self._values: dict[str, list[pa.Table]] = {name: [] for name in columns}
 
@@ -98,9 +103,21 @@ class Summarizer:
         first, last = pc.min(self._sums["first"]).as_py(), pc.max(self._sums["last"]).as_py()
         if first is None:
             return CaptureSummary()
-        packets, out, into, public, unnamed = (pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:])
+        packets, out, into, public, unnamed = (
+            pc.sum(self._sums[name]).as_py() for name in self._sums.column_names[2:]
+        )
         most = {name: _most(values) for name, values in self._values.items()}
-        return CaptureSummary(_time(first), _time(last), packets, out, into, public, unnamed, most=most, **self._over_time(parts))
+        return CaptureSummary(
+            _time(first),
+            _time(last),
+            packets,
+            out,
+            into,
+            public,
+            unnamed,
+            most=most,
+            **self._over_time(parts),
+        )
 
     def _over_time(self, parts: int) -> "_OverTime":
         """Sum up bytes by parts of the time; long gaps are left out."""
@@ -111,14 +128,22 @@ class Summarizer:
             drawn = [(drawn[0][0], drawn[-1][1])]
         width = _width([end - begin for begin, end in drawn], parts)
         begins = np.array([begin for begin, _ in drawn])
-        lengths = np.array([-(-(end - begin) // width) + 1 for begin, end in drawn])  # with the empty part behind it
+        lengths = np.array(
+            [-(-(end - begin) // width) + 1 for begin, end in drawn]
+        )  # with the empty part behind it
         firsts = np.cumsum(lengths) - lengths
         which = np.searchsorted(begins, seconds, side="right") - 1
         places = pa.array(firsts[which] + (seconds - begins[which]) // width)
         over_time = [(0, 0)] * int(lengths.sum() - 1)
-        for part, part_out, part_in in zip(*_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True):
+        for part, part_out, part_in in zip(
+            *_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True
+        ):
             over_time[part] = (part_out, part_in)
-        return {"over_time": over_time, "part_seconds": width, "gaps": [after[0] - before[1] for before, after in pairwise(drawn)]}
+        return {
+            "over_time": over_time,
+            "part_seconds": width,
+            "gaps": [after[0] - before[1] for before, after in pairwise(drawn)],
+        }
 
     def _hear(self, flows: pa.Table) -> None:
         out, into = flows["bytes_out"], flows["bytes_in"]
@@ -131,20 +156,39 @@ class Summarizer:
             "out": pc.sum(out),
             "in": pc.sum(into),
             "public": pc.sum(size.filter(is_public), min_count=0),
-            "unnamed": pc.sum(size.filter(pc.and_(is_public, pc.is_null(flows["app_tag"]))), min_count=0),
+            "unnamed": pc.sum(
+                size.filter(pc.and_(is_public, pc.is_null(flows["app_tag"]))), min_count=0
+            ),
         }
-        self._sums = pa.concat_tables([self._sums, pa.table({name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()})])
+        self._sums = pa.concat_tables(
+            [
+                self._sums,
+                pa.table(
+                    {name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()}
+                ),
+            ]
+        )
         second = pc.divide(flows["ts"].cast(pa.int64()), 1_000_000)
-        self._seconds.append(_summed([pa.table({"second": second, "out": out, "in": into})], "second"))
+        self._seconds.append(
+            _summed([pa.table({"second": second, "out": out, "in": into})], "second")
+        )
         for name, heard in self._values.items():
-            heard.append(_summed([pa.table({"value": flows[name].cast(pa.string()), "bytes": size})], "value"))
+            heard.append(
+                _summed(
+                    [pa.table({"value": flows[name].cast(pa.string()), "bytes": size})], "value"
+                )
+            )
 
 
 def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
     """Sum up all other columns by one; they keep their names."""
     table = pa.concat_tables(tables)
-    summed = table.group_by(key).aggregate([(name, "sum") for name in table.column_names if name != key])
-    return summed.rename_columns([name.removesuffix("_sum") for name in summed.column_names]).select(table.column_names)
+    summed = table.group_by(key).aggregate(
+        [(name, "sum") for name in table.column_names if name != key]
+    )
+    return summed.rename_columns(
+        [name.removesuffix("_sum") for name in summed.column_names]
+    ).select(table.column_names)
 
 
 def _width(lengths: Sequence[int], parts: int) -> int:
@@ -157,7 +201,9 @@ def _width(lengths: Sequence[int], parts: int) -> int:
 
 def _most(values: Sequence[pa.Table]) -> list[tuple[str, int]]:
     summed = _summed(values, "value")
-    ranked = summed.filter(pc.is_valid(summed["value"])).sort_by([("bytes", "descending"), ("value", "ascending")])
+    ranked = summed.filter(pc.is_valid(summed["value"])).sort_by(
+        [("bytes", "descending"), ("value", "ascending")]
+    )
     return list(zip(*_columns(ranked.slice(0, MOST)), strict=True))
 
 

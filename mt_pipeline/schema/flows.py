@@ -50,10 +50,21 @@ WHEN f.local_is_public OR f.remote_is_public THEN 'outside' ELSE 'inside' END"""
 _PROVIDERS = "nullif(array_to_string(list_sort(list_distinct(string_split(concat_ws(',', name.provider, address.provider), ','))), ','), '')"
 
 FLOW_COLUMNS: tuple[FlowColumn, ...] = (
-    _number("ts", "TIMESTAMP", "second, UTC", "the second that the row is about", "make_timestamp(f.second * 1000000)"),
+    _number(
+        "ts",
+        "TIMESTAMP",
+        "second, UTC",
+        "the second that the row is about",
+        "make_timestamp(f.second * 1000000)",
+    ),
     _text("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}", "$experiment"),
     _text("capture", "capture key: the path of the capture below the inbox", "$capture"),
-    _number("conversation", "INT", "", "names the conversation within its capture: `frame_number` of its first packet"),
+    _number(
+        "conversation",
+        "INT",
+        "",
+        "names the conversation within its capture: `frame_number` of its first packet",
+    ),
     _number("stream_index", "INT", "", "tshark's tcp.stream or udp.stream, within the capture"),
     _text("ip_proto", "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …", "f.ip_proto"),
     _text(
@@ -61,8 +72,14 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "what most packets of the stream speak, `tcp` or `udp` only if none says more: tls, quic, dns …; arp, icmp … where there is no stream",
         "f.protocol",
     ),
-    _text("direction", "`outside`: LOCAL with PUBLIC; `inside`: LOCAL with LOCAL; `transit`: PUBLIC with PUBLIC; `none`: no addresses", _DIRECTION),
-    FlowColumn("local", "VARCHAR", "", "address of the local end, IPv4 or IPv6 text", "f.local_address"),
+    _text(
+        "direction",
+        "`outside`: LOCAL with PUBLIC; `inside`: LOCAL with LOCAL; `transit`: PUBLIC with PUBLIC; `none`: no addresses",
+        _DIRECTION,
+    ),
+    FlowColumn(
+        "local", "VARCHAR", "", "address of the local end, IPv4 or IPv6 text", "f.local_address"
+    ),
     FlowColumn(
         "remote",
         "VARCHAR",
@@ -73,28 +90,66 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("port_local", "INT", "", "TCP or UDP port of the local end", "f.local_port"),
     _number("port_remote", "INT", "", "TCP or UDP port of the remote end", "f.remote_port"),
     _text("eth_local", "hardware address at the local end, the innermost", "f.local_eth"),
-    _text("eth_remote", "hardware address at the remote end, the innermost: often a router's", "f.remote_eth"),
-    _text("device_local", "device at the local end, of the user's inventory", "CAST(NULL AS VARCHAR)"),
-    _text("device_remote", "device at the remote end, of the user's inventory", "CAST(NULL AS VARCHAR)"),
+    _text(
+        "eth_remote",
+        "hardware address at the remote end, the innermost: often a router's",
+        "f.remote_eth",
+    ),
+    _text(
+        "device_local", "device at the local end, of the user's inventory", "CAST(NULL AS VARCHAR)"
+    ),
+    _text(
+        "device_remote",
+        "device at the remote end, of the user's inventory",
+        "CAST(NULL AS VARCHAR)",
+    ),
     _number("packets_out", "LONG", "packets", "packets from the local end to the remote one"),
     _number("bytes_out", "LONG", "bytes on the wire", "bytes from the local end to the remote one"),
     _number("packets_in", "LONG", "packets", "packets from the remote end to the local one"),
     _number("bytes_in", "LONG", "bytes on the wire", "bytes from the remote end to the local one"),
-    _number("first_ts", "TIMESTAMP", "microseconds, UTC", "time of the first packet within this second"),
-    _number("last_ts", "TIMESTAMP", "microseconds, UTC", "time of the last packet within this second"),
+    _number(
+        "first_ts", "TIMESTAMP", "microseconds, UTC", "time of the first packet within this second"
+    ),
+    _number(
+        "last_ts", "TIMESTAMP", "microseconds, UTC", "time of the last packet within this second"
+    ),
     _text("tls_sni", "server name of the stream, in all its seconds", "f.tls_sni"),
     _text("tls_sni_domain", "registrable domain of the server name", "f.tls_sni_domain"),
     _text("tls_alpn", "application protocol of the stream, in all its seconds", "f.tls_alpn"),
-    _text("dns_name", "name asked for in DNS within this second, the first if there are several", "f.dns_name"),
-    _text("http_host", "host asked for in HTTP within this second, the first if there are several", "f.http_host"),
-    _text("app_tag", "application of the server name, else of the remote address", _of_application("app_tag")),
+    _text(
+        "dns_name",
+        "name asked for in DNS within this second, the first if there are several",
+        "f.dns_name",
+    ),
+    _text(
+        "http_host",
+        "host asked for in HTTP within this second, the first if there are several",
+        "f.http_host",
+    ),
+    _text(
+        "app_tag",
+        "application of the server name, else of the remote address",
+        _of_application("app_tag"),
+    ),
     _text("app_category_tag", "category of that application", _of_application("app_category_tag")),
-    _text("app_source", "what the application is known by: `name` or `address`", _of_application("kind")),
+    _text(
+        "app_source",
+        "what the application is known by: `name` or `address`",
+        _of_application("kind"),
+    ),
     _text("geo_continent", "continent of the remote address", "address.geo_continent"),
     _text("geo_country", "country of the remote address", "address.geo_country"),
     _text("geo_city", "city of the remote address", "address.geo_city"),
     _number("geo_lon", "DOUBLE", "degrees", "longitude of the remote address", "address.geo_lon"),
     _number("geo_lat", "DOUBLE", "degrees", "latitude of the remote address", "address.geo_lat"),
-    _text("provider", "who answered for the server name or the remote address, `netify,offline` if several; NULL if nobody was asked", _PROVIDERS),
-    _text("label", "folders between the experiment and the capture; NULL where there are none", "CAST($label AS VARCHAR)"),
+    _text(
+        "provider",
+        "who answered for the server name or the remote address, `netify,offline` if several; NULL if nobody was asked",
+        _PROVIDERS,
+    ),
+    _text(
+        "label",
+        "folders between the experiment and the capture; NULL where there are none",
+        "CAST($label AS VARCHAR)",
+    ),
 )

@@ -64,7 +64,13 @@ def _capture(name: str, meaning: str) -> Column:
 
 
 def _device(end: str, whose: str) -> Column:
-    return Column(f"device_{end}", "SYMBOL", f"device of your inventory that is the {whose}; NULL where it is none of them", Origin.DEVICE, end)
+    return Column(
+        f"device_{end}",
+        "SYMBOL",
+        f"device of your inventory that is the {whose}; NULL where it is none of them",
+        Origin.DEVICE,
+        end,
+    )
 
 
 def _known(sql: str) -> str:
@@ -76,7 +82,12 @@ def _address(end: str, whose: str) -> list[Column]:
     """List what an answer says of one end of a packet: columns ip_<end>_netify_*."""
     return [
         *(
-            _answer(f"ip_{end}_netify_{field}", "SYMBOL", f"{meaning} of the {whose} address", f"{end}.{field}")
+            _answer(
+                f"ip_{end}_netify_{field}",
+                "SYMBOL",
+                f"{meaning} of the {whose} address",
+                f"{end}.{field}",
+            )
             for field, meaning in [
                 ("app_tag", "application"),
                 ("app_category_tag", "category of the application"),
@@ -86,7 +97,12 @@ def _address(end: str, whose: str) -> list[Column]:
             ]
         ),
         *(
-            _answer(f"ip_{end}_netify_{field}", "DOUBLE", f"{meaning} of the {whose} address, degrees; NULL where not known", f"{end}.{field}")
+            _answer(
+                f"ip_{end}_netify_{field}",
+                "DOUBLE",
+                f"{meaning} of the {whose} address, degrees; NULL where not known",
+                f"{end}.{field}",
+            )
             for field, meaning in [("geo_lon", "longitude"), ("geo_lat", "latitude")]
         ),
     ]
@@ -103,43 +119,123 @@ def _type(end: str, whose: str) -> Column:
 
 COLUMNS: tuple[Column, ...] = (
     # The first 29 are the original's: its dashboard and its users' queries go on working.
-    _packet("ts", "TIMESTAMP", "capture time, microseconds, UTC", "CASE WHEN p.skipped IS NULL THEN make_timestamp(p.time_us) END"),
-    _packet("ip_src", "IPV4", "source; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_src[p.ip_at]"),
+    _packet(
+        "ts",
+        "TIMESTAMP",
+        "capture time, microseconds, UTC",
+        "CASE WHEN p.skipped IS NULL THEN make_timestamp(p.time_us) END",
+    ),
+    _packet(
+        "ip_src", "IPV4", "source; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_src[p.ip_at]"
+    ),
     _type("src", "source"),
-    _packet("port_src", "INT", "source port of TCP or UDP", "whole_number(coalesce(p.tcp_srcport[p.tcp_at], p.udp_srcport[p.udp_at]))"),
-    _packet("ip_dst", "IPV4", "destination; NULL for IPv6, without IP, and for 0.0.0.0", "p.ip_dst[p.ip_at]"),
+    _packet(
+        "port_src",
+        "INT",
+        "source port of TCP or UDP",
+        "whole_number(coalesce(p.tcp_srcport[p.tcp_at], p.udp_srcport[p.udp_at]))",
+    ),
+    _packet(
+        "ip_dst",
+        "IPV4",
+        "destination; NULL for IPv6, without IP, and for 0.0.0.0",
+        "p.ip_dst[p.ip_at]",
+    ),
     _type("dst", "destination"),
-    _packet("port_dst", "INT", "destination port of TCP or UDP", "whole_number(coalesce(p.tcp_dstport[p.tcp_at], p.udp_dstport[p.udp_at]))"),
+    _packet(
+        "port_dst",
+        "INT",
+        "destination port of TCP or UDP",
+        "whole_number(coalesce(p.tcp_dstport[p.tcp_at], p.udp_dstport[p.udp_at]))",
+    ),
     _packet("frame_len", "INT", "bytes on the wire", "whole_number(p.frame_len[1])"),
     _packet(
         "ip_proto",
         "SYMBOL",
         "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …; Unknown without IP",
-        _known("coalesce(p.above_extensions, keyword(TRY_CAST(coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"),
+        _known(
+            "coalesce(p.above_extensions, keyword(TRY_CAST(coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"
+        ),
     ),
-    _stream("tls_sni", "SYMBOL", "server name of the stream, on all its packets", _known("coalesce(names.tls_sni, p.said_sni)")),
-    _stream("tls_alpn", "SYMBOL", "application protocol of the stream, on all its packets", _known("coalesce(names.tls_alpn, p.said_alpn)")),
-    _packet("stream_index", "INT", "tshark's tcp.stream or udp.stream, within the capture", "p.stream"),
+    _stream(
+        "tls_sni",
+        "SYMBOL",
+        "server name of the stream, on all its packets",
+        _known("coalesce(names.tls_sni, p.said_sni)"),
+    ),
+    _stream(
+        "tls_alpn",
+        "SYMBOL",
+        "application protocol of the stream, on all its packets",
+        _known("coalesce(names.tls_alpn, p.said_alpn)"),
+    ),
+    _packet(
+        "stream_index", "INT", "tshark's tcp.stream or udp.stream, within the capture", "p.stream"
+    ),
     *_address("src", "source"),
     *_address("dst", "destination"),
     _answer("tls_sni_netify_app_tag", "SYMBOL", "application of the server name", "sni.app_tag"),
-    _answer("tls_sni_netify_app_category_tag", "SYMBOL", "category of the application of the server name", "sni.app_category_tag"),
-    _answer("tls_sni_netify_domain_tag", "SYMBOL", "category of the domain of the server name", "sni.domain_tag"),
+    _answer(
+        "tls_sni_netify_app_category_tag",
+        "SYMBOL",
+        "category of the application of the server name",
+        "sni.app_category_tag",
+    ),
+    _answer(
+        "tls_sni_netify_domain_tag",
+        "SYMBOL",
+        "category of the domain of the server name",
+        "sni.domain_tag",
+    ),
     # Ours.
     _capture("capture", "capture key: the path of the capture below the inbox"),
     _packet("frame_number", "INT", "as tshark counts, from 1", "whole_number(p.frame_number[1])"),
-    _packet("protocol", "SYMBOL", "innermost dissector that names a protocol: quic, tls, dns, arp …", "p.protocol"),
-    _packet("ipv6_src", "VARCHAR", "source, canonical text; NULL for IPv4", "p.ipv6_src[p.ipv6_at]"),
-    _packet("ipv6_dst", "VARCHAR", "destination, canonical text; NULL for IPv4", "p.ipv6_dst[p.ipv6_at]"),
+    _packet(
+        "protocol",
+        "SYMBOL",
+        "innermost dissector that names a protocol: quic, tls, dns, arp …",
+        "p.protocol",
+    ),
+    _packet(
+        "ipv6_src", "VARCHAR", "source, canonical text; NULL for IPv4", "p.ipv6_src[p.ipv6_at]"
+    ),
+    _packet(
+        "ipv6_dst", "VARCHAR", "destination, canonical text; NULL for IPv4", "p.ipv6_dst[p.ipv6_at]"
+    ),
     _packet("eth_src", "SYMBOL", "source hardware address, the innermost", "p.eth_src[-1]"),
     _packet("eth_dst", "SYMBOL", "destination hardware address, the innermost", "p.eth_dst[-1]"),
     _packet("vlan_id", "INT", "VLAN, the innermost", "whole_number(p.vlan_id[-1])"),
-    _packet("dns_name", "SYMBOL", "name asked for in DNS", "CASE WHEN NOT p.quotes THEN p.dns_qry_name[1] END"),
-    _packet("http_host", "SYMBOL", "host asked for in HTTP", "CASE WHEN NOT p.quotes THEN p.http_host[1] END"),
+    _packet(
+        "dns_name",
+        "SYMBOL",
+        "name asked for in DNS",
+        "CASE WHEN NOT p.quotes THEN p.dns_qry_name[1] END",
+    ),
+    _packet(
+        "http_host",
+        "SYMBOL",
+        "host asked for in HTTP",
+        "CASE WHEN NOT p.quotes THEN p.http_host[1] END",
+    ),
     _capture("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}"),
-    _answer("ip_src_provider", "SYMBOL", "who answered for the source address; NULL if nobody was asked", "src.provider"),
-    _answer("ip_dst_provider", "SYMBOL", "who answered for the destination address; NULL if nobody was asked", "dst.provider"),
-    _answer("tls_sni_provider", "SYMBOL", "who answered for the server name; NULL if nobody was asked", "sni.provider"),
+    _answer(
+        "ip_src_provider",
+        "SYMBOL",
+        "who answered for the source address; NULL if nobody was asked",
+        "src.provider",
+    ),
+    _answer(
+        "ip_dst_provider",
+        "SYMBOL",
+        "who answered for the destination address; NULL if nobody was asked",
+        "dst.provider",
+    ),
+    _answer(
+        "tls_sni_provider",
+        "SYMBOL",
+        "who answered for the server name; NULL if nobody was asked",
+        "sni.provider",
+    ),
     _stream(
         "tls_sni_domain",
         "SYMBOL",
@@ -148,7 +244,10 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _device("src", "source"),
     _device("dst", "destination"),
-    _capture("label", "folders between the experiment and the capture, as `alexa/idle`; NULL where there are none"),
+    _capture(
+        "label",
+        "folders between the experiment and the capture, as `alexa/idle`; NULL where there are none",
+    ),
 )
 
 ORIGINAL_COLUMNS = COLUMNS[:29]

@@ -63,8 +63,19 @@ PACKETS = Table(
 )
 """ONE table for all experiments: a wide table holds 145 files open, so a table per experiment ends at the 68th."""
 
-FLOWS = Table("flows", {column.name: column.type for column in FLOW_COLUMNS}, keys=("ts", "capture", "conversation"), views="flows", hidden=HIDDEN)
+FLOWS = Table(
+    "flows",
+    {column.name: column.type for column in FLOW_COLUMNS},
+    keys=("ts", "capture", "conversation"),
+    views="flows",
+    hidden=HIDDEN,
+)
 """Packets and bytes of each conversation in each second."""
 
-CAPTURES = Table("captures", {column.name: column.type for column in CAPTURE_COLUMNS}, keys=("ts", "capture"), partition_by="YEAR")
+CAPTURES = Table(
+    "captures",
+    {column.name: column.type for column in CAPTURE_COLUMNS},
+    keys=("ts", "capture"),
+    partition_by="YEAR",
+)
 """What became of captures: a copy of the ledger's verdicts that can be queried. It has few rows, in the order of time."""

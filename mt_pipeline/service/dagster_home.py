@@ -14,7 +14,12 @@ QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 """Loggers of a run whose terminal shows our lines; the log of the run has all."""
 
 
-_NOT_CAPTURED = {"compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}}
+_NOT_CAPTURED = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 """What a run prints stays on its terminal: Dagster would send it through a file, of which `tail` shows it a second later, bars and all."""
 
 

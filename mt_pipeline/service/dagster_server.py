@@ -15,7 +15,11 @@ from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRe
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
-from dagster_webserver.cli import DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_MAX_OVERFLOW, DEFAULT_POOL_RECYCLE
+from dagster_webserver.cli import (
+    DEFAULT_DB_STATEMENT_TIMEOUT,
+    DEFAULT_POOL_MAX_OVERFLOW,
+    DEFAULT_POOL_RECYCLE,
+)
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.requests import Request
@@ -50,9 +54,22 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContex
 @click.option("--workspace", "-w", required=True, help="File that says where the code is.")
 @click.option("--hosts", default="", help="More names that browsers reach it by, comma-separated.")
 @click.option("--token", "with_token", type=bool, default=False, help="Ask for a token.")
-@click.option("--reports", type=click.Path(path_type=Path), help="Folder with reports of experiments, to be shown below /reports/.")
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    help="Folder with reports of experiments, to be shown below /reports/.",
+)
 @click.option("--local", is_flag=True, help="Start the code server and the daemon, too.")
-def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, reports: Path | None, local: bool) -> None:
+def main(
+    *,
+    host: str,
+    port: int,
+    workspace: str,
+    hosts: str,
+    with_token: bool,
+    reports: Path | None,
+    local: bool,
+) -> None:
     """Serve Dagster's pages until a signal ends it."""
     configure_loggers(log_level=LOG_LEVEL.upper() if local else "INFO")
     setup_interrupt_handlers()
@@ -60,7 +77,9 @@ def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, 
         instance, daemon = stack.enter_context(DagsterInstance.get()), None
         if local:
             workspace, daemon = stack.enter_context(started(instance, workspace))
-        instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
+        instance.optimize_for_webserver(
+            DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW
+        )
         context = stack.enter_context(
             WorkspaceProcessContext(
                 instance,
@@ -71,7 +90,9 @@ def main(*, host: str, port: int, workspace: str, hosts: str, with_token: bool, 
         )
         pages = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
         if reports:
-            pages.router.routes[:0] = routes(reports)  # before Dagster's, of which the last one takes all paths
+            pages.router.routes[:0] = routes(
+                reports
+            )  # before Dagster's, of which the last one takes all paths
         app: ASGIApp = pages
         if with_token:
             secret = token.kept(Path(instance.root_directory, token.FILE))

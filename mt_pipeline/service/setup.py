@@ -72,13 +72,17 @@ def main() -> int:
         is_new = not settings.data_dir.exists()
         forks = tshark.forks() or (is_new and _installed("lua-posix") and tshark.forks())
         _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
-        if not tshark.is_confined and not (is_new and sandbox.is_missing() and _installed("bubblewrap") and tshark.is_confined):
+        if not tshark.is_confined and not (
+            is_new and sandbox.is_missing() and _installed("bubblewrap") and tshark.is_confined
+        ):
             _say(_OPEN)
         if settings.embeds_questdb:
             _say(f"QuestDB at {java.jar()}")
         prepare(settings.options())
         if settings.embeds_questdb and not settings.questdb_password:
-            _say(f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}")
+            _say(
+                f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}"
+            )
         _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
     except (SettingsError, TsharkError, java.ServerError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
@@ -99,11 +103,17 @@ def _tshark(program: str) -> Tshark:
 def _installed(package: str) -> bool:
     """Install a package of Debian or Ubuntu, if we can without a password; says whether it was tried."""
     apt, sudo = shutil.which("apt-get"), [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if apt is None or (sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode):
+    if apt is None or (
+        sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode
+    ):
         return False
     _say(f"{package} is missing: installing it from the packages of this system")
     for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", package]):
-        subprocess.run([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command], stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command],
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
     return True
 
 

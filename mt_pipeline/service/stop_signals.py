@@ -67,4 +67,8 @@ class StopSignals:
         except LedgerError:  # no reason not to stop
             return ""
         number = sum(record.state is State.RUNNING for record in unfinished)
-        return f" to give {number:,} capture{'' if number == 1 else 's'} back to the next start" if number else ""
+        return (
+            f" to give {number:,} capture{'' if number == 1 else 's'} back to the next start"
+            if number
+            else ""
+        )

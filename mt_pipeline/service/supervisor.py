@@ -100,7 +100,13 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         secret = token.kept(home / token.FILE) if settings.ui_token else None
         dagster = subprocess.Popen(
             bound([*_DAGSTER, *_options(settings)], signal="TERM"),
-            env={**_PATIENT, **os.environ, "DAGSTER_HOME": str(home), **private.temporary(settings.data_dir), **_paths(settings)},
+            env={
+                **_PATIENT,
+                **os.environ,
+                "DAGSTER_HOME": str(home),
+                **private.temporary(settings.data_dir),
+                **_paths(settings),
+            },
             cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -139,15 +145,21 @@ def _alone(settings: Settings) -> Iterator[None]:
         with FileLock(settings.data_dir / "service.lock", timeout=0):
             yield
     except Timeout:
-        raise ServiceError(f"another service runs on {settings.data_dir}: stop it, or set MT_DATA_DIR to another folder") from None
+        raise ServiceError(
+            f"another service runs on {settings.data_dir}: stop it, or set MT_DATA_DIR to another folder"
+        ) from None
 
 
-def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callable[[str], None]) -> threading.Thread:
+def _relay(
+    process: "subprocess.Popen[str]", ended: threading.Event, say: Callable[[str], None]
+) -> threading.Thread:
     """Say what a program says, until it is told to stop: sensors that tick while Dagster stops report errors, at length, that are none."""
 
     def relay() -> None:
         for line in without_traces(line.rstrip("\n") for line in process.stdout or ()):
-            with suppress(OSError):  # whoever listened is gone: Dagster must still be read, or it would wait
+            with suppress(
+                OSError
+            ):  # whoever listened is gone: Dagster must still be read, or it would wait
                 if not ended.is_set():
                     say(line)
 
@@ -158,15 +170,41 @@ def _relay(process: "subprocess.Popen[str]", ended: threading.Event, say: Callab
 
 def _options(settings: Settings) -> list[str]:
     """Say to Dagster's processes where the code is, and who may ask."""
-    where = ["--workspace", str(PROJECT / "workspace.yaml"), "--host", HOST, "--port", str(settings.dagster_port)]
+    where = [
+        "--workspace",
+        str(PROJECT / "workspace.yaml"),
+        "--host",
+        HOST,
+        "--port",
+        str(settings.dagster_port),
+    ]
     reports = ["--reports", str(reports_folder(settings.data_dir))]
-    return [*where, *reports, "--hosts", ",".join(settings.ui_hosts), "--token", str(settings.ui_token)]
+    return [
+        *where,
+        *reports,
+        "--hosts",
+        ",".join(settings.ui_hosts),
+        "--token",
+        str(settings.ui_token),
+    ]
 
 
 def _paths(settings: Settings) -> dict[str, str]:
     """Say where things lie: Dagster works in a folder of its own, where a relative path would be another."""
-    files = {"MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb, "MT_OFFLINE_APPS": settings.offline_apps, "MT_DEVICES": settings.devices}
-    return {name: str(path) for name, path in {"MT_DATA_DIR": settings.data_dir, "MT_INBOX": settings.inbox_dir, **files}.items() if path}
+    files = {
+        "MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb,
+        "MT_OFFLINE_APPS": settings.offline_apps,
+        "MT_DEVICES": settings.devices,
+    }
+    return {
+        name: str(path)
+        for name, path in {
+            "MT_DATA_DIR": settings.data_dir,
+            "MT_INBOX": settings.inbox_dir,
+            **files,
+        }.items()
+        if path
+    }
 
 
 def _check_port(port: int) -> None:
@@ -183,10 +221,14 @@ def _check_port(port: int) -> None:
 def _check(watched: dict[str, Callable[[], int | None]]) -> None:
     for name, poll in watched.items():
         if (status := poll()) is not None:
-            raise ServiceError(f"{name} ended by itself with status {status}; its messages are above, the service stops")
+            raise ServiceError(
+                f"{name} ended by itself with status {status}; its messages are above, the service stops"
+            )
 
 
-def _wait_for(ui: str, ended: threading.Event, watched: dict[str, Callable[[], int | None]]) -> bool:
+def _wait_for(
+    ui: str, ended: threading.Event, watched: dict[str, Callable[[], int | None]]
+) -> bool:
     """Wait until the UI answers; False if the service was stopped meanwhile."""
     deadline = time.monotonic() + START_SECONDS
     with requests.Session() as session:
@@ -200,4 +242,6 @@ def _wait_for(ui: str, ended: threading.Event, watched: dict[str, Callable[[], i
                 pass
             if ended.wait(0.3):
                 return False
-    raise ServiceError(f"Dagster does not answer at {ui} after {START_SECONDS} s; its messages are above")
+    raise ServiceError(
+        f"Dagster does not answer at {ui} after {START_SECONDS} s; its messages are above"
+    )

@@ -23,7 +23,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     folded = name.casefold()
     compared: Collection[str] = by_folded
     if len(by_folded) > _MOST_COMPARED:
-        compared = nlargest(_MOST_COMPARED, by_folded, key=lambda other: _same_at_the_ends(folded, other))
+        compared = nlargest(
+            _MOST_COMPARED, by_folded, key=lambda other: _same_at_the_ends(folded, other)
+        )
     nearest = get_close_matches(folded, compared, n=1)
     return f"; did you mean {by_folded[nearest[0]]!r}?" if nearest else ""
 

@@ -29,7 +29,11 @@ def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
         The command by way of util-linux's setpriv; as it is where that is missing (macOS, Alpine).
     """
     setpriv = _setpriv()
-    return [setpriv, "--no-new-privs", "--pdeathsig", signal, "--", *command] if setpriv else list(command)
+    return (
+        [setpriv, "--no-new-privs", "--pdeathsig", signal, "--", *command]
+        if setpriv
+        else list(command)
+    )
 
 
 def environment(*names: str, **more: str) -> dict[str, str]:
@@ -76,7 +80,15 @@ def _setpriv() -> str | None:
     path = shutil.which("setpriv") if sys.platform == "linux" else None
     # Busybox has a setpriv without this option.
     options = ["--no-new-privs", "--pdeathsig", "KILL", "--", sys.executable, "--version"]
-    return path if path and subprocess.run([path, *options], env=environment(), capture_output=True, check=False).returncode == 0 else None
+    return (
+        path
+        if path
+        and subprocess.run(
+            [path, *options], env=environment(), capture_output=True, check=False
+        ).returncode
+        == 0
+        else None
+    )
 
 
 def _signal(process: subprocess.Popen[bytes] | subprocess.Popen[str], number: Signals) -> None:

@@ -26,11 +26,16 @@ def visible(text: str, *, lines: bool = False) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() or (lines and letter == "\n") else _visible(letter) for letter in text)
+    return "".join(
+        letter if letter.isprintable() or (lines and letter == "\n") else _visible(letter)
+        for letter in text
+    )
 
 
 def _visible(letter: str) -> str:
-    if unicodedata.category(letter) not in _SHAPELESS:  # a wide space, a letter newer than this Python
+    if (
+        unicodedata.category(letter) not in _SHAPELESS
+    ):  # a wide space, a letter newer than this Python
         return letter
     code = ord(letter)
     if code in _HALF_PAIRS:  # how Python writes a byte that is not UTF-8

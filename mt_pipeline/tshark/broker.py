@@ -16,7 +16,12 @@ def main(command: list[str]) -> None:
     """Serve until the caller has closed the socket, or tshark has ended."""
     (asked, asks), (hears, said) = os.pipe(), os.pipe()
     # Not the socket: tshark would hold it open.
-    os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, said, 1)])
+    os.posix_spawn(
+        command[0],
+        command,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, said, 1)],
+    )
     os.close(asked)
     os.close(said)
     with socket.socket(fileno=0) as line, open(hears, "rb", buffering=0) as answers:  # noqa: PTH123  a descriptor

@@ -148,11 +148,15 @@ class Tshark:
         """
         path = shutil.which(program)
         if path is None:
-            raise TsharkMissing(f"tshark not found as {program!r}; {INSTALL}, or set MT_TSHARK to its path")
+            raise TsharkMissing(
+                f"tshark not found as {program!r}; {INSTALL}, or set MT_TSHARK to its path"
+            )
         said = run([path, "--version"]).stdout
         match = re.match(r"TShark \D*(\d+)\.(\d+)\.(\d+)", said)
         if match is None:
-            raise TsharkMissing(f"{path} does not say a tshark version but {said[:80]!r}; set MT_TSHARK to a tshark")
+            raise TsharkMissing(
+                f"{path} does not say a tshark version but {said[:80]!r}; set MT_TSHARK to a tshark"
+            )
         version = tuple(int(part) for part in match.groups())
         if version < OLDEST:
             raise TsharkTooOld(
@@ -168,7 +172,11 @@ class Tshark:
     def forks(self) -> bool:
         """Try whether it can be started once for many captures."""
         try:
-            forkserver.ForkServer(self._limited(Path(forkserver.CAPTURE), ""), environment(), is_confined=self.is_confined).close()
+            forkserver.ForkServer(
+                self._limited(Path(forkserver.CAPTURE), ""),
+                environment(),
+                is_confined=self.is_confined,
+            ).close()
         except OSError:
             return False
         return True
@@ -186,18 +194,39 @@ class Tshark:
         done = _tried(self.program, display_filter)
         if done.returncode:
             said = _NOISE.sub("", done.stderr)
-            error = FilterError(f"display filter not understood: {display_filter!r}. {filters.reason(said)}", said=said, status=done.returncode)
+            error = FilterError(
+                f"display filter not understood: {display_filter!r}. {filters.reason(said)}",
+                said=said,
+                status=done.returncode,
+            )
             error.excerpt = filters.excerpt(display_filter, said)
             raise error
 
     def command(self, capture: Path, display_filter: str) -> list[str]:
         """Say one capture as tab-separated columns, a line per packet: 2.5 times faster than JSON, the same values."""
-        columns = ",".join(f'"{field.key}","%Cus:{field.name}:{int(field.first_only)}:U"' for field in FIELDS)
-        options = [part for preference in (*PREFERENCES, f"gui.column.format:{columns}") for part in ("-o", preference)]
-        return [self.program, "-n", "-r", str(capture.absolute()), *(["-Y", display_filter] if display_filter else []), "-T", "tabs", *options]
+        columns = ",".join(
+            f'"{field.key}","%Cus:{field.name}:{int(field.first_only)}:U"' for field in FIELDS
+        )
+        options = [
+            part
+            for preference in (*PREFERENCES, f"gui.column.format:{columns}")
+            for part in ("-o", preference)
+        ]
+        return [
+            self.program,
+            "-n",
+            "-r",
+            str(capture.absolute()),
+            *(["-Y", display_filter] if display_filter else []),
+            "-T",
+            "tabs",
+            *options,
+        ]
 
     @contextmanager
-    def lines(self, capture: Path, display_filter: str = "", *, called: Path | None = None) -> Iterator["Stream"]:
+    def lines(
+        self, capture: Path, display_filter: str = "", *, called: Path | None = None
+    ) -> Iterator["Stream"]:
         """Run tshark on a capture; its output is `Stream.output`, and leaving the block ends it, whatever happened.
 
         Args:
@@ -209,16 +238,27 @@ class Tshark:
             TsharkError: on leaving, if tshark failed by itself.
         """
         with tempfile.TemporaryFile() as errors:
-            child = self._forked(capture, display_filter, errors) or self._started(capture, display_filter, errors)
-            watch = Watch(self.limits, child.work if isinstance(child, forkserver.Forked) else lambda: work_of(child.pid))
-            stream = Stream(io.BufferedReader(Watched(unbuffered(child.stdout), watch, child.kill), _BUFFER_BYTES))
+            child = self._forked(capture, display_filter, errors) or self._started(
+                capture, display_filter, errors
+            )
+            watch = Watch(
+                self.limits,
+                child.work if isinstance(child, forkserver.Forked) else lambda: work_of(child.pid),
+            )
+            stream = Stream(
+                io.BufferedReader(
+                    Watched(unbuffered(child.stdout), watch, child.kill), _BUFFER_BYTES
+                )
+            )
             try:
                 yield stream
                 stream.output.close()
                 status = _ended(child, watch)
             finally:
                 child.kill()
-                with suppress(subprocess.TimeoutExpired):  # a disk that does not answer keeps even what was killed
+                with suppress(
+                    subprocess.TimeoutExpired
+                ):  # a disk that does not answer keeps even what was killed
                     child.wait(_KILLED_SECONDS)
                 stream.output.close()  # after its end: a thread may still be reading, and closing would wait for it
             errors.seek(0)
@@ -229,18 +269,35 @@ class Tshark:
             said = said.replace(name, str(called))
         # What is not understood is mostly the half line of a tshark that was killed: then its end is the reason to name.
         if stream.not_understood and status in (0, -signal.SIGPIPE):
-            raise TsharkFailed(f"{called}: tshark's output was not understood: {stream.not_understood}", said=said)
+            raise TsharkFailed(
+                f"{called}: tshark's output was not understood: {stream.not_understood}", said=said
+            )
         _judge(called, status, said)
 
-    def _forked(self, capture: Path, display_filter: str, errors: IO[bytes]) -> forkserver.Forked | None:
+    def _forked(
+        self, capture: Path, display_filter: str, errors: IO[bytes]
+    ) -> forkserver.Forked | None:
         command = self._limited(Path(forkserver.CAPTURE), display_filter)
-        return forkserver.fork(command, environment(), capture, errors, is_confined=self._confines(capture))
+        return forkserver.fork(
+            command, environment(), capture, errors, is_confined=self._confines(capture)
+        )
 
-    def _started(self, capture: Path, display_filter: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _started(
+        self, capture: Path, display_filter: str, errors: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
         command = self._limited(capture, display_filter)
         # A thread that starts tshark must outlive it: the kernel ends the child with that thread.
         return subprocess.Popen(
-            bound([*sandbox.confined([], capture.absolute())[:-1], "--die-with-parent", "--", *command] if self._confines(capture) else command),
+            bound(
+                [
+                    *sandbox.confined([], capture.absolute())[:-1],
+                    "--die-with-parent",
+                    "--",
+                    *command,
+                ]
+                if self._confines(capture)
+                else command
+            ),
             bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -286,14 +343,33 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
         TsharkSilent: it does not end.
     """
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, env=environment(), check=False, timeout=_RUN_SECONDS)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            env=environment(),
+            check=False,
+            timeout=_RUN_SECONDS,
+        )
     except subprocess.TimeoutExpired:
-        raise TsharkSilent(f"{command[0]} did not answer within {_RUN_SECONDS} s: see whether it runs by hand, then launch again") from None
+        raise TsharkSilent(
+            f"{command[0]} did not answer within {_RUN_SECONDS} s: see whether it runs by hand, then launch again"
+        ) from None
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):  # that says nothing of the program
+        if error.errno in (
+            errno.EMFILE,
+            errno.ENFILE,
+            errno.ENOMEM,
+            errno.EAGAIN,
+        ):  # that says nothing of the program
             raise
         raise TsharkMissing(f"{command[0]} does not start: {error.strerror}; {INSTALL}") from None
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    return subprocess.CompletedProcess(
+        command,
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
 
 
 @functools.lru_cache(maxsize=100)
@@ -330,7 +406,11 @@ def _judge_limits(capture: Path, status: int, said: str, watch: Watch) -> None:
             status=status,
         )
     if status and _NO_MEMORY in said:
-        most = "the machine has" if limits.memory is None else f"the {limits.memory / 10**6:,.0f} MB that it may take"
+        most = (
+            "the machine has"
+            if limits.memory is None
+            else f"the {limits.memory / 10**6:,.0f} MB that it may take"
+        )
         raise TsharkLimit(
             f"{capture}: tshark needs more memory than {most}: cut the capture with `editcap -c 10000000`, or set MT_TSHARK_MEMORY_MB to more",
             said=said,
@@ -351,9 +431,19 @@ def _judge(capture: Path, status: int, stderr: str) -> None:
             status=status,
         )
     if "isn't a capture file" in said or "doesn't exist" in said or "permission" in said.lower():
-        raise NotACapture(f"not a capture: {capture}. tshark said: {said}", said=said, status=status)
-    cure = f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage" if DAMAGED in said else ""
-    raise TsharkFailed(f"{capture}: tshark stopped with status {status} and said: {said}{cure}", said=said, status=status)
+        raise NotACapture(
+            f"not a capture: {capture}. tshark said: {said}", said=said, status=status
+        )
+    cure = (
+        f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage"
+        if DAMAGED in said
+        else ""
+    )
+    raise TsharkFailed(
+        f"{capture}: tshark stopped with status {status} and said: {said}{cure}",
+        said=said,
+        status=status,
+    )
 
 
 def _last_words(stderr: str) -> str:

@@ -97,7 +97,9 @@ def write(
         partial.open("wb") as file,
         pa.CompressedOutputStream(file, "zstd") as documents,
         duckdb_pool.connection(output) as connection,
-        ThreadPoolExecutor(max_workers=1) as reader,  # ends after tshark, whose end it may be waiting for
+        ThreadPoolExecutor(
+            max_workers=1
+        ) as reader,  # ends after tshark, whose end it may be waiting for
         tshark.lines(capture, display_filter, called=called) as stream,
     ):
         try:
@@ -107,7 +109,9 @@ def write(
     return packets
 
 
-def read(connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[str, ...] = ALL_KEYS) -> duckdb.DuckDBPyRelation:
+def read(
+    connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[str, ...] = ALL_KEYS
+) -> duckdb.DuckDBPyRelation:
     """Open documents as a relation in frame order: a column per field, each a list of text, NULL where the packet lacks the field.
 
     Args:
@@ -117,14 +121,20 @@ def read(connection: duckdb.DuckDBPyConnection, documents: Path, *, keys: tuple[
     """
     layers = ", ".join(f"{key} VARCHAR[]" for key in keys)
     return connection.read_json(
-        str(documents), format="newline_delimited", compression="zstd", columns={"layers": f"STRUCT({layers})"}, maximum_object_size=1 << 20
+        str(documents),
+        format="newline_delimited",
+        compression="zstd",
+        columns={"layers": f"STRUCT({layers})"},
+        maximum_object_size=1 << 20,
     ).project("unnest(layers)")
 
 
 def count(documents: Path) -> int:
     """Count the documents of a file."""
     with duckdb_pool.connection(documents) as connection:
-        [(packets,)] = read(connection, documents, keys=("frame_number",)).aggregate("count(*)").fetchall()
+        [(packets,)] = (
+            read(connection, documents, keys=("frame_number",)).aggregate("count(*)").fetchall()
+        )
     return int(packets)
 
 
@@ -166,9 +176,13 @@ def _batches(output: IO[bytes]) -> Iterator[pa.RecordBatch]:
 def _parsed(lines: bytes) -> pa.RecordBatch:
     table = pyarrow.csv.read_csv(
         pa.BufferReader(_utf8(lines)),
-        read_options=pyarrow.csv.ReadOptions(column_names=ALL_KEYS, block_size=2 * len(lines), use_threads=False),
+        read_options=pyarrow.csv.ReadOptions(
+            column_names=ALL_KEYS, block_size=2 * len(lines), use_threads=False
+        ),
         parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(ALL_KEYS, pa.string()), strings_can_be_null=False),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(ALL_KEYS, pa.string()), strings_can_be_null=False
+        ),
     )
     [batch] = table.combine_chunks().to_batches()
     return batch
@@ -182,16 +196,28 @@ def _utf8(text: bytes) -> bytes:
 def _packets(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Leave out the blocks of a pcapng that tshark numbers like packets, and that are none; hardly any capture has one."""
     protocols = batch.column("frame_protocols")
-    custom = pyarrow.compute.and_(pyarrow.compute.equal(protocols, "data"), pyarrow.compute.equal(batch.column("frame_time_epoch"), ""))
-    others = pyarrow.compute.or_(pyarrow.compute.match_substring_regex(protocols, _NO_PACKET), custom)
-    return batch.filter(pyarrow.compute.invert(others)) if pyarrow.compute.any(others).as_py() else batch
+    custom = pyarrow.compute.and_(
+        pyarrow.compute.equal(protocols, "data"),
+        pyarrow.compute.equal(batch.column("frame_time_epoch"), ""),
+    )
+    others = pyarrow.compute.or_(
+        pyarrow.compute.match_substring_regex(protocols, _NO_PACKET), custom
+    )
+    return (
+        batch.filter(pyarrow.compute.invert(others))
+        if pyarrow.compute.any(others).as_py()
+        else batch
+    )
 
 
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Undo tshark's escapes of control characters in text that others choose; hardly any capture has one."""
     for place, field in enumerate(FIELDS):
         column = batch.column(place)
-        if field.text and pyarrow.compute.any(pyarrow.compute.match_substring(column, "\\")).as_py():
+        if (
+            field.text
+            and pyarrow.compute.any(pyarrow.compute.match_substring(column, "\\")).as_py()
+        ):
             values = [_ESCAPE.sub(_control, value) for value in column.to_pylist()]
             batch = batch.set_column(place, field.key, pa.array(values, pa.string()))
     return batch
@@ -199,7 +225,9 @@ def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _control(escape: re.Match[str]) -> str:
     letter = escape[1]
-    return {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}.get(letter) or chr(int(letter, 8))
+    return {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}.get(
+        letter
+    ) or chr(int(letter, 8))
 
 
 def _text_of(chunk: pa.Array) -> pa.Buffer:
@@ -215,7 +243,13 @@ def _line() -> str:
     # Milliseconds, as ek has it; newer versions of tshark say ISO 8601 here and there too, which stays as it is.
     timestamp = "CASE WHEN contains(frame_time_epoch, ':') THEN frame_time_epoch ELSE replace(frame_time_epoch, '.', '')[:-7] END"
     first, *others = FIELDS  # every packet has its number
-    members = [_member(first), *(f"CASE WHEN {field.key} <> '' THEN concat(',', {_member(field)}) END" for field in others)]
+    members = [
+        _member(first),
+        *(
+            f"CASE WHEN {field.key} <> '' THEN concat(',', {_member(field)}) END"
+            for field in others
+        ),
+    ]
     return f"""concat('{{"timestamp":"', {timestamp}, '","layers":{{', {", ".join(members)}, '}}}}', chr(10))"""
 
 
@@ -237,7 +271,10 @@ def _lists(block: pa.RecordBatch, keys: Iterable[str]) -> pa.Table:
     for key in keys:
         text = block.column(key)
         absent = pyarrow.compute.equal(text, "")
-        if key in several and pyarrow.compute.any(pyarrow.compute.match_substring(text, ",")).as_py():
+        if (
+            key in several
+            and pyarrow.compute.any(pyarrow.compute.match_substring(text, ",")).as_py()
+        ):
             lists = pyarrow.compute.split_pattern(text, ",")
             columns[key] = pa.ListArray.from_arrays(lists.offsets, lists.values, mask=absent)
         else:

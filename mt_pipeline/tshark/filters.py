@@ -31,7 +31,10 @@ def excerpt(display_filter: str, said: str) -> str:
     if carets is None:
         return ""
     in_bytes = os.fsencode(display_filter)
-    start, end = (len(in_bytes[:offset].decode("utf-8", "replace")) for offset in (len(carets[1]), len(carets[1]) + len(carets[2])))
+    start, end = (
+        len(in_bytes[:offset].decode("utf-8", "replace"))
+        for offset in (len(carets[1]), len(carets[1]) + len(carets[2]))
+    )
     shown = [_visible(letter) for letter in display_filter]
     before = _last(shown[:start], WIDTH // 2)
     left = _columns(before)
@@ -48,7 +51,14 @@ def _visible(letter: str) -> str:
 
 def _columns(letters: Sequence[str]) -> int:
     """Count the columns that a terminal gives to a text."""
-    return sum(0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in "".join(letters))
+    return sum(
+        0
+        if unicodedata.combining(letter)
+        else 2
+        if unicodedata.east_asian_width(letter) in "WF"
+        else 1
+        for letter in "".join(letters)
+    )
 
 
 def _last(letters: list[str], columns: int) -> list[str]:

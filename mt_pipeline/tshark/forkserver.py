@@ -35,7 +35,14 @@ CAPTURE = "/dev/fd/63"
 _lock = threading.Lock()
 
 
-def fork(command: Sequence[str], environment: Mapping[str, str], capture: Path, errors: IO[bytes], *, is_confined: bool = False) -> "Forked | None":
+def fork(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    capture: Path,
+    errors: IO[bytes],
+    *,
+    is_confined: bool = False,
+) -> "Forked | None":
     """Fork the tshark of a command; the next call with the same command forks the same one.
 
     Args:
@@ -69,7 +76,9 @@ class Forked:
         returncode: its status, or the signal that ended it as a negative number; None as long as nobody waited.
     """
 
-    def __init__(self, server: "ForkServer", stdout: io.FileIO, ended: io.FileIO, number: int) -> None:
+    def __init__(
+        self, server: "ForkServer", stdout: io.FileIO, ended: io.FileIO, number: int
+    ) -> None:
         self.stdout = stdout
         self.returncode: int | None = None
         self._server, self._ended = server, ended  # the server ends when nobody has it
@@ -114,7 +123,9 @@ class ForkServer:
         OSError: there is none here.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, is_confined: bool = False) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], *, is_confined: bool = False
+    ) -> None:
         if sys.platform != "linux":
             raise OSError("a process cannot open the files of another one here")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -154,7 +165,9 @@ class ForkServer:
             try:
                 socket.send_fds(self._line, [b"fork"], [descriptor, output, errors.fileno(), end])
                 word, _, number = self._line.recv(_LONGEST).partition(b" ")
-            except BaseException:  # the answer may still come, and be taken for that of the next capture
+            except (
+                BaseException
+            ):  # the answer may still come, and be taken for that of the next capture
                 self._process.kill()
                 self._process.wait()
                 raise
@@ -173,7 +186,12 @@ class ForkServer:
 
 # One: a process hardly ever has another command than before, and an old server ends with its last fork.
 @functools.lru_cache(maxsize=1)
-def _server(_client: int, command: tuple[str, ...], environment: tuple[tuple[str, str], ...], is_confined: bool) -> ForkServer | None:
+def _server(
+    _client: int,
+    command: tuple[str, ...],
+    environment: tuple[tuple[str, str], ...],
+    is_confined: bool,
+) -> ForkServer | None:
     try:
         return ForkServer(command, dict(environment), is_confined=is_confined)
     except OSError:

@@ -64,7 +64,10 @@ class Watch:
         current = self._work()
         self._still = self._still + passed if current is not None and current == self._last else 0
         self._last = current
-        self.silent, self.late = self._still >= self.limits.silence, self._busy >= self.limits.seconds
+        self.silent, self.late = (
+            self._still >= self.limits.silence,
+            self._busy >= self.limits.seconds,
+        )
         return self.silent or self.late
 
     def heard(self) -> None:
@@ -157,7 +160,11 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _inner(pid: int) -> int:
-    [numbers] = [line for line in (_PROC / str(pid) / "status").read_text().splitlines() if line.startswith("NSpid:")]
+    [numbers] = [
+        line
+        for line in (_PROC / str(pid) / "status").read_text().splitlines()
+        if line.startswith("NSpid:")
+    ]
     return int(numbers.split()[-1])
 
 

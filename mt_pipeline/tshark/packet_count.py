@@ -77,7 +77,13 @@ def counting(capture: Path, limits: Limits = USUAL) -> Iterator[Callable[[], Cou
         return
     with tempfile.TemporaryFile() as said:
         command = bound(limited([program, "-d", str(capture.absolute()), os.devnull], limits))
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=environment())
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=environment(),
+        )
         watch = Watch(limits, lambda: work_of(child.pid))
 
         def counted() -> Counted:
@@ -99,7 +105,9 @@ def count_packets(capture: Path, limits: Limits = USUAL) -> Counted:
         return Counted()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
         command = bound(limited([program, "-Mcr", "-T", str(capture.absolute())], limits))
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=said, env=environment())
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=said, env=environment()
+        )
         try:
             if wait(child, Watch(limits, lambda: work_of(child.pid))) is None:
                 return Counted()
@@ -124,7 +132,11 @@ def estimate(capture: Path) -> Estimate | None:
         return None
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
-            bound(limited([program, "-Mcr", "-T", "-"], USUAL)), stdin=subprocess.PIPE, stdout=out, stderr=said, env=environment()
+            bound(limited([program, "-Mcr", "-T", "-"], USUAL)),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=said,
+            env=environment(),
         )
         late = threading.Timer(_HEAD_SECONDS, child.kill)
         late.start()
@@ -144,7 +156,11 @@ def _feed(capture: Path, pipe: IO[bytes]) -> tuple[int, bool]:
     """Write the head of a capture to a pipe, decompressed; returns how many of its bytes that took, and whether that was all."""
     import pyarrow as pa  # takes a third of a second: only for those who count
 
-    with capture.open("rb") as file, suppress(BrokenPipeError), pipe:  # it ends early where it cannot go on
+    with (
+        capture.open("rb") as file,
+        suppress(BrokenPipeError),
+        pipe,
+    ):  # it ends early where it cannot go on
         codec = codec_of(file.read(4))
         file.seek(0)
         head = _Head(file)

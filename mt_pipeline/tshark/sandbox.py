@@ -36,7 +36,10 @@ def reads(capture: Path) -> bool:
     if os.geteuid() != 0:
         return True
     found = capture.stat()
-    return bool(found.st_mode & ((0o400 if found.st_uid == 0 else 0) | (0o040 if found.st_gid == 0 else 0) | 0o004))
+    return bool(
+        found.st_mode
+        & ((0o400 if found.st_uid == 0 else 0) | (0o040 if found.st_gid == 0 else 0) | 0o004)
+    )
 
 
 def confined(command: Sequence[str], *visible: Path) -> list[str]:
@@ -50,7 +53,17 @@ def confined(command: Sequence[str], *visible: Path) -> list[str]:
     # Not those of users, for root: bubblewrap makes one for others.
     prefix += [f"--unshare-{what}" for what in ("ipc", "pid", "net", "uts", "cgroup-try")]
     prefix += ["--cap-drop", "ALL"]
-    prefix += ["--ro-bind", str(_SYSTEM), str(_SYSTEM), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  its own
+    prefix += [
+        "--ro-bind",
+        str(_SYSTEM),
+        str(_SYSTEM),
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+    ]  # noqa: S108  its own
     for link in map(Path, _LINKED):
         if link.is_symlink():
             prefix += ["--symlink", str(link.readlink()), str(link)]
@@ -64,7 +77,11 @@ def confined(command: Sequence[str], *visible: Path) -> list[str]:
 def python() -> tuple[list[str], list[Path]]:
     """Give a Python without packages, and the folders that it needs."""
     program = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    return [str(program), "-I", "-S"], [folder for folder in (Path(sys.base_prefix), program.parent) if not folder.is_relative_to(_SYSTEM)]
+    return [str(program), "-I", "-S"], [
+        folder
+        for folder in (Path(sys.base_prefix), program.parent)
+        if not folder.is_relative_to(_SYSTEM)
+    ]
 
 
 def is_missing() -> bool:
@@ -80,6 +97,11 @@ def _works() -> bool:
 def _starts() -> bool:
     try:
         tried = confined([shutil.which("true") or "/usr/bin/true"])
-        return subprocess.run(tried, env=environment(), capture_output=True, check=False, timeout=_SECONDS).returncode == 0
+        return (
+            subprocess.run(
+                tried, env=environment(), capture_output=True, check=False, timeout=_SECONDS
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -44,9 +44,13 @@ _HOST = Refusal(
     "If you reach it under another name or port, list that in MT_UI_HOSTS, such as dagster.example.org, and start the service again.",
 )
 _SITE = Refusal(
-    403, "Refused: a page of another site asked, and nothing was done. Open this page itself: a link to it, a bookmark or its address work."
+    403,
+    "Refused: a page of another site asked, and nothing was done. Open this page itself: a link to it, a bookmark or its address work.",
 )
-_CONTENT = Refusal(415, "Refused: only JSON changes something here. Send it with the header Content-Type: application/json.")
+_CONTENT = Refusal(
+    415,
+    "Refused: only JSON changes something here. Send it with the header Content-Type: application/json.",
+)
 
 
 def hosts_of(port: int, others: Iterable[str] = ()) -> frozenset[str]:
@@ -74,7 +78,12 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> Refusal | N
     if ("origin" in headers and not own) or _from_another_site(method, headers):
         return _SITE
     # Forms of any site can send three types of content without asking first, and old browsers then name no origin.
-    if method not in ("GET", "HEAD") and not own and headers.get("sec-fetch-site") != "same-origin" and not _is_json(headers):
+    if (
+        method not in ("GET", "HEAD")
+        and not own
+        and headers.get("sec-fetch-site") != "same-origin"
+        and not _is_json(headers)
+    ):
         return _CONTENT
     return None
 
@@ -83,7 +92,11 @@ def _from_another_site(method: str, headers: Headers) -> bool:
     """Tell what a page of another site asked, by what browsers say of it; a link that somebody follows is no such thing."""
     if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
         return False
-    return (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != ("GET", "navigate", "document")
+    return (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != (
+        "GET",
+        "navigate",
+        "document",
+    )
 
 
 def _is_json(headers: Headers) -> bool:
@@ -107,7 +120,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refused = refusal(scope.get("method", "GET"), Headers(scope=scope), self._hosts)
-        app = self._app if refused is None else PlainTextResponse(refused.sentence + "\n", refused.status)
+        app = (
+            self._app
+            if refused is None
+            else PlainTextResponse(refused.sentence + "\n", refused.status)
+        )
         await app(scope, receive, _with_headers(send))
 
 

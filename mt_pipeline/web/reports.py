@@ -37,7 +37,9 @@ def _shower(folder: Path) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
         experiment = request.path_params["experiment"]
         if not _EXPERIMENT.fullmatch(experiment):
-            return _missing("That is no name of an experiment: names are of a-z, 0-9 and _, at most 64.")
+            return _missing(
+                "That is no name of an experiment: names are of a-z, 0-9 and _, at most 64."
+            )
         path = folder / f"{experiment}.html"
         if path.is_symlink() or not path.is_file():
             return _missing(

@@ -35,7 +35,11 @@ def kept(path: Path) -> str:
     """Read the token from its file; a new one is made if there is none, or if others could have read it."""
     try:
         found = path.stat()
-        if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077 and (token := path.read_text().strip()):
+        if (
+            found.st_uid == os.geteuid()
+            and not stat.S_IMODE(found.st_mode) & 0o077
+            and (token := path.read_text().strip())
+        ):
             return token
     except FileNotFoundError:
         pass
@@ -65,12 +69,22 @@ class TokenGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, sign it in, or refuse it."""
-        app = self._app if scope["type"] == "lifespan" or scope["path"] in _OPEN else self._answer(HTTPConnection(scope))
+        app = (
+            self._app
+            if scope["type"] == "lifespan" or scope["path"] in _OPEN
+            else self._answer(HTTPConnection(scope))
+        )
         await app(scope, receive, send)
 
     def _answer(self, asked: HTTPConnection) -> ASGIApp:
-        known = self._is_right(asked.cookies.get(self._cookie, "")) or self._is_right(_bearer(asked.headers))
-        if asked.scope["type"] == "http" and asked.scope["method"] == "GET" and _PARAMETER in asked.query_params:
+        known = self._is_right(asked.cookies.get(self._cookie, "")) or self._is_right(
+            _bearer(asked.headers)
+        )
+        if (
+            asked.scope["type"] == "http"
+            and asked.scope["method"] == "GET"
+            and _PARAMETER in asked.query_params
+        ):
             signs_in = self._is_right(asked.query_params[_PARAMETER])
             if known or signs_in:
                 return self._without_token(asked, signs_in=signs_in)
@@ -78,16 +92,36 @@ class TokenGate:
             return self._app
         if asked.headers.get("sec-fetch-site") == "cross-site":
             return HTMLResponse(_ONCE_MORE, 401, {"Cache-Control": "no-store"})
-        return PlainTextResponse(_NEEDED, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"})
+        return PlainTextResponse(
+            _NEEDED, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+        )
 
     def _without_token(self, asked: HTTPConnection, *, signs_in: bool) -> Response:
         """Lead to the same page without the token in its address."""
-        query = urlencode([(name, value) for name, value in parse_qsl(asked.url.query, keep_blank_values=True) if name != _PARAMETER])
+        query = urlencode(
+            [
+                (name, value)
+                for name, value in parse_qsl(asked.url.query, keep_blank_values=True)
+                if name != _PARAMETER
+            ]
+        )
         # Two slashes at the beginning would name another host.
-        page = "/" + asked.scope["raw_path"].decode("latin-1").lstrip("/") + (f"?{query}" if query else "")
-        response = RedirectResponse(page, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+        page = (
+            "/"
+            + asked.scope["raw_path"].decode("latin-1").lstrip("/")
+            + (f"?{query}" if query else "")
+        )
+        response = RedirectResponse(
+            page, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        )
         if signs_in:
-            response.set_cookie(self._cookie, self._token.decode(), max_age=_COOKIE_SECONDS, httponly=True, samesite="strict")
+            response.set_cookie(
+                self._cookie,
+                self._token.decode(),
+                max_age=_COOKIE_SECONDS,
+                httponly=True,
+                samesite="strict",
+            )
         return response
 
     def _is_right(self, text: str) -> bool:

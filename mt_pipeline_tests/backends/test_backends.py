@@ -27,11 +27,22 @@ from mt_pipeline_tests.backends.questdb.parts import files_of as files_of_packet
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, tls_session
-from mt_pipeline_tests.pipelines import PACKETS, Lab, capture, ended, environment, files_below, program
+from mt_pipeline_tests.pipelines import (
+    PACKETS,
+    Lab,
+    capture,
+    ended,
+    environment,
+    files_below,
+    program,
+)
 
 MIDNIGHT_NS = 1_700_006_400 * 10**9
 BOTH = ("questdb", "parquet")
-COLUMNS_OF = {"packets": [column.name for column in COLUMNS], "flows": [column.name for column in FLOW_COLUMNS]}
+COLUMNS_OF = {
+    "packets": [column.name for column in COLUMNS],
+    "flows": [column.name for column in FLOW_COLUMNS],
+}
 NUMBER = {"packets": "frame_number", "flows": "conversation"}
 
 
@@ -39,7 +50,14 @@ def over_midnight(path: Path, *dates: int) -> Path:
     """Write a capture of a TLS session and an ARP exchange around the midnights of these days, in this order."""
     frames = [*tls_session("night.example.com"), *arp()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_pcap(path, [frame for day in dates for frame in timed(frames, start_ns=MIDNIGHT_NS + day * 86_400 * 10**9 - 3 * 10**6)])
+    return write_pcap(
+        path,
+        [
+            frame
+            for day in dates
+            for frame in timed(frames, start_ns=MIDNIGHT_NS + day * 86_400 * 10**9 - 3 * 10**6)
+        ],
+    )
 
 
 def in_parquet(data: Path, experiment: str, what: str = "packets") -> list[tuple[object, ...]]:
@@ -47,28 +65,45 @@ def in_parquet(data: Path, experiment: str, what: str = "packets") -> list[tuple
     if not list((data / "parquet" / what).glob(f"experiment={experiment}/*/*.parquet")):
         return []
     read = f"SELECT * FROM read_parquet('{data}/parquet/{what}/*/*/*.parquet', hive_partitioning=true) WHERE experiment = '{experiment}'"
-    return in_order((row[name] for name in COLUMNS_OF[what]) for row in duckdb.sql(read).to_arrow_table().to_pylist())
+    return in_order(
+        (row[name] for name in COLUMNS_OF[what])
+        for row in duckdb.sql(read).to_arrow_table().to_pylist()
+    )
 
 
 def in_questdb(lab: Lab, experiment: str, what: str = "packets") -> list[tuple[object, ...]]:
     with lab.database.connect() as connection:
-        cursor = connection.cursor(row_factory=psycopg.rows.dict_row).execute(f'SELECT * FROM "{what}_{experiment}"')
+        cursor = connection.cursor(row_factory=psycopg.rows.dict_row).execute(
+            f'SELECT * FROM "{what}_{experiment}"'
+        )
         return in_order((row[name] for name in COLUMNS_OF[what]) for row in cursor)
 
 
 def in_order(rows: Iterator[Iterator[object]]) -> list[tuple[object, ...]]:
-    plain = [tuple(value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row) for row in rows]
+    plain = [
+        tuple(value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row)
+        for row in rows
+    ]
     return sorted(plain, key=repr)
 
 
 def files_of(data: Path, experiment: str) -> list[str]:
-    return [file for what in COLUMNS_OF for file in files_below(data / "parquet" / what / f"experiment={experiment}")]
+    return [
+        file
+        for what in COLUMNS_OF
+        for file in files_below(data / "parquet" / what / f"experiment={experiment}")
+    ]
 
 
 @pytest.fixture(scope="module")
 def both(lab: Lab) -> str:
     """Load some captures into both; returns their experiment."""
-    keys = ["both ends/everything.pcapng", "both ends/数据 ü.pcap", "both ends/deep/a.pcap", "both ends/a.pcap"]
+    keys = [
+        "both ends/everything.pcapng",
+        "both ends/数据 ü.pcap",
+        "both ends/deep/a.pcap",
+        "both ends/a.pcap",
+    ]
     (lab.inbox / "both ends" / "deep").mkdir(parents=True)
     everything(lab.inbox / keys[0])
     over_midnight(lab.inbox / keys[1], 0, 1)
@@ -97,7 +132,10 @@ def test_pandas_and_pyarrow_read_the_folder_with_categories_and_utc(lab: Lab, bo
     table = pyarrow.dataset.dataset(folder, partitioning="hive").to_table()
 
     assert len(frame) == len(in_questdb(lab, both))
-    assert (str(frame["ts"].dtype), str(frame["protocol"].dtype)) == ("datetime64[us, UTC]", "category")
+    assert (str(frame["ts"].dtype), str(frame["protocol"].dtype)) == (
+        "datetime64[us, UTC]",
+        "category",
+    )
     assert set(table.schema.names) == {*COLUMNS_OF["packets"], "date"}
 
 
@@ -111,7 +149,9 @@ def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
     before = files_of(lab.data, "again_in_both")
     over_midnight(path, 0)
 
-    ran = lab.run("again in both/a.pcap", workspace=lab.workspace(backends=BOTH, enrichment="offline"))
+    ran = lab.run(
+        "again in both/a.pcap", workspace=lab.workspace(backends=BOTH, enrichment="offline")
+    )
 
     assert ran.success
     assert (len(before), len(files_of(lab.data, "again_in_both"))) == (2 * 5, 2 * 3)
@@ -121,7 +161,9 @@ def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
     assert list((lab.data / "parquet" / ".loading").iterdir()) == []
 
 
-def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_days_in_any_order_need_few_open_files_and_become_a_file_each(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(writer, "MOST_OPEN", 2)
     monkeypatch.setattr("mt_pipeline.rows.packets.BATCH", 10)
     over_midnight(lab.inbox / "parquet any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
@@ -132,11 +174,18 @@ def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab, 
     assert in_parquet(lab.data, "parquet_any_order") == in_questdb(lab, "parquet_any_order")
 
 
-@pytest.mark.parametrize(("limit", "cure"), [("MOST_DATES", "editcap -t"), ("MOST_PARTS", "reordercap")])
-def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, cure: str):
+@pytest.mark.parametrize(
+    ("limit", "cure"), [("MOST_DATES", "editcap -t"), ("MOST_PARTS", "reordercap")]
+)
+def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, cure: str
+):
     monkeypatch.setattr(writer, "MOST_OPEN", 1)
     monkeypatch.setattr(writer, limit, 3)
-    key, jumps = f"scattered/{limit}.pcap", (0, 2, 4, 6, 8) if limit == "MOST_DATES" else (0, 2, 0, 2, 0, 2)
+    key, jumps = (
+        f"scattered/{limit}.pcap",
+        (0, 2, 4, 6, 8) if limit == "MOST_DATES" else (0, 2, 0, 2, 0, 2),
+    )
     over_midnight(lab.inbox / key, *jumps)
 
     ran = lab.run(key, workspace=lab.workspace(backends=("parquet",)))
@@ -150,7 +199,9 @@ def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(lab: 
 @pytest.fixture
 def alone(tmp_path: Path) -> Settings:
     """Settings of a data folder of its own, without QuestDB."""
-    return Settings(_env_file=None, data_dir=tmp_path / "data", enrichment="none", backends="parquet")
+    return Settings(
+        _env_file=None, data_dir=tmp_path / "data", enrichment="none", backends="parquet"
+    )
 
 
 def environment_of(alone: Settings) -> dict[str, str]:
@@ -166,9 +217,15 @@ def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tm
 
     code, out, err = told("ingest", path, "--name", "night")
     number = len(in_parquet(alone.data_dir, "night"))
-    assert (code, out, err) == (0, f"night/night.pcap: {number} packets, {number} rows in parquet/packets/experiment=night\n", "")
+    assert (code, out, err) == (
+        0,
+        f"night/night.pcap: {number} packets, {number} rows in parquet/packets/experiment=night\n",
+        "",
+    )
     assert number > 10
-    assert told("status")[1].startswith(f"done     night/night.pcap  {number} packets, {number} rows")
+    assert told("status")[1].startswith(
+        f"done     night/night.pcap  {number} packets, {number} rows"
+    )
     assert told("refresh", "night")[0] == 0
     assert told("report", "night") == (
         2,
@@ -181,9 +238,16 @@ def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tm
 
 
 @pytest.mark.parametrize(("renamed", "dates"), [(0, 1), (1, 2)])
-def test_a_kill_before_all_files_are_in_place_is_made_good_by_the_next_load(alone: Settings, tmp_path: Path, renamed: int, dates: int):
+def test_a_kill_before_all_files_are_in_place_is_made_good_by_the_next_load(
+    alone: Settings, tmp_path: Path, renamed: int, dates: int
+):
     path = capture(tmp_path / "a.pcap")
-    assert ended(program("ingest", path, "--name", "killed", settings=alone, env=environment_of(alone))).code == 0
+    assert (
+        ended(
+            program("ingest", path, "--name", "killed", settings=alone, env=environment_of(alone))
+        ).code
+        == 0
+    )
     before = in_parquet(alone.data_dir, "killed")
     over_midnight(path, 2)
     killing = f"""
@@ -195,21 +259,32 @@ dataset._rename = lambda *paths: os.kill(os.getpid(), signal.SIGKILL) if next(nu
 cli.main()
 """
 
-    killed = subprocess.run([sys.executable, "-c", killing, "ingest", path, "--name", "killed"], env=environment_of(alone), check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", killing, "ingest", path, "--name", "killed"],
+        env=environment_of(alone),
+        check=False,
+    )
 
     assert killed.returncode == -signal.SIGKILL
     left = in_parquet(alone.data_dir, "killed")
     assert set(before) <= set(left)
     assert (left == before) is (renamed == 0)
     assert len(files_below(alone.data_dir / "parquet" / "packets")) == dates
-    assert ended(program("ingest", path, "--name", "killed", settings=alone, env=environment_of(alone))).code == 0
+    assert (
+        ended(
+            program("ingest", path, "--name", "killed", settings=alone, env=environment_of(alone))
+        ).code
+        == 0
+    )
     found = in_parquet(alone.data_dir, "killed")
     assert len(found) > PACKETS
     assert not set(before) & set(found)
     assert files_below(alone.data_dir / "parquet" / ".loading") == []
 
 
-def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     keys = ["purged both/a.pcap", "purged both/b.pcap"]
     for key in keys:
         lab.put(key)
@@ -232,9 +307,14 @@ def test_captures_of_an_experiment_come_and_go_at_once(tmp_path: Path):
 
     def comes_and_goes(key: str) -> None:
         for _ in range(15):
-            with files_of_packets(packets(5)) as files, closing(rows(files, capture=key, experiment="crowd")) as batches:
+            with (
+                files_of_packets(packets(5)) as files,
+                closing(rows(files, capture=key, experiment="crowd")) as batches,
+            ):
                 of_flows = flows(files, capture=key, experiment="crowd")
-                loaded, stored = dataset.load(tmp_path / "parquet", Load(key, "crowd", batches, of_flows))
+                loaded, stored = dataset.load(
+                    tmp_path / "parquet", Load(key, "crowd", batches, of_flows)
+                )
             assert (loaded.rows, stored.flow_packets) == (5, 5)
             if key != keys[0]:
                 assert dataset.remove(tmp_path / "parquet", key) == 5

@@ -35,7 +35,9 @@ def looks(folder: Path, *, count: int) -> None:
         _look(opened, workspace, f"{count:,} captures, all new")
         _look(opened, workspace, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
-            ledger.execute("UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, sha256 = key")
+            ledger.execute(
+                "UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, sha256 = key"
+            )
         for _ in range(3):
             _look(opened, workspace, "the same, all done with")
 
@@ -47,33 +49,64 @@ def asset_page(folder: Path, *, partitions: int) -> None:
     with dagster_home.opened(settings) as opened:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for asset in STAGES:
-            opened.report_runless_asset_event(dg.AssetMaterialization(asset, partition=keys[0], metadata={"seconds": 1.0}))
+            opened.report_runless_asset_event(
+                dg.AssetMaterialization(asset, partition=keys[0], metadata={"seconds": 1.0})
+            )
     _copy_events(settings.data_dir / "dagster" / "history" / "runs" / "index.db", keys)
     with running(folder) as service, chromium(folder / "profile") as browser:
         for what in ("first", "again"):
             started = time.monotonic()
-            page(browser, f"{service.ui}/assets/questdb_packets?view=partitions", f"Materialized ({partitions})")
-            say(f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s")
+            page(
+                browser,
+                f"{service.ui}/assets/questdb_packets?view=partitions",
+                f"Materialized ({partitions})",
+            )
+            say(
+                f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s"
+            )
 
 
 def _look(opened: dg.DagsterInstance, workspace: Workspace, what: str) -> None:
     time.sleep(0.2)
     started = time.monotonic()
-    result = new_captures(dg.build_sensor_context(instance=opened, resources={"workspace": workspace}))
+    result = new_captures(
+        dg.build_sensor_context(instance=opened, resources={"workspace": workspace})
+    )
     say(f"sensor, {what}: {time.monotonic() - started:.2f} s")
     if isinstance(result, dg.SensorResult):
-        opened.add_dynamic_partitions(captures.name or "", [key for request in result.dynamic_partitions_requests for key in request.partition_keys])
+        opened.add_dynamic_partitions(
+            captures.name or "",
+            [
+                key
+                for request in result.dynamic_partitions_requests
+                for key in request.partition_keys
+            ],
+        )
 
 
 def _copy_events(index: Path, keys: list[str]) -> None:
     """Give each partition the events of the first: to report them one by one takes an hour."""
     with closing(sqlite3.connect(index)) as db, db:
-        names = [name for _, name, *_ in db.execute("PRAGMA table_info(event_logs)") if name != "id"]
-        events = db.execute(f"SELECT {', '.join(names)} FROM event_logs WHERE partition = ?", (keys[0],)).fetchall()
+        names = [
+            name for _, name, *_ in db.execute("PRAGMA table_info(event_logs)") if name != "id"
+        ]
+        events = db.execute(
+            f"SELECT {', '.join(names)} FROM event_logs WHERE partition = ?", (keys[0],)
+        ).fetchall()
         of_partition, of_event = names.index("partition"), names.index("event")
         for event in events:
             rows = (
-                [key if place == of_partition else value.replace(keys[0], key) if place == of_event else value for place, value in enumerate(event)]
+                [
+                    key
+                    if place == of_partition
+                    else value.replace(keys[0], key)
+                    if place == of_event
+                    else value
+                    for place, value in enumerate(event)
+                ]
                 for key in keys[1:]
             )
-            db.executemany(f"INSERT INTO event_logs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", rows)
+            db.executemany(
+                f"INSERT INTO event_logs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+                rows,
+            )

@@ -20,20 +20,26 @@ def timed(folder: Path, *, rows: int) -> None:
         folder: data folder of a benchmark that loaded one capture into the experiment `bench`.
         rows: packets to ask about, at least.
     """
-    with server.start(folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest") as running:
+    with server.start(
+        folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest"
+    ) as running:
         database = Database("127.0.0.1", running.http_port, running.pg_port, "admin", "quest")
         with database.connect() as connection:
             packets = _grown(connection, rows)
             best = _best(connection, running.pid)
     say(f"\nQueries of the dashboards, {packets:,} packets of one experiment, best of three")
     say(f"| {'':<80} | seconds | processor of QuestDB |\n|---|---|---|")
-    for name, (seconds, processor) in sorted(best.items(), key=lambda one: one[1][::-1], reverse=True):
+    for name, (seconds, processor) in sorted(
+        best.items(), key=lambda one: one[1][::-1], reverse=True
+    ):
         say(f"| {name:<80} | {seconds:.2f} | {processor:.2f} |")
 
 
 def _grown(connection: psycopg.Connection, rows: int) -> int:
     """Copy the capture until there are so many packets: each copy is a capture of its own, a second after the one before."""
-    span, packets = connection.execute("SELECT cast(max(ts) AS LONG) - cast(min(ts) AS LONG), count() FROM captured_packets").fetchone() or (0, 0)
+    span, packets = connection.execute(
+        "SELECT cast(max(ts) AS LONG) - cast(min(ts) AS LONG), count() FROM captured_packets"
+    ).fetchone() or (0, 0)
     apart = span // 1_000_000 + 2
     copies = -(-rows // packets)
     for table in (PACKETS, FLOWS):
@@ -45,8 +51,15 @@ def _grown(connection: psycopg.Connection, rows: int) -> int:
 
 def _copying(table: Table, number: int, seconds: int) -> str:
     """Write the statement that makes a copy; the names of the bulk belong to no application that is known, so their domain is it."""
-    shifted = {name: f"dateadd('s', {number * seconds}, {name})" for name in ("ts", "first_ts", "last_ts")}
-    changed = {**shifted, "capture": f"capture || '.{number}'", "app_tag": "tls_sni_domain", "tls_sni_netify_app_tag": "tls_sni_domain"}
+    shifted = {
+        name: f"dateadd('s', {number * seconds}, {name})" for name in ("ts", "first_ts", "last_ts")
+    }
+    changed = {
+        **shifted,
+        "capture": f"capture || '.{number}'",
+        "app_tag": "tls_sni_domain",
+        "tls_sni_netify_app_tag": "tls_sni_domain",
+    }
     values = ", ".join(changed.get(name, name) for name in table.types)
     return f"INSERT INTO {table.name} ({', '.join(table.types)}) SELECT {values} FROM {table.name} WHERE NOT capture LIKE '%.pcap.%'"
 
@@ -54,7 +67,9 @@ def _copying(table: Table, number: int, seconds: int) -> str:
 def _best(connection: psycopg.Connection, process: int) -> dict[str, tuple[float, float]]:
     """Measure each query by the clock, and by the processor, which other work of the machine disturbs less."""
     best = {}
-    first, last = connection.execute("SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows").fetchone() or (0, 0)
+    first, last = connection.execute(
+        "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows"
+    ).fetchone() or (0, 0)
     spans = {"mt-compare": (0, last - first), "mt-pipeline": (0, time.time_ns() // 1000)}
     for query in queries():
         start, end = spans.get(query.dashboard, (first, last))

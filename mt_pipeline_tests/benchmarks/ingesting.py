@@ -37,7 +37,11 @@ def main(source: Path, output: Path) -> None:
                 build_defs(workspace=workspace)
                 .resolve_job_def("ingest_captures")
                 .execute_in_process(
-                    instance=opened, tags={"dagster/asset_partition_range_start": some[0], "dagster/asset_partition_range_end": some[-1]}
+                    instance=opened,
+                    tags={
+                        "dagster/asset_partition_range_start": some[0],
+                        "dagster/asset_partition_range_end": some[-1],
+                    },
                 )
             )
             record = opened.get_run_record_by_id(result.run_id)

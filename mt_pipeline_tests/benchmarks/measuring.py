@@ -43,14 +43,25 @@ class Measured:
 
 def original(tshark: str, capture: Path) -> list[str]:
     """Say the command of the original program."""
-    return [tshark, "-r", str(capture), "-Y", "", "-T", "json", *(part for field in ORIGINAL_FIELDS for part in ("-e", field))]
+    return [
+        tshark,
+        "-r",
+        str(capture),
+        "-Y",
+        "",
+        "-T",
+        "json",
+        *(part for field in ORIGINAL_FIELDS for part in ("-e", field)),
+    ]
 
 
 def run(*commands: list[str], environment: dict[str, str] | None = None) -> Measured:
     """Run commands one after the other, their output thrown away."""
     started, processor, memory = time.monotonic(), 0.0, 0.0
     for command in commands:
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
@@ -68,10 +79,26 @@ def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
         folder: for the data; must not exist yet.
         enrichment: providers that are asked what the endpoints are.
     """
-    environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": enrichment, "MT_QUESTDB_PASSWORD": "quest"}
-    with server.start(folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest") as database:
+    environment = {
+        **os.environ,
+        "MT_DATA_DIR": str(folder),
+        "MT_ENRICHMENT": enrichment,
+        "MT_QUESTDB_PASSWORD": "quest",
+    }
+    with server.start(
+        folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest"
+    ) as database:
         before = processor_of(database.pid)
-        whole = run([sys.executable, "-m", "mt_pipeline_tests.benchmarks.ingesting", str(captures), str(folder / "said")], environment=environment)
+        whole = run(
+            [
+                sys.executable,
+                "-m",
+                "mt_pipeline_tests.benchmarks.ingesting",
+                str(captures),
+                str(folder / "said"),
+            ],
+            environment=environment,
+        )
         seconds, processor = map(float, (folder / "said").read_text().split())
         return Measured(seconds, processor + processor_of(database.pid) - before, whole.memory)
 
@@ -85,7 +112,10 @@ def ingested(captures: Path, folder: Path) -> Measured:
     """
     environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
-    whole = run([sys.executable, "-m", "mt_pipeline.cli.main", "ingest", str(captures)], environment=environment)
+    whole = run(
+        [sys.executable, "-m", "mt_pipeline.cli.main", "ingest", str(captures)],
+        environment=environment,
+    )
     return replace(whole, processor=whole.processor + _of_orphans())
 
 
@@ -93,7 +123,9 @@ def of_runs(folder: Path) -> float:
     """Return the seconds from the start of the first of Dagster's runs to the end of the last, whose rows can be read then."""
     with dagster_home.opened(Settings(_env_file=None, data_dir=folder)) as opened:
         records = opened.get_run_records()
-    return max(record.end_time or 0 for record in records) - min(record.start_time or 0 for record in records)
+    return max(record.end_time or 0 for record in records) - min(
+        record.start_time or 0 for record in records
+    )
 
 
 def _of_orphans() -> float:
@@ -109,7 +141,10 @@ def _of_orphans() -> float:
 
 def used() -> float:
     """Return the seconds of processor of this process and of all that it started so far."""
-    return sum(sum(process.cpu_times()[:4]) for process in [psutil.Process(), *psutil.Process().children(recursive=True)])
+    return sum(
+        sum(process.cpu_times()[:4])
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+    )
 
 
 def processor_of(process: int) -> float:
@@ -118,22 +153,37 @@ def processor_of(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def compared(title: str, packets: int, rounds: int, candidates: dict[str, Callable[[int], Measured]]) -> None:
+def compared(
+    title: str, packets: int, rounds: int, candidates: dict[str, Callable[[int], Measured]]
+) -> None:
     """Measure candidates in turn, several rounds, and say the medians beside the first one."""
     say(f"\n{title}, {rounds} rounds, medians")
     results: dict[str, list[Measured]] = {name: [] for name in candidates}
     for number in range(rounds):
         for name, measure in candidates.items():
             results[name].append(measure(number))
-            say(f"  round {number + 1}: {name}: {results[name][-1].seconds:.1f} s, processor {results[name][-1].processor:.1f} s")
+            say(
+                f"  round {number + 1}: {name}: {results[name][-1].seconds:.1f} s, processor {results[name][-1].processor:.1f} s"
+            )
     first = next(iter(results.values()))
-    say(f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n|---|---|---|---|---|---|---|")
+    say(
+        f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n|---|---|---|---|---|---|---|"
+    )
     for name, measured in results.items():
-        seconds, processor = statistics.median(m.seconds for m in measured), statistics.median(m.processor for m in measured)
-        ratio = statistics.median(m.seconds / one.seconds for m, one in zip(measured, first, strict=True))
-        work = statistics.median(m.processor / one.processor for m, one in zip(measured, first, strict=True))
+        seconds, processor = (
+            statistics.median(m.seconds for m in measured),
+            statistics.median(m.processor for m in measured),
+        )
+        ratio = statistics.median(
+            m.seconds / one.seconds for m, one in zip(measured, first, strict=True)
+        )
+        work = statistics.median(
+            m.processor / one.processor for m, one in zip(measured, first, strict=True)
+        )
         memory = max(m.memory for m in measured)
-        say(f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} | {ratio:.2f} | {work:.2f} | {memory:.0f} |")
+        say(
+            f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} | {ratio:.2f} | {work:.2f} | {memory:.0f} |"
+        )
 
 
 def say(line: str) -> None:

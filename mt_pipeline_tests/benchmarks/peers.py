@@ -22,11 +22,20 @@ _SCRIPTS = {
 def candidates(tshark: str, capture: Path, folder: Path) -> dict[str, Callable[[int], Measured]]:
     """List what can be measured: tshark's own outputs, and the peers that can be installed."""
     fields = [part for field in ORIGINAL_FIELDS for part in ("-e", field)]
-    found = {f"tshark -T {kind}": [tshark, "-n", "-r", str(capture), "-T", kind, *fields] for kind in ("json", "ek", "fields")}
+    found = {
+        f"tshark -T {kind}": [tshark, "-n", "-r", str(capture), "-T", kind, *fields]
+        for kind in ("json", "ek", "fields")
+    }
     python = folder / "peers" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(folder / "peers")], check=True)
     for package, (name, script) in zip(PACKAGES, _SCRIPTS.items(), strict=True):
-        if subprocess.run([str(python), "-m", "pip", "--quiet", "install", "--only-binary", ":all:", package], check=False).returncode == 0:
+        if (
+            subprocess.run(
+                [str(python), "-m", "pip", "--quiet", "install", "--only-binary", ":all:", package],
+                check=False,
+            ).returncode
+            == 0
+        ):
             found[name] = [str(python), "-c", script, str(capture)]
     return {name: partial(_once, command) for name, command in found.items()}
 

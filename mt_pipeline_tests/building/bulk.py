@@ -13,15 +13,42 @@ from itertools import accumulate, cycle
 from pathlib import Path
 
 from mt_pipeline_tests.building.files import ETHERNET, START_NS
-from mt_pipeline_tests.building.hellos import SERVER_HELLO, application_data, client_hello, quic_initials
+from mt_pipeline_tests.building.hellos import (
+    SERVER_HELLO,
+    application_data,
+    client_hello,
+    quic_initials,
+)
 
 Burst = list[bytes]
 
 _AT_ONCE = 400
 _SEGMENT = 1_388
 _LONGEST_FLOW = 600
-_WORDS = ("api", "cdn", "img", "video", "mail", "static", "login", "telemetry", "update", "chat", "shop", "maps", "ads", "push", "www", "edge")
-_DOMAINS = tuple(f"{word}{number}.{ending}" for word in ("acme", "globex", "initech", "umbra") for number in range(6) for ending in ("com", "net"))
+_WORDS = (
+    "api",
+    "cdn",
+    "img",
+    "video",
+    "mail",
+    "static",
+    "login",
+    "telemetry",
+    "update",
+    "chat",
+    "shop",
+    "maps",
+    "ads",
+    "push",
+    "www",
+    "edge",
+)
+_DOMAINS = tuple(
+    f"{word}{number}.{ending}"
+    for word in ("acme", "globex", "initech", "umbra")
+    for number in range(6)
+    for ending in ("com", "net")
+)
 # Three segments with a record each, then records that span three and eleven segments: TLS of several styles.
 _DOWNLOADS = tuple(
     tuple(record[start : start + _SEGMENT] for start in range(0, len(record), _SEGMENT))
@@ -41,20 +68,42 @@ class _Path:
     server: bytes
     hardware: bytes
 
-    def headers(self, protocol: int, client_port: int, server_port: int) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
+    def headers(
+        self, protocol: int, client_port: int, server_port: int
+    ) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         """Make two functions, client to server and back, from the size of what follows IP to Ethernet, IP and ports."""
         return (
-            self._header(protocol, self.hardware, self.client, self.server, struct.pack("!HH", client_port, server_port)),
-            self._header(protocol, self.hardware[6:] + self.hardware[:6], self.server, self.client, struct.pack("!HH", server_port, client_port)),
+            self._header(
+                protocol,
+                self.hardware,
+                self.client,
+                self.server,
+                struct.pack("!HH", client_port, server_port),
+            ),
+            self._header(
+                protocol,
+                self.hardware[6:] + self.hardware[:6],
+                self.server,
+                self.client,
+                struct.pack("!HH", server_port, client_port),
+            ),
         )
 
     @staticmethod
-    def _header(protocol: int, hardware: bytes, source: bytes, target: bytes, ports: bytes) -> Callable[[int], bytes]:
+    def _header(
+        protocol: int, hardware: bytes, source: bytes, target: bytes, ports: bytes
+    ) -> Callable[[int], bytes]:
         if len(source) == 4:
-            before, after = hardware + b"\x08\x00\x45\x00", struct.pack("!HHBBH", 0, 0x4000, 64, protocol, 0) + source + target + ports
+            before, after = (
+                hardware + b"\x08\x00\x45\x00",
+                struct.pack("!HHBBH", 0, 0x4000, 64, protocol, 0) + source + target + ports,
+            )
             extra = 20
         else:
-            before, after = hardware + b"\x86\xdd\x60\x00\x00\x00", struct.pack("!BB", protocol, 64) + source + target + ports
+            before, after = (
+                hardware + b"\x86\xdd\x60\x00\x00\x00",
+                struct.pack("!BB", protocol, 64) + source + target + ports,
+            )
             extra = 0
         made: dict[int, bytes] = {}  # few sizes repeat in a flow
 
@@ -73,7 +122,11 @@ def write_bulk(path: Path, packets: int, *, seed: int = 1) -> Path:
     active = [network.conversation() for _ in range(min(_AT_ONCE, packets))]
     within = cycle([rnd.randrange(4_000, 60_000) for _ in range(4_099)])
     between = cycle([int(rnd.expovariate(1 / 1_500_000)) for _ in range(4_093)])
-    pack, seconds, nanoseconds, written = struct.Struct("<IIII").pack, *divmod(START_NS, 1_000_000_000), 0
+    pack, seconds, nanoseconds, written = (
+        struct.Struct("<IIII").pack,
+        *divmod(START_NS, 1_000_000_000),
+        0,
+    )
     with path.open("wb", buffering=1 << 20) as file:
         file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, ETHERNET))
         while written < packets:
@@ -101,8 +154,12 @@ class _Network:
         self._names = [f"{word}.{domain}" for word in _WORDS for domain in _DOMAINS][:600]
         rnd.shuffle(self._names)
         self._popularity = list(accumulate(1 / rank for rank in range(1, len(self._names) + 1)))
-        self._addresses = {name: [self._public() for _ in range(rnd.randrange(1, 60))] for name in self._names}
-        self._addresses6 = {name: [self._public6() for _ in range(rnd.randrange(1, 8))] for name in self._names}
+        self._addresses = {
+            name: [self._public() for _ in range(rnd.randrange(1, 60))] for name in self._names
+        }
+        self._addresses6 = {
+            name: [self._public6() for _ in range(rnd.randrange(1, 8))] for name in self._names
+        }
         self._count = 0
 
     def conversation(self) -> Iterator[Burst]:
@@ -114,7 +171,13 @@ class _Network:
         if kind < 0.3:  # a name is asked for
             return _dns(self._path(device, bytes([192, 168, 1, 1])), name, self._count, port)
         if kind < 0.45:  # a call, a game, a peer: nobody announced its address
-            return _datagrams(self._path(device, self._public()), self._length(), port, rnd.randrange(49_152, 65_536), rnd)
+            return _datagrams(
+                self._path(device, self._public()),
+                self._length(),
+                port,
+                rnd.randrange(49_152, 65_536),
+                rnd,
+            )
         if kind < 0.5:
             return _multicast(device)
         v6 = kind > 0.85
@@ -129,11 +192,22 @@ class _Network:
 
     def _path(self, device: int, server: bytes) -> _Path:
         v6 = len(server) == 16
-        client = ipaddress.ip_address(f"fd00:1::{device:x}").packed if v6 else bytes([192, 168, 1, device])
-        return _Path(client, server, b"\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x01" + bytes([device]))
+        client = (
+            ipaddress.ip_address(f"fd00:1::{device:x}").packed
+            if v6
+            else bytes([192, 168, 1, device])
+        )
+        return _Path(
+            client, server, b"\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x01" + bytes([device])
+        )
 
     def _public(self) -> bytes:
-        return bytes([self._rnd.choice((13, 23, 34, 52, 93, 104, 142, 151)), *self._rnd.choices(range(1, 255), k=3)])
+        return bytes(
+            [
+                self._rnd.choice((13, 23, 34, 52, 93, 104, 142, 151)),
+                *self._rnd.choices(range(1, 255), k=3),
+            ]
+        )
 
     def _public6(self) -> bytes:
         return ipaddress.ip_address("2a00:1450:4001::").packed[:6] + self._rnd.randbytes(10)
@@ -175,7 +249,9 @@ def _tls(path: _Path, name: str, bursts: int, port: int, rnd: random.Random) -> 
     yield [up(_FIN), down(_FIN)]
 
 
-def _quic(path: _Path, name: str, number: int, bursts: int, port: int, rnd: random.Random) -> Iterator[Burst]:
+def _quic(
+    path: _Path, name: str, number: int, bursts: int, port: int, rnd: random.Random
+) -> Iterator[Burst]:
     up, down = (_datagram(header) for header in path.headers(17, port, 443))
     connection_id = struct.pack("!II", 0xC0FFEE00, number)
     yield [up(datagram) for datagram in quic_initials(name, connection_id=connection_id)]
@@ -188,7 +264,9 @@ def _quic(path: _Path, name: str, number: int, bursts: int, port: int, rnd: rand
         ]
 
 
-def _datagrams(path: _Path, bursts: int, port: int, server_port: int, rnd: random.Random) -> Iterator[Burst]:
+def _datagrams(
+    path: _Path, bursts: int, port: int, server_port: int, rnd: random.Random
+) -> Iterator[Burst]:
     up, down = (_datagram(header) for header in path.headers(17, port, server_port))
     for _ in range(bursts):
         size = rnd.choice((60, 160, 172, 900))
@@ -197,10 +275,21 @@ def _datagrams(path: _Path, bursts: int, port: int, server_port: int, rnd: rando
 
 def _dns(path: _Path, name: str, number: int, port: int) -> Iterator[Burst]:
     up, down = (_datagram(header) for header in path.headers(17, port, 53))
-    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\x00\x00\x01\x00\x01"
+    question = (
+        b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        + b"\x00\x00\x01\x00\x01"
+    )
     identity = struct.pack("!H", number % 65_536)
     yield [up(identity + b"\x01\x00\x00\x01" + bytes(6) + question)]
-    yield [down(identity + b"\x81\x80\x00\x01\x00\x01" + bytes(4) + question + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\x5d\xb8\xd8\x22")]
+    yield [
+        down(
+            identity
+            + b"\x81\x80\x00\x01\x00\x01"
+            + bytes(4)
+            + question
+            + b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x01\x2c\x00\x04\x5d\xb8\xd8\x22"
+        )
+    ]
 
 
 def _multicast(device: int) -> Iterator[Burst]:
@@ -209,8 +298,18 @@ def _multicast(device: int) -> Iterator[Burst]:
     address = bytes([192, 168, 1, device])
     path = _Path(address, bytes([224, 0, 0, 251]), b"\x01\x00\x5e\x00\x00\xfb" + hardware)
     up, _ = (_datagram(header) for header in path.headers(17, 5353, 5353))
-    yield [up(bytes(5) + b"\x01" + bytes(6) + b"\x0b_googlecast\x04_tcp\x05local\x00\x00\x0c\x00\x01")]
-    yield [b"\xff" * 6 + hardware + b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" + hardware + address + bytes(6) + bytes([192, 168, 1, 1])]
+    yield [
+        up(bytes(5) + b"\x01" + bytes(6) + b"\x0b_googlecast\x04_tcp\x05local\x00\x00\x0c\x00\x01")
+    ]
+    yield [
+        b"\xff" * 6
+        + hardware
+        + b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01"
+        + hardware
+        + address
+        + bytes(6)
+        + bytes([192, 168, 1, 1])
+    ]
 
 
 def _datagram(header: Callable[[int], bytes]) -> Callable[[bytes], bytes]:

@@ -12,7 +12,16 @@ import pytest
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times, tcp_udp_only
-from mt_pipeline_tests.building.files import START_NS, Frame, compress, cut, in_time_order, timed, write_pcap, write_pcapng
+from mt_pipeline_tests.building.files import (
+    START_NS,
+    Frame,
+    compress,
+    cut,
+    in_time_order,
+    timed,
+    write_pcap,
+    write_pcapng,
+)
 from mt_pipeline_tests.building.hellos import quic_of_aioquic
 from mt_pipeline_tests.building.traffic import CLIENT6, SERVER6
 
@@ -22,20 +31,34 @@ SNI, ALPN = "tls.handshake.extensions_server_name", "tls.handshake.extensions_al
 def run(program: str, *arguments: str | Path, returncode: int = 0) -> str:
     path = shutil.which(program)
     assert path, f"{program} is not on PATH"
-    done = subprocess.run([path, *arguments], capture_output=True, env={**os.environ, "WIRESHARK_CONFIG_DIR": "/nonexistent"})
+    done = subprocess.run(
+        [path, *arguments],
+        capture_output=True,
+        env={**os.environ, "WIRESHARK_CONFIG_DIR": "/nonexistent"},
+    )
     assert done.returncode == returncode, done.stderr
     return done.stdout.decode(errors="replace")
 
 
 def seen(capture: Path, *fields: str) -> list[tuple[str, ...]]:
     """Ask tshark for fields, a tuple per packet."""
-    output = run("tshark", "-n", "-r", capture, "-T", "fields", *(part for field in fields for part in ("-e", field)))
+    output = run(
+        "tshark",
+        "-n",
+        "-r",
+        capture,
+        "-T",
+        "fields",
+        *(part for field in fields for part in ("-e", field)),
+    )
     return [tuple(line.split("\t")) for line in output.removesuffix("\n").split("\n")]
 
 
 def count(capture: Path, *, returncode: int = 0) -> int:
     """Count packets as capinfos does."""
-    found = re.search(r"Number of packets: +(\d+)", run("capinfos", "-Mc", capture, returncode=returncode))
+    found = re.search(
+        r"Number of packets: +(\d+)", run("capinfos", "-Mc", capture, returncode=returncode)
+    )
     assert found
     return int(found[1])
 
@@ -49,22 +72,40 @@ def count(capture: Path, *, returncode: int = 0) -> int:
         ({"big_endian": True, "nanoseconds": False}, "123456000"),
     ],
 )
-def test_pcap_of_every_kind_keeps_frames_and_times(tmp_path: Path, options: dict[str, bool], fraction: str):
+def test_pcap_of_every_kind_keeps_frames_and_times(
+    tmp_path: Path, options: dict[str, bool], fraction: str
+):
     capture = write_pcap(tmp_path / "x.pcap", timed(traffic.dns()), **options)
-    assert seen(capture, "frame.time_epoch", "frame.len", "dns.qry.name")[0] == (f"1700000000.{fraction}", "75", "www.example.com")
+    assert seen(capture, "frame.time_epoch", "frame.len", "dns.qry.name")[0] == (
+        f"1700000000.{fraction}",
+        "75",
+        "www.example.com",
+    )
 
 
 def test_pcap_refuses_what_it_cannot_hold(tmp_path: Path):
-    for frame in (Frame(b"x", None), Frame(b"x", -1), Frame(b"x", 2**32 * 10**9), Frame(b"x", 0, link_type=101)):
+    for frame in (
+        Frame(b"x", None),
+        Frame(b"x", -1),
+        Frame(b"x", 2**32 * 10**9),
+        Frame(b"x", 0, link_type=101),
+    ):
         with pytest.raises(ValueError, match="write pcapng"):
             write_pcap(tmp_path / "x.pcap", [frame])
 
 
 @pytest.mark.parametrize(
     ("options", "fraction"),
-    [({}, "123456789"), ({"tsresol": 6}, "123456000"), ({"tsresol": 128 + 20}, "123456001"), ({"tsoffset": 1_600_000_000}, "123456789")],
+    [
+        ({}, "123456789"),
+        ({"tsresol": 6}, "123456000"),
+        ({"tsresol": 128 + 20}, "123456001"),
+        ({"tsoffset": 1_600_000_000}, "123456789"),
+    ],
 )
-def test_pcapng_of_every_resolution_keeps_times(tmp_path: Path, options: dict[str, int], fraction: str):
+def test_pcapng_of_every_resolution_keeps_times(
+    tmp_path: Path, options: dict[str, int], fraction: str
+):
     capture = write_pcapng(tmp_path / "x.pcapng", timed(traffic.dns()), **options)
     assert seen(capture, "frame.time_epoch")[0][0] == f"1700000000.{fraction}"
 
@@ -85,7 +126,10 @@ def test_pcapng_of_every_resolution_keeps_times(tmp_path: Path, options: dict[st
 )
 def test_odd_times_reach_tshark(tmp_path: Path, time_ns: int | None, printed: str):
     capture = odd_times(tmp_path / "x.pcapng", time_ns)
-    assert [time for (time,) in seen(capture, "frame.time_epoch")] == [printed, "1700000000.123456000"]
+    assert [time for (time,) in seen(capture, "frame.time_epoch")] == [
+        printed,
+        "1700000000.123456000",
+    ]
 
 
 def test_compressed_and_cut_captures_are_read(tmp_path: Path):
@@ -93,19 +137,34 @@ def test_compressed_and_cut_captures_are_read(tmp_path: Path):
     whole = count(capture)
     assert [count(compress(capture, how)) for how in ("gzip", "zstd", "lz4")] == [whole] * 3
     assert count(cut(capture, 10), returncode=1) == whole - 1
-    assert count(cut(write_pcapng(tmp_path / "y.pcapng", timed(traffic.dns())), 10), returncode=1) == 1
+    assert (
+        count(cut(write_pcapng(tmp_path / "y.pcapng", timed(traffic.dns())), 10), returncode=1) == 1
+    )
 
 
 def test_names_are_where_they_should_be(tmp_path: Path):
     conversations = {
         "www.example.com": traffic.tls_session(),
-        "split.example.com": traffic.tls_session("split.example.com", segments=3, client_port=50_001),
+        "split.example.com": traffic.tls_session(
+            "split.example.com", segments=3, client_port=50_001
+        ),
         "six.example.com": traffic.tls_session("six.example.com", client=CLIENT6, server=SERVER6),
         "quic.example.com": traffic.quic_session(),
-        "pieces.example.com": traffic.quic_session("pieces.example.com", pieces=2, client_port=51_001),
-        "aioquic.example.com": traffic.udp_exchange([(True, datagram) for datagram in quic_of_aioquic("aioquic.example.com")], server_port=443),
+        "pieces.example.com": traffic.quic_session(
+            "pieces.example.com", pieces=2, client_port=51_001
+        ),
+        "aioquic.example.com": traffic.udp_exchange(
+            [(True, datagram) for datagram in quic_of_aioquic("aioquic.example.com")],
+            server_port=443,
+        ),
     }
-    packets = seen(write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(conversations.values()))), SNI, ALPN, "tcp.stream", "udp.stream")
+    packets = seen(
+        write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(conversations.values()))),
+        SNI,
+        ALPN,
+        "tcp.stream",
+        "udp.stream",
+    )
     assert len(packets) == sum(map(len, conversations.values()))
     assert [packet for packet in packets if packet[0]] == [
         ("www.example.com", "h2,http/1.1", "0", ""),
@@ -116,20 +175,41 @@ def test_names_are_where_they_should_be(tmp_path: Path):
         ("aioquic.example.com", "h3", "", "2"),
     ]
     split = packets[len(conversations["www.example.com"]) :]
-    assert [bool(packet[0]) for packet in split[:7]] == [False] * 5 + [True, False], "the name shows with the last of the three segments"
+    assert [bool(packet[0]) for packet in split[:7]] == [False] * 5 + [True, False], (
+        "the name shows with the last of the three segments"
+    )
 
 
 def test_a_stream_can_have_a_second_hello(tmp_path: Path):
-    packets = seen(write_pcap(tmp_path / "x.pcap", timed(traffic.tls_session("one.example.com", second_name="two.example.com"))), SNI, "tcp.stream")
+    packets = seen(
+        write_pcap(
+            tmp_path / "x.pcap",
+            timed(traffic.tls_session("one.example.com", second_name="two.example.com")),
+        ),
+        SNI,
+        "tcp.stream",
+    )
     assert [name for name, _ in packets if name] == ["one.example.com", "two.example.com"]
     assert {stream for _, stream in packets} == {"0"}
     assert all(packets[index][0] == "" for index in (0, 1, 2, -1))
 
 
 def test_odd_names_are_sent_as_they_are(tmp_path: Path):
-    names = [name for (name,) in seen(write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(odd.odd_tls_sessions()))), SNI) if name]
+    names = [
+        name
+        for (name,) in seen(
+            write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(odd.odd_tls_sessions()))), SNI
+        )
+        if name
+    ]
     assert len(names) == len(odd.ODD_NAMES)
-    assert names[:5] == ["comma,in.example.com", 'quote"in.example.com', r"tab\tin.example.com", "back\\slash.example.com", r"new\nline.example.com"]
+    assert names[:5] == [
+        "comma,in.example.com",
+        'quote"in.example.com',
+        r"tab\tin.example.com",
+        "back\\slash.example.com",
+        r"new\nline.example.com",
+    ]
     assert names[7:] == ["nul", "UPPER.Example.COM.", "10.0.0.1", "x" * 300]
 
 
@@ -153,9 +233,13 @@ PLAIN = {
 
 
 def test_plain_traffic_is_dissected_as_named(tmp_path: Path):
-    capture = write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(frames for frames, _ in PLAIN.values())))
+    capture = write_pcap(
+        tmp_path / "x.pcap", timed(chain.from_iterable(frames for frames, _ in PLAIN.values()))
+    )
     protocols = [protocols for (protocols,) in seen(capture, "frame.protocols")]
-    assert protocols == [f"eth:ethertype:{each}" for _, expected in PLAIN.values() for each in expected]
+    assert protocols == [
+        f"eth:ethertype:{each}" for _, expected in PLAIN.values() for each in expected
+    ]
 
 
 def test_tunnels_and_quotes_are_dissected_as_named(tmp_path: Path):
@@ -180,17 +264,32 @@ def test_tunnels_and_quotes_are_dissected_as_named(tmp_path: Path):
         "ip:icmp:ip:tcp:tls": tunnels.icmp_error(hello(), kind=11, code=0),
         "ipv6:icmpv6:ipv6:tcp:tls": tunnels.icmpv6_error(hello(v6=True)),
     }
-    packets = seen(write_pcap(tmp_path / "x.pcap", timed(expected.values())), "frame.protocols", "vlan.id", SNI)
-    assert [protocols for protocols, _, _ in packets] == [f"eth:ethertype:{each}" for each in expected]
-    assert [ids for _, ids, _ in packets[:2]] == ["7", "8"], "the outer tag of QinQ is ieee8021ad.id"
+    packets = seen(
+        write_pcap(tmp_path / "x.pcap", timed(expected.values())), "frame.protocols", "vlan.id", SNI
+    )
+    assert [protocols for protocols, _, _ in packets] == [
+        f"eth:ethertype:{each}" for each in expected
+    ]
+    assert [ids for _, ids, _ in packets[:2]] == ["7", "8"], (
+        "the outer tag of QinQ is ieee8021ad.id"
+    )
     assert [name for *_, name in packets if name] == ["in.example.com"] * 12
 
 
 def test_frames_without_ip_and_of_other_link_types_are_dissected(tmp_path: Path):
-    capture = write_pcapng(tmp_path / "x.pcapng", [*timed(odd.without_ip()), *odd.other_link_types()])
+    capture = write_pcapng(
+        tmp_path / "x.pcapng", [*timed(odd.without_ip()), *odd.other_link_types()]
+    )
     assert [protocols for (protocols,) in seen(capture, "frame.protocols")] == [
         *("eth:llc:stp", "eth:llc:data", "eth:ethertype:eapol", "eth:ethertype:lldp"),
-        *("raw:ip:udp:dns", "raw:ip:udp:dns", "sll:ethertype:ip:udp:dns", "sll:ethertype:ip:udp:dns", "null:ip:udp:dns", "null:ip:udp:dns"),
+        *(
+            "raw:ip:udp:dns",
+            "raw:ip:udp:dns",
+            "sll:ethertype:ip:udp:dns",
+            "sll:ethertype:ip:udp:dns",
+            "null:ip:udp:dns",
+            "null:ip:udp:dns",
+        ),
     ]
     alone = write_pcap(tmp_path / "raw.pcap", timed(odd.raw_ip(traffic.dns())), link_type=101)
     assert seen(alone, "frame.protocols") == [("raw:ip:udp:dns",)] * 2
@@ -198,8 +297,14 @@ def test_frames_without_ip_and_of_other_link_types_are_dissected(tmp_path: Path)
 
 def test_giant_and_shortened_frames_keep_their_lengths(tmp_path: Path):
     frames = [*timed([odd.giant(), odd.giant(40_000)]), *odd.shortened(timed([odd.giant(5_000)]))]
-    packets = seen(write_pcap(tmp_path / "x.pcap", frames), "frame.len", "frame.cap_len", "tcp.srcport")
-    assert packets == [("200000", "200000", "443"), ("40000", "40000", "443"), ("5000", "96", "443")]
+    packets = seen(
+        write_pcap(tmp_path / "x.pcap", frames), "frame.len", "frame.cap_len", "tcp.srcport"
+    )
+    assert packets == [
+        ("200000", "200000", "443"),
+        ("40000", "40000", "443"),
+        ("5000", "96", "443"),
+    ]
 
 
 def test_malformed_frames_are_packets_all_the_same(tmp_path: Path):
@@ -207,7 +312,10 @@ def test_malformed_frames_are_packets_all_the_same(tmp_path: Path):
     capture = write_pcapng(tmp_path / "x.pcapng", timed(frames))
     assert frames == odd.malformed(), "the same every time"
     assert [int(length) for (length,) in seen(capture, "frame.len")] == list(map(len, frames))
-    assert len(run("tshark", "-n", "-r", capture, "-Y", "_ws.malformed || _ws.short").splitlines()) > 10
+    assert (
+        len(run("tshark", "-n", "-r", capture, "-Y", "_ws.malformed || _ws.short").splitlines())
+        > 10
+    )
 
 
 def test_everything_is_in_order_whole_and_the_same_every_time(tmp_path: Path):
@@ -221,10 +329,18 @@ def test_everything_is_in_order_whole_and_the_same_every_time(tmp_path: Path):
 
 
 def test_the_capture_for_the_original_has_only_ipv4_tcp_and_udp(tmp_path: Path):
-    packets = seen(tcp_udp_only(tmp_path / "x.pcap", odd_names=True), "ip.proto", "ip.src", "tcp.port", "udp.port")
+    packets = seen(
+        tcp_udp_only(tmp_path / "x.pcap", odd_names=True),
+        "ip.proto",
+        "ip.src",
+        "tcp.port",
+        "udp.port",
+    )
     assert len(packets) > 100
     assert {protocol for protocol, *_ in packets} == {"6", "17"}
-    assert all((tcp + udp).count(",") == 1 and source.count(",") == 0 for _, source, tcp, udp in packets)
+    assert all(
+        (tcp + udp).count(",") == 1 and source.count(",") == 0 for _, source, tcp, udp in packets
+    )
 
 
 def test_conversations_are_interleaved():
@@ -241,7 +357,9 @@ def test_the_bulk_capture_looks_like_a_busy_network(tmp_path: Path):
     capture = write_bulk(tmp_path / "one.pcap", 20_000)
     assert capture.read_bytes() == write_bulk(tmp_path / "two.pcap", 20_000).read_bytes()
     assert 400 < capture.stat().st_size / 20_000 < 900
-    packets = seen(capture, "frame.time_epoch", "frame.protocols", "ip.dst", "ipv6.dst", "tcp.stream", SNI)
+    packets = seen(
+        capture, "frame.time_epoch", "frame.protocols", "ip.dst", "ipv6.dst", "tcp.stream", SNI
+    )
     assert count(capture) == len(packets) == 20_000
     assert [time for time, *_ in packets] == sorted(time for time, *_ in packets)
     assert len({(v4, v6) for _, _, v4, v6, _, _ in packets}) > 300

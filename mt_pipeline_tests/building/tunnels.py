@@ -7,7 +7,14 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.layers.l2 import GRE
 from scapy.packet import Packet, Raw
 
-from mt_pipeline_tests.building.traffic import CLIENT, CLIENT6, CLIENT_MAC, ROUTER, ROUTER_MAC, ethernet
+from mt_pipeline_tests.building.traffic import (
+    CLIENT,
+    CLIENT6,
+    CLIENT_MAC,
+    ROUTER,
+    ROUTER_MAC,
+    ethernet,
+)
 
 GATEWAY, FAR_GATEWAY = "10.9.0.1", "151.101.1.69"
 GATEWAY6, FAR_GATEWAY6 = "fd00:9::1", "2a00:1450:4001:831::200e"
@@ -21,13 +28,17 @@ def ip_layer(frame: bytes) -> bytes:
 def vlan(frame: bytes, *ids: int) -> bytes:
     """Tag a frame, outermost first; with two tags the outer is 802.1ad (QinQ)."""
     kinds = [0x88A8] * (len(ids) - 1) + [0x8100]
-    tags = b"".join(struct.pack("!HH", kind, number) for kind, number in zip(kinds, ids, strict=True))
+    tags = b"".join(
+        struct.pack("!HH", kind, number) for kind, number in zip(kinds, ids, strict=True)
+    )
     return frame[:12] + tags + frame[12:]
 
 
 def gre(frame: bytes) -> bytes:
     """Carry the IP packet in GRE."""
-    return _outer(GRE(proto=0x86DD if _is_v6(frame) else 0x0800) / Raw(ip_layer(frame)), protocol=47)
+    return _outer(
+        GRE(proto=0x86DD if _is_v6(frame) else 0x0800) / Raw(ip_layer(frame)), protocol=47
+    )
 
 
 def ip_in_ip(frame: bytes) -> bytes:
@@ -43,7 +54,11 @@ def ip_in_ipv6(frame: bytes) -> bytes:
 def gtp_u(frame: bytes) -> bytes:
     """Carry the IP packet as the user data of a mobile phone."""
     inner = ip_layer(frame)
-    return _outer(UDP(sport=2152, dport=2152) / Raw(struct.pack("!BBHI", 0x30, 0xFF, len(inner), 0x11223344) + inner), protocol=17)
+    return _outer(
+        UDP(sport=2152, dport=2152)
+        / Raw(struct.pack("!BBHI", 0x30, 0xFF, len(inner), 0x11223344) + inner),
+        protocol=17,
+    )
 
 
 def teredo(frame: bytes) -> bytes:
@@ -53,7 +68,11 @@ def teredo(frame: bytes) -> bytes:
 
 def vxlan(frame: bytes, *, network_id: int = 42) -> bytes:
     """Carry the whole Ethernet frame in UDP."""
-    return _outer(UDP(sport=49_152, dport=4789) / Raw(struct.pack("!II", 0x08000000, network_id << 8) + frame), protocol=17)
+    return _outer(
+        UDP(sport=49_152, dport=4789)
+        / Raw(struct.pack("!II", 0x08000000, network_id << 8) + frame),
+        protocol=17,
+    )
 
 
 def icmp_error(frame: bytes, *, kind: int = 3, code: int = 3) -> bytes:
@@ -64,7 +83,9 @@ def icmp_error(frame: bytes, *, kind: int = 3, code: int = 3) -> bytes:
 
 def icmpv6_error(frame: bytes) -> bytes:
     """Let an IPv6 router say that the port of a packet is unreachable, quoting it."""
-    error = IPv6(src="fe80::1", dst=CLIENT6) / ICMPv6DestUnreach(code=4) / Raw(ip_layer(frame)[:1_000])
+    error = (
+        IPv6(src="fe80::1", dst=CLIENT6) / ICMPv6DestUnreach(code=4) / Raw(ip_layer(frame)[:1_000])
+    )
     return ethernet(error, source=ROUTER_MAC, target=CLIENT_MAC)
 
 

@@ -27,7 +27,9 @@ def capture(key: str) -> Capture:
 def load(ledger: Ledger) -> Load:
     """Give a function that takes a capture through the ledger, and says what it is a copy of."""
 
-    def go(key: str, content: str, *, filter: str = "", skip: bool = False, finish: bool = True) -> Copy | None:
+    def go(
+        key: str, content: str, *, filter: str = "", skip: bool = False, finish: bool = True
+    ) -> Copy | None:
         ledger.claim(capture(key), run="a run", filter=filter)
         copy = ledger.hashed(key, content, skipped_by="the user" if skip else "")
         if finish and ledger.get(key).state is State.RUNNING:
@@ -88,7 +90,10 @@ def test_a_copy_that_is_left_out_says_of_what_and_by_whom(ledger: Ledger, load: 
     load("x/b", "same", skip=True)
 
     record = ledger.get("x/b")
-    assert (record.state, record.error) == (State.REFUSED, "x/b has the same bytes as x/a, so it is not loaded a second time: the user.")
+    assert (record.state, record.error) == (
+        State.REFUSED,
+        "x/b has the same bytes as x/a, so it is not loaded a second time: the user.",
+    )
     assert ledger.look(Walk([capture("x/a"), capture("x/b")]), settle=0) == []
 
 
@@ -100,7 +105,9 @@ def test_a_copy_in_another_experiment_is_never_left_out(ledger: Ledger, load: Lo
 
 
 @pytest.mark.parametrize("end", ["purged", "failed", "replaced"])
-def test_a_copy_that_was_left_out_is_taken_once_the_first_is_loaded_no_more(ledger: Ledger, load: Load, end: str):
+def test_a_copy_that_was_left_out_is_taken_once_the_first_is_loaded_no_more(
+    ledger: Ledger, load: Load, end: str
+):
     load("x/a", "same")
     load("x/b", "same", skip=True)
 

@@ -46,12 +46,30 @@ def test_the_first_folder_or_the_bare_file_name_is_the_experiment(key, experimen
 
 
 def test_names_that_fold_to_one_experiment_are_found():
-    keys = ["Lab 1/a.pcap", "lab_1/b.pcap", "lab_1/c.pcap", "kitchen/a.pcap", "kitchen.pcap", "kitchen/b.pcap"]
+    keys = [
+        "Lab 1/a.pcap",
+        "lab_1/b.pcap",
+        "lab_1/c.pcap",
+        "kitchen/a.pcap",
+        "kitchen.pcap",
+        "kitchen/b.pcap",
+    ]
     assert shared_experiments(keys) == {"lab_1": ["Lab 1", "lab_1"]}
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.pcap", 'it\'s "x".pcap', "-n.pcap", "50%25.pcap", "ü/é.pcap", "..a.pcap", "a|b`<c>.pcap", "#?&=;.pcap", "\\xff.pcap"]
+    "name",
+    [
+        "a b.pcap",
+        'it\'s "x".pcap',
+        "-n.pcap",
+        "50%25.pcap",
+        "ü/é.pcap",
+        "..a.pcap",
+        "a|b`<c>.pcap",
+        "#?&=;.pcap",
+        "\\xff.pcap",
+    ],
 )
 def test_odd_names_are_keys(name):
     assert refusal_of_key(name) is None
@@ -85,7 +103,15 @@ def test_names_that_cannot_be_keys_are_refused_with_name_reason_and_cure(name, s
 
 
 def test_stored_names_never_meet():
-    names = [r"a\xe9", os.fsdecode(b"a\xe9"), "a\x85", os.fsdecode(b"a\x85"), r"a\u0085", os.fsdecode(rb"a\xe9" + b"\xe9"), os.fsdecode(b"a\xe9\xe9")]
+    names = [
+        r"a\xe9",
+        os.fsdecode(b"a\xe9"),
+        "a\x85",
+        os.fsdecode(b"a\x85"),
+        r"a\u0085",
+        os.fsdecode(rb"a\xe9" + b"\xe9"),
+        os.fsdecode(b"a\xe9\xe9"),
+    ]
     assert len({storable(name) for name in names}) == len(names)
 
 
@@ -95,7 +121,12 @@ def test_key_is_the_path_below_the_inbox_however_it_is_reached(tmp_path, monkeyp
     (tmp_path / "way").symlink_to(inbox)
     (inbox / "lab" / "a b.pcap").write_bytes(b"x")
     monkeypatch.chdir(inbox / "lab")
-    for path in (inbox / "lab/a b.pcap", Path("a b.pcap"), Path("../lab/a b.pcap"), tmp_path / "way/lab/a b.pcap"):
+    for path in (
+        inbox / "lab/a b.pcap",
+        Path("a b.pcap"),
+        Path("../lab/a b.pcap"),
+        tmp_path / "way/lab/a b.pcap",
+    ):
         assert key_of(inbox, path) == "lab/a b.pcap"
 
 
@@ -115,7 +146,17 @@ def test_the_inbox_itself_has_no_key(tmp_path):
 
 
 def test_file_names_are_short_plain_and_one_for_each_key():
-    keys = ["lab/a b.pcap", "lab/a_b.pcap", "lab2/a b.pcap", "实验/验.pcap", "-rf.pcap", ".x", "y" * 900, "lab/é.pcap", "lab/e\u0301.pcap"]
+    keys = [
+        "lab/a b.pcap",
+        "lab/a_b.pcap",
+        "lab2/a b.pcap",
+        "实验/验.pcap",
+        "-rf.pcap",
+        ".x",
+        "y" * 900,
+        "lab/é.pcap",
+        "lab/e\u0301.pcap",
+    ]
     names = [file_name_of(key) for key in keys]
     assert len(set(names)) == len(keys)
     for key, name in zip(keys, names, strict=True):
@@ -152,7 +193,9 @@ def test_a_file_replaced_by_one_of_its_size_is_named(tmp_path):
 
 
 def test_a_file_that_vanished_is_named(tmp_path):
-    with pytest.raises(CaptureUnreadableError, match=r"a\.pcap is not in the inbox any more: copy it there again"):
+    with pytest.raises(
+        CaptureUnreadableError, match=r"a\.pcap is not in the inbox any more: copy it there again"
+    ):
         sha256_of(Capture("a.pcap", tmp_path, 1, 1))
     with pytest.raises(CaptureUnreadableError, match=r"a\.pcap is not in the inbox"):
         capture_at(tmp_path, "a.pcap")

@@ -49,14 +49,32 @@ def test_files_at_any_depth_are_found_with_size_and_time(tmp_path):
 
 def test_hidden_and_unfinished_names_are_passed_over(tmp_path):
     put(
-        tmp_path, ".a.pcap", ".hidden/a.pcap", "lab/.b.pcap.Xy12Zz", "c.pcap.part", "d.PARTIAL", "e.pcap.crdownload", "f.tmp", "g.pcap~", "h.filepart"
+        tmp_path,
+        ".a.pcap",
+        ".hidden/a.pcap",
+        "lab/.b.pcap.Xy12Zz",
+        "c.pcap.part",
+        "d.PARTIAL",
+        "e.pcap.crdownload",
+        "f.tmp",
+        "g.pcap~",
+        "h.filepart",
     )
     put(tmp_path, "kept.pcap", "parts.pcap", "x.part/kept.pcap")
     assert keys(tmp_path) == ["kept.pcap", "parts.pcap", "x.part/kept.pcap"]
 
 
 def test_odd_names_are_keys_as_they_are(tmp_path):
-    names = ["-n.pcap", "a b.pcap", 'it\'s "x".pcap', "50%25.pcap", "ü é 实验.pcap", "#?&=,;|`<>.pcap", "up..pcap", "back\\slash.pcap"]
+    names = [
+        "-n.pcap",
+        "a b.pcap",
+        'it\'s "x".pcap',
+        "50%25.pcap",
+        "ü é 实验.pcap",
+        "#?&=,;|`<>.pcap",
+        "up..pcap",
+        "back\\slash.pcap",
+    ]
     put(tmp_path, *names)
     assert keys(tmp_path) == sorted(names)
 
@@ -65,7 +83,11 @@ def test_names_that_cannot_be_keys_are_refused_one_by_one(tmp_path):
     put(tmp_path, b"lab/caf\xe9.pcap", "lab/new\nline.pcap", "a...b/c.pcap", "lab/good.pcap")
     found = walk(tmp_path)
     assert [capture.key for capture in found.captures] == ["lab/good.pcap"]
-    assert {refused.key for refused in found.refused} == {r"./lab/caf\xe9.pcap", r"./lab/new\u000aline.pcap", "a...b/c.pcap"}
+    assert {refused.key for refused in found.refused} == {
+        r"./lab/caf\xe9.pcap",
+        r"./lab/new\u000aline.pcap",
+        "a...b/c.pcap",
+    }
     assert all(refused.key in refused.reason and refused.path.exists() for refused in found.refused)
 
 
@@ -79,7 +101,12 @@ def test_linked_folders_are_walked_once_by_the_first_name(tmp_path):
     inbox = tmp_path / "inbox"
     put(inbox, "real/a.pcap")
     put(tmp_path, "outside/b.pcap", "outside/sub/c.pcap")
-    for name, target in {"z": "outside", "k": "outside", "s": "outside/sub", "a": "inbox/real"}.items():
+    for name, target in {
+        "z": "outside",
+        "k": "outside",
+        "s": "outside/sub",
+        "a": "inbox/real",
+    }.items():
         (inbox / name).symlink_to(tmp_path / target)
     assert keys(inbox) == ["k/b.pcap", "k/sub/c.pcap", "real/a.pcap"]
 
@@ -120,7 +147,9 @@ def test_what_is_not_a_file_is_passed_over(tmp_path, monkeypatch):
 def test_an_inbox_that_is_not_there_is_a_problem_not_an_empty_inbox(tmp_path):
     found = walk(tmp_path / "inbox")
     assert not found.captures
-    assert found.problems == [f"The folder {tmp_path}/inbox cannot be read (No such file or directory): make it readable for this user."]
+    assert found.problems == [
+        f"The folder {tmp_path}/inbox cannot be read (No such file or directory): make it readable for this user."
+    ]
 
 
 def test_an_inbox_reached_by_a_link_is_walked(tmp_path):
@@ -174,7 +203,14 @@ def _look_as_nobody(results: "multiprocessing.SimpleQueue[object]") -> None:
         (inbox / "l.pcap").symlink_to(inbox / "shut" / "a.pcap")
         (inbox / "shut").chmod(0)
         found = walk(inbox)
-        results.put((found.problems, [refused.reason for refused in found.refused], [capture.key for capture in found.captures], sniff(capture)))
+        results.put(
+            (
+                found.problems,
+                [refused.reason for refused in found.refused],
+                [capture.key for capture in found.captures],
+                sniff(capture),
+            )
+        )
         (inbox / "shut").chmod(stat.S_IRWXU)
 
 
@@ -186,10 +222,17 @@ def test_what_may_not_be_read_is_said_and_the_rest_is_found():
     child.join(60)
     assert child.exitcode == 0
     problems, refused, found, sniffed = results.get()
-    assert problems == ["The folder shut cannot be read (Permission denied): make it readable for this user."]
-    assert sorted(refused) == [f"{name} cannot be read: make it readable for this user." for name in ("b.pcap", "l.pcap")]
+    assert problems == [
+        "The folder shut cannot be read (Permission denied): make it readable for this user."
+    ]
+    assert sorted(refused) == [
+        f"{name} cannot be read: make it readable for this user." for name in ("b.pcap", "l.pcap")
+    ]
     assert found == ["c.pcap"]
-    assert sniffed == "b.pcap cannot be read (Permission denied): make it readable for this user, or replace it."
+    assert (
+        sniffed
+        == "b.pcap cannot be read (Permission denied): make it readable for this user, or replace it."
+    )
 
 
 def sniffed(inbox: Path, content: bytes) -> str | None:
@@ -197,7 +240,9 @@ def sniffed(inbox: Path, content: bytes) -> str | None:
     return sniff(capture_at(inbox, "a b.pcap"))
 
 
-@pytest.mark.parametrize("magic", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "34cdb2a1", "a1b2cd34", "0a0d0d0a"])
+@pytest.mark.parametrize(
+    "magic", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "34cdb2a1", "a1b2cd34", "0a0d0d0a"]
+)
 def test_captures_of_all_byte_orders_and_clocks_are_known(tmp_path, magic):
     assert sniffed(tmp_path, bytes.fromhex(magic) + PCAP[4:]) is None
 
@@ -217,13 +262,24 @@ def test_compressed_captures_are_known_by_what_is_in_them(tmp_path, codec, head)
     assert sniffed(tmp_path, compressed(whole)) is not None
     reason = sniffed(tmp_path, compressed(b"Dear all, " * 1000))
     assert reason is not None
-    assert reason.startswith(f"a b.pcap is not a capture: what is compressed in it ({codec}) is no capture; put pcap")
+    assert reason.startswith(
+        f"a b.pcap is not a capture: what is compressed in it ({codec}) is no capture; put pcap"
+    )
     assert sniffed(tmp_path, compressed(b"")) is not None
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"Dear all,\n", b"\xd4\xc3", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18broken", lzma.compress(PCAP), PCAP[1:], b"\0" * 100],
+    [
+        b"Dear all,\n",
+        b"\xd4\xc3",
+        b"\x1f\x8b\x08",
+        b"\x28\xb5\x2f\xfd",
+        b"\x04\x22\x4d\x18broken",
+        lzma.compress(PCAP),
+        PCAP[1:],
+        b"\0" * 100,
+    ],
 )
 def test_anything_else_is_refused_with_name_and_cure(tmp_path, content):
     reason = sniffed(tmp_path, content)
@@ -246,10 +302,16 @@ def test_what_took_the_place_of_a_file_is_not_waited_for(tmp_path):
 def test_looking_changes_nothing(tmp_path):
     put(tmp_path, "lab/a.pcap")
     (tmp_path / "lab" / "b.pcap.gz").write_bytes(gzip.compress(PCAP))
-    before = [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in sorted(tmp_path.rglob("*"))]
+    before = [
+        (path, path.stat().st_mtime_ns, path.stat().st_ctime_ns)
+        for path in sorted(tmp_path.rglob("*"))
+    ]
     for capture in walk(tmp_path).captures:
         assert sniff(capture) is None
-    assert [(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in sorted(tmp_path.rglob("*"))] == before
+    assert [
+        (path, path.stat().st_mtime_ns, path.stat().st_ctime_ns)
+        for path in sorted(tmp_path.rglob("*"))
+    ] == before
 
 
 @pytest.mark.parametrize(
@@ -266,7 +328,9 @@ def test_looking_changes_nothing(tmp_path):
         ("a.rar", b"Rar!\x1a\x07" + bytes(50), "unpack it with `unrar x a.rar`"),
     ],
 )
-def test_the_cure_for_what_is_packed_is_to_unpack_it(tmp_path: Path, name: str, head: bytes, cure: str):
+def test_the_cure_for_what_is_packed_is_to_unpack_it(
+    tmp_path: Path, name: str, head: bytes, cure: str
+):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / name).write_bytes(head)
     assert cure in (sniff(capture_at(tmp_path, f"x/{name}")) or "")
@@ -275,7 +339,10 @@ def test_the_cure_for_what_is_packed_is_to_unpack_it(tmp_path: Path, name: str, 
 def test_a_pipe_is_called_one(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     said = sniff(Capture("pipe", tmp_path, 0, 0))
-    assert said == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
+    assert (
+        said
+        == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
+    )
     with pytest.raises(CaptureUnreadableError, match=r"^pipe is not a file but a pipe"):
         capture_at(tmp_path, "pipe")
 

@@ -40,7 +40,9 @@ def waiting(ledger: Ledger, *keys: str) -> None:
 
 
 @contextmanager
-def process(target: Callable[..., None], *args: object) -> Iterator[multiprocessing.process.BaseProcess]:
+def process(
+    target: Callable[..., None], *args: object
+) -> Iterator[multiprocessing.process.BaseProcess]:
     child = SPAWN.Process(target=target, args=args)
     child.start()
     try:
@@ -56,20 +58,43 @@ def test_a_capture_goes_from_waiting_to_done(ledger):
     assert ledger.get("lab/a.pcap").requested_at is not None
     ledger.claim(capture(), run="r1", filter="tcp")
     assert (ledger.get("lab/a.pcap").state, ledger.get("lab/a.pcap").run) == (State.RUNNING, "r1")
-    ledger.finish("lab/a.pcap", sha256="ab", documents="a.ndjson.zst", packets=10, rows=9, skipped={"no time": 1}, cut=True)
+    ledger.finish(
+        "lab/a.pcap",
+        sha256="ab",
+        documents="a.ndjson.zst",
+        packets=10,
+        rows=9,
+        skipped={"no time": 1},
+        cut=True,
+    )
     record = ledger.get("lab/a.pcap")
-    assert (record.state, record.experiment, record.path, record.filter) == (State.DONE, "lab", "/inbox/lab/a.pcap", "tcp")
-    assert (record.size, record.mtime_ns, record.sha256, record.documents) == (7, 11, "ab", "a.ndjson.zst")
-    assert (record.packets, record.rows, record.skipped, record.cut) == (10, 9, {"no time": 1}, True)
+    assert (record.state, record.experiment, record.path, record.filter) == (
+        State.DONE,
+        "lab",
+        "/inbox/lab/a.pcap",
+        "tcp",
+    )
+    assert (record.size, record.mtime_ns, record.sha256, record.documents) == (
+        7,
+        11,
+        "ab",
+        "a.ndjson.zst",
+    )
+    assert (record.packets, record.rows, record.skipped, record.cut) == (
+        10,
+        9,
+        {"no time": 1},
+        True,
+    )
     assert (record.error, record.requested_at) == (None, None)
 
 
 def test_a_capture_nobody_saw_before_can_be_claimed(ledger):
     ledger.claim(capture("x.pcap"), run="r1")
     ledger.fail("x.pcap", "x.pcap: tshark died")
-    assert [(status.key, status.state, status.error, status.skipped) for status in ledger.records()] == [
-        ("x.pcap", State.FAILED, "x.pcap: tshark died", {})
-    ]
+    assert [
+        (status.key, status.state, status.error, status.skipped) for status in ledger.records()
+    ] == [("x.pcap", State.FAILED, "x.pcap: tshark died", {})]
 
 
 def test_success_takes_the_error_of_the_time_before_away(ledger):
@@ -83,11 +108,20 @@ def test_success_takes_the_error_of_the_time_before_away(ledger):
 
 def test_purge_takes_all_that_was_known_of_the_load_away(ledger):
     ledger.claim(capture(), run="r1")
-    ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=10, rows=9, skipped={"x": 1}, cut=True)
+    ledger.finish(
+        "lab/a.pcap", sha256="ab", documents="d", packets=10, rows=9, skipped={"x": 1}, cut=True
+    )
     ledger.purge("lab/a.pcap")
     record = ledger.get("lab/a.pcap")
     assert record.state == State.PURGED
-    assert (record.sha256, record.documents, record.packets, record.rows, record.skipped, record.cut) == (None, None, None, None, {}, False)
+    assert (
+        record.sha256,
+        record.documents,
+        record.packets,
+        record.rows,
+        record.skipped,
+        record.cut,
+    ) == (None, None, None, None, {}, False)
 
 
 def test_refusal_does_not_disturb_work_in_hand(ledger):
@@ -104,7 +138,11 @@ def test_refusal_does_not_disturb_work_in_hand(ledger):
 
 def test_verdicts_on_unknown_captures_are_errors(ledger):
     assert ledger.get("x") is None
-    for verdict in (lambda: ledger.fail("x", "e"), lambda: ledger.purge("x"), lambda: ledger.give_back("x", outage="o")):
+    for verdict in (
+        lambda: ledger.fail("x", "e"),
+        lambda: ledger.purge("x"),
+        lambda: ledger.give_back("x", outage="o"),
+    ):
         with pytest.raises(UnknownCaptureError, match="x has no record"):
             verdict()
 
@@ -173,7 +211,9 @@ def test_a_lock_hands_over_the_record_as_it_is_now(ledger):
 def test_ten_thousand_files_at_once(ledger):
     keys = [f"lab/{number:05}.pcap" for number in range(10_000)]
     waiting(ledger, *keys)
-    assert [found.key for found in ledger.look(Walk([capture(key) for key in keys]), settle=0)] == keys
+    assert [
+        found.key for found in ledger.look(Walk([capture(key) for key in keys]), settle=0)
+    ] == keys
     assert len(ledger.records()) == 10_000
 
 
@@ -194,7 +234,10 @@ def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]
 
 def test_two_lookers_never_ask_for_the_same_capture(path):
     go, taken = SPAWN.Event(), SPAWN.SimpleQueue()
-    with process(_request, str(path), go, taken) as one, process(_request, str(path), go, taken) as two:
+    with (
+        process(_request, str(path), go, taken) as one,
+        process(_request, str(path), go, taken) as two,
+    ):
         go.set()
         found = taken.get() + taken.get()
         one.join(60)
@@ -207,7 +250,14 @@ def _write_for_ever(path: str, started: Event) -> None:
     ledger = Ledger(Path(path))
     for number in range(1_000_000):
         ledger.claim(capture(f"{number % 50}"), run="r1")
-        ledger.finish(f"{number % 50}", sha256="ab", documents="d" * 2000, packets=number, rows=number, skipped={})
+        ledger.finish(
+            f"{number % 50}",
+            sha256="ab",
+            documents="d" * 2000,
+            packets=number,
+            rows=number,
+            skipped={},
+        )
         started.set()
 
 
@@ -221,7 +271,9 @@ def test_a_killed_writer_leaves_a_ledger_that_works(path):
             writer.join()
         records = Ledger(path).records()
         assert records
-        assert all(record.state == State.RUNNING or record.packets == record.rows for record in records)
+        assert all(
+            record.state == State.RUNNING or record.packets == record.rows for record in records
+        )
         assert sum(record.state == State.RUNNING for record in records) <= round_ + 1
 
 
@@ -235,7 +287,10 @@ def test_a_killed_worker_frees_its_lock(ledger, path):
     held = SPAWN.Event()
     with process(_hold, str(path), held) as worker:
         assert held.wait(60)
-        with pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"), ledger.lock("lab/a.pcap", timeout=0):
+        with (
+            pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"),
+            ledger.lock("lab/a.pcap", timeout=0),
+        ):
             pass
         with ledger.lock("lab/b.pcap", timeout=0):
             pass
@@ -257,7 +312,10 @@ def test_a_lock_has_one_holder_and_leaves_no_file(path, tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
     go = SPAWN.Event()
-    with process(_count, str(path), str(counter), go) as one, process(_count, str(path), str(counter), go) as two:
+    with (
+        process(_count, str(path), str(counter), go) as one,
+        process(_count, str(path), str(counter), go) as two,
+    ):
         go.set()
         one.join(60)
         two.join(60)
@@ -299,10 +357,23 @@ def test_a_lock_is_freed_by_an_error(ledger):
 def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_something_else(ledger):
     keys = [f"lab/a_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
     waiting(ledger, *keys, "lab/a.pcapng")
-    assert [record and record.key for record in map(ledger.before, [*keys, "lab/a.pcapng"])] == [None, *keys[:2], None]
+    assert [record and record.key for record in map(ledger.before, [*keys, "lab/a.pcapng"])] == [
+        None,
+        *keys[:2],
+        None,
+    ]
 
     def finish(key: str, follows: str, leaves: str) -> None:
-        ledger.finish(key, sha256="ab", documents="d", packets=1, rows=1, skipped={}, follows=follows, leaves=leaves)
+        ledger.finish(
+            key,
+            sha256="ab",
+            documents="d",
+            packets=1,
+            rows=1,
+            skipped={},
+            follows=follows,
+            leaves=leaves,
+        )
 
     finish(keys[1], "", "2")
     finish(keys[2], "2", "3")

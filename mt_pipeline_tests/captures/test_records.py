@@ -33,8 +33,17 @@ def test_an_older_file_gets_the_columns_it_lacks(tmp_path):
     db.close()
     ledger = Ledger(path)
     record = ledger.get("lab/a.pcap")
-    assert (record.state, record.size, record.skipped, record.attempts, record.cut, record.packets) == (State.RUNNING, 7, {}, 0, False, None)
-    ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=2, rows=1, skipped={"x": 1}, cut=True)
+    assert (
+        record.state,
+        record.size,
+        record.skipped,
+        record.attempts,
+        record.cut,
+        record.packets,
+    ) == (State.RUNNING, 7, {}, 0, False, None)
+    ledger.finish(
+        "lab/a.pcap", sha256="ab", documents="d", packets=2, rows=1, skipped={"x": 1}, cut=True
+    )
     assert Ledger(path).get("lab/a.pcap").skipped == {"x": 1}
 
 
@@ -49,13 +58,18 @@ def test_a_newer_file_with_more_columns_can_be_used(tmp_path):
 def test_a_damaged_file_is_named_with_a_cure(tmp_path):
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(b"Dear all, " * 1000)
-    with pytest.raises(LedgerError, match=r"The ledger .*ledger\.sqlite cannot be used \(file is not a database\): it is damaged"):
+    with pytest.raises(
+        LedgerError,
+        match=r"The ledger .*ledger\.sqlite cannot be used \(file is not a database\): it is damaged",
+    ):
         Ledger(path)
 
 
 def test_damage_that_shows_later_is_named_too(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    Ledger(path).look(Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(1000)]), settle=0)
+    Ledger(path).look(
+        Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(1000)]), settle=0
+    )
     with closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = path.read_bytes()
@@ -67,7 +81,10 @@ def test_damage_that_shows_later_is_named_too(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "data").write_bytes(b"")
-    with pytest.raises(LedgerError, match=r"The ledger .*data/ledger\.sqlite cannot be used: .*make room on its disk, or make its folder writable"):
+    with pytest.raises(
+        LedgerError,
+        match=r"The ledger .*data/ledger\.sqlite cannot be used: .*make room on its disk, or make its folder writable",
+    ):
         Ledger(tmp_path / "data" / "ledger.sqlite")
 
 
@@ -76,7 +93,9 @@ def _fill(path: str, said: "multiprocessing.SimpleQueue[str]") -> None:
     ledger.claim(CAPTURE, run="r1")
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
-        ledger.look(Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(10_000)]), settle=0)
+        ledger.look(
+            Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(10_000)]), settle=0
+        )
     except LedgerError as error:
         said.put(str(error))
 

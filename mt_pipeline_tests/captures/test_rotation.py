@@ -28,13 +28,21 @@ def file(key: str, written: int) -> Capture:
     ],
 )
 def test_the_file_before_is_told_by_the_names(before: str, after: str):
-    others = ["lab/b_00001_20260101120000.pcapng", "lab/a.pcapng", "other/a.pcap", "lab/a_00001.pcap", after]
+    others = [
+        "lab/b_00001_20260101120000.pcapng",
+        "lab/a.pcapng",
+        "other/a.pcap",
+        "lab/a_00001.pcap",
+        after,
+    ]
 
     assert befores([*others, before]) == {after: before}
     assert befores(others) == {}
 
 
-@pytest.mark.parametrize("key", ["lab/monday.pcapng", "lab/a_00001.pcap0ng", "lab/a_1_2026.pcapng", "lab/notes"])
+@pytest.mark.parametrize(
+    "key", ["lab/monday.pcapng", "lab/a_00001.pcap0ng", "lab/a_1_2026.pcapng", "lab/notes"]
+)
 def test_other_names_are_of_no_rotation(key: str):
     assert place_of(key) is None
 
@@ -47,7 +55,9 @@ def test_a_later_start_with_the_same_name_is_told_apart():
 
 
 def test_a_file_is_complete_when_the_next_one_is_there_and_it_has_not_changed_since():
-    first, second, third = (file(f"lab/a_0000{number}_2026010112000{number}.pcapng", number) for number in (1, 2, 3))
+    first, second, third = (
+        file(f"lab/a_0000{number}_2026010112000{number}.pcapng", number) for number in (1, 2, 3)
+    )
     busy = file(first.key, 9)
 
     assert complete([first, second, third], [third, second, first]) == {first.key, second.key}

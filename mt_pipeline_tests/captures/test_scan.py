@@ -185,7 +185,9 @@ def test_a_file_that_vanished_before_it_was_taken_leaves_no_record(ledger, inbox
     assert ledger.records() == []
 
 
-def test_a_loaded_capture_whose_file_is_gone_stays_done_and_is_not_loaded_again_when_it_is_back(ledger, inbox, tmp_path):
+def test_a_loaded_capture_whose_file_is_gone_stays_done_and_is_not_loaded_again_when_it_is_back(
+    ledger, inbox, tmp_path
+):
     (inbox / "a.pcap").write_bytes(b"x")
     load(ledger, inbox, "a.pcap")
     (inbox / "a.pcap").rename(tmp_path / "away")
@@ -195,7 +197,9 @@ def test_a_loaded_capture_whose_file_is_gone_stays_done_and_is_not_loaded_again_
     assert look(ledger, inbox, 1005) == look(ledger, inbox, 1010) == []
 
 
-def test_a_changed_capture_that_vanishes_is_done_as_it_was_and_ready_if_it_comes_back(ledger, inbox, tmp_path):
+def test_a_changed_capture_that_vanishes_is_done_as_it_was_and_ready_if_it_comes_back(
+    ledger, inbox, tmp_path
+):
     (inbox / "a.pcap").write_bytes(b"x")
     load(ledger, inbox, "a.pcap")
     (inbox / "a.pcap").write_bytes(b"xy")
@@ -245,7 +249,11 @@ def test_names_that_cannot_be_keys_are_refused_until_renamed(ledger, inbox):
     look(ledger, inbox, 1000)
     assert look(ledger, inbox, 1005) == []
     (status,) = ledger.records()
-    assert (status.key, status.experiment, status.state) == (r"./lab/caf\xe9\u000a.pcap", "lab", State.REFUSED)
+    assert (status.key, status.experiment, status.state) == (
+        r"./lab/caf\xe9\u000a.pcap",
+        "lab",
+        State.REFUSED,
+    )
     assert status.error.endswith("Rename it.")
     bad.rename(inbox / "lab" / "cafe.pcap")
     look(ledger, inbox, 1010)
@@ -253,26 +261,43 @@ def test_names_that_cannot_be_keys_are_refused_until_renamed(ledger, inbox):
     assert [record.key for record in ledger.records()] == ["lab/cafe.pcap"]
 
 
-@pytest.mark.parametrize("name", ["-n.pcap", "a b.pcap", 'it\'s "x".pcap', "50%25 %s :of.pcap", "ü 实验.pcap", "?a=b&c;--.pcap"])
+@pytest.mark.parametrize(
+    "name",
+    ["-n.pcap", "a b.pcap", 'it\'s "x".pcap', "50%25 %s :of.pcap", "ü 实验.pcap", "?a=b&c;--.pcap"],
+)
 def test_odd_names_go_through(ledger, inbox, name):
     (inbox / "lab" / name).write_bytes(b"x")
     look(ledger, inbox, 1000)
     assert look(ledger, inbox, 1005) == [f"lab/{name}"]
     assert ledger.requested([f"lab/{name}"]) == [f"lab/{name}"]
     load(ledger, inbox, f"lab/{name}")
-    assert [(status.key, status.state) for status in ledger.records()] == [(f"lab/{name}", State.DONE)]
+    assert [(status.key, status.state) for status in ledger.records()] == [
+        (f"lab/{name}", State.DONE)
+    ]
 
 
 def test_a_file_made_readable_is_taken_without_a_change(ledger, inbox):
     (inbox / "a.pcap").write_bytes(b"x")
-    shut = Refused("a.pcap", inbox / "a.pcap", "a.pcap cannot be read: make it readable for this user.")
+    shut = Refused(
+        "a.pcap", inbox / "a.pcap", "a.pcap cannot be read: make it readable for this user."
+    )
     assert ledger.look(Walk(refused=[shut]), settle=5, now=1000) == []
     assert ledger.records()[0].error == shut.reason
     assert look(ledger, inbox, 1005) == []
     assert look(ledger, inbox, 1010) == ["a.pcap"]
 
 
-ODD_TIMES = (0, 1, -1, -(2**31), 2**31, 9_223_372_036, 9_223_372_037, 10_413_792_000, 15_032_385_535)
+ODD_TIMES = (
+    0,
+    1,
+    -1,
+    -(2**31),
+    2**31,
+    9_223_372_036,
+    9_223_372_037,
+    10_413_792_000,
+    15_032_385_535,
+)
 """Seconds since 1970 of which ext4 keeps all, from 1901 to 2446; from 2262 on nanoseconds need more than 64 bits."""
 
 
@@ -287,15 +312,21 @@ def test_a_file_of_any_time_is_taken_once_and_again_when_it_changes(ledger, inbo
     assert look(ledger, inbox, 1005) == keys
     for key in keys:
         load(ledger, inbox, key)
-    assert {key: ledger.get(key).mtime_ns for key in keys} == {key: capture_at(inbox, key).mtime_ns for key in keys}
+    assert {key: ledger.get(key).mtime_ns for key in keys} == {
+        key: capture_at(inbox, key).mtime_ns for key in keys
+    }
     assert look(ledger, inbox, 1100) == look(ledger, inbox, 1200) == []
     for file in files:
         os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**9))
     look(ledger, inbox, 1300)
-    assert look(ledger, inbox, 1305) == [key for key in keys if key != keys[-1]]  # ext4 has no later time than its last
+    assert look(ledger, inbox, 1305) == [
+        key for key in keys if key != keys[-1]
+    ]  # ext4 has no later time than its last
 
 
-@pytest.mark.parametrize("mtime_ns", [-(2**63) - 1, -(2**63), 2**63 - 1, 2**63, 2**64, 10**40, -(10**40)])
+@pytest.mark.parametrize(
+    "mtime_ns", [-(2**63) - 1, -(2**63), 2**63 - 1, 2**63, 2**64, 10**40, -(10**40)]
+)
 def test_the_ledger_keeps_a_time_of_any_size(ledger, inbox, mtime_ns):
     ledger.take(Capture("a.pcap", inbox, 1, mtime_ns))
     assert ledger.get("a.pcap").mtime_ns == mtime_ns

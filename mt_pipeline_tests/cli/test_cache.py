@@ -22,7 +22,9 @@ Terminal = Callable[..., Said]
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+def terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Terminal:
     """Give the command line a data folder of its own; nothing else is needed."""
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "data"))
     return lambda *arguments: said(monkeypatch, capsys, ["cache", *arguments])
@@ -42,7 +44,15 @@ def keep(folder: Path, *answers: tuple[Endpoint, float, str | None]) -> None:
     """Keep answers: of what, how many days ago, and which application."""
     with opened(folder) as store:
         for endpoint, days, app in answers:
-            store.put(Answer(endpoint, "netify", app is not None, datetime.now(UTC) - timedelta(days=days), Facts(app_tag=app)))
+            store.put(
+                Answer(
+                    endpoint,
+                    "netify",
+                    app is not None,
+                    datetime.now(UTC) - timedelta(days=days),
+                    Facts(app_tag=app),
+                )
+            )
 
 
 def is_one_line(text: str) -> bool:
@@ -51,10 +61,21 @@ def is_one_line(text: str) -> bool:
 
 def test_without_answers_each_command_says_so_and_makes_no_store(terminal, folder, tmp_path):
     assert terminal() == terminal("show") == Said(0, f"no answers are kept yet in {folder}\n", "")
-    assert json.loads(terminal("--json").out) == {"folder": str(folder), "bytes": 0, "unreadable": 0, "providers": {}}
+    assert json.loads(terminal("--json").out) == {
+        "folder": str(folder),
+        "bytes": 0,
+        "unreadable": 0,
+        "providers": {},
+    }
     assert terminal("check") == Said(0, f"{folder}: all is well\n", "")
-    assert terminal("prune", "--yes").out == "0 answers are older than 365 days and not the newest of their endpoint\n"
-    assert terminal("export", tmp_path / "x").err == f"mt-pipeline: no answers are kept yet in {folder}\n"
+    assert (
+        terminal("prune", "--yes").out
+        == "0 answers are older than 365 days and not the newest of their endpoint\n"
+    )
+    assert (
+        terminal("export", tmp_path / "x").err
+        == f"mt-pipeline: no answers are kept yet in {folder}\n"
+    )
     assert not folder.exists()
 
 
@@ -66,8 +87,29 @@ def test_show_says_what_is_kept_of_each_provider_and_how_often_it_was_of_use(ter
         store.get("netify", NETFLIX)
     told = json.loads(terminal("show", "--json").out)
     netify = told["providers"]["netify"]
-    assert {name: netify[name] for name in ("answers", "found", "not_found", "expired", "earlier", "hits", "misses", "calls_saved")} == {
-        **{"answers": 2, "found": 1, "not_found": 1, "expired": 1, "earlier": 1, "hits": 1, "misses": 1, "calls_saved": 0},
+    assert {
+        name: netify[name]
+        for name in (
+            "answers",
+            "found",
+            "not_found",
+            "expired",
+            "earlier",
+            "hits",
+            "misses",
+            "calls_saved",
+        )
+    } == {
+        **{
+            "answers": 2,
+            "found": 1,
+            "not_found": 1,
+            "expired": 1,
+            "earlier": 1,
+            "hits": 1,
+            "misses": 1,
+            "calls_saved": 0,
+        },
     }
     assert datetime.now(UTC) - datetime.fromisoformat(netify["oldest"]) > timedelta(days=399)
     assert datetime.now(UTC) - datetime.fromisoformat(netify["newest"]) < timedelta(days=2)
@@ -96,11 +138,16 @@ def test_check_names_records_that_cannot_be_read_and_changes_nothing(terminal, f
     assert told.out.splitlines()[-1] == "… and 9 more"
     assert "the record 'netify/address/8.0.0.1' cannot be read" in told.out
     assert (folder / "cache.db").read_bytes() == before
-    assert terminal("show").out.splitlines()[-1] == "29 records cannot be read: `mt-pipeline cache check` names them"
+    assert (
+        terminal("show").out.splitlines()[-1]
+        == "29 records cannot be read: `mt-pipeline cache check` names them"
+    )
 
 
 @pytest.mark.parametrize("where", [0, 0.5])
-def test_check_says_that_the_file_is_damaged_and_leaves_the_mending_to_the_next_run(terminal, folder, where):
+def test_check_says_that_the_file_is_damaged_and_leaves_the_mending_to_the_next_run(
+    terminal, folder, where
+):
     keep(folder, *((endpoint, 1, "a") for endpoint in addresses(300)))
     content = bytearray((folder / "cache.db").read_bytes())
     begin = int(len(content) * where)
@@ -116,10 +163,14 @@ def test_check_says_that_the_file_is_damaged_and_leaves_the_mending_to_the_next_
 
 def test_answers_go_out_and_come_in_again_elsewhere(terminal, folder, tmp_path, monkeypatch):
     keep(folder, (GOOGLE, 400, "old"), (GOOGLE, 1, "new"), (NETFLIX, 2, None))
-    assert terminal("export", tmp_path / "answers.ndjson") == Said(0, f"3 answers in {tmp_path / 'answers.ndjson'}\n", "")
+    assert terminal("export", tmp_path / "answers.ndjson") == Said(
+        0, f"3 answers in {tmp_path / 'answers.ndjson'}\n", ""
+    )
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "elsewhere"))
     for _ in range(2):
-        assert terminal("import", tmp_path / "answers.ndjson") == Said(0, "3 answers taken in\n", "")
+        assert terminal("import", tmp_path / "answers.ndjson") == Said(
+            0, "3 answers taken in\n", ""
+        )
     assert json.loads(terminal("--json").out)["providers"]["netify"]["earlier"] == 1
 
 
@@ -137,7 +188,11 @@ def test_the_cache_of_the_original_comes_in(terminal, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(address_body(name)))
     told = terminal("import", tmp_path / "netify_cache")
-    assert told == Said(0, "1 answers taken in; passed over: 1 that nobody is asked about\n", f"{path}: nothing that anybody is asked about\n")
+    assert told == Said(
+        0,
+        "1 answers taken in; passed over: 1 that nobody is asked about\n",
+        f"{path}: nothing that anybody is asked about\n",
+    )
 
 
 def test_prune_says_what_it_will_do_asks_and_gives_the_disk_back(terminal, folder, monkeypatch):
@@ -145,28 +200,43 @@ def test_prune_says_what_it_will_do_asks_and_gives_the_disk_back(terminal, folde
     with opened(folder) as store:
         for days, app in ((800, "oldest" * 40), (700, "old" * 40), (1, "new")):
             moment = datetime.now(UTC) - timedelta(days=days)
-            store.take_in(History.of(Answer(endpoint, "netify", True, moment, Facts(app_tag=app))) for endpoint in many)
+            store.take_in(
+                History.of(Answer(endpoint, "netify", True, moment, Facts(app_tag=app)))
+                for endpoint in many
+            )
     size = (folder / "cache.db").stat().st_size
     question = "400 answers are older than 365 days and not the newest of their endpoint\n"
 
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     told = terminal("prune")
-    assert (told.code, told.out.startswith(question), told.err.strip()) == (130, True, "mt-pipeline: cancelled")
-    assert terminal("prune", "--older-than", "900").out.startswith("0 answers are older than 900 days")
+    assert (told.code, told.out.startswith(question), told.err.strip()) == (
+        130,
+        True,
+        "mt-pipeline: cancelled",
+    )
+    assert terminal("prune", "--older-than", "900").out.startswith(
+        "0 answers are older than 900 days"
+    )
 
     told = terminal("prune", "--yes")
     assert told.code == 0
     assert told.out.startswith(f"{question}400 answers dropped, ")
     assert (folder / "cache.db").stat().st_size < size / 2
     with opened(folder) as store:
-        assert all(known and [entry.facts.app_tag for entry in known.entries] == ["new"] for known in store.histories("netify", many))
+        assert all(
+            known and [entry.facts.app_tag for entry in known.entries] == ["new"]
+            for known in store.histories("netify", many)
+        )
 
 
 def test_a_run_goes_on_while_answers_are_taken_in_and_pruned(terminal, folder, tmp_path):
     with opened(folder) as store:
         for app in "abc":
             moment = datetime.now(UTC) - timedelta(days=ord("z") - ord(app))
-            store.take_in(History.of(Answer(endpoint, "netify", True, moment, Facts(app_tag=app))) for endpoint in addresses(3000))
+            store.take_in(
+                History.of(Answer(endpoint, "netify", True, moment, Facts(app_tag=app)))
+                for endpoint in addresses(3000)
+            )
         file = tmp_path / "answers"
         assert terminal("export", file).code == 0
         ended = threading.Event()
@@ -175,7 +245,15 @@ def test_a_run_goes_on_while_answers_are_taken_in_and_pruned(terminal, folder, t
         def run() -> None:
             with opened(folder) as other:
                 while not ended.is_set():
-                    other.put(Answer(NETFLIX, "netify", True, datetime.now(UTC), Facts(app_tag=f"run-{len(counts)}")))
+                    other.put(
+                        Answer(
+                            NETFLIX,
+                            "netify",
+                            True,
+                            datetime.now(UTC),
+                            Facts(app_tag=f"run-{len(counts)}"),
+                        )
+                    )
                     counts.append(sum(map(bool, other.histories("netify", addresses(50)))))
 
         runner = threading.Thread(target=run)
@@ -214,7 +292,9 @@ def test_what_cannot_be_done_is_one_line(terminal, folder, arguments, code, mess
     assert is_one_line(told.err)
 
 
-@pytest.mark.parametrize("command", [["show"], ["check"], ["export", "never-made"], ["prune", "--yes"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["show"], ["check"], ["export", "never-made"], ["prune", "--yes"]], ids=" ".join
+)
 def test_a_folder_that_cannot_be_used_is_one_line(terminal, folder, command):
     folder.parent.mkdir(parents=True)
     folder.write_text("a file")

@@ -28,19 +28,33 @@ from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
 from mt_pipeline_tests.building.traffic import arp, dns
-from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, ended, environment, files_below, program, wrapper
+from mt_pipeline_tests.pipelines import (
+    PACKETS,
+    Lab,
+    Said,
+    capture,
+    ended,
+    environment,
+    files_below,
+    program,
+    wrapper,
+)
 from mt_pipeline_tests.services import SECONDS, free_ports
 from mt_pipeline_tests.terminals import Screen, screen
 
 Terminal = Callable[..., Said]
 
 
-def test_a_file_from_anywhere_is_linked_and_loaded_with_a_line(terminal: Terminal, lab: Lab, tmp_path: Path):
+def test_a_file_from_anywhere_is_linked_and_loaded_with_a_line(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
     path = capture(tmp_path / "Outside One.pcap")
 
     told = terminal("ingest", path)
 
-    assert told == Said(0, "Outside One/Outside One.pcap: 2 packets, 2 rows in packets_outside_one\n", "")
+    assert told == Said(
+        0, "Outside One/Outside One.pcap: 2 packets, 2 rows in packets_outside_one\n", ""
+    )
     link = lab.inbox / "Outside One" / "Outside One.pcap"
     assert link.is_symlink()
     assert link.resolve() == path
@@ -71,13 +85,21 @@ def test_the_sensor_leaves_it_alone(terminal: Terminal, lab: Lab, tmp_path: Path
     terminal("ingest", capture(tmp_path / "left.pcap"), "--name", "left alone")
 
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
+    result = new_captures(
+        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
+    )
 
-    asked = [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+    asked = (
+        [request.partition_key for request in result.run_requests]
+        if isinstance(result, dg.SensorResult)
+        else []
+    )
     assert "left alone/left.pcap" not in asked
 
 
-def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(terminal: Terminal, lab: Lab, tmp_path: Path):
+def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
     for name in ("a.pcap", "deep/b.pcap", ".hidden.pcap", "c.pcap.part"):
         capture(tmp_path / "archive" / name)
     (tmp_path / "archive" / "README.txt").write_text("what this is")
@@ -85,7 +107,10 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(terminal: Term
     told = terminal("ingest", tmp_path / "archive")
 
     assert told.code == 0
-    assert told.out == "archive/a.pcap: 2 packets, 2 rows in packets_archive\ndeep/b.pcap: 2 packets, 2 rows in packets_deep\n"
+    assert (
+        told.out
+        == "archive/a.pcap: 2 packets, 2 rows in packets_archive\ndeep/b.pcap: 2 packets, 2 rows in packets_deep\n"
+    )
     refused, *experiments = told.err.splitlines()
     assert refused.startswith("refused: ")
     assert "README.txt is not a capture" in refused
@@ -96,7 +121,12 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(terminal: Term
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     """A data set as many are kept: a folder for each app, in it one for each thing that was done."""
-    for name in ("lamp app/on/1.pcap", "lamp app/on/2.pcap", "lamp app/0.pcap", "radio/off/by night/1.pcap"):
+    for name in (
+        "lamp app/on/1.pcap",
+        "lamp app/on/2.pcap",
+        "lamp app/0.pcap",
+        "radio/off/by night/1.pcap",
+    ):
         capture(tmp_path / "data set" / name)
     (tmp_path / "data set" / "docs").mkdir()
     (tmp_path / "data set" / "docs" / "README").write_text("no capture, so no experiment")
@@ -107,13 +137,21 @@ def labels(lab: Lab, experiment: str) -> dict[str, set[str | None]]:
     """Read the labels of each capture, of its packets, its flows, and in the table of captures."""
     found: dict[str, set[str | None]] = {}
     with lab.database.connect() as connection:
-        for table in (f"packets_{experiment}", f"flows_{experiment}", f"captures WHERE experiment = '{experiment}'"):
-            for key, label in connection.execute(f"SELECT DISTINCT capture, label FROM {table}").fetchall():
+        for table in (
+            f"packets_{experiment}",
+            f"flows_{experiment}",
+            f"captures WHERE experiment = '{experiment}'",
+        ):
+            for key, label in connection.execute(
+                f"SELECT DISTINCT capture, label FROM {table}"
+            ).fetchall():
                 found.setdefault(key, set()).add(label)
     return found
 
 
-def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(terminal: Terminal, lab: Lab, dataset: Path):
+def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(
+    terminal: Terminal, lab: Lab, dataset: Path
+):
     """They were once all one experiment, named after the folder; in the inbox they were experiments."""
     before = terminal("ingest", dataset, "--dry-run")
     nothing_yet = lab.workspace().ledger.of_experiment("lamp_app")
@@ -122,13 +160,21 @@ def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(terminal
     planned = ["new experiment lamp_app: 3 captures", "new experiment radio: 1 capture"]
     assert (before.code, before.out.splitlines(), nothing_yet) == (0, planned, [])
     assert (told.code, told.err.splitlines()[1:]) == (0, planned)
-    assert labels(lab, "lamp_app") == {"lamp app/on/1.pcap": {"on"}, "lamp app/on/2.pcap": {"on"}, "lamp app/0.pcap": {None}}
+    assert labels(lab, "lamp_app") == {
+        "lamp app/on/1.pcap": {"on"},
+        "lamp app/on/2.pcap": {"on"},
+        "lamp app/0.pcap": {None},
+    }
     assert labels(lab, "radio") == {"radio/off/by night/1.pcap": {"off/by night"}}
-    assert (lab.inbox / "radio" / "off" / "by night" / "1.pcap").resolve() == dataset / "radio" / "off" / "by night" / "1.pcap"
+    assert (
+        lab.inbox / "radio" / "off" / "by night" / "1.pcap"
+    ).resolve() == dataset / "radio" / "off" / "by night" / "1.pcap"
     assert terminal("ingest", dataset).out == "4 of 4 captures are in already\n"
 
 
-def test_a_name_puts_all_of_a_folder_into_one_experiment(terminal: Terminal, lab: Lab, dataset: Path):
+def test_a_name_puts_all_of_a_folder_into_one_experiment(
+    terminal: Terminal, lab: Lab, dataset: Path
+):
     told = terminal("ingest", dataset, "--name", "at once")
 
     assert (told.code, told.err.splitlines()[1:]) == (0, ["new experiment at_once: 4 captures"])
@@ -140,13 +186,23 @@ def test_a_name_puts_all_of_a_folder_into_one_experiment(terminal: Terminal, lab
     }
 
 
-def test_the_same_folder_is_the_same_experiments_from_outside_and_in_the_inbox(terminal: Terminal, lab: Lab, dataset: Path):
+def test_the_same_folder_is_the_same_experiments_from_outside_and_in_the_inbox(
+    terminal: Terminal, lab: Lab, dataset: Path
+):
     inside = shutil.copytree(dataset, lab.inbox, dirs_exist_ok=True)
-    of_inbox = {line for line in terminal("ingest", inside, "--dry-run").out.splitlines() if "lamp" in line or "radio" in line}
+    of_inbox = {
+        line
+        for line in terminal("ingest", inside, "--dry-run").out.splitlines()
+        if "lamp" in line or "radio" in line
+    }
     for name in ("lamp app", "radio", "docs"):
         shutil.rmtree(inside / name)
 
-    of_folder = {line for line in terminal("ingest", dataset, "--dry-run").out.splitlines() if "experiment" in line}
+    of_folder = {
+        line
+        for line in terminal("ingest", dataset, "--dry-run").out.splitlines()
+        if "experiment" in line
+    }
 
     assert of_folder == of_inbox != set()
 
@@ -154,10 +210,15 @@ def test_the_same_folder_is_the_same_experiments_from_outside_and_in_the_inbox(t
 def test_a_folder_named_like_a_capture_is_a_folder(terminal: Terminal, tmp_path: Path):
     capture(tmp_path / "folder.pcap" / "x.pcap")
 
-    assert terminal("ingest", tmp_path / "folder.pcap").out == "folder.pcap/x.pcap: 2 packets, 2 rows in packets_folder_pcap\n"
+    assert (
+        terminal("ingest", tmp_path / "folder.pcap").out
+        == "folder.pcap/x.pcap: 2 packets, 2 rows in packets_folder_pcap\n"
+    )
 
 
-def test_a_file_below_the_inbox_is_taken_where_it_lies(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_below_the_inbox_is_taken_where_it_lies(
+    terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     path = lab.put("lies here/deep/a.pcap")
     monkeypatch.chdir(path.parent)
 
@@ -178,16 +239,24 @@ def test_a_name_for_a_file_below_the_inbox_is_wrong_usage(terminal: Terminal, la
     assert not (lab.inbox / "another").exists()
 
 
-def test_another_file_of_the_same_name_is_refused_with_both_names(terminal: Terminal, lab: Lab, tmp_path: Path):
+def test_another_file_of_the_same_name_is_refused_with_both_names(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
     """Its record was once made that of the other file, and the capture that was there was loaded anew."""
-    first, second = capture(tmp_path / "1" / "a.pcap"), capture(tmp_path / "2" / "a.pcap", "another.example.com")
+    first, second = (
+        capture(tmp_path / "1" / "a.pcap"),
+        capture(tmp_path / "2" / "a.pcap", "another.example.com"),
+    )
     terminal("ingest", first, "--name", "both")
     before = lab.record("both/a.pcap")
 
     told = terminal("ingest", second, "--name", "both")
 
     assert (told.code, told.out) == (1, "")
-    assert told.err == f"failed: {second}: the inbox has another {lab.inbox / 'both' / 'a.pcap'}; choose another --name, or rename the file\n"
+    assert (
+        told.err
+        == f"failed: {second}: the inbox has another {lab.inbox / 'both' / 'a.pcap'}; choose another --name, or rename the file\n"
+    )
     assert lab.record("both/a.pcap") == before
 
 
@@ -195,7 +264,11 @@ def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
     terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The name was free when it was looked at, and then the other file was loaded under it."""
-    ours, other, link = capture(tmp_path / "raced.pcap"), capture(tmp_path / "other" / "raced.pcap"), lab.inbox / "raced" / "raced.pcap"
+    ours, other, link = (
+        capture(tmp_path / "raced.pcap"),
+        capture(tmp_path / "other" / "raced.pcap"),
+        lab.inbox / "raced" / "raced.pcap",
+    )
     exists = os.path.lexists
 
     def sooner(path: Path) -> bool:
@@ -209,12 +282,17 @@ def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
     told = terminal("ingest", ours, "--name", "raced")
 
     assert (told.code, told.out) == (1, "")
-    assert told.err == f"failed: {ours}: the inbox has another {link}; choose another --name, or rename the file\n"
+    assert (
+        told.err
+        == f"failed: {ours}: the inbox has another {link}; choose another --name, or rename the file\n"
+    )
     assert link.resolve() == other
 
 
 @pytest.mark.parametrize("name", ["../up", "a/../../b", "dots...", "new\nline"])
-def test_a_name_that_cannot_be_a_folder_is_refused(terminal: Terminal, lab: Lab, tmp_path: Path, name: str):
+def test_a_name_that_cannot_be_a_folder_is_refused(
+    terminal: Terminal, lab: Lab, tmp_path: Path, name: str
+):
     told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)
 
     assert (told.code, told.out) == (1, "")
@@ -224,7 +302,9 @@ def test_a_name_that_cannot_be_a_folder_is_refused(terminal: Terminal, lab: Lab,
 
 
 @pytest.mark.parametrize("name", ["-leading.pcap", 'it\'s "two" 100%.pcap', "Größe 測定.pcap"])
-def test_odd_names_are_loaded(terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_odd_names_are_loaded(
+    terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
     capture(tmp_path / name)
     monkeypatch.chdir(tmp_path)
 
@@ -235,9 +315,15 @@ def test_odd_names_are_loaded(terminal: Terminal, lab: Lab, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty: record it again, or remove it."), (b"Dear diary", "is not a capture: it does not begin like a capture")]
+    ("content", "said"),
+    [
+        (b"", "is empty: record it again, or remove it."),
+        (b"Dear diary", "is not a capture: it does not begin like a capture"),
+    ],
 )
-def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, said: str):
+def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(
+    terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, said: str
+):
     path = tmp_path / "no.pcap"
     path.write_bytes(content)
 
@@ -258,13 +344,17 @@ def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab
     told = terminal("ingest", good[0], bad, good[1], "--name", "mixed bag")
 
     assert told.code == 1
-    assert told.out.splitlines() == [f"mixed bag/{name}.pcap: 2 packets, 2 rows in packets_mixed_bag" for name in "ac"]
+    assert told.out.splitlines() == [
+        f"mixed bag/{name}.pcap: 2 packets, 2 rows in packets_mixed_bag" for name in "ac"
+    ]
     assert told.err.startswith("failed: ")
     assert "b.pcapng" in told.err
     assert told.err.count("\n") == 1
 
 
-def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(terminal: Terminal, tmp_path: Path):
+def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(
+    terminal: Terminal, tmp_path: Path
+):
     """They were once passed over in silence."""
     capture(tmp_path / "unnameable" / "a.pcap")
     capture(tmp_path / "unnameable" / "new\nline.pcap")
@@ -280,11 +370,17 @@ def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(termina
 def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tmp_path: Path):
     """Root may read all, so it gives that up first."""
     rights = "-dac_override,-dac_read_search"
-    as_everybody = [shutil.which("setpriv"), "--inh-caps", rights, "--bounding-set", rights, "--"] if os.geteuid() == 0 else []
+    as_everybody = (
+        [shutil.which("setpriv"), "--inh-caps", rights, "--bounding-set", rights, "--"]
+        if os.geteuid() == 0
+        else []
+    )
     capture(tmp_path / "locked" / "open.pcap")
     capture(tmp_path / "locked" / "secret.pcap").chmod(0)
 
-    told = ended(program("ingest", tmp_path / "locked", settings=lab.settings(), prefix=as_everybody))
+    told = ended(
+        program("ingest", tmp_path / "locked", settings=lab.settings(), prefix=as_everybody)
+    )
 
     assert told == Said(
         1,
@@ -309,18 +405,26 @@ def test_a_filter_makes_rows_of_what_matches(terminal: Terminal, lab: Lab, tmp_p
     assert lab.rows("sifted", ("protocol",)) == [("arp",)] * 2
 
 
-def test_a_typo_in_a_filter_is_wrong_usage_before_anything_is_done(terminal: Terminal, lab: Lab, tmp_path: Path):
-    told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", "typo", "--filter", "ip.adr == 1")
+def test_a_typo_in_a_filter_is_wrong_usage_before_anything_is_done(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
+    told = terminal(
+        "ingest", capture(tmp_path / "a.pcap"), "--name", "typo", "--filter", "ip.adr == 1"
+    )
 
     assert (told.code, told.out) == (2, "")
     sentence, *below = told.err.splitlines()
-    assert sentence.startswith("mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: ")
+    assert sentence.startswith(
+        "mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: "
+    )
     assert sentence.endswith(" (see `mt-pipeline ingest --help`)")
     assert below == ["    ip.adr == 1", "    ^~~~~~"]
     assert not (lab.inbox / "typo").exists()
 
 
-def test_a_tshark_that_is_not_there_is_one_line(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_tshark_that_is_not_there_is_one_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setenv("MT_TSHARK", "/nowhere/tshark")
 
     told = terminal("ingest", capture(tmp_path / "a.pcap"))
@@ -337,7 +441,10 @@ def test_experiments_that_fold_to_one_are_told(terminal: Terminal, lab: Lab):
     told = terminal("ingest", lab.inbox / "Fold Me", lab.inbox / "fold-me")
 
     assert told.code == 0
-    assert told.err == "note: Fold Me and fold-me share the table packets_fold_me\nnew experiment fold_me: 2 captures\n"
+    assert (
+        told.err
+        == "note: Fold Me and fold-me share the table packets_fold_me\nnew experiment fold_me: 2 captures\n"
+    )
     assert len(lab.rows("fold_me")) == 2 * PACKETS
 
 
@@ -345,8 +452,14 @@ def test_skipped_packets_and_a_cut_are_in_the_line(terminal: Terminal, tmp_path:
     odd_times(tmp_path / "late.pcapng", ODD_TIMES["before 1970"])
     torn = cut(write_pcap(tmp_path / "torn.pcap", timed(dns())), 20)
 
-    assert "late.pcapng: 2 packets, 1 rows in packets_worn, 1 skipped: " in terminal("ingest", tmp_path / "late.pcapng", "--name", "worn").out
-    assert terminal("ingest", torn, "--name", "worn").out == "worn/torn-cut.pcap: 1 packets, 1 rows in packets_worn, cut inside its last packet\n"
+    assert (
+        "late.pcapng: 2 packets, 1 rows in packets_worn, 1 skipped: "
+        in terminal("ingest", tmp_path / "late.pcapng", "--name", "worn").out
+    )
+    assert (
+        terminal("ingest", torn, "--name", "worn").out
+        == "worn/torn-cut.pcap: 1 packets, 1 rows in packets_worn, cut inside its last packet\n"
+    )
 
 
 def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
@@ -383,19 +496,40 @@ def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> N
 
 
 @pytest.mark.parametrize("moment", ["tshark", "load"])
-def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(lab: Lab, large: Path, tmp_path: Path, moment: str):
+def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(
+    lab: Lab, large: Path, tmp_path: Path, moment: str
+):
     experiment = f"killed_at_{moment}"
     key, temporary = f"{experiment}/large.pcap", tmp_path / "tmp"
     temporary.mkdir()
     (lab.inbox / experiment).mkdir()
     shutil.copy(large, lab.inbox / key)
     settings = lab.settings()
-    process = program("ingest", lab.inbox / key, settings=settings, env=environment(settings, TMPDIR=str(temporary)))
+    process = program(
+        "ingest",
+        lab.inbox / key,
+        settings=settings,
+        env=environment(settings, TMPDIR=str(temporary)),
+    )
     try:
         if moment == "tshark":
-            wait_until(lambda: [file for file in files_below(lab.data / "tshark_json" / experiment) if file.endswith(".part")], process)
+            wait_until(
+                lambda: [
+                    file
+                    for file in files_below(lab.data / "tshark_json" / experiment)
+                    if file.endswith(".part")
+                ],
+                process,
+            )
         else:
-            wait_until(lambda: [file for file in files_below(lab.data / "enrichment" / experiment) if not file.endswith(".part")], process)
+            wait_until(
+                lambda: [
+                    file
+                    for file in files_below(lab.data / "enrichment" / experiment)
+                    if not file.endswith(".part")
+                ],
+                process,
+            )
         children = below(process)
     finally:
         process.kill()
@@ -414,14 +548,18 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
     path = lab.put("killed_and_seen/a.pcap")
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.settings()
-    process = program("ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    process = program(
+        "ingest", path, settings=settings, env=environment(settings, MT_TSHARK=str(slow))
+    )
     try:
         wait_until((tmp_path / "reads").exists, process)
     finally:
         process.kill()
     ended(process)
 
-    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)})
+    context = dg.build_sensor_context(
+        instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}
+    )
     result = new_captures(context)
 
     assert isinstance(result, dg.SensorResult)
@@ -436,7 +574,9 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.settings()
     next_one = lab.put("interrupted/b.pcap")
-    process = program("ingest", path, next_one, settings=settings, env=environment(settings, MT_TSHARK=str(slow)))
+    process = program(
+        "ingest", path, next_one, settings=settings, env=environment(settings, MT_TSHARK=str(slow))
+    )
     try:
         wait_until((tmp_path / "reads").exists, process)
         time.sleep(1)  # until all wait for tshark
@@ -475,12 +615,16 @@ def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return folder, ended(program("ingest", folder, "--name", folder.name, settings=lab.settings()))
 
 
-def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(ingested: tuple[Path, Said], lab: Lab):
+def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(
+    ingested: tuple[Path, Said], lab: Lab
+):
     folder, told = ingested
     keys = [f"archive of 25/{file.relative_to(folder)}" for file in sorted(folder.rglob("*.pcap"))]
 
     assert told.code == 1
-    assert sorted(told.out.splitlines()) == [f"{key}: 2 packets, 2 rows in packets_archive_of_25" for key in keys[1:]]
+    assert sorted(told.out.splitlines()) == [
+        f"{key}: 2 packets, 2 rows in packets_archive_of_25" for key in keys[1:]
+    ]
     planned, failed = told.err.splitlines()
     assert planned == "new experiment archive_of_25: 25 captures"
     assert failed.startswith("failed: ")
@@ -489,13 +633,19 @@ def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own
 
 
 def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Said], lab: Lab):
-    runs = {record.run for record in lab.workspace().ledger.records() if record.experiment == "archive_of_25"}
+    runs = {
+        record.run
+        for record in lab.workspace().ledger.records()
+        if record.experiment == "archive_of_25"
+    }
 
     assert len(runs) == ceil(25 / max(FEW, ceil(25 / cores())))
     assert all(lab.instance.get_run_by_id(run).is_finished for run in runs)
 
 
-def test_of_a_folder_only_what_is_missing_is_done_again(ingested: tuple[Path, Said], terminal: Terminal, lab: Lab):
+def test_of_a_folder_only_what_is_missing_is_done_again(
+    ingested: tuple[Path, Said], terminal: Terminal, lab: Lab
+):
     folder, _ = ingested
     before = lab.record("archive of 25/1/01.pcap")
     capture(folder / "0" / "00.pcap")
@@ -511,7 +661,9 @@ def test_of_a_folder_only_what_is_missing_is_done_again(ingested: tuple[Path, Sa
         "experiment archive_of_25: 2 captures\n",
     )
     assert lab.record("archive of 25/1/01.pcap") == before
-    assert terminal("ingest", folder, "--name", folder.name) == Said(0, "26 of 26 captures are in already\n", "")
+    assert terminal("ingest", folder, "--name", folder.name) == Said(
+        0, "26 of 26 captures are in already\n", ""
+    )
 
 
 def test_a_file_of_a_folder_that_changed_is_done_again(terminal: Terminal, tmp_path: Path):
@@ -522,17 +674,30 @@ def test_a_file_of_a_folder_that_changed_is_done_again(terminal: Terminal, tmp_p
 
     told = terminal("ingest", tmp_path / "changing")
 
-    assert told.out == "1 of 2 captures are in already\nchanging/b.pcap: 2 packets, 2 rows in packets_changing\n"
-    assert "already" not in terminal("ingest", tmp_path / "changing", "--filter", "dns").out, "under another filter none of them is in"
+    assert (
+        told.out
+        == "1 of 2 captures are in already\nchanging/b.pcap: 2 packets, 2 rows in packets_changing\n"
+    )
+    assert "already" not in terminal("ingest", tmp_path / "changing", "--filter", "dns").out, (
+        "under another filter none of them is in"
+    )
 
 
-def test_two_files_of_one_name_in_one_command_are_not_taken_for_one(terminal: Terminal, lab: Lab, tmp_path: Path):
-    first, second = capture(tmp_path / "1" / "a.pcap"), capture(tmp_path / "2" / "a.pcap", "another.example.com")
+def test_two_files_of_one_name_in_one_command_are_not_taken_for_one(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
+    first, second = (
+        capture(tmp_path / "1" / "a.pcap"),
+        capture(tmp_path / "2" / "a.pcap", "another.example.com"),
+    )
 
     told = terminal("ingest", first, second, first, "--name", "twins")
 
     assert (told.code, told.out) == (1, "twins/a.pcap: 2 packets, 2 rows in packets_twins\n")
-    assert told.err == f"failed: {second}: the inbox has another {lab.inbox / 'twins' / 'a.pcap'}; choose another --name, or rename the file\n"
+    assert (
+        told.err
+        == f"failed: {second}: the inbox has another {lab.inbox / 'twins' / 'a.pcap'}; choose another --name, or rename the file\n"
+    )
 
 
 def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Terminal, lab: Lab):
@@ -541,9 +706,16 @@ def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Termina
         assert terminal("ingest", lab.inbox / experiment).code == 1
         lab.put(f"{experiment}/a.pcap")
 
-    assert terminal("ingest", "--failed", "--name", "mended one") == Said(0, "mended one/a.pcap: 2 packets, 2 rows in packets_mended_one\n", "")
-    assert terminal("ingest", "--failed", "--name", "mended one") == Said(0, "no capture of mended one has failed\n", "")
-    assert "mended-two/a.pcap: 2 packets, 2 rows in packets_mended_two\n" in terminal("ingest", "--failed").out
+    assert terminal("ingest", "--failed", "--name", "mended one") == Said(
+        0, "mended one/a.pcap: 2 packets, 2 rows in packets_mended_one\n", ""
+    )
+    assert terminal("ingest", "--failed", "--name", "mended one") == Said(
+        0, "no capture of mended one has failed\n", ""
+    )
+    assert (
+        "mended-two/a.pcap: 2 packets, 2 rows in packets_mended_two\n"
+        in terminal("ingest", "--failed").out
+    )
 
 
 def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
@@ -553,7 +725,9 @@ def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
 
     told = terminal("ingest", "--failed", "--name", "gone for good")
 
-    assert told == Said(1, "", "refused: gone for good/a.pcap is not in the inbox any more: copy it there again.\n")
+    assert told == Said(
+        1, "", "refused: gone for good/a.pcap is not in the inbox any more: copy it there again.\n"
+    )
 
 
 def test_a_capture_of_a_folder_that_goes_while_it_is_read_is_said_and_fails_nothing(
@@ -561,13 +735,19 @@ def test_a_capture_of_a_folder_that_goes_while_it_is_read_is_said_and_fails_noth
 ):
     for name in ("1.pcap", "2.pcap"):
         lab.put(f"goes/{name}")
-    monkeypatch.setenv("MT_TSHARK", str(wrapper(tmp_path / "tshark", f'rm -f {lab.inbox}/goes/1.pcap; exec "$TSHARK" "$@"')))
+    monkeypatch.setenv(
+        "MT_TSHARK",
+        str(wrapper(tmp_path / "tshark", f'rm -f {lab.inbox}/goes/1.pcap; exec "$TSHARK" "$@"')),
+    )
 
     told = terminal("ingest", lab.inbox / "goes")
     named = terminal("ingest", lab.inbox / "goes" / "2.pcap")
 
     assert told.out == "goes/2.pcap: 2 packets, 2 rows in packets_goes\n"
-    assert told.err == "new experiment goes: 2 captures\ngone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
+    assert (
+        told.err
+        == "new experiment goes: 2 captures\ngone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
+    )
     assert (told.code, named.code) == (0, 0)
 
 
@@ -575,17 +755,33 @@ needs_two_cores = pytest.mark.skipif(cores() < 2, reason="one core works alone")
 
 
 @needs_two_cores
-def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(lab: Lab, tmp_path: Path):
+def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
+    lab: Lab, tmp_path: Path
+):
     folder = archive(tmp_path / "killing", 14)
     (folder / "1" / "04.pcap").rename(folder / "1" / "deadly.pcap")
-    deadly = wrapper(tmp_path / "tshark", 'case "$*" in *deadly*) kill -KILL $PPID ;; esac\nexec "$TSHARK" "$@"')
+    deadly = wrapper(
+        tmp_path / "tshark", 'case "$*" in *deadly*) kill -KILL $PPID ;; esac\nexec "$TSHARK" "$@"'
+    )
     settings = lab.settings()
 
-    told = ended(program("ingest", folder, "--name", "killing", settings=settings, env=environment(settings, MT_TSHARK=str(deadly))))
+    told = ended(
+        program(
+            "ingest",
+            folder,
+            "--name",
+            "killing",
+            settings=settings,
+            env=environment(settings, MT_TSHARK=str(deadly)),
+        )
+    )
 
     assert told.code == 1
     assert len(told.out.splitlines()) == 12
-    assert "failed: killing/1/deadly.pcap: 2 runs ended without a result, killed or out of memory." in told.err
+    assert (
+        "failed: killing/1/deadly.pcap: 2 runs ended without a result, killed or out of memory."
+        in told.err
+    )
     assert told.err.count("failed: ") == 2
     assert lab.instance.get_run_by_id(lab.record("killing/1/deadly.pcap").run).is_finished
 
@@ -600,7 +796,14 @@ def test_workers_end_if_what_they_work_with_does_not_open(lab: Lab):
         yield
 
     with pytest.raises(ServerError, match="its port is in use"):
-        run_all(lab.workspace(), lab.instance, iter([["never/taken.pcap"]]), display_filter=None, workers=2, opening=broken())
+        run_all(
+            lab.workspace(),
+            lab.instance,
+            iter([["never/taken.pcap"]]),
+            display_filter=None,
+            workers=2,
+            opening=broken(),
+        )
 
     assert len(hired) == 2
     assert all_gone(hired)
@@ -612,8 +815,13 @@ def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subp
     for number in range(64):
         capture(folder / f"{number:02}.pcap")
     at = folder.with_name("slow")
-    tshark = wrapper(folder.with_name("tshark"), f'case "$*" in {slow}) echo x >> {at}; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"')
-    process = program("ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(tshark)))
+    tshark = wrapper(
+        folder.with_name("tshark"),
+        f'case "$*" in {slow}) echo x >> {at}; exec sleep 60 ;; esac\nexec "$TSHARK" "$@"',
+    )
+    process = program(
+        "ingest", folder, settings=settings, env=environment(settings, MT_TSHARK=str(tshark))
+    )
     try:
         wait_until(lambda: at.exists() and at.read_text() == "x\n" * 2, process)
         yield process
@@ -631,7 +839,10 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
 
     assert told.code == 130
     _, waits, last = told.err.splitlines()
-    assert re.fullmatch(r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once", waits)
+    assert re.fullmatch(
+        r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once",
+        waits,
+    )
     assert last == "mt-pipeline: cancelled"
     assert all_gone(children)
     done = told.out.splitlines()
@@ -650,15 +861,23 @@ def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path:
     ended(process)
 
     assert all_gone(children)
-    new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}))
+    new_captures(
+        dg.build_sensor_context(
+            instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}
+        )
+    )
     going = [run for run in lab.instance.get_runs() if TERMINAL in run.tags and not run.is_finished]
     assert going == [], "nobody else would ever end them"
 
 
 @contextmanager
-def watched(arguments: Sequence[str | Path], settings: Settings, gate: Path, *, columns: int = 120) -> Iterator[tuple[Screen, subprocess.Popen[str]]]:
+def watched(
+    arguments: Sequence[str | Path], settings: Settings, gate: Path, *, columns: int = 120
+) -> Iterator[tuple[Screen, subprocess.Popen[str]]]:
     """Ingest on a terminal, with a tshark that waits for a file; stdout is a pipe."""
-    slow = wrapper(gate.with_name("tshark"), f'until [ -e {gate} ]; do sleep 0.1; done\nexec "$TSHARK" "$@"')
+    slow = wrapper(
+        gate.with_name("tshark"), f'until [ -e {gate} ]; do sleep 0.1; done\nexec "$TSHARK" "$@"'
+    )
     with screen(columns=columns) as terminal:
         process = program(
             "ingest",
@@ -677,20 +896,28 @@ def watched(arguments: Sequence[str | Path], settings: Settings, gate: Path, *, 
 
 
 @pytest.mark.parametrize("captures", [1, 12])
-def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(lab: Lab, tmp_path: Path, captures: int):
+def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(
+    lab: Lab, tmp_path: Path, captures: int
+):
     """Of one capture nothing was shown, because Dagster had stderr while its run went on; before it, nothing was shown of many, either."""
-    paths = [capture(tmp_path / f"watched {captures}" / f"{number}.pcap") for number in range(captures)]
+    paths = [
+        capture(tmp_path / f"watched {captures}" / f"{number}.pcap") for number in range(captures)
+    ]
 
     with watched(paths, lab.settings(), tmp_path / "gate") as (terminal, process):
         assert terminal.shows(r"starting", seconds=60)
         assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n"), "while the run goes on"
-        assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n", after=len(terminal.text)), "it is drawn again, as time goes on"
+        assert terminal.shows(r"reading \S+\.pcap .* \d+ s\n", after=len(terminal.text)), (
+            "it is drawn again, as time goes on"
+        )
         (tmp_path / "gate").touch()
         shown = terminal.ends()
         out = process.stdout.read()
 
     assert process.wait() == 0
-    assert out.count("2 packets, 2 rows in packets_") == captures, "lines go to stdout, which is no terminal"
+    assert out.count("2 packets, 2 rows in packets_") == captures, (
+        "lines go to stdout, which is no terminal"
+    )
     assert "rows in packets_" not in shown
     if captures > 1:
         assert re.search(r"captures +\S+ +\d+/12 +\d+\.\d/s +\d+ \w+.* left", shown)
@@ -701,19 +928,29 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
     """Its workers are stopped, so they never note anything: it would wait for half a minute."""
     paths = [capture(tmp_path / f"{number}.pcap") for number in range(FEW + 1)]
     settings = lab.settings()
-    with watched([*paths, "--name", "ended at once"], settings, tmp_path / "gate") as (terminal, process):
+    with watched([*paths, "--name", "ended at once"], settings, tmp_path / "gate") as (
+        terminal,
+        process,
+    ):
         assert terminal.shows(r"reading \S+ at once")
         children = below(process)
         for worker in psutil.Process(process.pid).children():
             worker.suspend()
         process.send_signal(signal.SIGINT)
-        assert terminal.shows(r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once")
+        assert terminal.shows(
+            r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once"
+        )
         process.send_signal(signal.SIGINT)
         shown = terminal.ends()
         assert process.wait(60) == 130
 
-    assert "mt-pipeline: ended at once; the same command, or the service, takes up what was at work" in shown
-    assert terminal.sent.rfind(b"\x1b[?25h") > terminal.sent.rfind(b"\x1b[?25l"), "the cursor is there again"
+    assert (
+        "mt-pipeline: ended at once; the same command, or the service, takes up what was at work"
+        in shown
+    )
+    assert terminal.sent.rfind(b"\x1b[?25h") > terminal.sent.rfind(b"\x1b[?25l"), (
+        "the cursor is there again"
+    )
     assert all_gone(children)
     assert ended(program("ingest", *paths, "--name", "ended at once", settings=settings)).code == 0
     assert len(lab.rows("ended_at_once")) == len(paths) * PACKETS
@@ -721,7 +958,12 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
 
 def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path):
     ports = free_ports(2)
-    settings = lab.settings(data_dir=tmp_path / "data", questdb_host=None, questdb_http_port=ports[0], questdb_pg_port=ports[1])
+    settings = lab.settings(
+        data_dir=tmp_path / "data",
+        questdb_host=None,
+        questdb_http_port=ports[0],
+        questdb_pg_port=ports[1],
+    )
 
     told = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))
 

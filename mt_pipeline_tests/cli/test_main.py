@@ -29,7 +29,12 @@ def elsewhere(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def is_one_line(text: str) -> bool:
-    return text.startswith("mt-pipeline: ") and text.endswith("\n") and text.count("\n") == 1 and "Traceback" not in text
+    return (
+        text.startswith("mt-pipeline: ")
+        and text.endswith("\n")
+        and text.count("\n") == 1
+        and "Traceback" not in text
+    )
 
 
 def test_help_and_version(terminal: Terminal):
@@ -42,18 +47,33 @@ def test_help_and_version(terminal: Terminal):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["ingest"], "mt-pipeline: Missing argument 'FILE_OR_FOLDER...' (see `mt-pipeline ingest --help`)\n"),
+        (
+            ["ingest"],
+            "mt-pipeline: Missing argument 'FILE_OR_FOLDER...' (see `mt-pipeline ingest --help`)\n",
+        ),
         (["ingest", "--failed", "."], "say either files and folders, or --failed"),
         (["ingest", "/nowhere/x.pcap"], "'/nowhere/x.pcap' does not exist"),
         (["digest", "x.pcap"], "No such command 'digest'"),
         (["ingest", "--nmae", "x", "."], "--nmae"),
         (["ingset", "x.pcap"], "No such command 'ingset'. Did you mean 'ingest'?"),
         (["ingest", "--flter", "x", "."], "Did you mean one of: '--failed', '--filter'?"),
-        (["report", "x", "--output", "no/such/x.html"], "'no/such' is no folder yet: make it first, or name another file"),
-        (["report", "x", "--output", "/dev/null/x.html"], "'/dev/null' is no folder: name another file"),
-        (["cache", "export", "no/such/x.ndjson"], "'no/such' is no folder yet: make it first, or name another file"),
+        (
+            ["report", "x", "--output", "no/such/x.html"],
+            "'no/such' is no folder yet: make it first, or name another file",
+        ),
+        (
+            ["report", "x", "--output", "/dev/null/x.html"],
+            "'/dev/null' is no folder: name another file",
+        ),
+        (
+            ["cache", "export", "no/such/x.ndjson"],
+            "'no/such' is no folder yet: make it first, or name another file",
+        ),
         (["purge"], "say either --capture KEY or --name EXPERIMENT"),
-        (["purge", "--capture", "a", "--name", "b"], "say either --capture KEY or --name EXPERIMENT"),
+        (
+            ["purge", "--capture", "a", "--name", "b"],
+            "say either --capture KEY or --name EXPERIMENT",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(terminal: Terminal, arguments: list[str], said: str):
@@ -73,7 +93,9 @@ def test_without_a_command_the_commands_are_listed(terminal: Terminal):
 
 @pytest.mark.usefixtures("elsewhere")
 def test_status_without_captures_says_how_to_begin(terminal: Terminal):
-    assert terminal("status") == Said(0, "no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`\n", "")
+    assert terminal("status") == Said(
+        0, "no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`\n", ""
+    )
     assert terminal("status", "--json") == Said(0, "[]\n", "")
 
 
@@ -81,14 +103,23 @@ def test_status_without_captures_says_how_to_begin(terminal: Terminal):
 def captures(elsewhere: Path) -> None:
     """Fill a ledger with a capture in each state."""
     ledger, inbox = Ledger(elsewhere / "ledger.sqlite"), elsewhere / "inbox"
-    for key in ("a/done.pcap", "a/done_twice.pcap", "a/failed.pcap", "a/waiting.pcap", "b/purged.pcap", "b/running.pcap"):
+    for key in (
+        "a/done.pcap",
+        "a/done_twice.pcap",
+        "a/failed.pcap",
+        "a/waiting.pcap",
+        "b/purged.pcap",
+        "b/running.pcap",
+    ):
         capture(inbox / key)
         ledger.take(capture_at(inbox, key))
     for key in ("a/done.pcap", "a/done_twice.pcap"):
         ledger.claim(capture_at(inbox, key), run="x")
         ledger.hashed(key, "0")
     ledger.finish("a/done_twice.pcap", sha256="0", documents="0", packets=1, rows=1, skipped={})
-    ledger.finish("a/done.pcap", sha256="0", documents="0", packets=12345, rows=12344, skipped={"no time": 1})
+    ledger.finish(
+        "a/done.pcap", sha256="0", documents="0", packets=12345, rows=12344, skipped={"no time": 1}
+    )
     ledger.fail("a/failed.pcap", "a/failed.pcap is broken")
     ledger.finish("b/purged.pcap", sha256="0", documents="0", packets=1, rows=1, skipped={})
     ledger.purge("b/purged.pcap")
@@ -97,7 +128,9 @@ def captures(elsewhere: Path) -> None:
     ledger.claim(capture_at(inbox, "b/running.pcap"), run="x")
     capture(inbox / "B b/alexa/cut.pcap")
     ledger.take(capture_at(inbox, "B b/alexa/cut.pcap"))
-    ledger.finish("B b/alexa/cut.pcap", sha256="1", documents="1", packets=7, rows=7, skipped={}, cut=True)
+    ledger.finish(
+        "B b/alexa/cut.pcap", sha256="1", documents="1", packets=7, rows=7, skipped={}, cut=True
+    )
 
 
 @pytest.mark.usefixtures("captures")
@@ -121,8 +154,18 @@ def test_status_as_json_is_for_programs(terminal: Terminal):
     }
     assert listed["a/failed.pcap"]["error"] == "a/failed.pcap is broken"
     assert listed["a/failed.pcap"]["packets"] is None
-    assert (listed["B b/alexa/cut.pcap"]["label"], listed["B b/alexa/cut.pcap"]["cut"]) == ("alexa", True)
-    assert {one["state"] for one in listed.values()} == {"waiting", "running", "done", "failed", "refused", "purged"}
+    assert (listed["B b/alexa/cut.pcap"]["label"], listed["B b/alexa/cut.pcap"]["cut"]) == (
+        "alexa",
+        True,
+    )
+    assert {one["state"] for one in listed.values()} == {
+        "waiting",
+        "running",
+        "done",
+        "failed",
+        "refused",
+        "purged",
+    }
 
 
 @pytest.mark.usefixtures("captures")
@@ -159,16 +202,26 @@ def test_status_ends_with_how_many_are_in_each_state(terminal: Terminal):
 @pytest.mark.parametrize(
     ("options", "keys", "last"),
     [
-        (["--name", "b"], ["b/purged.pcap", "b/refused.pcap", "b/running.pcap"], "3 of 8 captures: 1 running, 1 refused, 1 purged"),
+        (
+            ["--name", "b"],
+            ["b/purged.pcap", "b/refused.pcap", "b/running.pcap"],
+            "3 of 8 captures: 1 running, 1 refused, 1 purged",
+        ),
         (["--name", "B b"], ["B b/alexa/cut.pcap"], "1 of 8 captures: 1 done (1 of them cut)"),
         (["--state", "failed"], ["a/failed.pcap"], "1 of 8 captures: 1 failed"),
-        (["--state", "failed", "--state", "waiting"], ["a/failed.pcap", "a/waiting.pcap"], "2 of 8 captures: 1 waiting, 1 failed"),
+        (
+            ["--state", "failed", "--state", "waiting"],
+            ["a/failed.pcap", "a/waiting.pcap"],
+            "2 of 8 captures: 1 waiting, 1 failed",
+        ),
         (["--state", "failed", "--name", "b"], [], "0 of 8 captures"),
     ],
     ids=" ".join,
 )
 @pytest.mark.usefixtures("captures")
-def test_status_of_an_experiment_or_a_state(terminal: Terminal, options: list[str], keys: list[str], last: str):
+def test_status_of_an_experiment_or_a_state(
+    terminal: Terminal, options: list[str], keys: list[str], last: str
+):
     told = terminal("status", *options)
 
     assert told.code == 0
@@ -180,7 +233,11 @@ def test_status_of_an_experiment_or_a_state(terminal: Terminal, options: list[st
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--state", "faild"], 2, "there is no state 'faild'; did you mean 'failed'? say one of waiting, running, done,"),
+        (
+            ["--state", "faild"],
+            2,
+            "there is no state 'faild'; did you mean 'failed'? say one of waiting, running, done,",
+        ),
         (["--state", "?"], 2, "there is no state '?'; say one of waiting, running, done,"),
         (["--name", "b-B"], 0, ""),
         (["--name", "bb"], 1, "no experiment bb; did you mean 'b_b'? "),
@@ -188,7 +245,9 @@ def test_status_of_an_experiment_or_a_state(terminal: Terminal, options: list[st
     ],
 )
 @pytest.mark.usefixtures("captures")
-def test_status_suggests_what_was_meant(terminal: Terminal, options: list[str], code: int, said: str):
+def test_status_suggests_what_was_meant(
+    terminal: Terminal, options: list[str], code: int, said: str
+):
     for told in (terminal("status", *options), terminal("status", "--json", *options)):
         assert told.code == code
         assert said in told.err
@@ -196,7 +255,9 @@ def test_status_suggests_what_was_meant(terminal: Terminal, options: list[str], 
 
 
 @pytest.mark.usefixtures("captures")
-def test_status_needs_neither_questdb_nor_dagster_nor_tshark(terminal: Terminal, elsewhere: Path, monkeypatch: pytest.MonkeyPatch):
+def test_status_needs_neither_questdb_nor_dagster_nor_tshark(
+    terminal: Terminal, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("MT_QUESTDB_PG_PORT", "1")
     monkeypatch.setenv("MT_TSHARK", "/nowhere/tshark")
 
@@ -205,7 +266,9 @@ def test_status_needs_neither_questdb_nor_dagster_nor_tshark(terminal: Terminal,
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_a_misspelt_setting_is_a_warning_once_and_the_command_goes_on(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+def test_a_misspelt_setting_is_a_warning_once_and_the_command_goes_on(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("MT_FLITER", "s3cret")
 
     told = terminal("status", "--json")
@@ -218,8 +281,15 @@ def test_a_misspelt_setting_is_a_warning_once_and_the_command_goes_on(terminal: 
     )
 
 
-@pytest.mark.parametrize(("name", "value"), [("MT_QUESTDB_HTTP_PORT", "nine"), ("MT_SETTLE_SECONDS", "-1"), ("MT_DAGSTER_PORT", "99999")])
-@pytest.mark.parametrize("command", [["status"], ["purge", "--name", "x"], ["ingest", "."], ["run"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MT_QUESTDB_HTTP_PORT", "nine"), ("MT_SETTLE_SECONDS", "-1"), ("MT_DAGSTER_PORT", "99999")],
+)
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["purge", "--name", "x"], ["ingest", "."], ["run"]],
+    ids=lambda command: command[0],
+)
 def test_a_setting_that_cannot_be_used_is_named_in_one_line(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str], name: str, value: str
 ):
@@ -233,22 +303,39 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
 
 
 def test_a_value_in_a_dotenv_file_that_cannot_be_used_is_named_too(tmp_path: Path):
-    shutil.copytree(PROJECT / "mt_pipeline", tmp_path / "mt_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / ".env").write_text("MT_QUESTDB_PASSWORD=s3cret\nMT_NETIFY_API_KEY=s3cret\nMT_QUESTDB_PG_PORT=s3cret-port\n")
+    shutil.copytree(
+        PROJECT / "mt_pipeline",
+        tmp_path / "mt_pipeline",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    (tmp_path / ".env").write_text(
+        "MT_QUESTDB_PASSWORD=s3cret\nMT_NETIFY_API_KEY=s3cret\nMT_QUESTDB_PG_PORT=s3cret-port\n"
+    )
     others = {name: value for name, value in os.environ.items() if not name.startswith("MT_")}
 
     told = subprocess.run(
-        [sys.executable, "-m", "mt_pipeline.cli.main", "status"], cwd=tmp_path, env=others, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mt_pipeline.cli.main", "status"],
+        cwd=tmp_path,
+        env=others,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith("mt-pipeline: MT_QUESTDB_PG_PORT: Input should be a valid integer")
+    assert told.stderr.startswith(
+        "mt-pipeline: MT_QUESTDB_PG_PORT: Input should be a valid integer"
+    )
     assert is_one_line(told.stderr)
     assert "s3cret" not in told.stderr
 
 
-@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["purge", "--name", "x"]], ids=" ".join)
-def test_a_damaged_ledger_is_one_line_with_the_cure(terminal: Terminal, elsewhere: Path, command: list[str]):
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["purge", "--name", "x"]], ids=" ".join
+)
+def test_a_damaged_ledger_is_one_line_with_the_cure(
+    terminal: Terminal, elsewhere: Path, command: list[str]
+):
     elsewhere.mkdir()
     (elsewhere / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
 
@@ -269,7 +356,9 @@ def test_a_data_folder_that_is_a_file_is_one_line(terminal: Terminal, elsewhere:
     assert str(elsewhere) in told.err
 
 
-def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(
+    terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     lab.put("cli_unreachable/a.pcap")
     assert terminal("ingest", lab.inbox / "cli_unreachable" / "a.pcap").code == 0
     monkeypatch.setenv("MT_QUESTDB_PG_PORT", "1")
@@ -281,6 +370,8 @@ def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(terminal: Termina
     assert "QuestDB does not answer at 127.0.0.1:1" in told.err
     failed = terminal("ingest", lab.inbox / "cli_unreachable" / "a.pcap")
     assert failed.code == 1
-    assert failed.err.startswith("failed: cli_unreachable/a.pcap: QuestDB does not answer at 127.0.0.1:1 (")
+    assert failed.err.startswith(
+        "failed: cli_unreachable/a.pcap: QuestDB does not answer at 127.0.0.1:1 ("
+    )
     assert failed.err.count("\n") == 1
     assert "s3cret" not in told.out + told.err + failed.out + failed.err

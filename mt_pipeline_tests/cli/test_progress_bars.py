@@ -28,7 +28,11 @@ with Bars() as bars:
 
 def shown(columns: int, **environment: str) -> tuple[bytes, str]:
     """Run the script; what its terminal was sent, and the text of that."""
-    own = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")
+    }
     with screen(columns=columns) as terminal:
         process = subprocess.Popen(
             [sys.executable, "-c", _SCRIPT],
@@ -51,14 +55,20 @@ def test_no_line_is_longer_than_the_terminal_is_wide(columns: int):
     lines = text.splitlines()
     assert max(map(cell_len, lines)) <= columns
     assert "a line" in [line.strip() for line in lines]
-    assert any("200,0" in line and ("/" in line) for line in lines), "the numbers are there, whatever else there is no room for"
+    assert any("200,0" in line and ("/" in line) for line in lines), (
+        "the numbers are there, whatever else there is no room for"
+    )
 
 
 def test_a_wide_one_has_what_is_done_how_fast_it_goes_and_how_long_it_takes_still():
     sent, text = shown(120)
 
     assert any(
-        line.startswith("reading …") and "for it.pcapng" in line and "100,000/200,000 packets" in line and "/s" in line and " left" in line
+        line.startswith("reading …")
+        and "for it.pcapng" in line
+        and "100,000/200,000 packets" in line
+        and "/s" in line
+        and " left" in line
         for line in text.splitlines()
     )
     assert "stopping QuestDB" in text
@@ -82,6 +92,12 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines():
 
 
 def test_what_is_no_terminal_gets_lines_and_nothing_else():
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True, env={**os.environ, "FORCE_COLOR": "1"})
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "FORCE_COLOR": "1"},
+    )
 
     assert (done.stdout, done.stderr) == ("a line\n", "")

@@ -34,7 +34,14 @@ ODD_NAMES = [
     "100%,b;c[1]{2}&x=y\\z.pcap",
     "deeper/and/$(reboot) `reboot` <b>|*no ending",
 ]
-GOOD = MappingProxyType({"first.pcap": PACKETS, "last.pcap": PACKETS, "middle.pcap.gz": PACKETS, **dict.fromkeys(ODD_NAMES, PACKETS)})
+GOOD = MappingProxyType(
+    {
+        "first.pcap": PACKETS,
+        "last.pcap": PACKETS,
+        "middle.pcap.gz": PACKETS,
+        **dict.fromkeys(ODD_NAMES, PACKETS),
+    }
+)
 TIMES = ("1970", "before 1970", "beyond 9999", "none")
 ZOO = "zoo"
 
@@ -78,8 +85,25 @@ def zoo(lab: Lab, meddler: Path) -> Ran:
     for name in TIMES:
         odd_times(lab.inbox / ZOO / f"time {name}.pcapng", ODD_TIMES[name])
     lab.put(f"{ZOO}/last.pcap")
-    names = ["first.pcap", *bad, "folder.pcap", "vanishes.pcap", "grows.pcap", "killed.pcap", "never there.pcap", "new\nline.pcap", "a...b.pcap"]
-    names += ["middle.pcap.gz", *ODD_NAMES, "header only.pcap", "giant.pcap", "torn-cut.pcap", *(f"time {name}.pcapng" for name in TIMES)]
+    names = [
+        "first.pcap",
+        *bad,
+        "folder.pcap",
+        "vanishes.pcap",
+        "grows.pcap",
+        "killed.pcap",
+        "never there.pcap",
+        "new\nline.pcap",
+        "a...b.pcap",
+    ]
+    names += [
+        "middle.pcap.gz",
+        *ODD_NAMES,
+        "header only.pcap",
+        "giant.pcap",
+        "torn-cut.pcap",
+        *(f"time {name}.pcapng" for name in TIMES),
+    ]
     keys = [f"{ZOO}/{name}" for name in [*names, "last.pcap"]]
     return lab.run(*keys, workspace=lab.workspace(tshark=str(meddler)))
 
@@ -108,7 +132,9 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
     assert not zoo.success
     assert set(zoo.failure_metadata["failed"]).isdisjoint(zoo.materialised())
     assert len(zoo.failure_metadata["failed"]) + len(zoo.materialised()) == 25
-    assert zoo.failure.startswith("10 of 26 captures failed, the others are done. zoo/text.pcap is not a capture: ")
+    assert zoo.failure.startswith(
+        "10 of 26 captures failed, the others are done. zoo/text.pcap is not a capture: "
+    )
     assert zoo.failure_metadata["captures_failed"] == 10
 
 
@@ -116,15 +142,33 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
     ("name", "said"),
     [
         ("text.pcap", "zoo/text.pcap is not a capture: it does not begin like a capture"),
-        ("longer text.pcap", "zoo/longer text.pcap is not a capture: it does not begin like a capture"),
+        (
+            "longer text.pcap",
+            "zoo/longer text.pcap is not a capture: it does not begin like a capture",
+        ),
         ("garbage.pcapng", "garbage.pcapng"),
         ("empty.pcap", "zoo/empty.pcap is empty: record it again, or remove it."),
-        ("folder.pcap", "zoo/folder.pcap is not a file: put a capture there, or take another name."),
-        ("grows.pcap", "zoo/grows.pcap changed while it was read: it is taken again as soon as it is quiet."),
+        (
+            "folder.pcap",
+            "zoo/folder.pcap is not a file: put a capture there, or take another name.",
+        ),
+        (
+            "grows.pcap",
+            "zoo/grows.pcap changed while it was read: it is taken again as soon as it is quiet.",
+        ),
         ("killed.pcap", "killed.pcap: tshark was ended by signal 9"),
-        ("never there.pcap", "zoo/never there.pcap is not in the inbox any more: copy it there again."),
-        ("a...b.pcap", "zoo/a...b.pcap cannot be taken: its name contains '...', which Dagster reads as a range. Rename it."),
-        ("new\nline.pcap", "./zoo/new\\u000aline.pcap cannot be taken: its name has control characters"),
+        (
+            "never there.pcap",
+            "zoo/never there.pcap is not in the inbox any more: copy it there again.",
+        ),
+        (
+            "a...b.pcap",
+            "zoo/a...b.pcap cannot be taken: its name contains '...', which Dagster reads as a range. Rename it.",
+        ),
+        (
+            "new\nline.pcap",
+            "./zoo/new\\u000aline.pcap cannot be taken: its name has control characters",
+        ),
     ],
 )
 def test_a_bad_capture_says_in_one_line_which_it_is_and_why(zoo: Ran, name: str, said: str):
@@ -136,10 +180,16 @@ def test_a_bad_capture_leaves_its_reason_in_the_ledger_and_no_file(zoo: Ran, lab
     """Documents of a capture that grew were once left under the name of what it was before."""
     for name in ("text.pcap", "empty.pcap", "grows.pcap", "killed.pcap"):
         record = lab.record(f"{ZOO}/{name}")
-        state = State.WAITING if name == "killed.pcap" else State.FAILED  # the system kills what lacks memory, which may be no fault of its own
+        state = (
+            State.WAITING if name == "killed.pcap" else State.FAILED
+        )  # the system kills what lacks memory, which may be no fault of its own
         assert (record.state, record.error) == (state, reason(zoo, name))
     for stage in STAGES[:3]:
-        assert not [file for file in files_below(lab.data) if file.startswith(stage) and re.search("killed|grows|vanishes|text|empty|part$", file)]
+        assert not [
+            file
+            for file in files_below(lab.data)
+            if file.startswith(stage) and re.search("killed|grows|vanishes|text|empty|part$", file)
+        ]
 
 
 def test_a_capture_that_goes_while_it_is_read_fails_nothing_and_is_forgotten(zoo: Ran, lab: Lab):
@@ -177,7 +227,13 @@ def test_a_changed_capture_that_is_deleted_before_its_run_keeps_its_rows(lab: La
 
     after = lab.record("rows stay/a.pcap")
     assert (ran.success, ran.materialised()) == (True, [])
-    assert (after.state, after.error, after.requested_at, after.sha256, after.rows) == (State.DONE, None, None, loaded.sha256, PACKETS)
+    assert (after.state, after.error, after.requested_at, after.sha256, after.rows) == (
+        State.DONE,
+        None,
+        None,
+        loaded.sha256,
+        PACKETS,
+    )
     assert len(lab.rows("rows_stay")) == PACKETS
     assert lab.instance.has_dynamic_partition("captures", "rows stay/a.pcap")
 
@@ -198,7 +254,11 @@ def test_a_capture_without_packets_is_a_success_without_rows(zoo: Ran, lab: Lab)
     key = f"{ZOO}/header only.pcap"
 
     assert key in zoo.materialised()
-    assert (lab.record(key).state, lab.record(key).packets, lab.record(key).rows) == (State.DONE, 0, 0)
+    assert (lab.record(key).state, lab.record(key).packets, lab.record(key).rows) == (
+        State.DONE,
+        0,
+        0,
+    )
     assert zoo.metadata("questdb_packets", key)["rows"] == 0
 
 
@@ -215,8 +275,12 @@ def test_a_frame_of_200_000_bytes_is_a_row(zoo: Ran, lab: Lab):
     assert f"{ZOO}/giant.pcap" in zoo.materialised()
 
 
-@pytest.mark.parametrize(("time", "stored"), [("1970", 2), ("before 1970", 1), ("beyond 9999", 1), ("none", 1)])
-def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(zoo: Ran, lab: Lab, time: str, stored: int):
+@pytest.mark.parametrize(
+    ("time", "stored"), [("1970", 2), ("before 1970", 1), ("beyond 9999", 1), ("none", 1)]
+)
+def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(
+    zoo: Ran, lab: Lab, time: str, stored: int
+):
     key = f"{ZOO}/time {time}.pcapng"
     record = lab.record(key)
 
@@ -227,12 +291,16 @@ def test_a_frame_of_any_time_is_a_row_or_counted_as_skipped(zoo: Ran, lab: Lab, 
     assert (2,) in lab.rows(ZOO, key=key)
 
 
-def test_what_is_checked_of_each_capture_is_told_in_one_evaluation_of_each_check(zoo: Ran, lab: Lab):
+def test_what_is_checked_of_each_capture_is_told_in_one_evaluation_of_each_check(
+    zoo: Ran, lab: Lab
+):
     done = zoo.materialised()
     for check in ("packets_read", "answers_complete", "rows_stored", "flows_reconciled"):
         [evaluation] = zoo.checks(check)
         assert evaluation.passed
-        assert evaluation.description.startswith(f"all {len(done)} captures, the last of them {done[-1]}: ")
+        assert evaluation.description.startswith(
+            f"all {len(done)} captures, the last of them {done[-1]}: "
+        )
     [stored] = zoo.checks("rows_stored")
     assert stored.metadata["rows"].value == sum(lab.record(key).rows for key in done) > len(done)
 
@@ -253,15 +321,32 @@ def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
     path.parent.mkdir()
     everything(path)
     counted = int(
-        subprocess.run([shutil.which("capinfos") or "", "-Mcr", "-T", path], capture_output=True, text=True, check=True).stdout.split("\t")[1]
+        subprocess.run(
+            [shutil.which("capinfos") or "", "-Mcr", "-T", path],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\t")[1]
     )
     with FakeNetify() as netify:
-        workspace = lab.workspace(enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000)
+        workspace = lab.workspace(
+            enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000
+        )
         ran = lab.run("whole/everything.pcapng", workspace=workspace)
         asked = netify.requests()
 
     assert ran.success, ran.failure
-    found = lab.rows("whole", ("frame_number", "ip_dst", "ip_dst_netify_app_tag", "ip_dst_provider", "tls_sni", "tls_sni_netify_app_tag"))
+    found = lab.rows(
+        "whole",
+        (
+            "frame_number",
+            "ip_dst",
+            "ip_dst_netify_app_tag",
+            "ip_dst_provider",
+            "tls_sni",
+            "tls_sni_netify_app_tag",
+        ),
+    )
     assert [row[0] for row in found] == list(range(1, counted + 1))
     to_server = [row for row in found if str(row[1]) == SERVER]
     assert to_server
@@ -269,15 +354,24 @@ def test_everything_becomes_rows_with_the_answers_of_netify(lab: Lab):
     assert all(row[5] == "example-app" for row in found if row[4] == "www.example.com")
     assert len(asked) == len({seen.endpoint for seen in asked}) > 10
     assert not [seen for seen in asked if seen.endpoint.startswith(("192.168.", "10.", "fd00"))]
-    assert all(seen.header("x-api-key") == ["s3cret"] and "s3cret" not in seen.target for seen in asked)
+    assert all(
+        seen.header("x-api-key") == ["s3cret"] and "s3cret" not in seen.target for seen in asked
+    )
     enrichment = ran.metadata("netify_enrichment", "whole/everything.pcapng")
     assert enrichment["calls"] == len(asked) == enrichment["dagster/row_count"]
     assert "example-app" in enrichment["top_applications"]
     checks = ("packets_read", "answers_complete", "rows_stored", "flows_reconciled")
     assert all(evaluation.passed for name in checks for evaluation in ran.checks(name))
-    [(flows, packets)] = asked_of(lab, "SELECT count(), sum(packets_out + packets_in) FROM flows_whole")
-    assert (flows, packets) == (ran.metadata("questdb_packets", "whole/everything.pcapng")["flows"], counted)
-    assert asked_of(lab, "SELECT DISTINCT app_tag FROM flows_whole WHERE tls_sni = 'www.example.com'") == [("example-app",)]
+    [(flows, packets)] = asked_of(
+        lab, "SELECT count(), sum(packets_out + packets_in) FROM flows_whole"
+    )
+    assert (flows, packets) == (
+        ran.metadata("questdb_packets", "whole/everything.pcapng")["flows"],
+        counted,
+    )
+    assert asked_of(
+        lab, "SELECT DISTINCT app_tag FROM flows_whole WHERE tls_sni = 'www.example.com'"
+    ) == [("example-app",)]
     assert "s3cret" not in json.dumps(enrichment, default=str)
 
 
@@ -285,12 +379,24 @@ def test_well_known_names_have_applications_without_a_key_and_without_files(lab:
     names = ["api-global.netflix.com", "fw.ring.com", "www.example.com"]
     path = lab.inbox / "known" / "a.pcap"
     path.parent.mkdir()
-    write_pcap(path, timed(frame for number, name in enumerate(names) for frame in tls_session(name, client_port=50_000 + number)))
+    write_pcap(
+        path,
+        timed(
+            frame
+            for number, name in enumerate(names)
+            for frame in tls_session(name, client_port=50_000 + number)
+        ),
+    )
 
     ran = lab.run("known/a.pcap", workspace=lab.workspace(enrichment="offline"))
 
     assert ran.success, ran.failure
-    columns = ("tls_sni", "tls_sni_netify_app_tag", "tls_sni_netify_app_category_tag", "tls_sni_provider")
+    columns = (
+        "tls_sni",
+        "tls_sni_netify_app_tag",
+        "tls_sni_netify_app_category_tag",
+        "tls_sni_provider",
+    )
     assert set(lab.rows("known", columns)) == {
         ("api-global.netflix.com", "netflix", "streaming-media", "offline"),
         ("fw.ring.com", "ring", "device-iot", "offline"),
@@ -304,7 +410,11 @@ def test_an_endpoint_without_an_answer_fails_its_check_but_not_the_capture(lab: 
     with FakeNetify() as netify:
         netify.say(status=401)
         workspace = lab.workspace(
-            enrichment="netify", netify_api_key="s3cret", netify_url=netify.url, netify_rate=1000, data_dir=lab.data / "unanswered"
+            enrichment="netify",
+            netify_api_key="s3cret",
+            netify_url=netify.url,
+            netify_rate=1000,
+            data_dir=lab.data / "unanswered",
         )
         (lab.data / "unanswered").mkdir()
         (lab.data / "unanswered" / "inbox").symlink_to(lab.inbox)
@@ -330,15 +440,31 @@ def test_materialisations_carry_versions_and_what_a_person_wants_to_know(lab: La
         tags = ran.materialisation(stage, "told/a.pcap").tags
         assert tags["dagster/code_version"] == CODE_VERSIONS[stage]
         assert re.fullmatch(r"[0-9a-f]{12,16}(-[0-9a-f]{12})?", tags["dagster/data_version"])
-    documents, endpoints, table = (ran.metadata(stage, "told/a.pcap") for stage in ("tshark_json", "endpoints", "questdb_packets"))
+    documents, endpoints, table = (
+        ran.metadata(stage, "told/a.pcap")
+        for stage in ("tshark_json", "endpoints", "questdb_packets")
+    )
     packets = len(tls_session("www.example.com"))
-    assert (documents["packets"], documents["dagster/row_count"], documents["capture_bytes"]) == (packets, packets, path.stat().st_size)
-    assert (documents["reused"], documents["cut"], documents["display_filter"]) == (False, False, "none")
+    assert (documents["packets"], documents["dagster/row_count"], documents["capture_bytes"]) == (
+        packets,
+        packets,
+        path.stat().st_size,
+    )
+    assert (documents["reused"], documents["cut"], documents["display_filter"]) == (
+        False,
+        False,
+        "none",
+    )
     assert (endpoints["public_addresses"], endpoints["server_names"]) == (1, 1)
     assert "www.example.com" in endpoints["top_server_names"]
     assert 0 < endpoints["capture_seconds"] < 1
     assert endpoints["first_packet"] == 1_700_000_000
-    assert (table["rows"], table["packets"], table["skipped"], table["table"]) == (packets, packets, 0, "packets_told")
+    assert (table["rows"], table["packets"], table["skipped"], table["table"]) == (
+        packets,
+        packets,
+        0,
+        "packets_told",
+    )
 
 
 def test_a_capture_with_the_bytes_of_another_is_loaded_and_told(lab: Lab):
@@ -348,7 +474,11 @@ def test_a_capture_with_the_bytes_of_another_is_loaded_and_told(lab: Lab):
 
     ran = lab.run(*keys)
 
-    assert [ran.metadata("tshark_json", key).get("same_bytes_as") for key in keys] == [None, keys[0], keys[0]]
+    assert [ran.metadata("tshark_json", key).get("same_bytes_as") for key in keys] == [
+        None,
+        keys[0],
+        keys[0],
+    ]
     assert (len(lab.rows("copies")), len(lab.rows("copies_elsewhere"))) == (4, 2)
 
 
@@ -369,15 +499,25 @@ def test_a_copy_that_the_user_wants_left_out_has_no_rows_and_fails_nothing(lab: 
     assert (len(lab.rows("one_of_each")), len(lab.rows("one_of_each_too"))) == (2, 2)
 
 
-def test_packets_of_any_day_and_year_in_any_order_are_rows_and_those_out_of_order_are_counted(lab: Lab):
-    days = [datetime(2031, 1, 1, tzinfo=UTC), datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=UTC)]
+def test_packets_of_any_day_and_year_in_any_order_are_rows_and_those_out_of_order_are_counted(
+    lab: Lab,
+):
+    days = [
+        datetime(2031, 1, 1, tzinfo=UTC),
+        datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(2024, 2, 29, tzinfo=UTC),
+    ]
     path = lab.inbox / "any order" / "a.pcapng"
     path.parent.mkdir()
-    write_pcapng(path, [Frame(dns()[0], int(day.timestamp()) * 10**9) for day in days for _ in range(2)])
+    write_pcapng(
+        path, [Frame(dns()[0], int(day.timestamp()) * 10**9) for day in days for _ in range(2)]
+    )
 
     ran = lab.run("any order/a.pcapng")
 
-    assert lab.rows("any_order", ("frame_number", "ts")) == [(number, days[(number - 1) // 2].replace(tzinfo=None)) for number in range(1, 7)]
+    assert lab.rows("any_order", ("frame_number", "ts")) == [
+        (number, days[(number - 1) // 2].replace(tzinfo=None)) for number in range(1, 7)
+    ]
     assert ran.metadata("endpoints", "any order/a.pcapng")["packets_out_of_order"] == 1
 
 
@@ -391,7 +531,9 @@ def test_the_ui_knows_a_capture_as_materialised(lab: Lab):
 
 def test_the_second_run_of_a_capture_does_not_start_tshark(lab: Lab, tmp_path: Path):
     counts = tmp_path / "starts"
-    workspace = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", f'echo x >> {counts}\nexec "$TSHARK" "$@"')))
+    workspace = lab.workspace(
+        tshark=str(wrapper(tmp_path / "tshark", f'echo x >> {counts}\nexec "$TSHARK" "$@"'))
+    )
     lab.put("again/a.pcap")
 
     first, second = (lab.run("again/a.pcap", workspace=workspace) for _ in range(2))
@@ -402,15 +544,25 @@ def test_the_second_run_of_a_capture_does_not_start_tshark(lab: Lab, tmp_path: P
     assert len(lab.rows("again")) == PACKETS
 
 
-def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_else_is_made_anew(lab: Lab, tmp_path: Path):
+def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_else_is_made_anew(
+    lab: Lab, tmp_path: Path
+):
     inventory = tmp_path / "devices.csv"
     inventory.write_text(f"device,address\nPhone,{CLIENT}\n")
     lab.put("owned/a.pcap")
     workspace = lab.workspace(devices=inventory)
     first = lab.run("owned/a.pcap", workspace=workspace)
     assert first.metadata("questdb_packets", "owned/a.pcap")["devices_known"] == 1
-    assert {row for pair in lab.rows("owned", ("device_src", "device_dst")) for row in pair} == {"Phone", None}
-    files = [path for stage in ("tshark_json", "endpoints") for path in (lab.data / stage / "owned").rglob("*") if path.is_file()]
+    assert {row for pair in lab.rows("owned", ("device_src", "device_dst")) for row in pair} == {
+        "Phone",
+        None,
+    }
+    files = [
+        path
+        for stage in ("tshark_json", "endpoints")
+        for path in (lab.data / stage / "owned").rglob("*")
+        if path.is_file()
+    ]
     made = {path: path.stat().st_ino for path in files}
 
     inventory.write_text("device,network\nEverything,0.0.0.0/0\n")
@@ -422,7 +574,9 @@ def test_a_changed_inventory_of_devices_counts_with_the_next_load_and_nothing_el
 
     inventory.write_text("device,mac\n")
     broken = lab.run("owned/a.pcap", workspace=workspace)
-    assert broken.failure.startswith(f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES; ")
+    assert broken.failure.startswith(
+        f"owned/a.pcap: {inventory}: it has no devices; add some, or unset MT_DEVICES; "
+    )
     assert lab.record("owned/a.pcap").state is State.WAITING, "it is no fault of the capture"
 
 
@@ -449,11 +603,19 @@ def test_a_filter_with_a_typo_says_what_tshark_says_of_it(lab: Lab, where: str):
     lab.put(f"typo_{where}/b.pcap")
 
     if where == "setting":
-        ran = lab.run(f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", workspace=lab.workspace(filter="ip.adr == 1.2.3.4"))
+        ran = lab.run(
+            f"typo_{where}/a.pcap",
+            f"typo_{where}/b.pcap",
+            workspace=lab.workspace(filter="ip.adr == 1.2.3.4"),
+        )
     else:
-        ran = lab.run(f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", display_filter="ip.adr == 1.2.3.4")
+        ran = lab.run(
+            f"typo_{where}/a.pcap", f"typo_{where}/b.pcap", display_filter="ip.adr == 1.2.3.4"
+        )
 
-    assert ran.failure.startswith(f"all 2 captures failed. typo_{where}/a.pcap: display filter not understood: 'ip.adr == 1.2.3.4'. tshark")
+    assert ran.failure.startswith(
+        f"all 2 captures failed. typo_{where}/a.pcap: display filter not understood: 'ip.adr == 1.2.3.4'. tshark"
+    )
     assert "ip.adr" in ran.failure.rpartition("tshark")[2]
     assert ran.materialised("tshark_json") == []
 
@@ -465,7 +627,9 @@ def test_the_last_stage_alone_works_on_the_documents_of_the_last_load(lab: Lab, 
     lab.run("partly/a.pcap", display_filter="dns")
 
     broken = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", "exit 9")))
-    ran = lab.run("partly/a.pcap", stages=["questdb_packets"], workspace=broken, display_filter="dns")
+    ran = lab.run(
+        "partly/a.pcap", stages=["questdb_packets"], workspace=broken, display_filter="dns"
+    )
 
     assert ran.success, ran.failure
     assert (ran.materialised("tshark_json"), ran.materialised()) == ([], ["partly/a.pcap"])
@@ -478,7 +642,10 @@ def test_the_last_stage_alone_of_a_capture_that_was_never_loaded_says_what_to_do
 
     ran = lab.run("never/a.pcap", stages=["questdb_packets"])
 
-    assert ran.failure == "never/a.pcap: it was never loaded, so there are no documents to work on; launch it with tshark_json"
+    assert (
+        ran.failure
+        == "never/a.pcap: it was never loaded, so there are no documents to work on; launch it with tshark_json"
+    )
 
 
 def test_documents_that_were_deleted_by_hand_are_named(lab: Lab):
@@ -491,7 +658,9 @@ def test_documents_that_were_deleted_by_hand_are_named(lab: Lab):
 
     ran = lab.run("deleted/a.pcap", stages=["questdb_packets"])
 
-    assert ran.failure == f"deleted/a.pcap: {documents} is not there; launch it with tshark_json too"
+    assert (
+        ran.failure == f"deleted/a.pcap: {documents} is not there; launch it with tshark_json too"
+    )
     assert len(lab.rows("deleted")) == PACKETS
 
 
@@ -500,8 +669,12 @@ def test_stages_before_the_last_leave_the_verdict_on_a_capture_as_it_is(lab: Lab
     lab.put("verdict/a.pcap")
     lab.run("verdict/a.pcap")
 
-    assert lab.run("verdict/a.pcap", stages=["tshark_json", "endpoints"], display_filter="dns").materialised("endpoints") == ["verdict/a.pcap"]
-    assert not lab.run("verdict/a.pcap", stages=["tshark_json"], display_filter="no such field").success
+    assert lab.run(
+        "verdict/a.pcap", stages=["tshark_json", "endpoints"], display_filter="dns"
+    ).materialised("endpoints") == ["verdict/a.pcap"]
+    assert not lab.run(
+        "verdict/a.pcap", stages=["tshark_json"], display_filter="no such field"
+    ).success
 
     record = lab.record("verdict/a.pcap")
     assert (record.state, record.error, record.filter) == (State.DONE, None, "")
@@ -552,12 +725,22 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
 
 @pytest.mark.parametrize(
     ("program", "said"),
-    [("/nowhere/tshark", "tshark not found as '/nowhere/tshark'; install it: `sudo apt-get install tshark`"), ("old", "tshark 2.6.20 at ")],
+    [
+        (
+            "/nowhere/tshark",
+            "tshark not found as '/nowhere/tshark'; install it: `sudo apt-get install tshark`",
+        ),
+        ("old", "tshark 2.6.20 at "),
+    ],
 )
-def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(lab: Lab, tmp_path: Path, program: str, said: str):
+def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(
+    lab: Lab, tmp_path: Path, program: str, said: str
+):
     if program == "old":
         old = tmp_path / "tshark"
-        old.write_text("#!/bin/sh\necho 'TShark (Wireshark) 2.6.20 (Git v2.6.20 packaged as 2.6.20-0+deb10u8)'\n")
+        old.write_text(
+            "#!/bin/sh\necho 'TShark (Wireshark) 2.6.20 (Git v2.6.20 packaged as 2.6.20-0+deb10u8)'\n"
+        )
         old.chmod(0o755)
         program = str(old)
     name = "tshark_" + Path(program).parent.name[:4].strip("-_")
@@ -606,7 +789,9 @@ def test_a_questdb_that_refuses_us_is_named_but_not_the_password(lab: Lab):
     assert "wr0ng-s3cret" not in ran.failure + json.dumps(ran.failure_metadata)
 
 
-def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(lab: Lab, tmp_path: Path):
+def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(
+    lab: Lab, tmp_path: Path
+):
     lab.put("flows_lost/a.pcap")
     nameless = wrapper(tmp_path / "tshark", '"$TSHARK" "$@" | sed "s/^ *[0-9]*//"')
 
@@ -629,7 +814,10 @@ def test_a_table_of_the_users_own_is_never_touched_and_harms_no_other_capture(la
 
     ran = lab.run("their_own/a.pcap", "beside_their_own/a.pcap")
 
-    assert "1 of 2 captures failed, the others are done. their_own/a.pcap: QuestDB has a table packets_their_own of your own" in ran.failure
+    assert (
+        "1 of 2 captures failed, the others are done. their_own/a.pcap: QuestDB has a table packets_their_own of your own"
+        in ran.failure
+    )
     assert ran.materialised() == ["beside_their_own/a.pcap"]
     with lab.database.connect() as connection:
         assert connection.execute("SELECT x FROM packets_their_own").fetchall() == [(42,)]
@@ -643,7 +831,11 @@ def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab:
     path.parent.mkdir()
     write_bulk(path, 20_000)
     lab.put("beside_full/a.pcap")
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         ran = lab.run("full/a.pcap", "beside_full/a.pcap")
@@ -651,7 +843,9 @@ def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab:
     finally:
         subprocess.run(["/bin/umount", "--lazy", disk], check=True)
 
-    assert "1 of 2 captures failed, the others are done. full/a.pcap: the disk is full" in ran.failure
+    assert (
+        "1 of 2 captures failed, the others are done. full/a.pcap: the disk is full" in ran.failure
+    )
     assert "free some space, then launch the capture again" in ran.failure
     assert left == []
     assert ran.materialised() == ["beside_full/a.pcap"]
@@ -659,7 +853,9 @@ def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab:
     assert len(lab.rows("full")) == 20_000
 
 
-def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab, caplog: pytest.LogCaptureFixture):
+def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+):
     """Two runs of one capture at once: the second waits for the first, and does nothing then."""
     caplog.set_level(logging.DEBUG, logger="filelock")
     lab.put("twice/a.pcap")
@@ -667,9 +863,13 @@ def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(lab: Lab, caplog: py
     with workspace.ledger.lock("twice/a.pcap"):
         second = threading.Thread(target=lambda: ran.append(lab.run("twice/a.pcap")))
         second.start()
-        assert eventually(lambda: any("not acquired" in text for text in caplog.messages)), "the run did not wait for the lock"
+        assert eventually(lambda: any("not acquired" in text for text in caplog.messages)), (
+            "the run did not wait for the lock"
+        )
         workspace.ledger.claim(capture_at(lab.inbox, "twice/a.pcap"), run="the first")
-        workspace.ledger.finish("twice/a.pcap", sha256="0", documents="0", packets=2, rows=2, skipped={})
+        workspace.ledger.finish(
+            "twice/a.pcap", sha256="0", documents="0", packets=2, rows=2, skipped={}
+        )
     second.join()
 
     assert ran[0].success
@@ -685,7 +885,11 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
     class Looks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno >= logging.ERROR:
-                new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
+                new_captures(
+                    dg.build_sensor_context(
+                        instance=lab.instance, resources={"workspace": workspace}
+                    )
+                )
                 states.append(lab.record("looked at/a.pcap").state)
 
     log, handler = logging.getLogger("mt_pipeline.pipeline.batch"), Looks()
@@ -702,14 +906,21 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
     assert lab.instance.get_run_by_id(ran.run_id).is_failure
 
 
-def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(lab: Lab, tmp_path: Path):
+def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(
+    lab: Lab, tmp_path: Path
+):
     """Captures of the run that were done before once became failed ones."""
-    keys = [f"cancelled run/{name}.pcap" for name in ("at work", "done before", "not begun", "never asked for")]
+    keys = [
+        f"cancelled run/{name}.pcap"
+        for name in ("at work", "done before", "not begun", "never asked for")
+    ]
     for key in keys:
         lab.put(key)
     lab.instance.add_dynamic_partitions("captures", keys)
     lab.run(keys[1])
-    workspace = lab.workspace(tshark=str(wrapper(tmp_path / "tshark", "kill -INT $PPID\nexec sleep 2")))
+    workspace = lab.workspace(
+        tshark=str(wrapper(tmp_path / "tshark", "kill -INT $PPID\nexec sleep 2"))
+    )
     workspace.ledger.take(capture_at(lab.inbox, keys[2]))
 
     ran = lab.run(*keys, workspace=workspace)
@@ -717,7 +928,13 @@ def test_a_cancelled_run_says_so_of_what_it_left_undone_and_of_nothing_else(lab:
     assert not ran.success
     assert ran.materialised("tshark_json") == []
     at_work, done, not_begun = (lab.record(key) for key in keys[:3])
-    assert (at_work.state, at_work.error) == (State.FAILED, f"{keys[0]}: its run was cancelled; launch it again")
+    assert (at_work.state, at_work.error) == (
+        State.FAILED,
+        f"{keys[0]}: its run was cancelled; launch it again",
+    )
     assert (done.state, done.error) == (State.DONE, None)
-    assert (not_begun.state, not_begun.error) == (State.FAILED, f"{keys[2]}: its run was cancelled; launch it again")
+    assert (not_begun.state, not_begun.error) == (
+        State.FAILED,
+        f"{keys[2]}: its run was cancelled; launch it again",
+    )
     assert workspace.ledger.get(keys[3]) is None

@@ -22,7 +22,9 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def made(over_time: list[tuple[int, int]], **most: list[tuple[str, int]]) -> CaptureSummary:
     out, into = (sum(part[way] for part in over_time) for way in (0, 1))
-    return CaptureSummary(START, START + timedelta(seconds=len(over_time)), 10, out, into, 1000, 400, over_time, most)
+    return CaptureSummary(
+        START, START + timedelta(seconds=len(over_time)), 10, out, into, 1000, 400, over_time, most
+    )
 
 
 def text_of(described: dict, name: str) -> str:
@@ -46,7 +48,14 @@ def bars_of(markdown: str) -> list[list[int]]:
 
 
 def test_the_heights_are_those_of_the_traffic_and_none_is_outside_of_the_picture():
-    out, into = bars_of(text_of(of_summary(made([(100, 0), (50, 200), (0, 100), (200, 200)]), grafana=None, experiment="x"), "traffic_over_time"))
+    out, into = bars_of(
+        text_of(
+            of_summary(
+                made([(100, 0), (50, 200), (0, 100), (200, 200)]), grafana=None, experiment="x"
+            ),
+            "traffic_over_time",
+        )
+    )
     assert (max(out), max(into)) == (29, 29)
     assert [round(height / 29 * 200, -1) for height in out] == [100, 50, 0, 200]
     assert [round(height / 29 * 200, -1) for height in into] == [0, 200, 100, 200]
@@ -65,13 +74,17 @@ def test_gaps_that_are_left_out_are_named():
     text = text_of(of_summary(story, grafana=None, experiment="x"), "traffic_over_time")
 
     assert text.startswith("![traffic]")
-    assert text.endswith(f"one of {PARTS} parts of 1:00:00; left out: 2 gaps without packets, the longest of 365 days, 0:00:00")
+    assert text.endswith(
+        f"one of {PARTS} parts of 1:00:00; left out: 2 gaps without packets, the longest of 365 days, 0:00:00"
+    )
     assert len(text) < 1000
 
 
 def test_names_that_others_chose_break_no_table_and_a_long_list_is_cut():
     names = [(f"a|b`<script>{number}" + "x" * 60, 1000 - number) for number in range(10)]
-    text = text_of(of_summary(made([(1, 1)], tls_sni=names), grafana=None, experiment="x"), "top_server_names")
+    text = text_of(
+        of_summary(made([(1, 1)], tls_sni=names), grafana=None, experiment="x"), "top_server_names"
+    )
     assert len(text) < 1000
     assert "<script>" not in text
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 4 for line in text.splitlines())
@@ -85,12 +98,18 @@ def test_the_link_to_the_dashboard_has_the_time_of_the_capture():
     described = of_summary(made([(1, 1)]), grafana="http://127.0.0.1:3001/", experiment="kitchen")
     link = urlsplit(described["dashboard"].value)
     assert link.path == "/d/mt-experiment"
-    assert parse_qs(link.query) == {"var-experiment": ["kitchen"], "from": ["1772366400000"], "to": ["1772366402000"]}
+    assert parse_qs(link.query) == {
+        "var-experiment": ["kitchen"],
+        "from": ["1772366400000"],
+        "to": ["1772366402000"],
+    }
 
 
 @pytest.mark.parametrize(("unnamed", "passed"), [(0, True), (100, True), (101, False)])
 def test_a_tenth_without_application_is_too_much(unnamed: int, passed: bool):
-    check = checks.applications_known("a/b.pcap", CaptureSummary(public_bytes=1000, unnamed_bytes=unnamed))
+    check = checks.applications_known(
+        "a/b.pcap", CaptureSummary(public_bytes=1000, unnamed_bytes=unnamed)
+    )
     assert check.passed is passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert ("MT_NETIFY_API_KEY" in (check.description or "")) is not passed
@@ -106,7 +125,12 @@ def test_a_loaded_capture_tells_its_story(lab: Lab):
 
     assert ran.success
     described = ran.metadata("questdb_packets", "pictured/a.pcap")
-    assert described["bytes_out"] + described["bytes_in"] == sum(map(len, frames)) == described["bytes"] == described["public_bytes"]
+    assert (
+        described["bytes_out"] + described["bytes_in"]
+        == sum(map(len, frames))
+        == described["bytes"]
+        == described["public_bytes"]
+    )
     assert described["share_without_application"] == 1
     assert "www.example.com" in str(described["top_server_names"])
     assert all(name in str(described["top_protocols"]) for name in ("tls", "dns"))

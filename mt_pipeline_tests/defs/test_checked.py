@@ -32,8 +32,16 @@ def test_one_capture_is_told_as_it_is():
 def test_several_that_pass_are_counted_and_their_numbers_summed_up():
     evaluation = summed_up((3, 3), (5, 5), (0, 0))
     assert evaluation.passed
-    assert evaluation.description == "all 3 captures, the last of them x/2.pcap: 0 packets read, the capture has 0"
-    assert {name: number.value for name, number in evaluation.metadata.items()} == {"captures": 3, "failed": 0, "packets": 8, "counted": 8}
+    assert (
+        evaluation.description
+        == "all 3 captures, the last of them x/2.pcap: 0 packets read, the capture has 0"
+    )
+    assert {name: number.value for name, number in evaluation.metadata.items()} == {
+        "captures": 3,
+        "failed": 0,
+        "packets": 8,
+        "counted": 8,
+    }
     assert (evaluation.asset_key, evaluation.check_name, evaluation.severity) == (
         dg.AssetKey("tshark_json"),
         "packets_read",
@@ -47,7 +55,10 @@ def test_those_that_fail_are_named_the_first_ones_of_many(wrong: int):
     assert not evaluation.passed
     first, *lines = evaluation.description.split("\n")
     assert first == f"{wrong} of {wrong + 2} captures:"
-    assert lines[:10] == [f"x/{number}.pcap: 0 packets read, the capture has {number}" for number in range(1, min(wrong, 10) + 1)]
+    assert lines[:10] == [
+        f"x/{number}.pcap: 0 packets read, the capture has {number}"
+        for number in range(1, min(wrong, 10) + 1)
+    ]
     assert lines[10:] == (["… and 2 more"] if wrong == 12 else [])
     assert evaluation.metadata["failed"].value == wrong
 
@@ -73,4 +84,7 @@ def test_a_run_logs_each_check_once_also_if_it_ends_early_and_nothing_if_nothing
         observer.load_mismatch("x/b.pcap", RowsMissing("missing", "x/b.pcap", loaded))
         observer.load_mismatch("x/c.pcap", FlowsDiffer("differ", Stored(rows=1)))
         raise KeyboardInterrupt
-    assert [(one.check_name, one.passed) for one in context.events] == [("rows_stored", False), ("flows_reconciled", False)]
+    assert [(one.check_name, one.passed) for one in context.events] == [
+        ("rows_stored", False),
+        ("flows_reconciled", False),
+    ]

@@ -26,7 +26,9 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 def test_the_four_assets_follow_a_packet(specs: dict[str, dg.AssetSpec]):
-    assert {name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in CODE_VERSIONS} == {
+    assert {
+        name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in CODE_VERSIONS
+    } == {
         "tshark_json": set(),
         "endpoints": {"tshark_json"},
         "netify_enrichment": {"endpoints"},
@@ -49,20 +51,32 @@ def test_each_asset_says_what_it_is_and_is_partitioned_by_capture(specs: dict[st
         assert len(spec.description or "") > 40
 
 
-def test_the_report_is_made_of_rows_and_is_partitioned_by_experiment(specs: dict[str, dg.AssetSpec]):
+def test_the_report_is_made_of_rows_and_is_partitioned_by_experiment(
+    specs: dict[str, dg.AssetSpec],
+):
     spec = specs["experiment_report"]
 
     assert set(specs) - set(CODE_VERSIONS) == {"experiment_report"}
     assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["questdb_packets"]
     assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
-    assert (spec.partitions_def.name, spec.group_name, spec.kinds) == ("experiments", "experiments", {"html"})
+    assert (spec.partitions_def.name, spec.group_name, spec.kinds) == (
+        "experiments",
+        "experiments",
+        {"html"},
+    )
 
 
-def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(specs: dict[str, dg.AssetSpec]):
+def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(
+    specs: dict[str, dg.AssetSpec],
+):
     """A version that held an address in memory would show every capture as stale after each start."""
     script = "import json; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
     elsewhere = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "4711"}
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "4711"},
     ).stdout
 
     assert {name: specs[name].code_version for name in CODE_VERSIONS} == CODE_VERSIONS
@@ -73,9 +87,18 @@ def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_a
     """Every packet would be typed anew for a column of answers."""
     without = "from mt_pipeline import columns; columns.COLUMNS = tuple(c for c in columns.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
     script = f"{without}; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
-    less = json.loads(subprocess.run([sys.executable, "-c", f"import json; {script}"], capture_output=True, text=True, check=True).stdout)
+    less = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", f"import json; {script}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
 
-    assert [name for name in CODE_VERSIONS if less[name] != CODE_VERSIONS[name]] == ["questdb_packets"]
+    assert [name for name in CODE_VERSIONS if less[name] != CODE_VERSIONS[name]] == [
+        "questdb_packets"
+    ]
 
 
 def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Definitions):
@@ -93,15 +116,28 @@ def test_checks_job_and_sensor_have_the_names_that_others_rely_on(defs: dg.Defin
         "questdb_packets:applications_known",
         "questdb_packets:verified",
     }
-    assert (sensor.name, sensor.job_name, sensor.default_status) == ("new_captures", "ingest_captures", dg.DefaultSensorStatus.RUNNING)
+    assert (sensor.name, sensor.job_name, sensor.default_status) == (
+        "new_captures",
+        "ingest_captures",
+        dg.DefaultSensorStatus.RUNNING,
+    )
     assert sensor.minimum_interval_seconds <= 5
-    assert (sensors["pending_answers"].job_name, sensors["pending_answers"].default_status) == ("refresh_answers", dg.DefaultSensorStatus.RUNNING)
+    assert (sensors["pending_answers"].job_name, sensors["pending_answers"].default_status) == (
+        "refresh_answers",
+        dg.DefaultSensorStatus.RUNNING,
+    )
     assert {schedule.name: schedule.default_status for schedule in repository.schedule_defs} == {
         "refresh_daily": dg.DefaultScheduleStatus.STOPPED,
         "expire_daily": dg.DefaultScheduleStatus.RUNNING,
     }
-    assert (quiet.name, quiet.job_name, quiet.default_status) == ("quiet_experiments", "report_experiments", dg.DefaultSensorStatus.RUNNING)
-    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(CODE_VERSIONS)
+    assert (quiet.name, quiet.job_name, quiet.default_status) == (
+        "quiet_experiments",
+        "report_experiments",
+        dg.DefaultSensorStatus.RUNNING,
+    )
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(
+        CODE_VERSIONS
+    )
     assert "verified" not in {node.name for node in job.nodes}, "it asks of all captures"
     assert job.executor_def.name == "in_process"
 
@@ -116,7 +152,17 @@ def test_a_backfill_takes_fifty_captures_a_run(defs: dg.Definitions):
 
 def test_they_load_as_a_code_location(lab: Lab):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "dagster", "definitions", "validate", "-w", str(PROJECT / "workspace.yaml")],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "dagster",
+            "definitions",
+            "validate",
+            "-w",
+            str(PROJECT / "workspace.yaml"),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -128,8 +174,13 @@ def test_they_load_as_a_code_location(lab: Lab):
     assert "mt_pipeline" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("name", "value"), [("MT_DAGSTER_PORT", "abc"), ("MT_ENRICHMENT", "netfly"), ("MT_SETTLE_SECONDS", "-1")])
-def test_a_setting_that_cannot_be_used_stops_the_loading_and_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MT_DAGSTER_PORT", "abc"), ("MT_ENRICHMENT", "netfly"), ("MT_SETTLE_SECONDS", "-1")],
+)
+def test_a_setting_that_cannot_be_used_stops_the_loading_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
+):
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv(name, value)
 

@@ -30,7 +30,9 @@ ODD = "it's <b>|`x`*[y](z)\n#1"
 def of_names(*names: str) -> dict[str, object]:
     top = [(name, 1234) for name in names]
     times = {"first_us": 1_700_000_000_123_456, "last_us": 1_700_000_002_623_456}
-    found = Endpoints(addresses=1, names=len(names), packets=3, bytes=10, skipped={}, top_names=top, **times)
+    found = Endpoints(
+        addresses=1, names=len(names), packets=3, bytes=10, skipped={}, top_names=top, **times
+    )
     return of_found(found)
 
 
@@ -43,7 +45,9 @@ def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
     loaded = Loaded(rows=8, read=10, skipped={"no time": 2}, replaced=3, has_view=has_view)
     database = Database("127.0.0.1", 9000, 8812, "admin", "s3cret")
     backend = QuestDb(database, database, database.console, "user x", Path("lock"))
-    stored = Stored(rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480)
+    stored = Stored(
+        rows=8, bytes=480, first=None, last=None, flows=5, flow_packets=8, flow_bytes=480
+    )
     done = RowsLoaded(
         files=FILES,
         inputs="0",
@@ -64,7 +68,9 @@ def test_server_names_are_a_table():
     )
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "*" * 300, "|" * 300, ODD], ids=["long", "stars", "bars", "odd"])
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "*" * 300, "|" * 300, ODD], ids=["long", "stars", "bars", "odd"]
+)
 def test_a_table_of_any_names_is_drawn_on_the_page_and_stays_a_table(name: str):
     text = of_names(*[name] * 10)["top_server_names"].value
 
@@ -78,11 +84,24 @@ def test_a_table_of_any_names_is_drawn_on_the_page_and_stays_a_table(name: str):
 def test_the_time_of_a_capture_is_told_to_the_part_of_a_second():
     told = of_names()
 
-    assert (told["first_packet"].value, told["last_packet"].value, told["capture_seconds"]) == (1_700_000_000, 1_700_000_002, 2.5)
+    assert (told["first_packet"].value, told["last_packet"].value, told["capture_seconds"]) == (
+        1_700_000_000,
+        1_700_000_002,
+        2.5,
+    )
 
 
 def test_a_capture_without_packets_has_no_time():
-    nothing = Endpoints(addresses=0, names=0, packets=0, bytes=0, first_us=None, last_us=None, skipped={}, top_names=[])
+    nothing = Endpoints(
+        addresses=0,
+        names=0,
+        packets=0,
+        bytes=0,
+        first_us=None,
+        last_us=None,
+        skipped={},
+        top_names=[],
+    )
 
     told = of_found(nothing)
 
@@ -110,16 +129,39 @@ def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_p
     assert {name: told[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
         **{"calls": 2, "cache_hits": 1, "pending": 5, "stale": 1, "owed": 6},
     }
-    header, _, row = ([cell.strip() for cell in line.strip("| ").split("|")] for line in told["by_provider"].value.splitlines())
+    header, _, row = (
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in told["by_provider"].value.splitlines()
+    )
     assert {name: cell for name, cell in zip(header, row, strict=True) if cell != "0"} == {
-        **{"provider": "netify", "endpoints": "9", "answered": "4", "pending": "5", "from the cache": "1", "stale": "1", "calls": "2"},
+        **{
+            "provider": "netify",
+            "endpoints": "9",
+            "answered": "4",
+            "pending": "5",
+            "from the cache": "1",
+            "stale": "1",
+            "calls": "2",
+        },
     }
 
 
 def test_skipped_packets_are_told_by_reason():
     told = of_table("lab/a.pcap")
 
-    assert {name: told[name] for name in ("rows", "flows", "packets", "skipped", "skipped_no_time", "rows_gone", "rows_per_second", "table")} == {
+    assert {
+        name: told[name]
+        for name in (
+            "rows",
+            "flows",
+            "packets",
+            "skipped",
+            "skipped_no_time",
+            "rows_gone",
+            "rows_per_second",
+            "table",
+        )
+    } == {
         "rows": 8,
         "flows": 5,
         "packets": 10,
@@ -155,7 +197,9 @@ def test_the_link_leads_to_where_browsers_reach_the_console(lab: Lab):
 
     ran = lab.run("elsewhere/a.pcap", workspace=lab.workspace(questdb_console="https://db.example"))
 
-    assert "](https://db.example/?query=SELECT" in str(ran.metadata("questdb_packets", "elsewhere/a.pcap")["query"])
+    assert "](https://db.example/?query=SELECT" in str(
+        ran.metadata("questdb_packets", "elsewhere/a.pcap")["query"]
+    )
 
 
 def test_the_password_is_in_no_link():

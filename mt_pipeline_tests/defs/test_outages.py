@@ -13,16 +13,36 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from mt_pipeline.backends.loads import Damaged, LoadFailed, Lost, NameTaken, Refused, Suspended, Unreachable
+from mt_pipeline.backends.loads import (
+    Damaged,
+    LoadFailed,
+    Lost,
+    NameTaken,
+    Refused,
+    Suspended,
+    Unreachable,
+)
 from mt_pipeline.backends.questdb.java import DidNotStart
-from mt_pipeline.captures.identity import CaptureChangedError, CaptureError, CaptureUnreadableError, capture_at
+from mt_pipeline.captures.identity import (
+    CaptureChangedError,
+    CaptureError,
+    CaptureUnreadableError,
+    capture_at,
+)
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.pipeline.causes import is_outage, is_suspect
 from mt_pipeline.pipeline.failures import AGAIN
 from mt_pipeline.settings import SettingsError
-from mt_pipeline.tshark.command import FilterError, NotACapture, TsharkFailed, TsharkKilled, TsharkMissing, TsharkTooOld
+from mt_pipeline.tshark.command import (
+    FilterError,
+    NotACapture,
+    TsharkFailed,
+    TsharkKilled,
+    TsharkMissing,
+    TsharkTooOld,
+)
 from mt_pipeline_tests.defs.test_sensors import Watch
 from mt_pipeline_tests.pipelines import PACKETS, PASSWORD, Lab, open_lab, wrapper
 from mt_pipeline_tests.soaking.servers import Spare
@@ -37,15 +57,49 @@ def because_of(error: Exception, cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     "error",
     [
-        *(Unreachable("away"), Refused("password"), Lost("away"), Suspended("suspended"), Damaged("pages"), DidNotStart("java")),
-        *(LedgerError("busy"), StoreError("disk"), sa.exc.OperationalError("INSERT", {}, Exception("database is locked"))),
-        *(TsharkMissing("no"), TsharkTooOld("old"), TsharkKilled("killed"), SettingsError("wrong"), MemoryError()),
-        *(OSError(number, "x") for number in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EROFS)),
-        *(duckdb.IOException("IO Error: No space left on device"), duckdb.OutOfMemoryException("x")),
+        *(
+            Unreachable("away"),
+            Refused("password"),
+            Lost("away"),
+            Suspended("suspended"),
+            Damaged("pages"),
+            DidNotStart("java"),
+        ),
+        *(
+            LedgerError("busy"),
+            StoreError("disk"),
+            sa.exc.OperationalError("INSERT", {}, Exception("database is locked")),
+        ),
+        *(
+            TsharkMissing("no"),
+            TsharkTooOld("old"),
+            TsharkKilled("killed"),
+            SettingsError("wrong"),
+            MemoryError(),
+        ),
+        *(
+            OSError(number, "x")
+            for number in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EMFILE,
+                errno.ENFILE,
+                errno.ENOMEM,
+                errno.EIO,
+                errno.EROFS,
+            )
+        ),
+        *(
+            duckdb.IOException("IO Error: No space left on device"),
+            duckdb.OutOfMemoryException("x"),
+        ),
         LoadFailed("QuestDB refuses rows: could not write [errno=28]; is its disk full?"),
         psycopg.DatabaseError("[24] could not open file"),
         TsharkFailed("lab/a.pcap", said="The file could not be opened: Too many open files."),
-        because_of(CaptureUnreadableError("it cannot be read"), OSError(errno.EMFILE, "Too many open files")),
+        because_of(
+            CaptureUnreadableError("it cannot be read"),
+            OSError(errno.EMFILE, "Too many open files"),
+        ),
     ],
     ids=lambda error: f"{type(error).__name__} {error}"[:60],
 )
@@ -56,10 +110,23 @@ def test_what_is_no_fault_of_the_capture(error: Exception):
 @pytest.mark.parametrize(
     "error",
     [
-        *(CaptureError("empty"), CaptureChangedError("grows"), NotACapture("text"), FilterError("typo"), NameTaken("a view of yours")),
-        *(TsharkFailed("stopped with status 2", said="damaged"), LoadFailed("refuses rows"), duckdb.ConversionException("x"), ZeroDivisionError()),
+        *(
+            CaptureError("empty"),
+            CaptureChangedError("grows"),
+            NotACapture("text"),
+            FilterError("typo"),
+            NameTaken("a view of yours"),
+        ),
+        *(
+            TsharkFailed("stopped with status 2", said="damaged"),
+            LoadFailed("refuses rows"),
+            duckdb.ConversionException("x"),
+            ZeroDivisionError(),
+        ),
         *(OSError(errno.EACCES, "x"), OSError(errno.ENAMETOOLONG, "x")),
-        NotACapture("not a capture: /inbox/No space left on device.pcap", said="it isn't a capture file"),
+        NotACapture(
+            "not a capture: /inbox/No space left on device.pcap", said="it isn't a capture file"
+        ),
     ],
     ids=lambda error: f"{type(error).__name__} {error}"[:60],
 )
@@ -69,7 +136,14 @@ def test_what_the_capture_has_to_answer_for(error: Exception):
 
 
 def test_each_pause_is_twice_as_long_up_to_the_longest_and_a_clock_that_was_set_back_ends_it():
-    assert [pause(returned, 1000, 1000) for returned in (0, 1, 2, 3, 7, 10_000)] == [0, FIRST_PAUSE, 30, 60, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert [pause(returned, 1000, 1000) for returned in (0, 1, 2, 3, 7, 10_000)] == [
+        0,
+        FIRST_PAUSE,
+        30,
+        60,
+        LONGEST_PAUSE,
+        LONGEST_PAUSE,
+    ]
     assert pause(1, 1000, 1000 + FIRST_PAUSE) == 0
     assert pause(5, 1000, 999) == 0
 
@@ -96,11 +170,16 @@ def many_times(data: Path) -> None:
 def later(data: Path, seconds: float) -> None:
     """Let whatever was given back have been so earlier."""
     with closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
-        ledger.execute("UPDATE captures SET returned_at = returned_at - ?, changed_at = changed_at - ?", (seconds, seconds))
+        ledger.execute(
+            "UPDATE captures SET returned_at = returned_at - ?, changed_at = changed_at - ?",
+            (seconds, seconds),
+        )
         ledger.commit()
 
 
-def test_a_capture_at_work_when_questdb_is_killed_is_given_back_and_taken_up_again(spare: Spare, tmp_path: Path):
+def test_a_capture_at_work_when_questdb_is_killed_is_given_back_and_taken_up_again(
+    spare: Spare, tmp_path: Path
+):
     """It once had failed, and stayed so when QuestDB was back."""
     data, key = tmp_path / "data", "kitchen/killed.pcap"
     server = spare.address
@@ -123,7 +202,11 @@ def test_a_capture_at_work_when_questdb_is_killed_is_given_back_and_taken_up_aga
         later(data, LONGEST_PAUSE)
         assert watch.keys() == [key]
         assert own.run(key).success
-        assert (own.record(key).state, own.record(key).returned, own.record(key).error) == (State.DONE, 0, None)
+        assert (own.record(key).state, own.record(key).returned, own.record(key).error) == (
+            State.DONE,
+            0,
+            None,
+        )
         assert len(own.rows("kitchen")) == PACKETS
 
 
@@ -144,7 +227,10 @@ def test_an_outage_that_lasts_fails_nothing_and_is_tried_with_one_capture_at_a_t
 
     result = watch.look()
     assert isinstance(result, dg.SkipReason)
-    assert re.fullmatch(r"0 of 3 captures in; they wait for \d+ s more: kitchen/c\.pcap: the disk is full", result.skip_message)
+    assert re.fullmatch(
+        r"0 of 3 captures in; they wait for \d+ s more: kitchen/c\.pcap: the disk is full",
+        result.skip_message,
+    )
     for _ in range(10):
         later(watch.workspace.options.data_dir, LONGEST_PAUSE)
         result = watch.look()
@@ -183,7 +269,9 @@ def test_a_capture_that_may_be_the_cause_has_failed_in_the_end(watch: Watch, sus
         assert state is (State.FAILED if number == times else State.WAITING), number
 
     error = watch.ledger.get("kitchen/deadly.pcap").error
-    assert error.startswith("kitchen/deadly.pcap: the disk is full. This happened 3 times to kitchen/deadly.pcap, which may be the cause")
+    assert error.startswith(
+        "kitchen/deadly.pcap: the disk is full. This happened 3 times to kitchen/deadly.pcap, which may be the cause"
+    )
 
 
 def test_a_person_who_takes_up_what_an_outage_gave_back_does_not_wait(watch: Watch):
@@ -197,11 +285,16 @@ def test_a_person_who_takes_up_what_an_outage_gave_back_does_not_wait(watch: Wat
     assert record.requested_at is not None
 
 
-def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(terminal: Callable[..., object], lab: Lab):
+def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(
+    terminal: Callable[..., object], lab: Lab
+):
     lab.put("given back/a.pcap")
     assert not lab.run("given back/a.pcap", workspace=lab.workspace(questdb_pg_port=1)).success
     assert lab.record("given back/a.pcap").state is State.WAITING
 
     told = terminal("ingest", "--failed", "--name", "given back")
 
-    assert (told.code, told.out) == (0, "given back/a.pcap: 2 packets, 2 rows in packets_given_back\n")
+    assert (told.code, told.out) == (
+        0,
+        "given back/a.pcap: 2 packets, 2 rows in packets_given_back\n",
+    )

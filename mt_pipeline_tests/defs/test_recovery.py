@@ -48,7 +48,9 @@ def started(lab: Lab) -> Iterator[Callable[..., str]]:
         lab.instance.delete_run(run_id)
 
 
-def after_runs_were_listed(watch: Watch, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+def after_runs_were_listed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]
+) -> None:
     """Let something happen once, right after a sensor has asked Dagster which runs are going on."""
     listed, once = watch.instance.get_runs, [happens]
 
@@ -80,7 +82,9 @@ def test_a_run_that_ends_a_capture_between_two_looks_and_works_on_is_not_declare
     assert (record.state, record.attempts, record.error) == (State.DONE, 0, None)
 
 
-def test_a_run_whose_capture_has_no_verdict_goes_on_if_its_process_lives(watch: Watch, started: Callable[..., str]):
+def test_a_run_whose_capture_has_no_verdict_goes_on_if_its_process_lives(
+    watch: Watch, started: Callable[..., str]
+):
     """A verdict that could not be written, on a full disk, made the sensor end the run, which went on with its other captures."""
     watch.put("kitchen/no verdict.pcap")
     watch.put("kitchen/at work.pcap")
@@ -125,7 +129,9 @@ def test_a_capture_that_is_claimed_between_two_looks_is_not_asked_for_again(
     run = started()
 
     with ExitStack() as stack:
-        after_runs_were_listed(watch, monkeypatch, lambda: stack.enter_context(working(watch, key, run)))
+        after_runs_were_listed(
+            watch, monkeypatch, lambda: stack.enter_context(working(watch, key, run))
+        )
         watch.look()
 
         record = watch.ledger.get(key)
@@ -133,7 +139,9 @@ def test_a_capture_that_is_claimed_between_two_looks_is_not_asked_for_again(
 
 
 @pytest.mark.skipif(cores() < 2, reason="one process does all then")
-def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_to_begin(watch: Watch, tmp_path: Path):
+def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_to_begin(
+    watch: Watch, tmp_path: Path
+):
     """On a busy machine they need more than the minute after which a request counts as forgotten: all was asked for, and loaded, twice."""
     gate, site = tmp_path / "gate", tmp_path / "site" / "sitecustomize.py"
     site.parent.mkdir()
@@ -143,7 +151,12 @@ def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_
     for number in range(FEW + 2):
         watch.put(f"slow/{number:02}.pcap")
     settings = watch.workspace.options
-    with program("ingest", watch.inbox, settings=settings, env=environment(settings, PYTHONPATH=str(site.parent))) as process:
+    with program(
+        "ingest",
+        watch.inbox,
+        settings=settings,
+        env=environment(settings, PYTHONPATH=str(site.parent)),
+    ) as process:
         try:
             assert eventually(lambda: process.poll() is not None or watch.ledger.unfinished())
             ago(watch, START_SECONDS + 1)
@@ -192,7 +205,9 @@ def test_a_request_that_never_became_a_run_is_no_fault_of_the_capture(watch: Wat
         ago(watch, START_SECONDS + 1)
 
 
-def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     """It read the record, and wrote its verdict after the other run had written its own."""
     keys = ["taken up/at work.pcap", "taken up/meanwhile.pcap"]
     for key in keys:
@@ -204,7 +219,9 @@ def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(la
         if lab.record(keys[0]).state is State.FAILED and lab.record(keys[1]).state is State.WAITING:
             with suppress(CaptureBusyError), ledger.lock(keys[1], timeout=0):
                 ledger.claim(capture_at(lab.inbox, keys[1]), run="another")
-                ledger.finish(keys[1], sha256="0", documents="0", packets=PACKETS, rows=PACKETS, skipped={})
+                ledger.finish(
+                    keys[1], sha256="0", documents="0", packets=PACKETS, rows=PACKETS, skipped={}
+                )
         return run_of(run_id)
 
     def interrupted(*_: object) -> None:
@@ -215,4 +232,6 @@ def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(la
     assert not lab.run(*keys).success
 
     record = lab.record(keys[1])
-    assert (record.state is State.DONE) == (record.run == "another"), "what another run did is judged by that one alone"
+    assert (record.state is State.DONE) == (record.run == "another"), (
+        "what another run did is judged by that one alone"
+    )

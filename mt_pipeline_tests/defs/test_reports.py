@@ -20,7 +20,9 @@ def made(lab: Lab, experiment: str) -> dg.ExecuteInProcessResult:
     lab.instance.add_dynamic_partitions("experiments", [experiment])
     job = build_defs(workspace=lab.workspace()).resolve_job_def("report_experiments")
     config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    return job.execute_in_process(instance=lab.instance, partition_key=experiment, raise_on_error=False, run_config=config)
+    return job.execute_in_process(
+        instance=lab.instance, partition_key=experiment, raise_on_error=False, run_config=config
+    )
 
 
 def test_the_report_lies_below_the_data_folder_and_says_how_large_it_is(lab: Lab):
@@ -35,7 +37,12 @@ def test_the_report_lies_below_the_data_folder_and_says_how_large_it_is(lab: Lab
     assert path == lab.data / "reports" / "asset_of_reports.html"
     assert metadata.pop("seconds") > 0
     assert metadata.pop("page") == "/reports/asset_of_reports.html"
-    assert metadata == {"report": str(path), "page_bytes": path.stat().st_size, "packets": 2, "captures": 1}
+    assert metadata == {
+        "report": str(path),
+        "page_bytes": path.stat().st_size,
+        "packets": 2,
+        "captures": 1,
+    }
     assert event.partition == "asset_of_reports"
 
 
@@ -44,7 +51,9 @@ def test_an_experiment_without_rows_fails_with_one_sentence(lab: Lab):
 
     [failure] = [event for event in result.all_events if event.is_step_failure]
     assert failure.step_failure_data.user_failure_data is not None
-    assert failure.step_failure_data.user_failure_data.description.startswith("QuestDB has no view packets_no_such_experiment, so there is nothing")
+    assert failure.step_failure_data.user_failure_data.description.startswith(
+        "QuestDB has no view packets_no_such_experiment, so there is nothing"
+    )
     assert not report_file(lab.data, "no_such_experiment").exists()
 
 
@@ -69,7 +78,11 @@ class Watch:
         for one in found:
             assert one.run_key not in self.run_keys, "Dagster starts no second run of a run key"
             self.run_keys.add(one.run_key)
-            self.instance.add_run(dg.DagsterRun("report_experiments", status=status, tags={"dagster/partition": one.experiment}))
+            self.instance.add_run(
+                dg.DagsterRun(
+                    "report_experiments", status=status, tags={"dagster/partition": one.experiment}
+                )
+            )
             if status is dg.DagsterRunStatus.SUCCESS:
                 path = report_file(self.workspace.options.data_dir, one.experiment)
                 path.parent.mkdir(exist_ok=True)
@@ -88,16 +101,23 @@ def quiet() -> None:
 
 def test_the_sensor_asks_for_a_run_of_a_partition_that_exists_by_then(lab: Lab, watch: Watch):
     watch.load("asked_for/a.pcap")
-    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": watch.workspace})
+    context = dg.build_sensor_context(
+        instance=lab.instance, resources={"workspace": watch.workspace}
+    )
     assert isinstance(quiet_experiments(context), dg.SkipReason)
-    with closing(sqlite3.connect(watch.workspace.options.data_dir / "ledger.sqlite")) as ledger, ledger:
+    with (
+        closing(sqlite3.connect(watch.workspace.options.data_dir / "ledger.sqlite")) as ledger,
+        ledger,
+    ):
         ledger.execute("UPDATE captures SET changed_at = changed_at - ?", (QUIET_SECONDS,))
 
     result = quiet_experiments(context)
 
     assert isinstance(result, dg.SensorResult)
     assert [request.partition_key for request in result.run_requests or ()] == ["asked_for"]
-    assert [list(request.partition_keys) for request in result.dynamic_partitions_requests or ()] == [["asked_for"]]
+    assert [
+        list(request.partition_keys) for request in result.dynamic_partitions_requests or ()
+    ] == [["asked_for"]]
 
 
 def test_a_report_is_asked_for_once_when_its_experiment_is_quiet(watch: Watch):
@@ -113,7 +133,11 @@ def test_it_is_asked_for_again_when_a_capture_comes_changes_or_goes(watch: Watch
     watch.load("again/a.pcap")
     quiet()
     watch.look()
-    for change in (lambda: watch.load("again/b.pcap"), lambda: watch.load("again/a.pcap"), lambda: watch.workspace.ledger.purge("again/b.pcap")):
+    for change in (
+        lambda: watch.load("again/b.pcap"),
+        lambda: watch.load("again/a.pcap"),
+        lambda: watch.workspace.ledger.purge("again/b.pcap"),
+    ):
         change()
         quiet()
         assert watch.look() == ["again"]
@@ -145,7 +169,11 @@ def test_a_report_that_failed_or_was_cut_off_is_asked_for_once_more(watch: Watch
     watch.load("failing/a.pcap")
     quiet()
 
-    assert [watch.look(dg.DagsterRunStatus.FAILURE) for _ in range(3)] == [["failing"], ["failing"], []]
+    assert [watch.look(dg.DagsterRunStatus.FAILURE) for _ in range(3)] == [
+        ["failing"],
+        ["failing"],
+        [],
+    ]
     watch.load("failing/a.pcap")
     quiet()
     assert watch.look() == ["failing"]
@@ -164,4 +192,8 @@ def test_many_experiments_come_one_handful_after_the_other(watch: Watch):
         watch.load(f"{name}/a.pcap")
     quiet()
 
-    assert [watch.look(), watch.look(), watch.look()] == [names[:MOST_PER_TICK], names[MOST_PER_TICK:], []]
+    assert [watch.look(), watch.look(), watch.look()] == [
+        names[:MOST_PER_TICK],
+        names[MOST_PER_TICK:],
+        [],
+    ]

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import LedgerError, State
@@ -37,7 +41,9 @@ class Watch:
         return capture(self.inbox / key)
 
     def look(self) -> dg.SensorResult | dg.SkipReason:
-        context = dg.build_sensor_context(instance=self.instance, resources={"workspace": self.workspace})
+        context = dg.build_sensor_context(
+            instance=self.instance, resources={"workspace": self.workspace}
+        )
         result = new_captures(context)
         if isinstance(result, dg.SensorResult):
             self.instance.add_dynamic_partitions("captures", self.added(result))
@@ -52,11 +58,18 @@ class Watch:
     def keys(self) -> list[str]:
         """Look twice, and return the captures of single runs."""
         results = [self.look(), time.sleep(SETTLE), self.look()]
-        return [request.partition_key for result in results if isinstance(result, dg.SensorResult) for request in result.run_requests]
+        return [
+            request.partition_key
+            for result in results
+            if isinstance(result, dg.SensorResult)
+            for request in result.run_requests
+        ]
 
     @staticmethod
     def added(result: dg.SensorResult) -> list[str]:
-        return [key for request in result.dynamic_partitions_requests for key in request.partition_keys]
+        return [
+            key for request in result.dynamic_partitions_requests for key in request.partition_keys
+        ]
 
     def claim(self, key: str, run: str = "a run") -> None:
         self.ledger.claim(capture_at(self.inbox, key), run=run)
@@ -123,7 +136,9 @@ def test_a_capture_that_was_replaced_is_requested_again(watch: Watch):
     capture(watch.inbox / "kitchen" / "replaced.pcap", "another.example.com")
     first = watch.keys()
     watch.finish("kitchen/replaced.pcap")
-    capture(watch.inbox / "kitchen" / "replaced.pcap", "another.example.com")  # as long, but written later
+    capture(
+        watch.inbox / "kitchen" / "replaced.pcap", "another.example.com"
+    )  # as long, but written later
 
     assert first == watch.keys() == ["kitchen/replaced.pcap"]
 
@@ -173,13 +188,23 @@ def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("notes.txt", b"Dear diary", "refused/notes.txt is not a capture: it does not begin like a capture"),
+        (
+            "notes.txt",
+            b"Dear diary",
+            "refused/notes.txt is not a capture: it does not begin like a capture",
+        ),
         ("empty.pcap", b"", "refused/empty.pcap is empty: record it again, or remove it."),
         ("dots...pcap", None, "refused/dots...pcap cannot be taken: its name contains '...'"),
-        ("new\nline.pcap", None, "./refused/new\\u000aline.pcap cannot be taken: its name has control characters"),
+        (
+            "new\nline.pcap",
+            None,
+            "./refused/new\\u000aline.pcap cannot be taken: its name has control characters",
+        ),
     ],
 )
-def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(watch: Watch, name: str, content: bytes | None, said: str):
+def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(
+    watch: Watch, name: str, content: bytes | None, said: str
+):
     path = watch.put(f"refused/{name}")
     if content is not None:
         path.write_bytes(content)
@@ -187,12 +212,20 @@ def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(watch: Wat
     result = watch.settled()
 
     assert isinstance(result, dg.SkipReason)
-    if content is not None:  # a name that cannot be taken is for `status` to say: this would be said at each tick
+    if (
+        content is not None
+    ):  # a name that cannot be taken is for `status` to say: this would be said at each tick
         assert said in result.skip_message
     [status] = watch.ledger.records()
     assert (status.state, status.error[: len(said)]) == (State.REFUSED, said)
-    assert not [key for key in watch.instance.get_dynamic_partitions("captures") if key.startswith("refused/")]
-    assert "refused" not in watch.settled().skip_message.removeprefix(f"1 files in {watch.inbox}"), "it is said once"
+    assert not [
+        key
+        for key in watch.instance.get_dynamic_partitions("captures")
+        if key.startswith("refused/")
+    ]
+    assert "refused" not in watch.settled().skip_message.removeprefix(
+        f"1 files in {watch.inbox}"
+    ), "it is said once"
 
 
 def test_a_refused_file_that_becomes_a_capture_is_requested(watch: Watch):
@@ -210,8 +243,12 @@ def test_refused_files_do_not_hold_up_the_good_ones(watch: Watch):
     assert watch.keys() == ["kitchen/good.pcap"]
 
 
-@pytest.mark.parametrize(("files", "single", "ranges"), [(20, 20, []), (21, 0, [21]), (120, 0, [50, 50, 20])])
-def test_many_new_captures_share_runs_of_at_most_50(watch: Watch, files: int, single: int, ranges: list[int]):
+@pytest.mark.parametrize(
+    ("files", "single", "ranges"), [(20, 20, []), (21, 0, [21]), (120, 0, [50, 50, 20])]
+)
+def test_many_new_captures_share_runs_of_at_most_50(
+    watch: Watch, files: int, single: int, ranges: list[int]
+):
     keys = [f"archive {files}/{number:03}.pcap" for number in range(files)]
     for key in keys:
         watch.put(key)
@@ -220,13 +257,18 @@ def test_many_new_captures_share_runs_of_at_most_50(watch: Watch, files: int, si
 
     assert isinstance(result, dg.SensorResult)
     ends = [
-        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
+        (
+            request.tags["dagster/asset_partition_range_start"],
+            request.tags["dagster/asset_partition_range_end"],
+        )
         for request in result.run_requests
         if request.partition_key is None
     ]
     order = list(watch.instance.get_dynamic_partitions("captures"))
     of_ranges = [order[order.index(first) : order.index(last) + 1] for first, last in ends]
-    of_their_own = [request.partition_key for request in result.run_requests if request.partition_key]
+    of_their_own = [
+        request.partition_key for request in result.run_requests if request.partition_key
+    ]
     assert (len(of_their_own), [len(range_) for range_ in of_ranges]) == (single, ranges)
     assert sorted([*of_their_own, *(key for range_ in of_ranges for key in range_)]) == keys
     assert len({request.run_key for request in result.run_requests}) == len(result.run_requests)
@@ -320,12 +362,19 @@ def started(lab: Lab) -> Iterator[Callable[..., str]]:
         lab.instance.delete_run(run_id)
 
 
-def test_what_a_run_in_the_queue_is_about_is_not_requested_a_second_time(watch: Watch, started: Callable[..., str]):
+def test_what_a_run_in_the_queue_is_about_is_not_requested_a_second_time(
+    watch: Watch, started: Callable[..., str]
+):
     """A queue that takes an hour would else double itself."""
     for name in "abcd":
         watch.put(f"kitchen/queued {name}.pcap")
     watch.keys()
-    started(**{"dagster/asset_partition_range_start": "kitchen/queued a.pcap", "dagster/asset_partition_range_end": "kitchen/queued c.pcap"})
+    started(
+        **{
+            "dagster/asset_partition_range_start": "kitchen/queued a.pcap",
+            "dagster/asset_partition_range_end": "kitchen/queued c.pcap",
+        }
+    )
     started(**{"dagster/partition": "kitchen/another.pcap"})
     ago(watch, 3600)
 
@@ -364,15 +413,25 @@ def forgotten(lab: Lab) -> Iterator[Callable[..., str]]:
     """Give a function that makes a run as Dagster does, but does not put it into the queue."""
     job = build_defs(workspace=lab.workspace()).resolve_job_def("ingest_captures")
     location = RemoteJobOrigin(
-        RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("127.0.0.1", 1, location_name="mt_pipeline"), "__repository__"), job.name
+        RemoteRepositoryOrigin(
+            GrpcServerCodeLocationOrigin("127.0.0.1", 1, location_name="mt_pipeline"),
+            "__repository__",
+        ),
+        job.name,
     )
     made: list[str] = []
 
     def make(*, seconds_ago: float) -> str:
         run = lab.instance.add_run(dg.DagsterRun(job_name=job.name, remote_job_origin=location))
-        with closing(sqlite3.connect(Path(lab.instance.root_directory) / "history" / "runs.db")) as runs:
-            made_at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%d %H:%M:%S")
-            runs.execute("UPDATE runs SET create_timestamp = ? WHERE run_id = ?", (made_at, run.run_id))
+        with closing(
+            sqlite3.connect(Path(lab.instance.root_directory) / "history" / "runs.db")
+        ) as runs:
+            made_at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).strftime(
+                "%Y-%m-%d %H:%M:%S"
+            )
+            runs.execute(
+                "UPDATE runs SET create_timestamp = ? WHERE run_id = ?", (made_at, run.run_id)
+            )
             runs.commit()
         made.append(run.run_id)
         return run.run_id
@@ -382,7 +441,9 @@ def forgotten(lab: Lab) -> Iterator[Callable[..., str]]:
         lab.instance.delete_run(run_id)
 
 
-def test_a_run_that_was_made_and_never_queued_is_queued(watch: Watch, forgotten: Callable[..., str]):
+def test_a_run_that_was_made_and_never_queued_is_queued(
+    watch: Watch, forgotten: Callable[..., str]
+):
     """Killed in between, Dagster never starts it, and the backfill that made it never ends."""
     run_id = forgotten(seconds_ago=ENQUEUE_SECONDS + 10)
     being_made = forgotten(seconds_ago=0)
@@ -406,11 +467,16 @@ def test_large_captures_do_not_share_a_run(watch: Watch):
 
     requests = requests_of(watch.settled())
 
-    ends = [(request.tags.get("dagster/asset_partition_range_start") or request.partition_key) for request in requests]
+    ends = [
+        (request.tags.get("dagster/asset_partition_range_start") or request.partition_key)
+        for request in requests
+    ]
     assert ends == ["sizes/00.pcap", "sizes/12.pcap", "sizes/13.pcap"]
 
 
-def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes_before_its_rest(watch: Watch, monkeypatch: pytest.MonkeyPatch):
+def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes_before_its_rest(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(sensors, "MOST_IN_HAND", 60)
     for number in range(100):
         watch.put(f"portions/{number:03}.pcap")
@@ -421,7 +487,9 @@ def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes
 
     assert [request.tags[PRIORITY] for request in requests_of(first)] == [ARCHIVE, ARCHIVE]
     assert watch.added(first) == [f"portions/{number:03}.pcap" for number in range(60)]
-    assert [(request.partition_key, request.tags[PRIORITY]) for request in requests_of(second)] == [("dropped/a.pcap", DROPPED)]
+    assert [(request.partition_key, request.tags[PRIORITY]) for request in requests_of(second)] == [
+        ("dropped/a.pcap", DROPPED)
+    ]
     waiting = watch.look()
     assert isinstance(waiting, dg.SkipReason)
     assert waiting.skip_message == "0 of 101 captures in"
@@ -473,12 +541,16 @@ def test_a_tick_says_how_far_it_is(watch: Watch):
     result = watch.look()
 
     assert isinstance(result, dg.SkipReason)
-    assert re.fullmatch(r"1 of 3 captures in, 1 failed, \d+\.\d a second, 1 s left", result.skip_message)
+    assert re.fullmatch(
+        r"1 of 3 captures in, 1 failed, \d+\.\d a second, 1 s left", result.skip_message
+    )
 
 
 def test_a_damaged_ledger_makes_a_tick_that_says_so(lab: Lab, tmp_path: Path):
     (tmp_path / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
-    context = dg.build_sensor_context(instance=lab.instance, resources={"workspace": lab.workspace(data_dir=tmp_path)})
+    context = dg.build_sensor_context(
+        instance=lab.instance, resources={"workspace": lab.workspace(data_dir=tmp_path)}
+    )
 
     with pytest.raises(LedgerError, match="it is damaged: stop the service and move it away"):
         new_captures(context)

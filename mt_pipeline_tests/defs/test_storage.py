@@ -43,7 +43,9 @@ def test_the_instance_of_a_data_folder_has_it(lab: Lab):
     assert type(lab.instance.event_log_storage) is storage.EventLog
 
 
-def test_one_connection_serves_all_events(opened: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
+def test_one_connection_serves_all_events(
+    opened: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
     reported(opened, "the first")
     asked: list[str] = []
     made: list[str] = []
@@ -63,7 +65,9 @@ def test_one_connection_serves_all_events(opened: dg.DagsterInstance, monkeypatc
     assert not made
 
 
-def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(opened: dg.DagsterInstance, tmp_path: Path):
+def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(
+    opened: dg.DagsterInstance, tmp_path: Path
+):
     reported(opened, "ours")
     theirs = SqliteEventLogStorage(str(tmp_path / "dagster" / "history" / "runs"))
     assert theirs.get_materialized_partitions(ASSET) == {"ours"}

@@ -49,7 +49,9 @@ class Worker:
 @contextmanager
 def working(watch: Watch, key: str, run: str) -> Iterator[Worker]:
     ours, its = SPAWN.Pipe()
-    process = SPAWN.Process(target=_work, args=(watch.workspace.options.data_dir, watch.inbox, key, run, its))
+    process = SPAWN.Process(
+        target=_work, args=(watch.workspace.options.data_dir, watch.inbox, key, run, its)
+    )
     process.start()
     try:
         worker = Worker(ours)

@@ -9,10 +9,15 @@ from netaddr import IPSet
 Record = Mapping[str, object]
 
 
-def nested(code: str, country: str, city: str | None = None, spot: tuple[float, float] | None = None) -> Record:
+def nested(
+    code: str, country: str, city: str | None = None, spot: tuple[float, float] | None = None
+) -> Record:
     """Make a record as GeoLite2 and DB-IP have it; a place is longitude and latitude."""
     names = {"en": country, "de": f"{country} auf Deutsch"}
-    record: dict[str, object] = {"continent": {"code": "XX", "names": {"en": "A continent"}}, "country": {"iso_code": code, "names": names}}
+    record: dict[str, object] = {
+        "continent": {"code": "XX", "names": {"en": "A continent"}},
+        "country": {"iso_code": code, "names": names},
+    }
     if city:
         record["city"] = {"names": {"en": city, "de": f"{city} auf Deutsch"}}
     if spot:
@@ -30,9 +35,18 @@ class _Tree(TreeWriter):
         self.record_size = max(self.record_size, self.least_bits)
 
 
-def city_file(path: Path, records: Mapping[str, Record], *, kind: str = "GeoLite2-City", version: int = 6, bits: int = 24) -> Path:
+def city_file(
+    path: Path,
+    records: Mapping[str, Record],
+    *,
+    kind: str = "GeoLite2-City",
+    version: int = 6,
+    bits: int = 24,
+) -> Path:
     """Write a file: blocks of addresses to records; the numbers in its tree have 24, 28 or 32 bits."""
-    writer = MMDBWriter(version, kind, languages=["en", "de"], ipv4_compatible=version == 6, float_type="f64")
+    writer = MMDBWriter(
+        version, kind, languages=["en", "de"], ipv4_compatible=version == 6, float_type="f64"
+    )
     for block, record in records.items():
         writer.insert_network(IPSet([block]), record)
     tree = _Tree(writer.tree, writer._build_meta(), writer.int_type, writer.float_type)

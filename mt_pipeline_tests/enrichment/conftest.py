@@ -25,7 +25,13 @@ def netify(tmp_path: Path) -> Iterator[Callable[..., Netify]]:
     made: list[Netify] = []
 
     def make(fake: FakeNetify, *, patience: Patience = QUICK, **changes: object) -> Netify:
-        arguments = {"url": fake.url, "key": KEY, "calls_per_second": 1000, "rate_file": tmp_path / "cache" / "rate.sqlite", "patience": patience}
+        arguments = {
+            "url": fake.url,
+            "key": KEY,
+            "calls_per_second": 1000,
+            "rate_file": tmp_path / "cache" / "rate.sqlite",
+            "patience": patience,
+        }
         made.append(Netify(**{**arguments, **changes}))
         return made[-1]
 

@@ -49,7 +49,9 @@ def endpoints_file(path: Path, endpoints: Iterable[Endpoint]) -> Path:
 
 def addresses(count: int) -> list[Endpoint]:
     """Make so many public addresses."""
-    return [Endpoint("address", f"8.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}") for n in range(count)]
+    return [
+        Endpoint("address", f"8.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}") for n in range(count)
+    ]
 
 
 def rows_of(output: Path) -> dict[str, dict[str, object]]:
@@ -57,11 +59,21 @@ def rows_of(output: Path) -> dict[str, dict[str, object]]:
     return {row["endpoint"]: row for row in pq.read_table(output).to_pylist()}
 
 
-def start(folder: Path, endpoints: Path, output: Path, *, url: str, rate: float = 1000) -> subprocess.Popen[str]:
+def start(
+    folder: Path, endpoints: Path, output: Path, *, url: str, rate: float = 1000
+) -> subprocess.Popen[str]:
     """Run the stage in a process of its own; it prints its counts as JSON. Cache and rate file are shared below `folder`."""
-    arguments = {"folder": str(folder), "endpoints": str(endpoints), "output": str(output), "url": url, "rate": rate}
+    arguments = {
+        "folder": str(folder),
+        "endpoints": str(endpoints),
+        "output": str(output),
+        "url": url,
+        "rate": rate,
+    }
     command = [sys.executable, "-m", "mt_pipeline_tests.enrichment.parts", json.dumps(arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
 
 
 def counts_of(process: subprocess.Popen[str]) -> dict[str, object]:
@@ -76,10 +88,18 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     folder = Path(given["folder"])
     with (
-        Netify(url=given["url"], key=KEY, calls_per_second=given["rate"], rate_file=folder / "rate.sqlite", patience=QUICK) as provider,
+        Netify(
+            url=given["url"],
+            key=KEY,
+            calls_per_second=given["rate"],
+            rate_file=folder / "rate.sqlite",
+            patience=QUICK,
+        ) as provider,
         AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
     ):
-        counts = enrich(Path(given["endpoints"]), Path(given["output"]), providers=[provider], store=store)
+        counts = enrich(
+            Path(given["endpoints"]), Path(given["output"]), providers=[provider], store=store
+        )
     sys.stdout.write(json.dumps(asdict(counts)))
 
 

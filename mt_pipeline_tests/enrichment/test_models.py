@@ -12,7 +12,10 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 
 def test_times_become_utc():
     east = NOON.astimezone(timezone(timedelta(hours=5)))
-    assert Answer(GOOGLE, "netify", True, east).asked_at.isoformat() == "2026-03-01T12:00:00.000005+00:00"
+    assert (
+        Answer(GOOGLE, "netify", True, east).asked_at.isoformat()
+        == "2026-03-01T12:00:00.000005+00:00"
+    )
 
 
 def test_a_time_without_zone_is_refused():

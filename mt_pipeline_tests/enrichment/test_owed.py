@@ -21,13 +21,26 @@ from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses, endpo
 
 QUAD9 = Endpoint("address", "9.9.9.9")
 CLOUDFLARE = Endpoint("address", "1.1.1.1")
-PLACE = {"geo_continent": "Europe", "geo_country": "Italy", "geo_city": "Rome", "geo_lon": 12.5, "geo_lat": 41.9}
+PLACE = {
+    "geo_continent": "Europe",
+    "geo_country": "Italy",
+    "geo_city": "Rome",
+    "geo_lon": 12.5,
+    "geo_lat": 41.9,
+}
 
 
 class Lab:
     """A paid provider: it knows everything, until it has been asked so often, then it raises."""
 
-    def __init__(self, name: str = "lab", *, calls: int = 1_000_000, then: Exception | None = None, facts: Facts = Facts(app_tag="new")) -> None:  # noqa: B008
+    def __init__(
+        self,
+        name: str = "lab",
+        *,
+        calls: int = 1_000_000,
+        then: Exception | None = None,
+        facts: Facts = Facts(app_tag="new"),
+    ) -> None:  # noqa: B008
         self.name = name
         self.kinds: frozenset[Kind] = frozenset({"address", "name"})
         self.asked: list[str] = []
@@ -57,9 +70,22 @@ def wanted(tmp_path: Path) -> Path:
     return endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9, CLOUDFLARE, NETFLIX])
 
 
-def kept(store: AnswerStore, endpoint: Endpoint, *, days: float, app: str | None = "old", provider: str = "lab") -> Answer:
+def kept(
+    store: AnswerStore,
+    endpoint: Endpoint,
+    *,
+    days: float,
+    app: str | None = "old",
+    provider: str = "lab",
+) -> Answer:
     """Keep an answer of so many days ago."""
-    answer = Answer(endpoint, provider, app is not None, datetime.now(UTC) - timedelta(days=days), Facts(app_tag=app))
+    answer = Answer(
+        endpoint,
+        provider,
+        app is not None,
+        datetime.now(UTC) - timedelta(days=days),
+        Facts(app_tag=app),
+    )
     store.put(answer)
     return answer
 
@@ -69,48 +95,100 @@ def told(output: Path, *columns: str) -> list[tuple[object, ...]]:
     return [tuple(row[column] for column in columns) for row in rows_of(output).values()]
 
 
-def test_what_the_budget_does_not_reach_is_pending_owed_and_a_warning(tmp_path, wanted, store, caplog):
+def test_what_the_budget_does_not_reach_is_pending_owed_and_a_warning(
+    tmp_path, wanted, store, caplog
+):
     lab = Lab(calls=2)
     counts = enrich(wanted, tmp_path / "out", providers=[lab], store=store)
-    assert counts == Counts(endpoints=4, asked=2, answered=2, pending=2, owed=2, stopped="the budget of the day is spent")
+    assert counts == Counts(
+        endpoints=4,
+        asked=2,
+        answered=2,
+        pending=2,
+        owed=2,
+        stopped="the budget of the day is spent",
+    )
     assert counts.by_provider["lab"].missing == 2
-    assert told(tmp_path / "out", "state", "owed") == [("answered", False)] * 2 + [("pending", True)] * 2
-    assert [record.levelno for record in caplog.records if "budget" in record.message] == [logging.WARNING]
+    assert (
+        told(tmp_path / "out", "state", "owed")
+        == [("answered", False)] * 2 + [("pending", True)] * 2
+    )
+    assert [record.levelno for record in caplog.records if "budget" in record.message] == [
+        logging.WARNING
+    ]
 
 
 def test_a_stale_answer_beats_none_when_the_budget_is_spent(tmp_path, wanted, store):
     stale = kept(store, QUAD9, days=30)
     kept(store, CLOUDFLARE, days=2, app=None)
     counts = enrich(wanted, tmp_path / "out", providers=[Lab(calls=0)], store=store)
-    assert counts == Counts(endpoints=4, answered=1, not_found=1, pending=2, stale=2, owed=4, stopped="the budget of the day is spent")
+    assert counts == Counts(
+        endpoints=4,
+        answered=1,
+        not_found=1,
+        pending=2,
+        stale=2,
+        owed=4,
+        stopped="the budget of the day is spent",
+    )
     assert (counts.by_provider["lab"].missing, counts.by_provider["lab"].stale) == (2, 2)
-    assert told(tmp_path / "out", "endpoint", "state", "app_tag", "asked_at", "owed")[1] == ("9.9.9.9", "answered", "old", stale.asked_at, True)
+    assert told(tmp_path / "out", "endpoint", "state", "app_tag", "asked_at", "owed")[1] == (
+        "9.9.9.9",
+        "answered",
+        "old",
+        stale.asked_at,
+        True,
+    )
     assert store.tallies() == {}
 
 
 @pytest.mark.parametrize("how", ["stopped", "endpoint failed", "fails each time"])
-def test_a_stale_answer_beats_none_when_the_provider_does_not_answer(tmp_path, wanted, store, how, caplog):
+def test_a_stale_answer_beats_none_when_the_provider_does_not_answer(
+    tmp_path, wanted, store, how, caplog
+):
     kept(store, GOOGLE, days=300)
     then = ProviderStopped("no network") if how == "stopped" else EndpointFailed("HTTP 500")
-    many = endpoints_file(tmp_path / "many", [GOOGLE, *addresses(FAILURES_IN_A_ROW + 5)]) if how == "fails each time" else wanted
+    many = (
+        endpoints_file(tmp_path / "many", [GOOGLE, *addresses(FAILURES_IN_A_ROW + 5)])
+        if how == "fails each time"
+        else wanted
+    )
     counts = enrich(many, tmp_path / "out", providers=[Lab(calls=0, then=then)], store=store)
     rows = rows_of(tmp_path / "out")
     assert (counts.answered, counts.stale, counts.owed) == (1, 1, counts.endpoints)
-    assert (rows["8.8.8.8"]["app_tag"], rows["8.8.8.8"]["state"], rows["8.8.8.8"]["owed"]) == ("old", "answered", True)
+    assert (rows["8.8.8.8"]["app_tag"], rows["8.8.8.8"]["state"], rows["8.8.8.8"]["owed"]) == (
+        "old",
+        "answered",
+        True,
+    )
     assert {row["owed"] for row in rows.values()} == {True}
     asked = {"stopped": 1, "endpoint failed": 4, "fails each time": FAILURES_IN_A_ROW}[how]
     assert (counts.asked, counts.failed) == (asked, 0 if how == "stopped" else asked - 1)
-    assert [record.levelname for record in caplog.records if "stopped" in record.message] == ([] if how == "endpoint failed" else ["ERROR"])
+    assert [record.levelname for record in caplog.records if "stopped" in record.message] == (
+        [] if how == "endpoint failed" else ["ERROR"]
+    )
 
 
-def test_an_answer_that_is_still_good_is_neither_stale_nor_owed_when_the_budget_is_spent(tmp_path, wanted, store):
+def test_an_answer_that_is_still_good_is_neither_stale_nor_owed_when_the_budget_is_spent(
+    tmp_path, wanted, store
+):
     for endpoint in (GOOGLE, QUAD9, CLOUDFLARE, NETFLIX):
         kept(store, endpoint, days=1)
-    assert enrich(wanted, tmp_path / "out", providers=[Lab(calls=0)], store=store) == Counts(endpoints=4, cached=4, answered=4)
+    assert enrich(wanted, tmp_path / "out", providers=[Lab(calls=0)], store=store) == Counts(
+        endpoints=4, cached=4, answered=4
+    )
 
 
 def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, wanted, store):
-    first, second = Lab("first", calls=3), Lab("second", calls=1, then=ProviderStopped("down"), facts=Facts(app_category_tag="c", **PLACE))
+    first, second = (
+        Lab("first", calls=3),
+        Lab(
+            "second",
+            calls=1,
+            then=ProviderStopped("down"),
+            facts=Facts(app_category_tag="c", **PLACE),
+        ),
+    )
     counts = enrich(wanted, tmp_path / "out", providers=[first, second, Map()], store=store)
     assert told(tmp_path / "out", "endpoint", "state", "owed") == [
         ("8.8.8.8", "answered", False),
@@ -118,15 +196,23 @@ def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, wanted, stor
         ("1.1.1.1", "answered", True),
         ("www.netflix.com", "pending", True),
     ]
-    assert (counts.owed, counts.pending, counts.stopped) == (3, 1, "the budget of the day is spent; down")
-    assert {name: (one.pending, one.not_asked, one.owed) for name, one in counts.by_provider.items()} == {
+    assert (counts.owed, counts.pending, counts.stopped) == (
+        3,
+        1,
+        "the budget of the day is spent; down",
+    )
+    assert {
+        name: (one.pending, one.not_asked, one.owed) for name, one in counts.by_provider.items()
+    } == {
         "first": (1, 0, 1),
         "second": (0, 3, 3),
         "map": (0, 0, 0),
     }
 
 
-def test_without_asking_what_is_kept_counts_however_old_and_the_rest_is_owed(tmp_path, wanted, store):
+def test_without_asking_what_is_kept_counts_however_old_and_the_rest_is_owed(
+    tmp_path, wanted, store
+):
     kept(store, GOOGLE, days=1)
     kept(store, QUAD9, days=100)
     lab = Lab()
@@ -142,7 +228,9 @@ def test_without_asking_what_is_kept_counts_however_old_and_the_rest_is_owed(tmp
     ]
 
 
-def test_as_of_a_moment_only_what_was_known_then_counts_and_the_file_is_the_same_ever_after(tmp_path, wanted, store):
+def test_as_of_a_moment_only_what_was_known_then_counts_and_the_file_is_the_same_ever_after(
+    tmp_path, wanted, store
+):
     before = kept(store, GOOGLE, days=100, app="before")
     kept(store, GOOGLE, days=50, app="after")
     kept(store, QUAD9, days=50)
@@ -157,7 +245,11 @@ def test_as_of_a_moment_only_what_was_known_then_counts_and_the_file_is_the_same
         kept(store, NETFLIX, days=1)
     assert files[0] == files[1]
     assert lab.asked == []
-    assert told(tmp_path / "first", "app_tag", "asked_at", "owed")[0] == ("before", before.asked_at, False)
+    assert told(tmp_path / "first", "app_tag", "asked_at", "owed")[0] == (
+        "before",
+        before.asked_at,
+        False,
+    )
 
 
 def test_several_captures_are_asked_about_as_one_and_the_most_useful_of_all_first(tmp_path, store):
@@ -172,7 +264,11 @@ def test_several_captures_are_asked_about_as_one_and_the_most_useful_of_all_firs
         return tmp_path / name
 
     lab = Lab()
-    files = [part("one", both=(600, 1), large=(1000, 1), few=(5, 1)), part("two", both=(500, 2), more=(5, 2)), endpoints_file(tmp_path / "three", [])]
+    files = [
+        part("one", both=(600, 1), large=(1000, 1), few=(5, 1)),
+        part("two", both=(500, 2), more=(5, 2)),
+        endpoints_file(tmp_path / "three", []),
+    ]
     assert enrich(files, tmp_path / "out", providers=[lab], store=store).endpoints == 4
     assert lab.asked == ["both", "large", "more", "few"]
     assert [row[0] for row in told(tmp_path / "out", "endpoint")] == lab.asked
@@ -183,9 +279,15 @@ def test_look_ups_are_told_apart_into_hits_misses_and_calls_saved(tmp_path, want
     with AnswerStore(tmp_path / "answers", answer_days=14, not_found_days=1) as store:
         kept(store, GOOGLE, days=1)
         kept(store, QUAD9, days=100)
-        enrich(wanted, tmp_path / "out", providers=[Lab()], store=store, ask=False)  # a hit, a stale hit, two misses
-        enrich(wanted, tmp_path / "out", providers=[Lab()], store=store)  # a hit that saves a call, three misses
-        enrich(wanted, tmp_path / "out", providers=[Lab()], store=store)  # four hits that save a call
+        enrich(
+            wanted, tmp_path / "out", providers=[Lab()], store=store, ask=False
+        )  # a hit, a stale hit, two misses
+        enrich(
+            wanted, tmp_path / "out", providers=[Lab()], store=store
+        )  # a hit that saves a call, three misses
+        enrich(
+            wanted, tmp_path / "out", providers=[Lab()], store=store
+        )  # four hits that save a call
     with AnswerStore(tmp_path / "answers", answer_days=14, not_found_days=1) as store:
         assert store.tallies() == {"lab": Tally(hits=7, misses=5, calls_saved=5)}
 
@@ -200,15 +302,24 @@ def test_the_cost_is_told_without_asking_and_is_what_asking_then_takes(tmp_path,
     assert lab.asked == []
     counts = enrich([wanted, more], tmp_path / "out", providers=[lab, Map()], store=store)
     assert (counts.asked, counts.cached) == (4, 1)
-    assert cost([wanted, more], providers=[lab], store=store).by_provider == {"lab": Calls(cached=5, calls=0)}
+    assert cost([wanted, more], providers=[lab], store=store).by_provider == {
+        "lab": Calls(cached=5, calls=0)
+    }
 
 
 def test_the_cost_of_a_later_provider_leaves_out_what_those_before_it_know(tmp_path, wanted, store):
     all_of_it = Lab("paid", facts=Facts(app_tag="a", app_category_tag="c", **PLACE))
-    store.put(Answer(GOOGLE, "paid", True, datetime.now(UTC), Facts(app_tag="a", app_category_tag="c")))
+    store.put(
+        Answer(GOOGLE, "paid", True, datetime.now(UTC), Facts(app_tag="a", app_category_tag="c"))
+    )
     chain = [Map(), all_of_it, Lab("second")]
-    assert cost([wanted], providers=chain, store=store).by_provider == {"paid": Calls(cached=1, calls=3), "second": Calls(cached=0, calls=3)}
+    assert cost([wanted], providers=chain, store=store).by_provider == {
+        "paid": Calls(cached=1, calls=3),
+        "second": Calls(cached=0, calls=3),
+    }
 
 
 def test_the_cost_without_a_store_is_everything(wanted):
-    assert cost([wanted], providers=[Lab()], store=None) == Cost(4, {"lab": Calls(cached=0, calls=4)})
+    assert cost([wanted], providers=[Lab()], store=None) == Cost(
+        4, {"lab": Calls(cached=0, calls=4)}
+    )

@@ -27,7 +27,9 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of the test")])
-        certificate = self._signed(self._name, self._key, [(x509.BasicConstraints(ca=True, path_length=None), True)], DAY)
+        certificate = self._signed(
+            self._name, self._key, [(x509.BasicConstraints(ca=True, path_length=None), True)], DAY
+        )
         self.file = folder / "authority.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -35,19 +37,43 @@ class Authority:
         """Make a certificate for a host, its key in the same file."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        signed = self._signed(name, key, [(x509.SubjectAlternativeName([x509.DNSName(host)]), False)], -DAY if expired else DAY)
+        signed = self._signed(
+            name,
+            key,
+            [(x509.SubjectAlternativeName([x509.DNSName(host)]), False)],
+            -DAY if expired else DAY,
+        )
         file = self._folder / f"{host}.pem"
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         file.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
         return file
 
     def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extensions: list[tuple[x509.ExtensionType, bool]], good_for: timedelta
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        extensions: list[tuple[x509.ExtensionType, bool]],
+        good_for: timedelta,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number(), now - 2 * DAY, now + good_for)
-        for extension, critical in [(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False), (issuer, False), *extensions]:
+        builder = x509.CertificateBuilder(
+            self._name,
+            subject,
+            key.public_key(),
+            x509.random_serial_number(),
+            now - 2 * DAY,
+            now + good_for,
+        )
+        for extension, critical in [
+            (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+            (issuer, False),
+            *extensions,
+        ]:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self._key, hashes.SHA256())
 
@@ -97,7 +123,9 @@ def tls_server(certificate: Path) -> Iterator[TlsServer]:
     context.load_cert_chain(certificate)
     with Server(("127.0.0.1", 0), Handler) as server:
         # The handshake is made by the thread that reads first.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

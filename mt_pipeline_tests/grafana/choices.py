@@ -39,16 +39,35 @@ class Choice:
 
     def every(self, row: Row) -> bool:
         """Keep flows of the chosen, whenever."""
-        kept = self._of(row) and self._among("direction", row["direction"]) and self._among("app", row["app_tag"] or "(none)")
-        kept = kept and row["app_tag"] not in self._excluded("app_exclude") and self._named(row["tls_sni"])
-        return kept and (self._dashboard != "mt-host" or self.values["who"] in [row[end] for end in FLOW_ENDS])
+        kept = (
+            self._of(row)
+            and self._among("direction", row["direction"])
+            and self._among("app", row["app_tag"] or "(none)")
+        )
+        kept = (
+            kept
+            and row["app_tag"] not in self._excluded("app_exclude")
+            and self._named(row["tls_sni"])
+        )
+        return kept and (
+            self._dashboard != "mt-host" or self.values["who"] in [row[end] for end in FLOW_ENDS]
+        )
 
     def packets(self, row: Row) -> bool:
         """Keep packets of the chosen, of the time range."""
         name = None if row["tls_sni"] == "Unknown" else row["tls_sni"]
         who, stream = self.values.get("who", ""), self.values.get("stream", "")
-        kept = self._of(row) and self._named(name) and self._among("protocol", row["protocol"]) and stream in ("", str(row["stream_index"]))
-        return kept and self.span[0] <= microseconds(row["ts"]) <= self.span[1] and (not who or who in [row[end] for end in PACKET_ENDS])
+        kept = (
+            self._of(row)
+            and self._named(name)
+            and self._among("protocol", row["protocol"])
+            and stream in ("", str(row["stream_index"]))
+        )
+        return (
+            kept
+            and self.span[0] <= microseconds(row["ts"]) <= self.span[1]
+            and (not who or who in [row[end] for end in PACKET_ENDS])
+        )
 
     def of_experiment(self, row: Row) -> bool:
         """Keep all of the chosen experiments."""
@@ -58,7 +77,9 @@ class Choice:
         return self.of_experiment(row) and self._among("capture", row["capture"])
 
     def _named(self, name: object) -> bool:
-        return self._among("sni", name or "(none)") and (name or "(none)") not in self._excluded("sni_exclude")
+        return self._among("sni", name or "(none)") and (name or "(none)") not in self._excluded(
+            "sni_exclude"
+        )
 
     def _among(self, variable: str, value: object) -> bool:
         chosen = self.values.get(variable)

@@ -6,9 +6,24 @@ import pytest
 
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import START_NS, in_time_order, write_pcap
-from mt_pipeline_tests.building.traffic import OTHER_SERVER, RESOLVER, SERVER, SERVER6, dns, tls_session
+from mt_pipeline_tests.building.traffic import (
+    OTHER_SERVER,
+    RESOLVER,
+    SERVER,
+    SERVER6,
+    dns,
+    tls_session,
+)
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
-from mt_pipeline_tests.grafana.loaded import AWKWARD, BROKEN, DEVICES, FIRST, HOSTILE, SECOND, Loaded
+from mt_pipeline_tests.grafana.loaded import (
+    AWKWARD,
+    BROKEN,
+    DEVICES,
+    FIRST,
+    HOSTILE,
+    SECOND,
+    Loaded,
+)
 from mt_pipeline_tests.pipelines import Lab
 
 
@@ -19,12 +34,24 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
     everything(folder / AWKWARD)
     names = ["www.netflix.com", "www.netflix.com", *HOSTILE]
     sessions = [tls_session(name, client_port=50_100 + number) for number, name in enumerate(names)]
-    transit = [dns(client=SERVER, client_port=53_100), tls_session("www.youtube.com", client=OTHER_SERVER, client_port=50_003)]
+    transit = [
+        dns(client=SERVER, client_port=53_100),
+        tls_session("www.youtube.com", client=OTHER_SERVER, client_port=50_003),
+    ]
     write_pcap(folder / "names.pcap", in_time_order([*sessions, dns("www.netflix.com"), *transit]))
-    write_pcap((lab.inbox / f"{SECOND}.pcap"), in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000))
+    write_pcap(
+        (lab.inbox / f"{SECOND}.pcap"),
+        in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000),
+    )
     # Named as tcpdump goes on when a file is full: conversation 1 of it is not conversation 11 of the one before.
-    later = [*(dns("twice.example.com", client_port=port) for port in (53_200, 53_201)), tls_session("www.netflix.com", client_port=50_200)]
-    write_pcap(folder / "names.pcap1", in_time_order(later, start_ns=START_NS + 2 * 10**9, step_ns=400_000_003))
+    later = [
+        *(dns("twice.example.com", client_port=port) for port in (53_200, 53_201)),
+        tls_session("www.netflix.com", client_port=50_200),
+    ]
+    write_pcap(
+        folder / "names.pcap1",
+        in_time_order(later, start_ns=START_NS + 2 * 10**9, step_ns=400_000_003),
+    )
     places = {
         f"{SERVER}/32": nested("US", "United States", "Springfield", (-89.6, 39.8)),
         f"{OTHER_SERVER}/32": nested("IE", "Ireland", "Dublin", (-6.3, 53.3)),
@@ -34,8 +61,13 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
     cities = city_file(lab.data / "cities.mmdb", places)
     keys = (f"{FIRST}/{AWKWARD}", f"{FIRST}/names.pcap", f"{FIRST}/names.pcap1", f"{SECOND}.pcap")
     inventory = lab.data / "devices.csv"
-    inventory.write_text("device,address\n" + "".join(f"{device},{address}\n" for address, device in DEVICES.items()))
-    ran = lab.run(*keys, workspace=lab.workspace(enrichment="offline", offline_city_mmdb=cities, devices=inventory))
+    inventory.write_text(
+        "device,address\n" + "".join(f"{device},{address}\n" for address, device in DEVICES.items())
+    )
+    ran = lab.run(
+        *keys,
+        workspace=lab.workspace(enrichment="offline", offline_city_mmdb=cities, devices=inventory),
+    )
     assert ran.success, ran.failure
     lab.put(f"{BROKEN}.pcap", b"no capture at all")
     assert not lab.run(f"{BROKEN}.pcap").success

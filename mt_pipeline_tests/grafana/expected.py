@@ -12,15 +12,35 @@ BYTES = "sum(bytes_out + bytes_in) AS bytes"
 SUMS = f"{BYTES}, sum(packets_out + packets_in) AS packets"
 WAYS = "sum(bytes_out) AS sent, sum(bytes_in) AS received"
 SPAN = "min(first_ts) AS first, max(last_ts) AS last"
-MILLISECONDS = "(epoch_us(first) // 1000)::VARCHAR AS from_ms, (epoch_us(last) // 1000 + 1)::VARCHAR AS to_ms"
+MILLISECONDS = (
+    "(epoch_us(first) // 1000)::VARCHAR AS from_ms, (epoch_us(last) // 1000 + 1)::VARCHAR AS to_ms"
+)
 SECONDS = "(epoch_us(last) - epoch_us(first)) // 1000000 AS seconds"
 TALKERS = "local, device_local, remote, device_remote, tls_sni_domain AS domain, app_tag AS application, geo_country AS country"
 PLAIN = "dns mdns http llmnr ssdp dhcp ntp telnet ftp smtp".split()
 PROTECTION = f"""CASE WHEN protocol IN ('tls', 'dtls', 'ssh') THEN protocol WHEN protocol IN ('quic', 'gquic') THEN 'quic'
     WHEN protocol IN {tuple(PLAIN)} THEN 'plain' ELSE 'not known' END"""
 OUTSIDE = "direction IN ('outside', 'transit')"
-LENGTHS = {64: "0-63", 128: "64-127", 256: "128-255", 512: "256-511", 1024: "512-1023", 1519: "1024-1518", 9000: "1519-8999", None: "9000 and more"}
-GAPS = {10: "below 10 µs", 100: "10 µs", 1000: "100 µs", 10**4: "1 ms", 10**5: "10 ms", 10**6: "100 ms", 10**7: "1 s", None: "10 s and more"}
+LENGTHS = {
+    64: "0-63",
+    128: "64-127",
+    256: "128-255",
+    512: "256-511",
+    1024: "512-1023",
+    1519: "1024-1518",
+    9000: "1519-8999",
+    None: "9000 and more",
+}
+GAPS = {
+    10: "below 10 µs",
+    100: "10 µs",
+    1000: "100 µs",
+    10**4: "1 ms",
+    10**5: "10 ms",
+    10**6: "100 ms",
+    10**7: "1 s",
+    None: "10 s and more",
+}
 EGRESS = {
     "ALPN": "tls_alpn",
     "server name": "tls_sni",
@@ -35,7 +55,12 @@ EGRESS = {
 
 def most(name: str, value: str, source: str = "f", *by: str) -> str:
     """Sum up by name; the names beyond the top are (others)."""
-    places = ", ".join([*(column.rpartition(" AS ")[2] for column in by), "CASE WHEN name IN (FROM kept) THEN name ELSE '(others)' END AS name"])
+    places = ", ".join(
+        [
+            *(column.rpartition(" AS ")[2] for column in by),
+            "CASE WHEN name IN (FROM kept) THEN name ELSE '(others)' END AS name",
+        ]
+    )
     return f"""WITH g AS (SELECT {", ".join([*by, f"coalesce({name}, '(none)') AS name", f"{value} AS value"])} FROM {source}),
         kept AS (SELECT name FROM g GROUP BY name ORDER BY sum(value) DESC, name LIMIT {{top}})
         SELECT {places}, sum(value) AS value FROM g GROUP BY ALL"""
@@ -50,7 +75,9 @@ def ways(unit: str) -> str:
     return most("tls_sni", "value", f"({' UNION ALL '.join(each)})", TIME, "way")
 
 
-def listed(by: str, what: str, *, where: str = "true", order: str, limit: str = "{top}", source: str = "f") -> str:
+def listed(
+    by: str, what: str, *, where: str = "true", order: str, limit: str = "{top}", source: str = "f"
+) -> str:
     """Sum up by some columns, and list the first."""
     return f"SELECT {by}, {what} FROM {source} WHERE {where} GROUP BY ALL ORDER BY {order} LIMIT {limit}"
 
@@ -113,22 +140,38 @@ EXPERIMENT = {
         SELECT application, country, sum(bytes) AS bytes, sum(sent) AS sent, sum(received) AS received, min(first) AS first, max(last) AS last,
         arg_max(time, bytes) AS busiest FROM g GROUP BY application, country ORDER BY bytes DESC, application, country LIMIT {{top}}""",
     "Bytes by application and country": most(
-        "coalesce(app_tag, '(none)') || ' → ' || coalesce(geo_country, '(none)')", TOTAL["Bytes"], f"(FROM f WHERE {OUTSIDE})", TIME
+        "coalesce(app_tag, '(none)') || ' → ' || coalesce(geo_country, '(none)')",
+        TOTAL["Bytes"],
+        f"(FROM f WHERE {OUTSIDE})",
+        TIME,
     ),
     **{
         f"{unit} by {what}": most(column, total, "f", TIME)
         for unit, total in TOTAL.items()
-        for what, column in {"direction": "direction", "application": "app_tag", "category": "app_category_tag", "protocol": "protocol"}.items()
+        for what, column in {
+            "direction": "direction",
+            "application": "app_tag",
+            "category": "app_category_tag",
+            "protocol": "protocol",
+        }.items()
     },
     **{f"{unit} by server name, egress and ingress": ways(unit.lower()) for unit in TOTAL},
     "Top talkers": listed(
-        TALKERS, f"{SUMS}, {WAYS}, count(DISTINCT (capture, conversation)) AS conversations, {SPAN}", order="bytes DESC, local, remote"
+        TALKERS,
+        f"{SUMS}, {WAYS}, count(DISTINCT (capture, conversation)) AS conversations, {SPAN}",
+        order="bytes DESC, local, remote",
     ),
     "Applications": listed(
-        "app_tag AS application", f"{SUMS}, {WAYS}, count(DISTINCT remote) AS remotes", where="app_tag IS NOT NULL", order="bytes DESC, application"
+        "app_tag AS application",
+        f"{SUMS}, {WAYS}, count(DISTINCT remote) AS remotes",
+        where="app_tag IS NOT NULL",
+        order="bytes DESC, application",
     ),
     "Server names": listed(
-        "tls_sni AS name", f"{SUMS}, {WAYS}, count(DISTINCT remote) AS remotes", where="tls_sni IS NOT NULL", order="bytes DESC, name"
+        "tls_sni AS name",
+        f"{SUMS}, {WAYS}, count(DISTINCT remote) AS remotes",
+        where="tls_sni IS NOT NULL",
+        order="bytes DESC, name",
     ),
     "Places by bytes sent": PLACES,
     "Countries": listed(
@@ -165,7 +208,9 @@ EXPERIMENT = {
     "First and last seen": f"FROM ({SEEN}) ORDER BY first DESC, remote LIMIT {{top}}",
     "Frame lengths": counted("frame_len", LENGTHS, "p"),
     "Inter-arrival times": counted(
-        "gap", GAPS, "(SELECT epoch_us(ts) - epoch_us(lag(ts) OVER (PARTITION BY capture ORDER BY ts)) AS gap FROM p QUALIFY gap IS NOT NULL)"
+        "gap",
+        GAPS,
+        "(SELECT epoch_us(ts) - epoch_us(lag(ts) OVER (PARTITION BY capture ORDER BY ts)) AS gap FROM p QUALIFY gap IS NOT NULL)",
     ),
     **{
         f"Egress {unit} by {what}": most(column, value, "(FROM p WHERE ip_dst_type = 'PUBLIC')")
@@ -173,7 +218,9 @@ EXPERIMENT = {
         for what, column in EGRESS.items()
     },
     **{
-        f"Egress bytes by {what}, over time": most(EGRESS[what], "frame_len", "(FROM p WHERE ip_dst_type = 'PUBLIC')", TIME)
+        f"Egress bytes by {what}, over time": most(
+            EGRESS[what], "frame_len", "(FROM p WHERE ip_dst_type = 'PUBLIC')", TIME
+        )
         for what in ("application of the server name", "application of the address")
     },
 }
@@ -183,12 +230,15 @@ HOST = {
     "Experiments": f"""SELECT *, {MILLISECONDS} FROM
         (SELECT experiment, {SUMS}, {WAYS}, count(DISTINCT (capture, conversation)) AS conversations, {SPAN} FROM f GROUP BY experiment)""",
     **{
-        f"{unit} out and in": f'SELECT {TIME}, sum({unit.lower()}_out) AS "out", sum({unit.lower()}_in) AS "in" FROM f GROUP BY ALL' for unit in TOTAL
+        f"{unit} out and in": f'SELECT {TIME}, sum({unit.lower()}_out) AS "out", sum({unit.lower()}_in) AS "in" FROM f GROUP BY ALL'
+        for unit in TOTAL
     },
     "Bytes by application": most("app_tag", TOTAL["Bytes"], "f", TIME),
     "Bytes by server name": most("tls_sni", TOTAL["Bytes"], "f", TIME),
     "Ends": listed(TALKERS, f"{SUMS}, {WAYS}, {SPAN}", order="bytes DESC, local, remote"),
-    "Protocols and ports": most("coalesce(protocol, '(none)') || coalesce(' ' || port_remote, '')", TOTAL["Bytes"]),
+    "Protocols and ports": most(
+        "coalesce(protocol, '(none)') || coalesce(' ' || port_remote, '')", TOTAL["Bytes"]
+    ),
     "TLS, QUIC and plain": EXPERIMENT["TLS, QUIC and plain"],
     "Countries": most("geo_country", TOTAL["Bytes"]),
     "Names": names({"server name": "tls_sni", "DNS": "dns_name", "HTTP": "http_host"}),
@@ -247,13 +297,22 @@ PIPELINE = {
 PANELS = {
     f"{dashboard}: {title}": sql
     for dashboard, panels in {
-        **{"mt-experiment": EXPERIMENT, "mt-host": HOST, "mt-compare": COMPARE, "mt-packets": PACKETS, "mt-pipeline": PIPELINE},
+        **{
+            "mt-experiment": EXPERIMENT,
+            "mt-host": HOST,
+            "mt-compare": COMPARE,
+            "mt-packets": PACKETS,
+            "mt-pipeline": PIPELINE,
+        },
     }.items()
     for title, sql in panels.items()
 }
 
 ELSEWHERE: Sequence[str] = (
     "mt-packets: Cut them out",  # its commands are run in test_queries.py
-    *(f"mt-pipeline: {title}" for title in ("Cache hits", "Calls a day and the budget", "Answers owed")),  # test_answers.py
+    *(
+        f"mt-pipeline: {title}"
+        for title in ("Cache hits", "Calls a day and the budget", "Answers owed")
+    ),  # test_answers.py
 )
 """Panels that another test holds."""

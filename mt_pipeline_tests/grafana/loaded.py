@@ -36,23 +36,43 @@ class Loaded:
     start: int
     end: int
 
-    def ask(self, query: Query, *, escaped: bool = True, span: tuple[int, int] | None = None, **values: Value) -> list[Mapping[str, object]]:
+    def ask(
+        self,
+        query: Query,
+        *,
+        escaped: bool = True,
+        span: tuple[int, int] | None = None,
+        **values: Value,
+    ) -> list[Mapping[str, object]]:
         """Ask as Grafana would on the first experiment, over all of its time if `span` names no other."""
         cursor = self.connection.cursor(row_factory=psycopg.rows.dict_row)
         return cursor.execute(self.written(query, escaped=escaped, span=span, **values)).fetchall()
 
     def columns(self, query: Query) -> set[str]:
         """Name the columns of the result, which are there without rows too."""
-        return {column.name for column in self.connection.execute(self.written(query)).description or ()}
+        return {
+            column.name for column in self.connection.execute(self.written(query)).description or ()
+        }
 
-    def written(self, query: Query, *, escaped: bool = True, span: tuple[int, int] | None = None, **values: Value) -> bytes:
+    def written(
+        self,
+        query: Query,
+        *,
+        escaped: bool = True,
+        span: tuple[int, int] | None = None,
+        **values: Value,
+    ) -> bytes:
         """Write a query as QuestDB gets it."""
         start, end = span or self.span(query.dashboard)
-        return expand(query.sql, start=start, end=end, escaped=escaped, **{"experiment": FIRST, **values}).encode()
+        return expand(
+            query.sql, start=start, end=end, escaped=escaped, **{"experiment": FIRST, **values}
+        ).encode()
 
     def span(self, dashboard: str) -> tuple[int, int]:
         """Say what time range of a dashboard shows everything."""
-        return {"mt-compare": (0, HOUR), "mt-pipeline": (0, 4_000_000_000_000_000)}.get(dashboard, (self.start, self.end))
+        return {"mt-compare": (0, HOUR), "mt-pipeline": (0, 4_000_000_000_000_000)}.get(
+            dashboard, (self.start, self.end)
+        )
 
     def named(self, title: str, **values: Value) -> list[Mapping[str, object]]:
         """Ask the query of this name."""

@@ -21,8 +21,24 @@ FILES: tuple[Path, ...] = tuple(sorted(FOLDER.glob("*.json")))
 
 HOUR = 3_600_000_000
 VALUES: Mapping[str, Value] = {
-    **{"datasource": "questdb", "experiment": "none", "capture": None, "direction": None, "app": None, "app_exclude": ["(nothing)"], "sni": None},
-    **{"sni_exclude": ["(nothing)"], "step": "1s", "top": "10", "who": "", "stream": "", "protocol": None, "limit": "100"},
+    **{
+        "datasource": "questdb",
+        "experiment": "none",
+        "capture": None,
+        "direction": None,
+        "app": None,
+        "app_exclude": ["(nothing)"],
+        "sni": None,
+    },
+    **{
+        "sni_exclude": ["(nothing)"],
+        "step": "1s",
+        "top": "10",
+        "who": "",
+        "stream": "",
+        "protocol": None,
+        "limit": "100",
+    },
 }
 """What a dashboard opens with."""
 
@@ -71,7 +87,9 @@ def queries() -> Iterator[Query]:
                 yield Query(dashboard["uid"], variable["name"], "variable", variable["query"], {})
         for panel in panels(dashboard):
             for target in panel["targets"]:
-                yield Query(dashboard["uid"], panel["title"], panel["type"], target["rawSql"], panel)
+                yield Query(
+                    dashboard["uid"], panel["title"], panel["type"], target["rawSql"], panel
+                )
 
 
 def expand(sql: str, *, start: int, end: int, escaped: bool = True, **values: Value) -> str:
@@ -87,12 +105,21 @@ def expand(sql: str, *, start: int, end: int, escaped: bool = True, **values: Va
     known = {**VALUES, **values}
     # In one pass, as Grafana does: what a value holds is not looked at again.
     sql = re.sub(r"\$\{(\w+):sqlstring\}", lambda match: _sqlstring(known[match[1]], escaped), sql)
-    sql = re.sub(r"\$__timeFilter\(([^)]*)\)", rf"\1 >= cast({start} as timestamp) AND \1 <= cast({end} as timestamp)", sql)
-    return sql.replace("$__fromTime", f"cast({start} as timestamp)").replace("$__toTime", f"cast({end} as timestamp)")
+    sql = re.sub(
+        r"\$__timeFilter\(([^)]*)\)",
+        rf"\1 >= cast({start} as timestamp) AND \1 <= cast({end} as timestamp)",
+        sql,
+    )
+    return sql.replace("$__fromTime", f"cast({start} as timestamp)").replace(
+        "$__toTime", f"cast({end} as timestamp)"
+    )
 
 
 def _sqlstring(value: Value, escaped: bool) -> str:
     if value is None:
         return "'*'"  # allValue of the variable goes into the query as it is
     several = [value] if isinstance(value, str) else value
-    return ",".join("'" + one.replace("'", "''").replace('"', '\\"' if escaped else '"') + "'" for one in several)
+    return ",".join(
+        "'" + one.replace("'", "''").replace('"', '\\"' if escaped else '"') + "'"
+        for one in several
+    )

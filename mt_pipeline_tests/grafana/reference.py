@@ -19,7 +19,14 @@ from mt_pipeline_tests.grafana.choices import Choice, Row
 from mt_pipeline_tests.grafana.loaded import DEVICES
 from mt_pipeline_tests.pipelines import STAGES, Lab, Ran
 
-_KINDS = {"SYMBOL": pa.string(), "VARCHAR": pa.string(), "IPV4": pa.string(), "INT": pa.int64(), "LONG": pa.int64(), "DOUBLE": pa.float64()}
+_KINDS = {
+    "SYMBOL": pa.string(),
+    "VARCHAR": pa.string(),
+    "IPV4": pa.string(),
+    "INT": pa.int64(),
+    "LONG": pa.int64(),
+    "DOUBLE": pa.float64(),
+}
 _TIME = pa.timestamp("us")
 
 
@@ -31,8 +38,18 @@ PACKETS = _schema((column.name, column.type) for column in COLUMNS)
 FLOWS = _schema((column.name, column.type) for column in FLOW_COLUMNS)
 LOADS = _schema(
     [
-        *(("ts", "TIMESTAMP"), ("capture", "SYMBOL"), ("experiment", "SYMBOL"), ("state", "SYMBOL"), ("error", "VARCHAR"), ("run", "VARCHAR")),
-        *((name, "LONG") for name in ("packets", "rows", "skipped", "size", "flows", "bytes", "endpoints")),
+        *(
+            ("ts", "TIMESTAMP"),
+            ("capture", "SYMBOL"),
+            ("experiment", "SYMBOL"),
+            ("state", "SYMBOL"),
+            ("error", "VARCHAR"),
+            ("run", "VARCHAR"),
+        ),
+        *(
+            (name, "LONG")
+            for name in ("packets", "rows", "skipped", "size", "flows", "bytes", "endpoints")
+        ),
         *((f"seconds_{name}", "DOUBLE") for name in ("tshark", "endpoints", "enrichment", "load")),
         *(("first_packet", "TIMESTAMP"), ("last_packet", "TIMESTAMP")),
     ]
@@ -45,7 +62,12 @@ def packets(lab: Lab, key: str) -> list[Row]:
     files = CaptureFiles(lab.data, key)
     chosen = ", ".join(f"{_source(column)} AS {column.name}" for column in COLUMNS)
     with typed.connection(files.packets(record.documents)) as opened:
-        opened.register("p", typed.rows(opened, files.packets(record.documents), files.names(record.documents)).to_arrow_table())
+        opened.register(
+            "p",
+            typed.rows(
+                opened, files.packets(record.documents), files.names(record.documents)
+            ).to_arrow_table(),
+        )
         opened.register("answers", pyarrow.parquet.read_table(files.enrichment(record.documents)))
         found = opened.sql(
             f"""SELECT {chosen}, p.skipped FROM p LEFT JOIN answers src ON src.kind = 'address' AND src.endpoint = p.address_src
@@ -61,13 +83,20 @@ def _source(column: Column) -> str:
     if column.origin is Origin.CAPTURE:
         return f"${column.name}"
     if column.origin is Origin.DEVICE:
-        known = " ".join(f"WHEN '{address}' THEN '{device.replace(chr(39), 2 * chr(39))}'" for address, device in DEVICES.items())
+        known = " ".join(
+            f"WHEN '{address}' THEN '{device.replace(chr(39), 2 * chr(39))}'"
+            for address, device in DEVICES.items()
+        )
         return f"CASE p.address_{column.source} {known} END"
     if column.origin is not Origin.ANSWER:
         return f"p.{column.name}"
     if field == "type":
         return f"CASE WHEN {end}.endpoint IS NOT NULL THEN 'PUBLIC' WHEN p.address_{end} IS NOT NULL THEN 'LOCAL' ELSE 'Unknown' END"
-    return f"coalesce({end}.{field}, 'Unknown')" if column in ORIGINAL_COLUMNS and column.type == "SYMBOL" else f"{end}.{field}"
+    return (
+        f"coalesce({end}.{field}, 'Unknown')"
+        if column in ORIGINAL_COLUMNS and column.type == "SYMBOL"
+        else f"{end}.{field}"
+    )
 
 
 class Reference:
@@ -82,12 +111,27 @@ class Reference:
             found = packets(lab, key)
             counted = flow_reference.flows(found)
             self.flows += counted
-            self.packets += [{**row, **{name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}} for row in found]  # noqa: S104
-            seconds = {f"seconds_{name}": ran.metadata(stage, key)["seconds"] for name, stage in zip(_STAGES, STAGES, strict=True)}
+            self.packets += [
+                {**row, **{name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}}
+                for row in found
+            ]  # noqa: S104
+            seconds = {
+                f"seconds_{name}": ran.metadata(stage, key)["seconds"]
+                for name, stage in zip(_STAGES, STAGES, strict=True)
+            }
             times = [row["ts"] for row in found]
             record = lab.record(key)
-            sums = {"packets": record.packets, "rows": len(found), "skipped": (record.packets or 0) - len(found), "flows": len(counted)}
-            length = {"bytes": sum(row["frame_len"] for row in found), "first_packet": min(times), "last_packet": max(times)}
+            sums = {
+                "packets": record.packets,
+                "rows": len(found),
+                "skipped": (record.packets or 0) - len(found),
+                "flows": len(counted),
+            }
+            length = {
+                "bytes": sum(row["frame_len"] for row in found),
+                "first_packet": min(times),
+                "last_packet": max(times),
+            }
             endpoints = {"endpoints": ran.metadata("netify_enrichment", key)["dagster/row_count"]}
             self.loads.append({**_load(lab, key), **sums, **length, **seconds, **endpoints})
         self.loads += [_load(lab, key) for key in failed]
@@ -95,14 +139,22 @@ class Reference:
     def of(self, choice: Choice) -> duckdb.DuckDBPyConnection:
         """Open a database of what is chosen; NULL comes first, as in QuestDB. Its owner closes it."""
         kept = {
-            **{"p": (self.packets, PACKETS, choice.packets), "f": (self.flows, FLOWS, choice.flows)},
-            **{"every": (self.flows, FLOWS, choice.every), "whole": (self.flows, FLOWS, choice.of_experiment)},
+            **{
+                "p": (self.packets, PACKETS, choice.packets),
+                "f": (self.flows, FLOWS, choice.flows),
+            },
+            **{
+                "every": (self.flows, FLOWS, choice.every),
+                "whole": (self.flows, FLOWS, choice.of_experiment),
+            },
             **{"loads": (self.loads, LOADS, choice.of_experiment)},
         }
         chosen = duckdb.connect()
         chosen.execute("SET default_null_order = 'nulls_first'; SET threads = 1")
         for name, (rows, schema, keeps) in kept.items():
-            chosen.register(name, pa.Table.from_pylist([row for row in rows if keeps(row)], schema=schema))
+            chosen.register(
+                name, pa.Table.from_pylist([row for row in rows if keeps(row)], schema=schema)
+            )
         return chosen
 
 
@@ -112,4 +164,9 @@ _STAGES = ("tshark", "endpoints", "enrichment", "load")
 def _load(lab: Lab, key: str) -> Row:
     record = lab.record(key)
     told = {name: getattr(record, name) for name in ("experiment", "error", "run", "size")}
-    return {"ts": datetime.fromtimestamp(record.changed_at, UTC).replace(tzinfo=None), "capture": key, "state": record.state.value, **told}
+    return {
+        "ts": datetime.fromtimestamp(record.changed_at, UTC).replace(tzinfo=None),
+        "capture": key,
+        "state": record.state.value,
+        **told,
+    }

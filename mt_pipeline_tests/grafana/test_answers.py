@@ -34,8 +34,16 @@ class Paid:
             write_pcap(path, timed(tls_session(f"www.{path.stem}.com")))
 
     def workspace(self, **changes: object) -> Workspace:
-        asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000, "netify_budget_day": BUDGET}
-        return self.lab.workspace(**{"data_dir": self.lab.data / EXPERIMENT, "inbox": self.lab.inbox, **asks, **changes})
+        asks = {
+            "enrichment": "netify",
+            "netify_api_key": "s3cret",
+            "netify_url": self.netify.url,
+            "netify_rate": 1000,
+            "netify_budget_day": BUDGET,
+        }
+        return self.lab.workspace(
+            **{"data_dir": self.lab.data / EXPERIMENT, "inbox": self.lab.inbox, **asks, **changes}
+        )
 
     def refresh(self, **changes: object) -> None:
         job = build_defs(workspace=self.workspace(**changes)).resolve_job_def("refresh_answers")
@@ -43,15 +51,28 @@ class Paid:
 
     def panel(self, title: str) -> list[Mapping[str, object]]:
         """Ask the query of a panel, all time since the start in one interval."""
-        sql = expand(QUERIES[title], start=self.start, end=time.time_ns() // 1000, experiment=EXPERIMENT, step="100y")
+        sql = expand(
+            QUERIES[title],
+            start=self.start,
+            end=time.time_ns() // 1000,
+            experiment=EXPERIMENT,
+            step="100y",
+        )
         with self.lab.database.connect() as connection:
             connection.execute("SELECT wait_wal_table('captures')")
-            return connection.cursor(row_factory=psycopg.rows.dict_row).execute(sql.encode()).fetchall()
+            return (
+                connection.cursor(row_factory=psycopg.rows.dict_row)
+                .execute(sql.encode())
+                .fetchall()
+            )
 
     def latest(self) -> Mapping[str, tuple[object, ...]]:
         """Return of each capture what the table of latest loads says of its answers."""
         names = ("endpoints", "cache_hits", "calls", "pending", "owed")
-        return {str(row["capture"]): tuple(row[name] for name in names) for row in self.panel("Latest load of each capture")}
+        return {
+            str(row["capture"]): tuple(row[name] for name in names)
+            for row in self.panel("Latest load of each capture")
+        }
 
 
 @pytest.fixture
@@ -70,7 +91,9 @@ def test_cache_hits_calls_against_the_budget_and_what_is_owed_are_told(paid: Pai
     # Of the second capture the server was known, and its name waits for the budget.
     assert paid.latest() == {KEYS[0]: (ENDPOINTS, 0, 2, 0, 0), KEYS[1]: (ENDPOINTS, 1, 0, 1, 1)}
     assert [row["cache_hits"] for row in paid.panel("Cache hits")] == [pytest.approx(1 / 3)]
-    assert [(row["calls"], row["budget"]) for row in paid.panel("Calls a day and the budget")] == [(asked, BUDGET)]
+    assert [(row["calls"], row["budget"]) for row in paid.panel("Calls a day and the budget")] == [
+        (asked, BUDGET)
+    ]
     assert [(row["owed"], row["pending"]) for row in paid.panel("Answers owed")] == [(1, 1)]
     [now] = paid.panel("Captures as they are")
     assert now["owed"] == 1
@@ -79,12 +102,16 @@ def test_cache_hits_calls_against_the_budget_and_what_is_owed_are_told(paid: Pai
 
     assert len(paid.netify.requests()) == asked + 1
     assert paid.latest()[KEYS[1]] == (ENDPOINTS, ENDPOINTS, 0, 0, 0)
-    assert [(row["calls"], row["budget"]) for row in paid.panel("Calls a day and the budget")] == [(asked + 1, 10)]
+    assert [(row["calls"], row["budget"]) for row in paid.panel("Calls a day and the budget")] == [
+        (asked + 1, 10)
+    ]
     [now] = paid.panel("Captures as they are")
     assert now["owed"] == 0
 
     # An answer that expired while nobody may be asked is owed, until a refresh finds it as it was: no row changes, so nothing is loaded.
-    assert paid.lab.run(KEYS[0], workspace=paid.workspace(netify_budget_day=0, answer_days=0)).success
+    assert paid.lab.run(
+        KEYS[0], workspace=paid.workspace(netify_budget_day=0, answer_days=0)
+    ).success
     [now] = paid.panel("Captures as they are")
     assert now["owed"] == ENDPOINTS
     loads = sum(row["value"] for row in paid.panel("Loads by outcome"))

@@ -20,7 +20,12 @@ UIDS = {"mt-compare", "mt-experiment", "mt-host", "mt-packets", "mt-pipeline"}
 CORE = {"barchart", "geomap", "piechart", "row", "stat", "table", "timeseries"}
 SOURCE = {"type": "questdb-questdb-datasource", "uid": "${datasource}"}
 BUILT_IN = {"__url_time_range", "__data", "__field"}
-NEWER = {"panels.options.enablePagination", "panels.options.sort", "panels.panels.options.sort", "templating.list.definition"}
+NEWER = {
+    "panels.options.enablePagination",
+    "panels.options.sort",
+    "panels.panels.options.sort",
+    "templating.list.definition",
+}
 """What Grafana 12.4 writes and the published model, of 11.6, does not know."""
 
 ALIASES = {
@@ -71,7 +76,13 @@ def lost(written: object, kept: object, path: str = "") -> Iterator[str]:
     """Name the places of what is not there, or another, after reading and writing."""
     if isinstance(written, dict) and isinstance(kept, dict):
         for key, value in written.items():
-            yield from lost(value, kept[key], f"{path}.{key}") if key in kept else [f"{path}.{key}"] if value is not None else []
+            yield from (
+                lost(value, kept[key], f"{path}.{key}")
+                if key in kept
+                else [f"{path}.{key}"]
+                if value is not None
+                else []
+            )
     elif isinstance(written, list) and isinstance(kept, list) and len(written) == len(kept):
         for one, other in zip(written, kept, strict=True):
             yield from lost(one, other, path)
@@ -89,7 +100,9 @@ def test_the_link_of_a_capture_leads_to_a_dashboard_and_a_variable_of_it():
     given = dict(parse_qsl(link.query))
 
     known = read(next(path for path in FILES if path.stem == link.path.removeprefix("/d/")))
-    assert {name.removeprefix("var-") for name in given if name.startswith("var-")} <= {variable["name"] for variable in known["templating"]["list"]}
+    assert {name.removeprefix("var-") for name in given if name.startswith("var-")} <= {
+        variable["name"] for variable in known["templating"]["list"]
+    }
     assert {"from", "to"} <= given.keys()
 
 
@@ -121,7 +134,11 @@ def test_panels_lie_within_24_columns_and_do_not_overlap(dashboard: Json):
     taken: set[tuple[int, int]] = set()
     for panel in with_rows(dashboard):
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert place["x"] + place["w"] <= 24, panel["title"]
         assert not cells & taken, panel["title"]
         taken |= cells
@@ -135,11 +152,19 @@ def test_every_panel_says_what_it_is_in_which_unit_and_what_if_there_is_nothing(
 
 
 def test_everything_asks_the_data_source_that_is_chosen(dashboard: Json):
-    asked = [item["datasource"] for panel in panels(dashboard) for item in (panel, *panel["targets"])]
-    asked += [variable["datasource"] for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+    asked = [
+        item["datasource"] for panel in panels(dashboard) for item in (panel, *panel["targets"])
+    ]
+    asked += [
+        variable["datasource"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "query"
+    ]
 
     assert all(source == SOURCE for source in asked)
-    [chosen] = [variable for variable in dashboard["templating"]["list"] if variable["type"] == "datasource"]
+    [chosen] = [
+        variable for variable in dashboard["templating"]["list"] if variable["type"] == "datasource"
+    ]
     assert (chosen["query"], chosen["current"]["value"]) == (SOURCE["type"], "questdb")
 
 
@@ -152,7 +177,9 @@ def test_every_variable_is_defined_and_used_and_all_of_them_says_so(dashboard: J
     assert variables.keys() <= used
     for name, variable in variables.items():
         if variable.get("multi"):
-            assert variable.get("includeAll") or variable["query"].startswith("SELECT '(nothing)'"), f"{name} may be empty"
+            assert variable.get("includeAll") or variable["query"].startswith(
+                "SELECT '(nothing)'"
+            ), f"{name} may be empty"
         if variable.get("includeAll"):
             assert variable["allValue"] == "'*'"
 
@@ -166,42 +193,70 @@ def test_values_reach_queries_as_quoted_text_only():
 
 
 def test_every_link_leads_to_a_dashboard_of_ours_with_a_time_range(dashboard: Json):
-    defined = {read(path)["uid"]: {variable["name"] for variable in read(path)["templating"]["list"]} for path in FILES}
+    defined = {
+        read(path)["uid"]: {variable["name"] for variable in read(path)["templating"]["list"]}
+        for path in FILES
+    }
     for url in urls(dashboard):
         path, _, given = url.partition("?")
         assert path.removeprefix("/d/") in defined
         assert "${__url_time_range}" in given or ("&from=" in given and "&to=" in given), url
-        assert set(re.findall(r"var-(\w+)=", given)) | set(re.findall(r"\$\{(\w+):queryparam\}", given)) <= defined[path.removeprefix("/d/")]
+        assert (
+            set(re.findall(r"var-(\w+)=", given))
+            | set(re.findall(r"\$\{(\w+):queryparam\}", given))
+            <= defined[path.removeprefix("/d/")]
+        )
     for link in dashboard["links"]:
         path, _, given = link["url"].partition("?")
         assert path.removeprefix("/d/") in defined
         assert link["keepTime"] or ("from=" in given and "to=" in given), link["url"]
-        assert set(re.findall(r"\$\{(\w+):queryparam\}", given)) <= defined[path.removeprefix("/d/")]
-    assert {link["url"].partition("?")[0].removeprefix("/d/") for link in dashboard["links"]} == UIDS - {dashboard["uid"]}
+        assert (
+            set(re.findall(r"\$\{(\w+):queryparam\}", given)) <= defined[path.removeprefix("/d/")]
+        )
+    assert {
+        link["url"].partition("?")[0].removeprefix("/d/") for link in dashboard["links"]
+    } == UIDS - {dashboard["uid"]}
 
 
 def test_every_column_asked_for_exists():
     tables = {table.name: table.types.keys() for table in (PACKETS, FLOWS, CAPTURES)}
     for query in queries():
         plain = re.sub(r"'[^']*'|\$\{[^}]*\}|\$__\w+|::\w+", " ", query.sql)
-        columns = {name for table, names in tables.items() if re.search(rf"\bFROM {table}\b", plain) for name in names}
-        own = set(re.findall(r"\bAS \"?(\w+)", plain)) | set(re.findall(r"(\w+) AS \(", plain)) | {"FROM"}
+        columns = {
+            name
+            for table, names in tables.items()
+            if re.search(rf"\bFROM {table}\b", plain)
+            for name in names
+        }
+        own = (
+            set(re.findall(r"\bAS \"?(\w+)", plain))
+            | set(re.findall(r"(\w+) AS \(", plain))
+            | {"FROM"}
+        )
         words = {word for word in re.findall(r"[A-Za-z_]\w*", plain) if word.lower() not in WORDS}
         assert words <= columns | own | tables.keys() | ALIASES, str(query)
 
 
 def test_packets_are_asked_only_where_flows_cannot_answer():
-    asking = {str(query) for query in queries() if "FROM captured_packets" in query.sql and query.dashboard != "mt-packets"}
+    asking = {
+        str(query)
+        for query in queries()
+        if "FROM captured_packets" in query.sql and query.dashboard != "mt-packets"
+    }
 
     assert all(
-        name.startswith("mt-experiment: Egress ") or name in ("mt-experiment: Frame lengths", "mt-experiment: Inter-arrival times") for name in asking
+        name.startswith("mt-experiment: Egress ")
+        or name in ("mt-experiment: Frame lengths", "mt-experiment: Inter-arrival times")
+        for name in asking
     )
 
 
 def test_every_list_has_an_end():
     for query in queries():
         if query.kind == "table" and query.title not in ("Whole experiment", "Cut them out"):
-            assert re.search(r"LIMIT (\d+|\$\{(top|limit):sqlstring\}::INT)\s*$", query.sql), str(query)
+            assert re.search(r"LIMIT (\d+|\$\{(top|limit):sqlstring\}::INT)\s*$", query.sql), str(
+                query
+            )
 
 
 def test_the_folder_holds_nothing_else():

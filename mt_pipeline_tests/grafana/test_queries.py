@@ -16,10 +16,16 @@ def named_in(panel: Json) -> set[str]:
     if not panel:
         return set()
     overrides = panel["fieldConfig"]["overrides"]
-    properties = [said for override in overrides for said in override["properties"] if said["id"] == "links"]
+    properties = [
+        said for override in overrides for said in override["properties"] if said["id"] == "links"
+    ]
     links = "".join(link["url"] for said in properties for link in said["value"])
     # What differs from series to series is named by regular expressions; a name is that of a column.
-    named = {override["matcher"]["options"] for override in overrides if override["matcher"]["id"] == "byName"}
+    named = {
+        override["matcher"]["options"]
+        for override in overrides
+        if override["matcher"]["id"] == "byName"
+    }
     return named | {part.split(":")[0] for part in _fields(links)}
 
 
@@ -29,19 +35,33 @@ def _fields(links: str) -> list[str]:
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 @pytest.mark.parametrize("escaped", [True, False], ids=["", "quotes as they are"])
-def test_no_value_breaks_a_query_or_gets_out_of_its_quotes(loaded: Loaded, query: Query, escaped: bool):
-    several = {name: list(HOSTILE) for name in ("capture", "direction", "app", "app_exclude", "sni", "sni_exclude", "protocol")}
+def test_no_value_breaks_a_query_or_gets_out_of_its_quotes(
+    loaded: Loaded, query: Query, escaped: bool
+):
+    several = {
+        name: list(HOSTILE)
+        for name in ("capture", "direction", "app", "app_exclude", "sni", "sni_exclude", "protocol")
+    }
     loaded.ask(
-        query, escaped=escaped, experiment=[FIRST, *HOSTILE] if query.dashboard in ("mt-compare", "mt-host", "mt-pipeline") else FIRST, **several
+        query,
+        escaped=escaped,
+        experiment=[FIRST, *HOSTILE]
+        if query.dashboard in ("mt-compare", "mt-host", "mt-pipeline")
+        else FIRST,
+        **several,
     )
     for hostile in HOSTILE:
         values = {name: hostile for name in ("experiment", "capture", "app", "sni", "who")}
-        assert query.kind == "variable" or not [row for row in loaded.ask(query, escaped=escaped, **values) if row.get("packets")]
+        assert query.kind == "variable" or not [
+            row for row in loaded.ask(query, escaped=escaped, **values) if row.get("packets")
+        ]
 
 
 @pytest.mark.parametrize("query", [query for query in QUERIES.values() if query.panel], ids=str)
 def test_every_column_that_a_panel_names_is_in_its_result(loaded: Loaded, query: Query):
-    assert not query.panel.get("transformations"), "they name columns too: hold them against the result here"
+    assert not query.panel.get("transformations"), (
+        "they name columns too: hold them against the result here"
+    )
     assert named_in(query.panel) <= loaded.columns(query)
 
 
@@ -58,7 +78,10 @@ def test_a_hostile_name_is_found_like_any_other(loaded: Loaded, name: str, escap
     offered = [row["name"] for row in loaded.named("mt-experiment: sni")]
     [value] = [one for one in offered if one.replace("%22", '"') == name]
     told = QUERIES["mt-experiment: Totals"]
-    [every], [alone] = loaded.ask(told, escaped=escaped), loaded.ask(told, escaped=escaped, sni=[value])
+    [every], [alone] = (
+        loaded.ask(told, escaped=escaped),
+        loaded.ask(told, escaped=escaped, sni=[value]),
+    )
     [without] = loaded.ask(told, escaped=escaped, sni_exclude=["(nothing)", value])
 
     assert alone["packets"] == len(tls_session(name))
@@ -67,11 +90,19 @@ def test_a_hostile_name_is_found_like_any_other(loaded: Loaded, name: str, escap
     assert (story["packets"], story["bytes"]) == (alone["packets"], alone["bytes"])
 
 
-@pytest.mark.parametrize(("capture", "values"), [("names.pcap", {"who": "www.netflix.com", "protocol": ["tls"]}), (AWKWARD, {})])
-def test_the_commands_cut_exactly_the_packets_that_are_shown(loaded: Loaded, tmp_path: Path, capture: str, values: Mapping[str, Value]):
+@pytest.mark.parametrize(
+    ("capture", "values"),
+    [("names.pcap", {"who": "www.netflix.com", "protocol": ["tls"]}), (AWKWARD, {})],
+)
+def test_the_commands_cut_exactly_the_packets_that_are_shown(
+    loaded: Loaded, tmp_path: Path, capture: str, values: Mapping[str, Value]
+):
     key = f"{FIRST}/{capture}"
     chosen = {"capture": [key.replace('"', "%22")], **values}
-    shown = [(row["capture"], row["frame_number"]) for row in loaded.named("mt-packets: Packets", **chosen)]
+    shown = [
+        (row["capture"], row["frame_number"])
+        for row in loaded.named("mt-packets: Packets", **chosen)
+    ]
     [cut] = loaded.named("mt-packets: Cut them out", **chosen)
 
     assert {name for name, _ in shown} == {key}
@@ -84,5 +115,17 @@ def test_the_commands_cut_exactly_the_packets_that_are_shown(loaded: Loaded, tmp
 
 
 def packets_of(capture: Path, display_filter: str = "") -> list[str]:
-    command = ["tshark", "-r", str(capture), "-Y", display_filter, "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len"]
+    command = [
+        "tshark",
+        "-r",
+        str(capture),
+        "-Y",
+        display_filter,
+        "-T",
+        "fields",
+        "-e",
+        "frame.time_epoch",
+        "-e",
+        "frame.len",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -39,7 +39,9 @@ def rows_of(documents: Path) -> list[Row]:
         table = connection.sql("FROM typed ORDER BY frame_number").to_arrow_table()
     assert table.schema.field("ts").type == pa.timestamp("us")
     # Python has no time beyond 9999.
-    return table.set_column(table.schema.get_field_index("ts"), "ts", table["ts"].cast(pa.int64())).to_pylist()
+    return table.set_column(
+        table.schema.get_field_index("ts"), "ts", table["ts"].cast(pa.int64())
+    ).to_pylist()
 
 
 def rows_of_frames(folder: Path, frames: Iterable[bytes]) -> list[Row]:

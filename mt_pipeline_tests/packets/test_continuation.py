@@ -14,7 +14,14 @@ from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.continuation import LIMIT_SECONDS, leaves, read_left, take_up, write_left
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline_tests.building.files import START_NS, timed, write_pcap
-from mt_pipeline_tests.building.traffic import CLIENT6, SERVER6, dns, quic_session, tls_session, udp_exchange
+from mt_pipeline_tests.building.traffic import (
+    CLIENT6,
+    SERVER6,
+    dns,
+    quic_session,
+    tls_session,
+    udp_exchange,
+)
 from mt_pipeline_tests.tshark.parts import documents_of
 
 TLS, QUIC = tls_session("a.example.com"), quic_session("q.example.com")
@@ -24,7 +31,9 @@ HELLO, SECOND = 4, 10**9
 Name = tuple[str | None, str | None]
 
 
-def names(folder: Path, files: Sequence[Sequence[bytes]], *, pauses: Sequence[float] = ()) -> list[set[Name]]:
+def names(
+    folder: Path, files: Sequence[Sequence[bytes]], *, pauses: Sequence[float] = ()
+) -> list[set[Name]]:
     """Take files of frames for a rotation, and say for each what its streams are called; a pause, in seconds, comes before each but the first."""
     found, left, start = [], None, START_NS
     for number, frames in enumerate(files):
@@ -41,7 +50,12 @@ def names(folder: Path, files: Sequence[Sequence[bytes]], *, pauses: Sequence[fl
             write_left(heard, file.with_suffix(".left"), left)
             endpoints.write(heard, file.with_suffix(".endpoints"))
         left = read_left(file.with_suffix(".left"))
-        found.append({(row["tls_sni"], row["tls_alpn"]) for row in pq.read_table(file.with_suffix(".names")).to_pylist()})
+        found.append(
+            {
+                (row["tls_sni"], row["tls_alpn"])
+                for row in pq.read_table(file.with_suffix(".names")).to_pylist()
+            }
+        )
     return found
 
 
@@ -58,8 +72,15 @@ A, Q = ("a.example.com", "h2"), ("q.example.com", "h3")
 
 
 @pytest.mark.parametrize(("session", "hello", "name"), [(TLS, HELLO, A), (QUIC, 1, Q)])
-def test_a_stream_keeps_its_name_in_every_file_that_it_goes_on_in(tmp_path: Path, session: list[bytes], hello: int, name: Name):
-    cut = [session[:hello], session[hello : hello + 1], session[hello + 1 : hello + 2], session[hello + 2 :]]
+def test_a_stream_keeps_its_name_in_every_file_that_it_goes_on_in(
+    tmp_path: Path, session: list[bytes], hello: int, name: Name
+):
+    cut = [
+        session[:hello],
+        session[hello : hello + 1],
+        session[hello + 1 : hello + 2],
+        session[hello + 2 :],
+    ]
 
     assert names(tmp_path, cut) == [{name}] * 4
 
@@ -79,33 +100,55 @@ def test_a_stream_that_was_silent_for_too_long_does_not(tmp_path: Path):
 
     assert names(tmp_path, cut, pauses=[LIMIT_SECONDS - 1]) == [{A}, {A}]
     assert names(tmp_path, cut, pauses=[LIMIT_SECONDS + 1]) == [{A}, set()]
-    assert names(tmp_path, [TLS[:HELLO], dns(), TLS[HELLO:]], pauses=[LIMIT_SECONDS - 1, 2]) == [{A}, set(), set()]
+    assert names(tmp_path, [TLS[:HELLO], dns(), TLS[HELLO:]], pauses=[LIMIT_SECONDS - 1, 2]) == [
+        {A},
+        set(),
+        set(),
+    ]
 
 
 def test_what_a_stream_says_itself_counts_more(tmp_path: Path):
     again = tls_session("b.example.com", alpn=("http/1.1",))
 
     assert names(tmp_path, [TLS, again[3:]]) == [{A}, {("b.example.com", "http/1.1")}]
-    assert names(tmp_path, [TLS, tls_session(None, alpn=("http/1.1",))[3:]]) == [{A}, {("a.example.com", "http/1.1")}], "an answer has no name"
+    assert names(tmp_path, [TLS, tls_session(None, alpn=("http/1.1",))[3:]]) == [
+        {A},
+        {("a.example.com", "http/1.1")},
+    ], "an answer has no name"
 
 
 def test_other_ports_other_ends_and_the_other_transport_are_other_streams(tmp_path: Path):
-    others = [*tls_session(None, alpn=(), client_port=50_001), *tls_session(None, alpn=(), server="1.1.1.1")]
-    others += udp_exchange([(True, b"x"), (False, b"y")], client_port=50_000, server_port=443, server="93.184.216.34")
+    others = [
+        *tls_session(None, alpn=(), client_port=50_001),
+        *tls_session(None, alpn=(), server="1.1.1.1"),
+    ]
+    others += udp_exchange(
+        [(True, b"x"), (False, b"y")], client_port=50_000, server_port=443, server="93.184.216.34"
+    )
 
     assert names(tmp_path, [TLS, others]) == [{A}, set()]
 
 
 def test_of_two_streams_with_the_same_ends_the_last_one_goes_on_as_the_first(tmp_path: Path):
-    second, nameless = renumbered(tls_session("b.example.com"), 10**6), renumbered(tls_session(None, alpn=()), 10**7)
+    second, nameless = (
+        renumbered(tls_session("b.example.com"), 10**6),
+        renumbered(tls_session(None, alpn=()), 10**7),
+    )
 
-    assert names(tmp_path, [[*TLS, *second[:HELLO]], [*second[HELLO:], *nameless]]) == [{A, ("b.example.com", "h2")}, {("b.example.com", "h2")}]
+    assert names(tmp_path, [[*TLS, *second[:HELLO]], [*second[HELLO:], *nameless]]) == [
+        {A, ("b.example.com", "h2")},
+        {("b.example.com", "h2")},
+    ]
 
 
 def test_a_name_that_was_taken_up_is_an_endpoint_with_all_packets_of_its_stream(tmp_path: Path):
     names(tmp_path, [TLS[:HELLO], TLS[HELLO:]])
 
-    found = {row["endpoint"]: row["packets"] for row in pq.read_table(tmp_path / "1.endpoints").to_pylist() if row["kind"] == "name"}
+    found = {
+        row["endpoint"]: row["packets"]
+        for row in pq.read_table(tmp_path / "1.endpoints").to_pylist()
+        if row["kind"] == "name"
+    }
     assert found == {"a.example.com": len(TLS) - HELLO}
     assert endpoints.summary(tmp_path / "1.endpoints").packets == len(TLS) - HELLO
 

@@ -25,10 +25,16 @@ def names_in(path: Path) -> set[Name]:
     return set(names)
 
 
-def everything_said(heard: Conversations, folder: Path) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
+def everything_said(
+    heard: Conversations, folder: Path
+) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
     said = endpoints.write(heard, folder / "endpoints.parquet")
     heard.write_names(folder / "names.parquet")
-    return said, pq.read_table(folder / "endpoints.parquet").to_pylist(), names_in(folder / "names.parquet")
+    return (
+        said,
+        pq.read_table(folder / "endpoints.parquet").to_pylist(),
+        names_in(folder / "names.parquet"),
+    )
 
 
 def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Path):
@@ -59,10 +65,18 @@ def test_blocks_of_any_size_say_the_same(tmp_path: Path):
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
-    tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": traffic.CLIENT, "ip_dst": traffic.SERVER, "tcp_stream": "1"}
+    tcp = {
+        "frame_protocols": "eth:ethertype:ip:tcp:tls",
+        "ip_src": traffic.CLIENT,
+        "ip_dst": traffic.SERVER,
+        "tcp_stream": "1",
+    }
     back = {**tcp, "ip_src": traffic.SERVER, "ip_dst": traffic.CLIENT}
     said = ["", "a.example", "", "", "b.example", "", "", "", "", "", "c.example", ""]
-    packets = [{**(tcp if number % 3 else back), "tls_handshake_extensions_server_name": name} for number, name in enumerate(said)]
+    packets = [
+        {**(tcp if number % 3 else back), "tls_handshake_extensions_server_name": name}
+        for number, name in enumerate(said)
+    ]
     written = write_by_hand(tmp_path / "x.ndjson.zst", packets)
     with conversations(written) as heard:
         table = documents.read(heard.connection, written, keys=Conversations.keys).to_arrow_table()
@@ -81,12 +95,24 @@ def test_streams_are_told_apart_by_protocol_and_those_without_names_left_out(tmp
         *traffic.dns(),
     ]
     names = names_in(typed_of(documents_of(write_pcap(tmp_path / "x.pcap", timed(frames))))[1])
-    assert names == {(True, 0, "tcp.example.com", "h2"), (False, 0, "udp.example.com", "h3"), (True, 2, None, "h2")}
+    assert names == {
+        (True, 0, "tcp.example.com", "h2"),
+        (False, 0, "udp.example.com", "h3"),
+        (True, 2, None, "h2"),
+    }
 
 
 def test_no_packets_are_no_conversations(tmp_path: Path):
     with conversations(tmp_path / "x") as heard:
-        assert documents.write(tshark(), write_pcapng(tmp_path / "x.pcapng", []), tmp_path / "x.ndjson.zst", listener=heard) == 0
+        assert (
+            documents.write(
+                tshark(),
+                write_pcapng(tmp_path / "x.pcapng", []),
+                tmp_path / "x.ndjson.zst",
+                listener=heard,
+            )
+            == 0
+        )
         said, rows, names = everything_said(heard, tmp_path / "out")
     assert (said.packets, rows, names) == (0, [], set())
 
@@ -94,5 +120,7 @@ def test_no_packets_are_no_conversations(tmp_path: Path):
 def test_the_keys_are_fields_of_the_documents_and_all_that_is_needed(tmp_path: Path):
     assert set(Conversations.keys) <= set(documents.ALL_KEYS)
     with conversations(tmp_path / "x") as heard:
-        heard.add(pa.table({key: pa.array([["1"]], pa.list_(pa.string())) for key in Conversations.keys}))
+        heard.add(
+            pa.table({key: pa.array([["1"]], pa.list_(pa.string())) for key in Conversations.keys})
+        )
         assert heard.connection.sql("SELECT packets FROM conversations").fetchall() == [(1,)]

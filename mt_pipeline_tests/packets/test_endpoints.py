@@ -14,11 +14,29 @@ from mt_pipeline.packets.endpoints import SCHEMA, Endpoints, is_askable, is_publ
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import Frame, timed, write_pcap, write_pcapng
-from mt_pipeline_tests.building.traffic import CLIENT, CLIENT6, OTHER_SERVER, RESOLVER, SERVER, SERVER6
+from mt_pipeline_tests.building.traffic import (
+    CLIENT,
+    CLIENT6,
+    OTHER_SERVER,
+    RESOLVER,
+    SERVER,
+    SERVER6,
+)
 from mt_pipeline_tests.packets.parts import Row, rows_of
 from mt_pipeline_tests.tshark.parts import documents_of, write_by_hand
 
-PUBLIC = ["8.8.8.8", "1.1.1.1", SERVER, "223.255.255.254", "100.63.255.255", "100.128.0.0", "172.32.0.1", "192.167.255.255", SERVER6, "2a00:1450::1"]
+PUBLIC = [
+    "8.8.8.8",
+    "1.1.1.1",
+    SERVER,
+    "223.255.255.254",
+    "100.63.255.255",
+    "100.128.0.0",
+    "172.32.0.1",
+    "192.167.255.255",
+    SERVER6,
+    "2a00:1450::1",
+]
 NOT_PUBLIC = {
     "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fd00::1", "fc00::1"],
     "loopback": ["127.0.0.1", "127.9.9.9", "::1"],
@@ -28,11 +46,29 @@ NOT_PUBLIC = {
     "benchmarks": ["198.18.0.1", "198.19.255.255"],
     "multicast": ["224.0.0.1", "224.0.1.1", "232.1.2.3", "239.255.255.250", "ff02::fb", "ff0e::1"],
     "IPv4 in the form of IPv6": ["::ffff:8.8.8.8", "::ffff:808:808", "::ffff:10.0.0.1"],
-    "none at all": ["0.0.0.0", "255.255.255.255", "240.0.0.1", "::", "", "8.8.8", "8.8.8.8 ", "example.com", "08.8.8.8"],  # noqa: S104
+    "none at all": [
+        "0.0.0.0",
+        "255.255.255.255",
+        "240.0.0.1",
+        "::",
+        "",
+        "8.8.8",
+        "8.8.8.8 ",
+        "example.com",
+        "08.8.8.8",
+    ],  # noqa: S104
 }
 
 NAMES = [
-    *("example.com", "a.io", "www.example.co.uk", "xn--nme-pla.example.com", "_dmarc.example.com", "host_name.example.com", "a-b.c-d.ef"),
+    *(
+        "example.com",
+        "a.io",
+        "www.example.co.uk",
+        "xn--nme-pla.example.com",
+        "_dmarc.example.com",
+        "host_name.example.com",
+        "a-b.c-d.ef",
+    ),
     *(
         "x" * 63 + ".com",
         ".".join(["y" * 49] * 5) + ".com",
@@ -58,8 +94,20 @@ NONSENSE = {
         "a/b.com",
         "a:1.com",
     ],
-    "addresses": ["10.0.0.1", "8.8.8.8", "1.2.3.4.5", "2001:db8::1", "[2001:db8::1]", "::ffff:1.2.3.4"],
-    "too long": ["x" * 64 + ".com", "x" * 300, ("x" * 60 + ".") * 5 + "com", "y" * 61 + ".com" + ".abc" * 60],
+    "addresses": [
+        "10.0.0.1",
+        "8.8.8.8",
+        "1.2.3.4.5",
+        "2001:db8::1",
+        "[2001:db8::1]",
+        "::ffff:1.2.3.4",
+    ],
+    "too long": [
+        "x" * 64 + ".com",
+        "x" * 300,
+        ("x" * 60 + ".") * 5 + "com",
+        "y" * 61 + ".com" + ".abc" * 60,
+    ],
     "hyphens at an end": ["-a.com", "a-.com", "a.-com", "a.com-"],
     "upper case": ["Example.com"],
     "a last label that no registry gives": ["example.123", "example.c", "example._tcp"],
@@ -113,7 +161,9 @@ def written(documents: Path) -> tuple[Endpoints, list[Row]]:
     with conversations(output) as heard:
         heard.read(documents)
         said = endpoints.write(heard, output)
-    assert [each.name for each in output.parent.iterdir()] == ["x.parquet"], "nothing is left beside it"
+    assert [each.name for each in output.parent.iterdir()] == ["x.parquet"], (
+        "nothing is left beside it"
+    )
     assert endpoints.summary(output) == said
     table = pq.read_table(output)
     assert table.schema == SCHEMA
@@ -128,13 +178,24 @@ def counted(documents: Path) -> dict[tuple[str, str], Row]:
     """Count the slow way: packet by packet, from the typed rows."""
     found: dict[tuple[str, str], Row] = {}
     for packet in rows_of(documents):
-        ends = {("address", end) for end in (packet["address_src"], packet["address_dst"]) if end and is_public(end)}
+        ends = {
+            ("address", end)
+            for end in (packet["address_src"], packet["address_dst"])
+            if end and is_public(end)
+        }
         name = packet["tls_sni"].lower().rstrip(".")
         if packet["tls_sni"] != "Unknown" and is_askable(name):
             ends.add(("name", name))
         time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=packet["ts"])
         for kind, endpoint in ends:
-            new = {"kind": kind, "endpoint": endpoint, "packets": 0, "bytes": 0, "first_seen": time, "last_seen": time}
+            new = {
+                "kind": kind,
+                "endpoint": endpoint,
+                "packets": 0,
+                "bytes": 0,
+                "first_seen": time,
+                "last_seen": time,
+            }
             row = found.setdefault((kind, endpoint), new)
             row["packets"] += 1
             row["bytes"] += packet["frame_len"]
@@ -150,9 +211,18 @@ def test_counts_and_times_are_those_of_a_count_packet_by_packet(tmp_path: Path):
     assert {(row["kind"], row["endpoint"]): row for row in rows} == expected
     assert len(rows) == len(expected) > 30
     packets = rows_of(documents)
-    assert (summary.packets, summary.bytes) == (len(packets), sum(packet["frame_len"] for packet in packets))
-    assert (summary.first_us, summary.last_us) == (min(packet["ts"] for packet in packets), max(packet["ts"] for packet in packets))
-    assert (summary.addresses, summary.names) == (len(of_kind(rows, "address")), len(of_kind(rows, "name")))
+    assert (summary.packets, summary.bytes) == (
+        len(packets),
+        sum(packet["frame_len"] for packet in packets),
+    )
+    assert (summary.first_us, summary.last_us) == (
+        min(packet["ts"] for packet in packets),
+        max(packet["ts"] for packet in packets),
+    )
+    assert (summary.addresses, summary.names) == (
+        len(of_kind(rows, "address")),
+        len(of_kind(rows, "name")),
+    )
     assert summary.skipped == {}
 
 
@@ -160,7 +230,10 @@ def test_those_with_most_bytes_come_first(tmp_path: Path):
     summary, rows = written(documents_of(everything(tmp_path / "x.pcapng")))
     order = [(row["kind"], -row["bytes"], row["endpoint"]) for row in rows]
     assert order == sorted(order)
-    assert summary.top_names == [(row["endpoint"], row["bytes"]) for row in rows if row["kind"] == "name"][:10]
+    assert (
+        summary.top_names
+        == [(row["endpoint"], row["bytes"]) for row in rows if row["kind"] == "name"][:10]
+    )
     assert len(summary.top_names) == 10
 
 
@@ -168,7 +241,18 @@ def test_only_distinct_public_addresses_of_the_chosen_layer_are_endpoints(tmp_pa
     frames = [
         *traffic.dns(),
         *traffic.tls_session(None, client=CLIENT6, server=SERVER6),
-        *(frame for make in (traffic.mdns, traffic.ssdp, traffic.broadcast, traffic.dhcp, traffic.arp, traffic.igmp) for frame in make()),
+        *(
+            frame
+            for make in (
+                traffic.mdns,
+                traffic.ssdp,
+                traffic.broadcast,
+                traffic.dhcp,
+                traffic.arp,
+                traffic.igmp,
+            )
+            for frame in make()
+        ),
         *traffic.udp_exchange([(True, b"x")], client="100.64.1.2", server="203.0.113.9"),
         *(tunnels.gre(frame) for frame in traffic.dns(resolver="9.9.9.9")),
         tunnels.icmp_error(traffic.dns(resolver="1.0.0.1")[0]),
@@ -192,36 +276,62 @@ def test_a_name_has_all_packets_of_its_streams_in_both_directions(tmp_path: Path
     summary, rows = written(documents_of(write_pcap(tmp_path / "x.pcap", timed(frames))))
     [name] = [row for row in rows if row["kind"] == "name"]
     mine = [*one, *two, *three]
-    assert (name["endpoint"], name["packets"], name["bytes"]) == ("www.example.com", len(mine), sum(map(len, mine)))
+    assert (name["endpoint"], name["packets"], name["bytes"]) == (
+        "www.example.com",
+        len(mine),
+        sum(map(len, mine)),
+    )
     assert summary.top_names == [("www.example.com", sum(map(len, mine)))]
 
 
 def test_of_a_stream_with_two_names_the_last_is_the_endpoint(tmp_path: Path):
     """What is on the rows is what is asked."""
-    documents = documents_of(write_pcap(tmp_path / "x.pcap", timed(traffic.tls_session("one.example.com", second_name="two.example.com"))))
-    assert of_kind(written(documents)[1], "name") == {"two.example.com"} == {row["tls_sni"] for row in rows_of(documents)}
+    documents = documents_of(
+        write_pcap(
+            tmp_path / "x.pcap",
+            timed(traffic.tls_session("one.example.com", second_name="two.example.com")),
+        )
+    )
+    assert (
+        of_kind(written(documents)[1], "name")
+        == {"two.example.com"}
+        == {row["tls_sni"] for row in rows_of(documents)}
+    )
 
 
 def test_odd_names_are_asked_only_if_they_could_be_names(tmp_path: Path):
     frames = [frame for session in odd.odd_tls_sessions() for frame in session]
     documents = documents_of(write_pcap(tmp_path / "x.pcap", timed(frames)))
     assert of_kind(written(documents)[1], "name") == {"upper.example.com"}
-    assert {"UPPER.Example.COM.", "10.0.0.1", "x" * 300, "comma,in.example.com"} <= {row["tls_sni"] for row in rows_of(documents)}
+    assert {"UPPER.Example.COM.", "10.0.0.1", "x" * 300, "comma,in.example.com"} <= {
+        row["tls_sni"] for row in rows_of(documents)
+    }
 
 
 def test_nothing_of_the_table_of_nonsense_becomes_an_endpoint(tmp_path: Path):
     """Upper case, spaces about and dots after are the packet's way to write a name; the first is folded, the last is taken off."""
     tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": CLIENT, "ip_dst": SERVER}
-    said = [*(name for names in NONSENSE.values() for name in names), *(name.upper() + "." for name in NAMES)]
-    packets = [{**tcp, "tcp_stream": str(number), "tls_handshake_extensions_server_name": name} for number, name in enumerate(said)]
+    said = [
+        *(name for names in NONSENSE.values() for name in names),
+        *(name.upper() + "." for name in NAMES),
+    ]
+    packets = [
+        {**tcp, "tcp_stream": str(number), "tls_handshake_extensions_server_name": name}
+        for number, name in enumerate(said)
+    ]
     summary, rows = written(write_by_hand(tmp_path / "x.ndjson.zst", packets))
     assert of_kind(rows, "name") == set(NAMES)
     assert (summary.names, summary.addresses, summary.packets) == (len(NAMES), 1, len(said))
     # `example.com` and `EXAMPLE.COM.` and `Example.com` are one.
-    assert {row["endpoint"]: row["packets"] for row in rows if row["packets"] > 1} == {SERVER: len(said), "example.com": 3}
+    assert {row["endpoint"]: row["packets"] for row in rows if row["packets"] > 1} == {
+        SERVER: len(said),
+        "example.com": 3,
+    }
 
 
-def test_packets_that_cannot_be_stored_are_counted_by_reason_and_do_not_date_anything(tmp_path: Path):
+def test_packets_that_cannot_be_stored_are_counted_by_reason_and_do_not_date_anything(
+    tmp_path: Path,
+):
     question, answer = traffic.dns()
     frames = [
         Frame(question, None),
@@ -230,7 +340,9 @@ def test_packets_that_cannot_be_stored_are_counted_by_reason_and_do_not_date_any
         Frame(answer, 5 * 10**9),
         Frame(question, 9_000 * 31_556_952 * 10**9),
     ]
-    summary, [row] = written(documents_of(write_pcapng(tmp_path / "x.pcapng", frames, tsresol=6, tsoffset=-100)))
+    summary, [row] = written(
+        documents_of(write_pcapng(tmp_path / "x.pcapng", frames, tsresol=6, tsoffset=-100))
+    )
     assert summary.skipped == {"time not readable": 1, "time before 1970": 2, "time after 9999": 1}
     assert summary.packets == 5
     assert summary.first_us == summary.last_us == 5_000_000
@@ -240,8 +352,17 @@ def test_packets_that_cannot_be_stored_are_counted_by_reason_and_do_not_date_any
 def test_an_endpoint_of_packets_without_a_time_has_no_times(tmp_path: Path):
     capture = write_pcapng(tmp_path / "x.pcapng", [Frame(frame, None) for frame in traffic.dns()])
     summary, [row] = written(documents_of(capture))
-    assert (summary.first_us, summary.last_us, summary.skipped) == (None, None, {"time not readable": 2})
-    assert (row["endpoint"], row["packets"], row["first_seen"], row["last_seen"]) == (RESOLVER, 2, None, None)
+    assert (summary.first_us, summary.last_us, summary.skipped) == (
+        None,
+        None,
+        {"time not readable": 2},
+    )
+    assert (row["endpoint"], row["packets"], row["first_seen"], row["last_seen"]) == (
+        RESOLVER,
+        2,
+        None,
+        None,
+    )
 
 
 def test_no_packets_are_no_endpoints(tmp_path: Path):

@@ -16,7 +16,15 @@ def chosen(
     quotes: bool = False,
 ) -> Layers:
     """Say what is expected; what is left out is not there."""
-    return Layers(ip_at=ip, ipv6_at=ipv6, tcp_at=tcp, udp_at=udp, above_extensions=above_extensions, protocol=protocol, quotes=quotes)
+    return Layers(
+        ip_at=ip,
+        ipv6_at=ipv6,
+        tcp_at=tcp,
+        udp_at=udp,
+        above_extensions=above_extensions,
+        protocol=protocol,
+        quotes=quotes,
+    )
 
 
 PLAIN = {
@@ -53,7 +61,9 @@ TUNNELS = {
     "eth:ethertype:ip:udp:gtp:ip:tcp:tls": chosen(ip=2, tcp=1, protocol="tls"),
     "eth:ethertype:ip:udp:gtp:ip:udp:dns": chosen(ip=2, udp=2, protocol="dns"),
     "eth:ethertype:ip:udp:teredo:ipv6:tcp": chosen(ipv6=1, tcp=1, protocol="tcp"),
-    "eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:udp": chosen(ip=3, udp=3, protocol="udp"),
+    "eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:udp": chosen(
+        ip=3, udp=3, protocol="udp"
+    ),
     "eth:ethertype:ip:tcp:socks:ip:tcp": chosen(ip=2, tcp=2, protocol="tcp"),
     "eth:ethertype:ip:udplite:gtp:ip:udp": chosen(ip=2, udp=2, protocol="udp"),
     # The ports of the tunnel are not those of what it carries.
@@ -70,23 +80,35 @@ QUOTES = {
     "eth:ethertype:ip:icmp:ip:tcp:tls": chosen(ip=1, protocol="icmp", quotes=True),
     "eth:ethertype:ipv6:icmpv6:ipv6:tcp": chosen(ipv6=1, protocol="icmpv6", quotes=True),
     "eth:ethertype:ip:gre:ip:icmp:ip:tcp": chosen(ip=2, protocol="icmp", quotes=True),
-    "eth:ethertype:ip:udp:gtp:ip:icmp:ip:udp:gtp:ip:tcp": chosen(ip=2, protocol="icmp", quotes=True),
+    "eth:ethertype:ip:udp:gtp:ip:icmp:ip:udp:gtp:ip:tcp": chosen(
+        ip=2, protocol="icmp", quotes=True
+    ),
     "eth:ethertype:ip:icmp:ip:icmp:ip:tcp": chosen(ip=1, protocol="icmp", quotes=True),
     "eth:ethertype:ip:ipv6:icmpv6:ipv6:udp": chosen(ipv6=1, protocol="icmpv6", quotes=True),
     "eth:ethertype:ip:icmp:ipv6:udp": chosen(ip=1, protocol="icmp", quotes=True),
-    "eth:ethertype:ipv6:ipv6.hopopts:icmpv6:ipv6": chosen(ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6", quotes=True),
+    "eth:ethertype:ipv6:ipv6.hopopts:icmpv6:ipv6": chosen(
+        ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6", quotes=True
+    ),
     "eth:ethertype:ip:icmp:data": chosen(ip=1, protocol="icmp"),
 }
 EXTENSIONS = {
-    "eth:ethertype:ipv6:ipv6.hopopts:udp:data": chosen(ipv6=1, udp=1, above_extensions="UDP", protocol="udp"),
-    "eth:ethertype:ipv6:ipv6.hopopts:icmpv6": chosen(ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6"),
-    "eth:ethertype:ipv6:ipv6.hopopts:ipv6.dstopts:ipv6.routing:ipv6.fraghdr:tcp:tls": chosen(ipv6=1, tcp=1, above_extensions="TCP", protocol="tls"),
+    "eth:ethertype:ipv6:ipv6.hopopts:udp:data": chosen(
+        ipv6=1, udp=1, above_extensions="UDP", protocol="udp"
+    ),
+    "eth:ethertype:ipv6:ipv6.hopopts:icmpv6": chosen(
+        ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6"
+    ),
+    "eth:ethertype:ipv6:ipv6.hopopts:ipv6.dstopts:ipv6.routing:ipv6.fraghdr:tcp:tls": chosen(
+        ipv6=1, tcp=1, above_extensions="TCP", protocol="tls"
+    ),
     "eth:ethertype:ipv6:ipv6.fraghdr:data": chosen(ipv6=1, protocol="ipv6.fraghdr"),
     "eth:ethertype:ipv6:ipv6.hopopts": chosen(ipv6=1, protocol="ipv6.hopopts"),
     "eth:ethertype:ipv6:ipv6.dstopts:ipv6:udp": chosen(ipv6=2, udp=1, protocol="udp"),
     "eth:ethertype:ipv6:ipv6.routing:ip:tcp": chosen(ip=1, tcp=1, protocol="tcp"),
     "eth:ethertype:ipv6:ipv6.dstopts:esp": chosen(ipv6=1, above_extensions="ESP", protocol="esp"),
-    "eth:ethertype:ipv6:ipv6.dstopts:sctp": chosen(ipv6=1, above_extensions="SCTP", protocol="sctp"),
+    "eth:ethertype:ipv6:ipv6.dstopts:sctp": chosen(
+        ipv6=1, above_extensions="SCTP", protocol="sctp"
+    ),
     # An unknown follower: the header's own number is said.
     "eth:ethertype:ipv6:ipv6.dstopts:mipv6": chosen(ipv6=1, protocol="mipv6"),
     # Without extension headers, the header's own number is right.
@@ -96,7 +118,9 @@ NO_PROTOCOL = {
     "eth:ethertype:ip:tcp:http:data-text-lines": chosen(ip=1, tcp=1, protocol="http"),
     "eth:ethertype:ip:tcp:http:media": chosen(ip=1, tcp=1, protocol="http"),
     "eth:ethertype:ip:tcp:http:image-gif": chosen(ip=1, tcp=1, protocol="http"),
-    "eth:ethertype:ip:tcp:tls:x509sat:x509sat:x509ce:x509ce:pkix1implicit:x509sat": chosen(ip=1, tcp=1, protocol="tls"),
+    "eth:ethertype:ip:tcp:tls:x509sat:x509sat:x509ce:x509ce:pkix1implicit:x509sat": chosen(
+        ip=1, tcp=1, protocol="tls"
+    ),
     "eth:ethertype:ip:tcp:data": chosen(ip=1, tcp=1, protocol="tcp"),
     "eth:ethertype:ip:tcp:_ws.malformed": chosen(ip=1, tcp=1, protocol="tcp"),
     "eth:ethertype:ip:_ws.short": chosen(ip=1, protocol="ip"),
@@ -121,7 +145,9 @@ def test_the_packet_that_an_icmp_error_quotes_is_never_chosen(protocols: str, ex
 
 
 @pytest.mark.parametrize(("protocols", "expected"), EXTENSIONS.items())
-def test_behind_extension_headers_the_dissector_tells_the_protocol(protocols: str, expected: Layers):
+def test_behind_extension_headers_the_dissector_tells_the_protocol(
+    protocols: str, expected: Layers
+):
     assert choose(protocols) == expected
 
 

@@ -13,8 +13,23 @@ from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.hellos import client_hello
-from mt_pipeline_tests.building.traffic import CLIENT, CLIENT6, OTHER_SERVER, RESOLVER, ROUTER, SERVER, SERVER6
-from mt_pipeline_tests.packets.parts import Row, picked, rows_of, rows_of_frames, typed_of, typed_rows
+from mt_pipeline_tests.building.traffic import (
+    CLIENT,
+    CLIENT6,
+    OTHER_SERVER,
+    RESOLVER,
+    ROUTER,
+    SERVER,
+    SERVER6,
+)
+from mt_pipeline_tests.packets.parts import (
+    Row,
+    picked,
+    rows_of,
+    rows_of_frames,
+    typed_of,
+    typed_rows,
+)
 from mt_pipeline_tests.tshark.parts import documents_of, read_all, write_by_hand
 
 LAYER = ("address_src", "address_dst", "ip_proto", "port_src", "port_dst", "protocol")
@@ -32,7 +47,10 @@ def told_apart(frame: bytes) -> bytes:
     return frame[:6] + bytes.fromhex(DEVICE.replace(":", "")) + frame[12:]
 
 
-QUESTION, QUESTION6 = traffic.dns()[0], traffic.dns(client=CLIENT6, resolver="2001:4860:4860::8888", client_port=53_011)[0]
+QUESTION, QUESTION6 = (
+    traffic.dns()[0],
+    traffic.dns(client=CLIENT6, resolver="2001:4860:4860::8888", client_port=53_011)[0],
+)
 
 FRAMES: dict[str, list[bytes]] = {
     "gre": [tunnels.gre(hello("gre.example", port=1_001))],
@@ -62,7 +80,9 @@ FRAMES: dict[str, list[bytes]] = {
     "sctp": traffic.sctp(),
     "vlan": [tunnels.vlan(hello("vlan.example", port=1_012), 7)],
     "qinq": [tunnels.vlan(hello("qinq.example", port=1_013), 100, 8)],
-    "vlan in vxlan in vlan": [tunnels.vlan(tunnels.vxlan(tunnels.vlan(hello("vlans.example", port=1_014), 9)), 7)],
+    "vlan in vxlan in vlan": [
+        tunnels.vlan(tunnels.vxlan(tunnels.vlan(hello("vlans.example", port=1_014), 9)), 7)
+    ],
     "arp": traffic.arp(),
     "without ip": odd.without_ip(),
     "dhcp": traffic.dhcp(),
@@ -75,7 +95,9 @@ FRAMES: dict[str, list[bytes]] = {
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Row]]:
     """Rows of FRAMES, all of one capture."""
-    rows = iter(rows_of_frames(tmp_path_factory.mktemp("named"), chain.from_iterable(FRAMES.values())))
+    rows = iter(
+        rows_of_frames(tmp_path_factory.mktemp("named"), chain.from_iterable(FRAMES.values()))
+    )
     return {name: [next(rows) for _ in frames] for name, frames in FRAMES.items()}
 
 
@@ -88,15 +110,26 @@ V4, V6 = (CLIENT, SERVER), (CLIENT6, SERVER6)
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *((name, [(*V4, "TCP", port, 443, "tls")]) for name, port in [("gre", 1_001), ("ipip", 1_003), ("4in6", 1_005), ("gtp", 1_006)]),
-        *((name, [(*V6, "TCP", port, 443, "tls")]) for name, port in [("gre6", 1_002), ("6in4", 1_004), ("teredo", 1_007)]),
-        *((name, [(*V4, "TCP", port, 443, "tls")]) for name, port in [("vxlan", 1_008), ("vxlan in gre", 1_009)]),
+        *(
+            (name, [(*V4, "TCP", port, 443, "tls")])
+            for name, port in [("gre", 1_001), ("ipip", 1_003), ("4in6", 1_005), ("gtp", 1_006)]
+        ),
+        *(
+            (name, [(*V6, "TCP", port, 443, "tls")])
+            for name, port in [("gre6", 1_002), ("6in4", 1_004), ("teredo", 1_007)]
+        ),
+        *(
+            (name, [(*V4, "TCP", port, 443, "tls")])
+            for name, port in [("vxlan", 1_008), ("vxlan in gre", 1_009)]
+        ),
         ("gtp with dns", [(CLIENT, RESOLVER, "UDP", 1_010, 53, "dns")]),
         ("gtp with ping", [(*V4, "ICMP", None, None, "icmp")]),
         ("gtp with arp", [(tunnels.GATEWAY, tunnels.FAR_GATEWAY, "UDP", 49_152, 4_789, "arp")]),
     ],
 )
-def test_tunnels_are_opened_and_nothing_of_the_outer_packet_is_mixed_in(named: dict[str, list[Row]], name: str, expected: list[tuple]):
+def test_tunnels_are_opened_and_nothing_of_the_outer_packet_is_mixed_in(
+    named: dict[str, list[Row]], name: str, expected: list[tuple]
+):
     assert picked(named[name], *LAYER) == expected
     assert [row["frame_len"] for row in named[name]] == [len(frame) for frame in FRAMES[name]]
 
@@ -109,13 +142,20 @@ def test_a_name_inside_a_tunnel_is_that_of_the_inner_stream(named: dict[str, lis
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *((name, (ROUTER, CLIENT, "ICMP", None, None, "icmp")) for name in ("icmp", "icmp of tls", "icmp in gre", "icmp of gtp")),
+        *(
+            (name, (ROUTER, CLIENT, "ICMP", None, None, "icmp"))
+            for name in ("icmp", "icmp of tls", "icmp in gre", "icmp of gtp")
+        ),
         ("icmpv6", ("fe80::1", CLIENT6, "IPv6-ICMP", None, None, "icmpv6")),
     ],
 )
-def test_what_an_icmp_error_quotes_is_not_in_its_row(named: dict[str, list[Row]], name: str, expected: tuple):
+def test_what_an_icmp_error_quotes_is_not_in_its_row(
+    named: dict[str, list[Row]], name: str, expected: tuple
+):
     assert picked(named[name], *LAYER) == [expected]
-    assert picked(named[name], "stream_index", "tls_sni", "tls_alpn", "dns_name", "http_host") == [(None, "Unknown", "Unknown", None, None)]
+    assert picked(named[name], "stream_index", "tls_sni", "tls_alpn", "dns_name", "http_host") == [
+        (None, "Unknown", "Unknown", None, None)
+    ]
 
 
 def test_extension_headers_are_passed_over(named: dict[str, list[Row]]):
@@ -124,7 +164,9 @@ def test_extension_headers_are_passed_over(named: dict[str, list[Row]]):
 
 
 def test_only_the_fragment_that_completes_a_datagram_has_its_ports(named: dict[str, list[Row]]):
-    assert picked(named["fragments4"], *LAYER) == [(*V4, "UDP", None, None, "ip")] * 2 + [(*V4, "UDP", 40_008, 4_502, "udp")]
+    assert picked(named["fragments4"], *LAYER) == [(*V4, "UDP", None, None, "ip")] * 2 + [
+        (*V4, "UDP", 40_008, 4_502, "udp")
+    ]
     assert picked(named["last fragment"], *LAYER) == [(*V4, "UDP", None, None, "ip")]
     first, last = picked(named["fragments6"], *LAYER)
     assert first == (*V6, "IPv6-Frag", None, None, "ipv6.fraghdr")
@@ -132,7 +174,10 @@ def test_only_the_fragment_that_completes_a_datagram_has_its_ports(named: dict[s
 
 
 def test_protocols_without_ports_have_none(named: dict[str, list[Row]]):
-    assert picked(named["ping"], *LAYER) == [(*V4, "ICMP", None, None, "icmp"), (*reversed(V4), "ICMP", None, None, "icmp")]
+    assert picked(named["ping"], *LAYER) == [
+        (*V4, "ICMP", None, None, "icmp"),
+        (*reversed(V4), "ICMP", None, None, "icmp"),
+    ]
     assert picked(named["ping6"], *LAYER) == [(*V6, "IPv6-ICMP", None, None, "icmpv6")]
     assert picked(named["igmp"], *LAYER) == [(CLIENT, "239.1.2.3", "IGMP", None, None, "igmp")]
     assert picked(named["sctp"], *LAYER) == [(*V4, "SCTP", None, None, "sctp")]
@@ -142,7 +187,18 @@ def test_frames_without_ip_are_rows(named: dict[str, list[Row]]):
     rows = [*named["arp"], *named["without ip"]]
     assert [row["protocol"] for row in rows] == ["arp", "arp", "stp", "llc", "eapol", "lldp"]
     expected = {"ip_proto": "Unknown", "tls_sni": "Unknown", "tls_alpn": "Unknown"} | dict.fromkeys(
-        ["ip_src", "ip_dst", "ipv6_src", "ipv6_dst", "address_src", "address_dst", "port_src", "port_dst", "stream_index", "skipped"]
+        [
+            "ip_src",
+            "ip_dst",
+            "ipv6_src",
+            "ipv6_dst",
+            "address_src",
+            "address_dst",
+            "port_src",
+            "port_dst",
+            "stream_index",
+            "skipped",
+        ]
     )
     assert [{key: row[key] for key in expected} for row in rows] == [expected] * 6
 
@@ -151,14 +207,19 @@ def test_addresses_are_of_one_family_only(named: dict[str, list[Row]]):
     addresses = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst", "address_src", "address_dst")
     assert picked(named["6in4"], *addresses) == [(None, None, *V6, *V6)]
     assert picked(named["4in6"], *addresses) == [(*V4, None, None, *V4)]
-    assert picked(named["dhcp"], *addresses) == [("0.0.0.0", "255.255.255.255", None, None, "0.0.0.0", "255.255.255.255")]  # noqa: S104
+    assert picked(named["dhcp"], *addresses) == [
+        ("0.0.0.0", "255.255.255.255", None, None, "0.0.0.0", "255.255.255.255")
+    ]  # noqa: S104
 
 
 # Other columns
 
 
 def test_the_innermost_vlan_and_hardware_addresses_are_said(named: dict[str, list[Row]]):
-    vlans = {name: named[name][0]["vlan_id"] for name in ("vlan", "qinq", "vlan in vxlan in vlan", "vxlan")}
+    vlans = {
+        name: named[name][0]["vlan_id"]
+        for name in ("vlan", "qinq", "vlan in vxlan in vlan", "vxlan")
+    }
     assert vlans == {"vlan": 7, "qinq": 8, "vlan in vxlan in vlan": 9, "vxlan": None}
     assert picked(named["vxlan"], "eth_src", "eth_dst") == [(DEVICE, traffic.ROUTER_MAC)]
     assert picked(named["arp"], "eth_src", "eth_dst") == [
@@ -180,13 +241,20 @@ def test_names_asked_for_in_dns_and_http_are_those_of_the_packet(named: dict[str
 
 def test_malformed_frames_and_other_link_types_are_rows(tmp_path: Path):
     frames = odd.malformed()
-    capture = write_pcapng(tmp_path / "x.pcapng", [*timed(frames), *odd.other_link_types(start_ns=START_NS + 10**12)])
+    capture = write_pcapng(
+        tmp_path / "x.pcapng", [*timed(frames), *odd.other_link_types(start_ns=START_NS + 10**12)]
+    )
     rows = rows_of(documents_of(capture))
     assert [row["frame_len"] for row in rows[: len(frames)]] == [len(frame) for frame in frames]
     assert {row["skipped"] for row in rows} == {None}
     others = [(CLIENT, RESOLVER, "UDP", 55_000 + index, 53, "dns") for index in range(3)]
-    backwards = [(target, source, proto, there, here, protocol) for source, target, proto, here, there, protocol in others]
-    assert picked(rows[len(frames) :], *LAYER) == [*chain.from_iterable(zip(others, backwards, strict=True))]
+    backwards = [
+        (target, source, proto, there, here, protocol)
+        for source, target, proto, here, there, protocol in others
+    ]
+    assert picked(rows[len(frames) :], *LAYER) == [
+        *chain.from_iterable(zip(others, backwards, strict=True))
+    ]
     assert {row["eth_src"] for row in rows[-6:]} == {None}
 
 
@@ -194,12 +262,23 @@ def test_every_packet_is_one_row_with_the_packet_columns(tmp_path: Path):
     documents = documents_of(everything(tmp_path / "x.pcapng"))
     rows = rows_of(documents)
     assert [row["frame_number"] for row in rows] == list(range(1, len(read_all(documents)) + 1))
-    assert list(rows[0]) == [column.name for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)] + [
+    assert list(rows[0]) == [
+        column.name for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)
+    ] + [
         "address_src",
         "address_dst",
         "skipped",
     ]
-    assert {row["ip_proto"] for row in rows} >= {"TCP", "UDP", "ICMP", "IPv6-ICMP", "IGMP", "SCTP", "IPv6-Frag", "Unknown"}
+    assert {row["ip_proto"] for row in rows} >= {
+        "TCP",
+        "UDP",
+        "ICMP",
+        "IPv6-ICMP",
+        "IGMP",
+        "SCTP",
+        "IPv6-Frag",
+        "Unknown",
+    }
 
 
 def test_a_layer_is_its_place_among_the_values_of_its_fields(tmp_path: Path):
@@ -214,7 +293,9 @@ def test_a_layer_is_its_place_among_the_values_of_its_fields(tmp_path: Path):
             "tcp": ("tcp_srcport", "tcp_dstport", "tcp_stream"),
             "udp": ("udp_srcport", "udp_dstport", "udp_stream"),
         }.items():
-            assert {len(layers.get(field, [])) for field in fields} == {dissectors.count(dissector)}, layers
+            assert {len(layers.get(field, [])) for field in fields} == {
+                dissectors.count(dissector)
+            }, layers
 
 
 # Names of streams
@@ -223,21 +304,38 @@ def test_a_layer_is_its_place_among_the_values_of_its_fields(tmp_path: Path):
 def test_a_name_is_on_all_packets_of_its_stream_before_and_after_the_hello(tmp_path: Path):
     frames = [*traffic.tls_session("www.example.com"), *traffic.udp_exchange([(True, b"nobody")])]
     rows = rows_of_frames(tmp_path, frames)
-    assert picked(rows, "tls_sni", "tls_alpn") == [("www.example.com", "h2")] * (len(frames) - 1) + [("Unknown", "Unknown")]
+    assert picked(rows, "tls_sni", "tls_alpn") == [("www.example.com", "h2")] * (
+        len(frames) - 1
+    ) + [("Unknown", "Unknown")]
 
 
 def test_the_last_name_said_wins_for_the_whole_stream(tmp_path: Path):
     frames = traffic.tls_session("one.example.com", second_name="two.example.com")
-    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {("two.example.com", "http/1.1")}
+    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {
+        ("two.example.com", "http/1.1")
+    }
 
 
 def test_the_last_name_said_is_that_of_the_highest_frame_number(tmp_path: Path):
     """Regression: as text, frame 9 comes after frame 10."""
-    tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": CLIENT, "ip_dst": SERVER, "tcp_stream": "5"}
+    tcp = {
+        "frame_protocols": "eth:ethertype:ip:tcp:tls",
+        "ip_src": CLIENT,
+        "ip_dst": SERVER,
+        "tcp_stream": "5",
+    }
     packets = [
-        {**tcp, "tls_handshake_extensions_server_name": f"name-{number}.example" if number in (2, 9, 10, 12) else ""} for number in range(1, 21)
+        {
+            **tcp,
+            "tls_handshake_extensions_server_name": f"name-{number}.example"
+            if number in (2, 9, 10, 12)
+            else "",
+        }
+        for number in range(1, 21)
     ]
-    assert {row["tls_sni"] for row in rows_of(write_by_hand(tmp_path / "x.ndjson.zst", packets))} == {"name-12.example"}
+    assert {
+        row["tls_sni"] for row in rows_of(write_by_hand(tmp_path / "x.ndjson.zst", packets))
+    } == {"name-12.example"}
 
 
 def test_a_later_hello_without_a_name_leaves_the_name_and_one_without_alpn_the_alpn(tmp_path: Path):
@@ -247,12 +345,28 @@ def test_a_later_hello_without_a_name_leaves_the_name_and_one_without_alpn_the_a
         (True, client_hello("other.example", alpn=())),
     ]
     for upto, expected in [(2, ("named.example", "h3")), (3, ("other.example", "h3"))]:
-        assert set(picked(rows_of_frames(tmp_path, traffic.tcp_session(messages[:upto])), "tls_sni", "tls_alpn")) == {expected}
+        assert set(
+            picked(
+                rows_of_frames(tmp_path, traffic.tcp_session(messages[:upto])),
+                "tls_sni",
+                "tls_alpn",
+            )
+        ) == {expected}
 
 
 def test_of_several_names_in_one_packet_the_first_counts(tmp_path: Path):
-    frames = traffic.tcp_session([(True, client_hello("first.example", alpn=("a1", "a2")) + client_hello("second.example", alpn=("b1",)))])
-    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {("first.example", "a1")}
+    frames = traffic.tcp_session(
+        [
+            (
+                True,
+                client_hello("first.example", alpn=("a1", "a2"))
+                + client_hello("second.example", alpn=("b1",)),
+            )
+        ]
+    )
+    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {
+        ("first.example", "a1")
+    }
 
 
 def test_streams_of_tcp_and_udp_with_one_number_keep_their_own_names(tmp_path: Path):
@@ -275,7 +389,9 @@ def test_streams_of_tcp_and_udp_with_one_number_keep_their_own_names(tmp_path: P
     ids=["TLS in three segments", "QUIC in two datagrams", "in a tunnel", "IPv6"],
 )
 def test_a_name_that_is_spread_over_packets_is_on_all_of_them(tmp_path: Path, frames: list[bytes]):
-    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {("spread.example", "h2")}
+    assert set(picked(rows_of_frames(tmp_path, frames), "tls_sni", "tls_alpn")) == {
+        ("spread.example", "h2")
+    }
 
 
 def test_segments_in_the_wrong_order_still_give_the_name(tmp_path: Path):
@@ -295,8 +411,21 @@ def test_odd_names_are_kept_as_they_were_said(tmp_path: Path):
     rows = rows_of_frames(tmp_path, chain.from_iterable(odd.odd_tls_sessions()))
     names = {row["port_src"]: row["tls_sni"] for row in rows if row["port_dst"] == 443}
     assert [names[52_000 + index] for index in range(11)] == [
-        *("comma,in.example.com", 'quote"in.example.com', "tab\tin.example.com", "back\\slash.example.com", "new\nline.example.com"),
-        *("n\ufffd\ufffdme.example.com", "bad\ufffd\ufffdutf8.example.com", "nul", "UPPER.Example.COM.", "10.0.0.1", "x" * 300),
+        *(
+            "comma,in.example.com",
+            'quote"in.example.com',
+            "tab\tin.example.com",
+            "back\\slash.example.com",
+            "new\nline.example.com",
+        ),
+        *(
+            "n\ufffd\ufffdme.example.com",
+            "bad\ufffd\ufffdutf8.example.com",
+            "nul",
+            "UPPER.Example.COM.",
+            "10.0.0.1",
+            "x" * 300,
+        ),
     ]
 
 
@@ -330,25 +459,43 @@ TIMES = {
     "2262-04-11T23:47:16.854775808Z": (9_223_372_036_854_775, None),
     "9999-12-31T23:59:59.999999999Z": (253_402_300_799_999_999, None),
 }
-BEFORE_1970 = ["-86401.999999000", "-1.999999000", "-0.000001000", "-0.000000001", "1969-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z"]
+BEFORE_1970 = [
+    "-86401.999999000",
+    "-1.999999000",
+    "-0.000001000",
+    "-0.000000001",
+    "1969-12-31T23:59:59.999999999Z",
+    "0001-01-01T00:00:00Z",
+]
 UNREADABLE = ["", "yesterday", "1700000000.12x", "12:99", "2023-02-30T00:00:00Z", "1e9"]
 
 
 def test_times_are_exact_microseconds_of_either_form(tmp_path: Path):
-    rows = rows_of(write_by_hand(tmp_path / "x.ndjson.zst", [{"frame_time_epoch": text} for text in TIMES]))
+    rows = rows_of(
+        write_by_hand(tmp_path / "x.ndjson.zst", [{"frame_time_epoch": text} for text in TIMES])
+    )
     assert dict(zip(TIMES, picked(rows, "ts", "skipped"), strict=True)) == TIMES
 
 
 def test_packets_before_1970_and_without_a_time_are_skipped_with_the_reason(tmp_path: Path):
-    rows = rows_of(write_by_hand(tmp_path / "x.ndjson.zst", [{"frame_time_epoch": text} for text in (*BEFORE_1970, *UNREADABLE)]))
+    rows = rows_of(
+        write_by_hand(
+            tmp_path / "x.ndjson.zst",
+            [{"frame_time_epoch": text} for text in (*BEFORE_1970, *UNREADABLE)],
+        )
+    )
     reasons = dict(zip((*BEFORE_1970, *UNREADABLE), (row["skipped"] for row in rows), strict=True))
-    assert reasons == dict.fromkeys(BEFORE_1970, "time before 1970") | dict.fromkeys(UNREADABLE, "time not readable")
+    assert reasons == dict.fromkeys(BEFORE_1970, "time before 1970") | dict.fromkeys(
+        UNREADABLE, "time not readable"
+    )
 
 
 def test_odd_times_of_a_real_capture(tmp_path: Path):
     question = traffic.dns()[0]
     frames = [Frame(question, time) for time in (*ODD_TIMES.values(), -1_000)]
-    rows = rows_of(documents_of(write_pcapng(tmp_path / "x.pcapng", frames, tsresol=6, tsoffset=-100_000)))
+    rows = rows_of(
+        documents_of(write_pcapng(tmp_path / "x.pcapng", frames, tsresol=6, tsoffset=-100_000))
+    )
     found = dict(zip((*ODD_TIMES, "just before"), picked(rows, "ts", "skipped"), strict=True))
     assert {name: skipped for name, (_, skipped) in found.items() if skipped} == {
         **dict.fromkeys(["before 1970", "just before"], "time before 1970"),
@@ -356,12 +503,16 @@ def test_odd_times_of_a_real_capture(tmp_path: Path):
         "none": "time not readable",
     }
     stored = {name: time for name, (time, skipped) in found.items() if not skipped}
-    assert stored == {name: ODD_TIMES[name] // 1_000 for name in ("1970", "2261", "beyond 2262", "9999")}
+    assert stored == {
+        name: ODD_TIMES[name] // 1_000 for name in ("1970", "2261", "beyond 2262", "9999")
+    }
 
 
 def test_a_time_with_nanoseconds_is_cut_not_rounded(tmp_path: Path):
     times = [START_NS, START_NS + 999, 10**9 - 1, 2**32 * 10**9 - 1]
-    rows = rows_of(documents_of(write_pcap(tmp_path / "x.pcap", [Frame(QUESTION, time) for time in times])))
+    rows = rows_of(
+        documents_of(write_pcap(tmp_path / "x.pcap", [Frame(QUESTION, time) for time in times]))
+    )
     assert [row["ts"] for row in rows] == [time // 1_000 for time in times]
 
 
@@ -377,9 +528,23 @@ def test_no_packets_are_no_rows_with_all_columns(tmp_path: Path):
 
 NONSENSE: dict[str, Callable[[], dict[str, str | list[str]]]] = {
     "no protocols": partial(dict, frame_protocols=""),
-    "fewer values than layers": partial(dict, frame_protocols="eth:ethertype:ip:gre:ip:tcp", ip_src="1.2.3.4", tcp_stream=["1"]),
-    "numbers that are none": partial(dict, frame_len="long", frame_protocols="eth:ethertype:ip:tcp", ip_proto="300", tcp_srcport="x", tcp_stream="-"),
-    "a number too large": partial(dict, frame_len="99999999999999999999", frame_protocols="eth:ethertype:ip:tcp", vlan_id="99999999999"),
+    "fewer values than layers": partial(
+        dict, frame_protocols="eth:ethertype:ip:gre:ip:tcp", ip_src="1.2.3.4", tcp_stream=["1"]
+    ),
+    "numbers that are none": partial(
+        dict,
+        frame_len="long",
+        frame_protocols="eth:ethertype:ip:tcp",
+        ip_proto="300",
+        tcp_srcport="x",
+        tcp_stream="-",
+    ),
+    "a number too large": partial(
+        dict,
+        frame_len="99999999999999999999",
+        frame_protocols="eth:ethertype:ip:tcp",
+        vlan_id="99999999999",
+    ),
 }
 
 
@@ -387,7 +552,9 @@ NONSENSE: dict[str, Callable[[], dict[str, str | list[str]]]] = {
 def test_a_packet_that_no_rule_fits_is_a_row_all_the_same(tmp_path: Path, name: str):
     [row] = rows_of(write_by_hand(tmp_path / "x.ndjson.zst", [NONSENSE[name]()]))
     assert (row["frame_number"], row["ts"], row["skipped"]) == (1, 1_700_000_000_000_000, None)
-    assert picked([row], "ip_src", "address_src", "port_src", "ip_proto", "vlan_id") == [(None, None, None, "Unknown", None)]
+    assert picked([row], "ip_src", "address_src", "port_src", "ip_proto", "vlan_id") == [
+        (None, None, None, "Unknown", None)
+    ]
 
 
 def test_nothing_is_left_beside_the_documents_also_if_they_are_damaged(tmp_path: Path):
@@ -405,10 +572,20 @@ def test_many_packets_of_many_streams_keep_their_names(tmp_path: Path):
     """Far more packets than DuckDB works on at once."""
     tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": CLIENT, "ip_dst": OTHER_SERVER}
     packets = [
-        {**tcp, "tcp_stream": str(number % 997), "tls_handshake_extensions_server_name": f"s{number % 997}.example" if number % 7 == 0 else ""}
+        {
+            **tcp,
+            "tcp_stream": str(number % 997),
+            "tls_handshake_extensions_server_name": f"s{number % 997}.example"
+            if number % 7 == 0
+            else "",
+        }
         for number in range(1, 40_001)
     ]
     with typed_rows(write_by_hand(tmp_path / "x.ndjson.zst", packets)) as connection:
-        wrong = connection.sql("SELECT count(*) FROM typed WHERE tls_sni <> 's' || stream_index || '.example' OR stream_index <> frame_number % 997")
+        wrong = connection.sql(
+            "SELECT count(*) FROM typed WHERE tls_sni <> 's' || stream_index || '.example' OR stream_index <> frame_number % 997"
+        )
         assert wrong.fetchall() == [(0,)]
-        assert connection.sql("SELECT count(*), count(DISTINCT frame_number) FROM typed").fetchall() == [(40_000, 40_000)]
+        assert connection.sql(
+            "SELECT count(*), count(DISTINCT frame_number) FROM typed"
+        ).fetchall() == [(40_000, 40_000)]

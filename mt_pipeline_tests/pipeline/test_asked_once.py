@@ -41,34 +41,63 @@ def days_pass(data: Path, days: int) -> None:
 
 
 def test_whatever_an_endpoint_is_called_it_is_asked_once_or_never(own_lab: Lab, netify: FakeNetify):
-    asked = ["under_score.example.com", "dotted.example.com", "xn--bcher-kva.example.com", "y" * 63 + ".example.com"]
-    never = [b"b\xc3\xbccher.example.com", "n" * 300, ".".join(["n" * 60] * 5) + ".com", "printer.local", "8.8.8.8", "::ffff:8.8.8.8"]
+    asked = [
+        "under_score.example.com",
+        "dotted.example.com",
+        "xn--bcher-kva.example.com",
+        "y" * 63 + ".example.com",
+    ]
+    never = [
+        b"b\xc3\xbccher.example.com",
+        "n" * 300,
+        ".".join(["n" * 60] * 5) + ".com",
+        "printer.local",
+        "8.8.8.8",
+        "::ffff:8.8.8.8",
+    ]
     spelled = [*asked, "dotted.example.com.", "DOTTED.example.com", "XN--BCHER-KVA.example.com."]
     for key in ("odd/a.pcap", "odd/b.pcap"):
-        sessions = [traffic.tls_session(name, client_port=50_000 + place, server="9.9.9.9") for place, name in enumerate([*spelled, *never])]
+        sessions = [
+            traffic.tls_session(name, client_port=50_000 + place, server="9.9.9.9")
+            for place, name in enumerate([*spelled, *never])
+        ]
         mapped = [
-            traffic.udp_exchange([(True, b"x")], client="::ffff:192.168.1.20", server=server) for server in ("::ffff:8.8.8.8", "::ffff:10.0.0.1")
+            traffic.udp_exchange([(True, b"x")], client="::ffff:192.168.1.20", server=server)
+            for server in ("::ffff:8.8.8.8", "::ffff:10.0.0.1")
         ]
         own_lab.put(key, b"")
-        write_pcap(own_lab.inbox / key, timed([frame for frames in [*sessions, *mapped] for frame in frames]))
-    workspace = own_lab.workspace(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000)
+        write_pcap(
+            own_lab.inbox / key,
+            timed([frame for frames in [*sessions, *mapped] for frame in frames]),
+        )
+    workspace = own_lab.workspace(
+        enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000
+    )
     ran = own_lab.run("odd/a.pcap", "odd/b.pcap", workspace=workspace)
 
     assert ran.success, ran.failure
     assert sorted(netify.asked()) == sorted([*asked, "9.9.9.9"])
-    rows = own_lab.rows("odd", ("tls_sni", "tls_sni_netify_app_tag", "ipv6_dst", "ip_dst_type"), key="odd/b.pcap")
+    rows = own_lab.rows(
+        "odd", ("tls_sni", "tls_sni_netify_app_tag", "ipv6_dst", "ip_dst_type"), key="odd/b.pcap"
+    )
     assert {row[0] for row in rows if row[1] == "example-app"} == set(spelled)
     assert {row[3] for row in rows if str(row[2]).startswith("::ffff:")} == {"LOCAL"}
 
 
-def test_a_run_of_several_captures_has_one_budget_and_the_page_says_how_much_is_spent(own_lab: Lab, netify: FakeNetify):
+def test_a_run_of_several_captures_has_one_budget_and_the_page_says_how_much_is_spent(
+    own_lab: Lab, netify: FakeNetify
+):
     keys = [f"budget/{number}.pcap" for number in range(3)]
     for number, key in enumerate(keys):
         own_lab.put(key, b"")
-        frames = [frame for place in range(2) for frame in traffic.dns(resolver=f"9.{number}.{place}.9")]
+        frames = [
+            frame for place in range(2) for frame in traffic.dns(resolver=f"9.{number}.{place}.9")
+        ]
         write_pcap(own_lab.inbox / key, timed(frames))
     limits = {"netify_budget_run": 3, "netify_budget_day": 100}
-    workspace = own_lab.workspace(enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000, **limits)
+    workspace = own_lab.workspace(
+        enrichment="netify", netify_api_key="k", netify_url=netify.url, netify_rate=1000, **limits
+    )
     ran = own_lab.run(*keys, workspace=workspace)
 
     assert ran.success, "what nobody may ask stays unknown, and the rows are there"
@@ -85,19 +114,23 @@ def test_a_run_of_several_captures_has_one_budget_and_the_page_says_how_much_is_
 
 def test_without_netify_the_page_speaks_of_no_calls(own_lab: Lab):
     own_lab.put("nobody/a.pcap")
-    told = own_lab.run("nobody/a.pcap", workspace=own_lab.workspace(enrichment="offline", netify_budget_day=5)).metadata(
-        "netify_enrichment", "nobody/a.pcap"
-    )
+    told = own_lab.run(
+        "nobody/a.pcap", workspace=own_lab.workspace(enrichment="offline", netify_budget_day=5)
+    ).metadata("netify_enrichment", "nobody/a.pcap")
     assert not {"calls_today", "budget_today"} & set(told)
 
 
-def test_a_thousand_endpoints_of_a_hundred_captures_are_a_thousand_requests(tmp_path: Path, netify: FakeNetify):
+def test_a_thousand_endpoints_of_a_hundred_captures_are_a_thousand_requests(
+    tmp_path: Path, netify: FakeNetify
+):
     """Four processes at once; `python -m mt_pipeline_tests.crowd` does the same at any size."""
     files = captures(tmp_path / "captures", endpoints=1000, count=100)
     crowd(tmp_path / "data", files, url=netify.url)
     asked = netify.asked()
     assert len(asked) == len(set(asked)) == 1000
-    assert all(set(pq.read_table(done(file))["state"].to_pylist()) == {"answered"} for file in files)
+    assert all(
+        set(pq.read_table(done(file))["state"].to_pylist()) == {"answered"} for file in files
+    )
 
 
 def test_a_hundred_calls_a_day_are_a_hundred_requests_a_day(tmp_path: Path, netify: FakeNetify):
@@ -105,7 +138,17 @@ def test_a_hundred_calls_a_day_are_a_hundred_requests_a_day(tmp_path: Path, neti
     crowd(tmp_path / "data", files, url=netify.url, netify_budget_day=100)
     assert len(netify.asked()) == 100
     forget(files)
-    ended([start(tmp_path / "data", files, url=netify.url, run="on the same day", netify_budget_day=100)])
+    ended(
+        [
+            start(
+                tmp_path / "data",
+                files,
+                url=netify.url,
+                run="on the same day",
+                netify_budget_day=100,
+            )
+        ]
+    )
     assert len(netify.asked()) == 100
     forget(files)
     days_pass(tmp_path / "data", 1)
@@ -125,7 +168,13 @@ def test_kills_at_any_moment_cost_at_most_the_request_in_flight(tmp_path: Path, 
     netify.say(delay=0.004)
 
     def begun(number: int) -> "subprocess.Popen[str]":
-        return start(tmp_path / "data", files[number::PROCESSES], url=netify.url, run="one", netify_budget_run=1000)
+        return start(
+            tmp_path / "data",
+            files[number::PROCESSES],
+            url=netify.url,
+            run="one",
+            netify_budget_run=1000,
+        )
 
     processes = [begun(number) for number in range(PROCESSES)]
     kills: list[tuple[float, float]] = []
@@ -144,12 +193,18 @@ def test_kills_at_any_moment_cost_at_most_the_request_in_flight(tmp_path: Path, 
 
     requests = netify.requests()
     assert len({seen.endpoint for seen in requests}) == 400
-    assert all(set(pq.read_table(done(file))["state"].to_pylist()) == {"answered"} for file in files)
+    assert all(
+        set(pq.read_table(done(file))["state"].to_pylist()) == {"answered"} for file in files
+    )
     last = {seen.endpoint: seen for seen in requests}
     twice = [seen for seen in requests if seen is not last[seen.endpoint]]
     assert len(twice) <= len(kills)
-    for lost in twice:  # it was being answered, or its answer was being kept, when someone was killed
-        assert any(lost.began <= after and (lost.ended or after) >= before - 2 for before, after in kills)
+    for (
+        lost
+    ) in twice:  # it was being answered, or its answer was being kept, when someone was killed
+        assert any(
+            lost.began <= after and (lost.ended or after) >= before - 2 for before, after in kills
+        )
     with closing(sqlite3.connect(tmp_path / "data" / "cache" / "budget.sqlite")) as file:
         [(counted,)] = file.execute("SELECT calls FROM runs WHERE run = 'one'")
     assert len(requests) <= counted <= len(requests) + len(kills)

@@ -42,7 +42,10 @@ def run_of(
 
 
 def loads_of(lab: Lab, experiment: str) -> list[tuple]:
-    return select(lab.database, f"SELECT DISTINCT load FROM captured_packets WHERE experiment = '{experiment}' AND NOT gone")
+    return select(
+        lab.database,
+        f"SELECT DISTINCT load FROM captured_packets WHERE experiment = '{experiment}' AND NOT gone",
+    )
 
 
 def test_small_captures_are_rows_of_one_load_each_with_its_own(lab: Lab):
@@ -53,12 +56,18 @@ def test_small_captures_are_rows_of_one_load_each_with_its_own(lab: Lab):
     assert ran.success
     assert ran.materialised() == keys
     assert len(loads_of(lab, "grouped")) == 1
-    assert lab.rows("grouped", ("capture", "frame_number")) == [(key, number) for key in keys for number in range(1, PACKETS + 1)]
+    assert lab.rows("grouped", ("capture", "frame_number")) == [
+        (key, number) for key in keys for number in range(1, PACKETS + 1)
+    ]
     assert [ran.metadata("questdb_packets", key)["rows"] for key in keys] == [PACKETS] * 3
     assert [lab.record(key).rows for key in keys] == [PACKETS] * 3
 
 
-@pytest.mark.parametrize("limits", [Limits(captures=1), Limits(packet_bytes=1), Limits(seconds=0), Limits(large=1)], ids=str)
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(captures=1), Limits(packet_bytes=1), Limits(seconds=0), Limits(large=1)],
+    ids=str,
+)
 def test_what_is_enough_is_loaded_at_once(lab: Lab, limits: Limits):
     experiment = f"enough_{abs(hash(limits))}"
 
@@ -67,13 +76,17 @@ def test_what_is_enough_is_loaded_at_once(lab: Lab, limits: Limits):
     assert len(loads_of(lab, experiment)) == 3
 
 
-def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_last_one_ended(lab: Lab):
+def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_last_one_ended(
+    lab: Lab,
+):
     assert lab.run(*keys_of(lab, "not_grouped"), workspace=lab.workspace(rotation=True)).success
 
     assert len(loads_of(lab, "not_grouped")) == 3
 
 
-def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     workspace = lab.workspace(data_dir=tmp_path, inbox=lab.inbox, backends=("parquet",))
     keys, memory = keys_of(lab, "one_fails"), Memory()
     in_the_way = tmp_path / "parquet" / ".loading" / file_name_of(keys[1])
@@ -87,11 +100,16 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(lab: Lab, tmp_
     assert failed.key == keys[1]
     records = [workspace.ledger.get(key) for key in keys]
     assert [record and record.state for record in records] == [State.DONE, State.FAILED, State.DONE]
-    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [keys[0], keys[2]]
+    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [
+        keys[0],
+        keys[2],
+    ]
     in_the_way.unlink()
     assert run_of(lab, [keys[1]], workspace=workspace) == []
     [backend] = workspace.backends()
-    assert {key: counts.rows for key, counts in backend.stored(thorough=False).items()} == dict.fromkeys(keys, PACKETS)
+    assert {
+        key: counts.rows for key, counts in backend.stored(thorough=False).items()
+    } == dict.fromkeys(keys, PACKETS)
 
 
 def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab):
@@ -105,10 +123,14 @@ def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab):
     failures = run_of(lab, keys, workspace=workspace, limits=Limits(seconds=600))
 
     assert waited
-    assert waited == keys * (len(waited) // len(keys)), "all wait together, and none after the others"
+    assert waited == keys * (len(waited) // len(keys)), (
+        "all wait together, and none after the others"
+    )
     assert [failure.key for failure in failures] == keys
     assert {lab.record(key).state for key in keys} == {State.WAITING}
-    assert all("QuestDB does not answer at 127.0.0.1:1" in (lab.record(key).error or "") for key in keys)
+    assert all(
+        "QuestDB does not answer at 127.0.0.1:1" in (lab.record(key).error or "") for key in keys
+    )
 
 
 def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: Lab):
@@ -170,5 +192,7 @@ def test_typed_packets_that_somebody_deleted_are_made_again_and_harm_nobody(lab:
 def test_the_time_of_a_load_is_that_of_its_captures(lab: Lab):
     keys = keys_of(lab, "shared_time")
     ran = lab.run(*keys)
-    [seconds] = {ran.metadata("questdb_packets", key)["seconds"] for key in keys}  # they have as many packets
+    [seconds] = {
+        ran.metadata("questdb_packets", key)["seconds"] for key in keys
+    }  # they have as many packets
     assert seconds > 0

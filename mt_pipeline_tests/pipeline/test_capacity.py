@@ -21,7 +21,17 @@ from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.packet_count import Estimate
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import Frame, compress, write_pcap
-from mt_pipeline_tests.pipelines import PASSWORD, Said, capture, ended, environment, files_below, program, settings_of, wrapper
+from mt_pipeline_tests.pipelines import (
+    PASSWORD,
+    Said,
+    capture,
+    ended,
+    environment,
+    files_below,
+    program,
+    settings_of,
+    wrapper,
+)
 from mt_pipeline_tests.services import free_ports
 
 KEY = "room/bulk.pcap"
@@ -33,72 +43,124 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a file system of 8 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     yield disk
     subprocess.run(["/bin/umount", "--lazy", disk], check=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
-def test_without_room_a_capture_fails_before_it_is_begun_and_is_taken_up_when_there_is_some(small_disk: Path, tmp_path: Path):
-    settings = Settings(_env_file=None, data_dir=small_disk / "data", enrichment="none", backends="parquet")
+def test_without_room_a_capture_fails_before_it_is_begun_and_is_taken_up_when_there_is_some(
+    small_disk: Path, tmp_path: Path
+):
+    settings = Settings(
+        _env_file=None, data_dir=small_disk / "data", enrichment="none", backends="parquet"
+    )
     path = write_bulk(tmp_path / "bulk.pcap", PACKETS)
 
     def told(*arguments: str | Path) -> tuple[int, str, str]:
-        said = ended(program(*arguments, settings=settings, env=environment(settings, MT_BACKENDS="parquet")))
+        said = ended(
+            program(*arguments, settings=settings, env=environment(settings, MT_BACKENDS="parquet"))
+        )
         return said.code, said.out, said.err
 
     code, out, err = told("ingest", path, capture(tmp_path / "small.pcap"), "--name", "room")
 
-    assert (code, out) == (1, "room/small.pcap: 2 packets, 2 rows in parquet/packets/experiment=room\n")
-    assert err.startswith(f"failed: {KEY}: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but ")
-    assert f"MB are free in {settings.data_dir}: make room, for example by `mt-pipeline purge` and " in err
+    assert (code, out) == (
+        1,
+        "room/small.pcap: 2 packets, 2 rows in parquet/packets/experiment=room\n",
+    )
+    assert err.startswith(
+        f"failed: {KEY}: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but "
+    )
+    assert (
+        f"MB are free in {settings.data_dir}: make room, for example by `mt-pipeline purge` and "
+        in err
+    )
     record = Ledger(settings.data_dir / "ledger.sqlite").get(KEY)
     assert record is not None
     assert record.state is State.FAILED
     assert [file for file in files_below(settings.data_dir / "tshark_json") if "bulk" in file] == []
     subprocess.run(["/bin/mount", "-o", "remount,size=64m", small_disk], check=True)
-    assert told("ingest", "--failed") == (0, f"{KEY}: 60,000 packets, 60,000 rows in parquet/packets/experiment=room\n", "")
+    assert told("ingest", "--failed") == (
+        0,
+        f"{KEY}: 60,000 packets, 60,000 rows in parquet/packets/experiment=room\n",
+        "",
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
-def test_a_few_bytes_that_become_many_are_refused_before_they_fill_the_disk(small_disk: Path, tmp_path: Path):
+def test_a_few_bytes_that_become_many_are_refused_before_they_fill_the_disk(
+    small_disk: Path, tmp_path: Path
+):
     """46 KB once filled a disk: of compressed captures nobody counted the packets."""
     plain = write_pcap(tmp_path / "bomb.pcap", [Frame(b"", 0, wire_length=0)] * 60_000)
     bomb = compress(plain, "gzip")
     assert bomb.stat().st_size < 50_000
     found = settings(small_disk / "data")
 
-    said = ended(program("ingest", bomb, settings=found, env=environment(found, MT_BACKENDS="parquet")))
+    said = ended(
+        program("ingest", bomb, settings=found, env=environment(found, MT_BACKENDS="parquet"))
+    )
 
     assert said.code == 1
-    assert said.err.startswith("failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but ")
+    assert said.err.startswith(
+        "failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but "
+    )
     assert files_below(found.data_dir / "tshark_json") == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
-def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(small_disk: Path, tmp_path: Path):
+def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(
+    small_disk: Path, tmp_path: Path
+):
     """Others fill the disk as well: here it is full as soon as tshark begins."""
     found = settings(small_disk / "data")
-    fills = wrapper(tmp_path / "tshark", f'head -c 5500000 /dev/zero > {small_disk}/filler; exec "$TSHARK" "$@"')
+    fills = wrapper(
+        tmp_path / "tshark", f'head -c 5500000 /dev/zero > {small_disk}/filler; exec "$TSHARK" "$@"'
+    )
     path = write_bulk(tmp_path / "bulk.pcap", 15_000)
 
-    said = ended(program("ingest", path, settings=found, env=environment(found, MT_BACKENDS="parquet", MT_TSHARK=str(fills))))
+    said = ended(
+        program(
+            "ingest",
+            path,
+            settings=found,
+            env=environment(found, MT_BACKENDS="parquet", MT_TSHARK=str(fills)),
+        )
+    )
 
     assert said.code == 1
-    assert re.match(r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk are needed and 2 MB must be left", said.err)
-    assert files_below(found.data_dir / "tshark_json") == files_below(found.data_dir / "endpoints") == []
+    assert re.match(
+        r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk are needed and 2 MB must be left",
+        said.err,
+    )
+    assert (
+        files_below(found.data_dir / "tshark_json")
+        == files_below(found.data_dir / "endpoints")
+        == []
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
 def test_what_loads_leave_free_is_enough_to_make_room(tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=450m", "tmpfs", disk], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=450m", "tmpfs", disk],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         http, pg = free_ports(2)
-        found = settings_of(disk / "data", Database("", http, pg, "admin", PASSWORD), questdb_host=None)
+        found = settings_of(
+            disk / "data", Database("", http, pg, "admin", PASSWORD), questdb_host=None
+        )
 
         def told(*arguments: str | Path) -> Said:
             return ended(program(*arguments, settings=found))
@@ -131,16 +193,25 @@ def memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_of_a_capture_that_may_fill_the_memory_the_log_warns(tmp_path: Path, large: Capture, caplog: pytest.LogCaptureFixture):
+def test_of_a_capture_that_may_fill_the_memory_the_log_warns(
+    tmp_path: Path, large: Capture, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.WARNING):
-        capacity.check_memory(settings(tmp_path), large, lambda: Estimate(memory() // 600, exact=True))
+        capacity.check_memory(
+            settings(tmp_path), large, lambda: Estimate(memory() // 600, exact=True)
+        )
 
     assert "x/large.pcap: tshark may need" in caplog.text
 
 
 def test_a_capture_far_beyond_the_memory_is_refused_with_a_cure(tmp_path: Path, large: Capture):
-    with pytest.raises(TooLargeError, match=r"^x/large\.pcap: for its .* packets tshark needs about .* of memory, .*editcap -c"):
-        capacity.check_memory(settings(tmp_path), large, lambda: Estimate(3 * memory() // 600, exact=True))
+    with pytest.raises(
+        TooLargeError,
+        match=r"^x/large\.pcap: for its .* packets tshark needs about .* of memory, .*editcap -c",
+    ):
+        capacity.check_memory(
+            settings(tmp_path), large, lambda: Estimate(3 * memory() // 600, exact=True)
+        )
 
 
 def test_a_capture_that_is_copied_first_needs_room_for_the_copy_too(tmp_path: Path):
@@ -150,7 +221,9 @@ def test_a_capture_that_is_copied_first_needs_room_for_the_copy_too(tmp_path: Pa
     growing = replace(capture_at(tmp_path, "x/grows.pcap"), size=shutil.disk_usage(tmp_path).total)
 
     capacity.check(settings, growing, lambda: Estimate(2, exact=True))
-    with pytest.raises(NoRoomError, match=r"^x/grows\.pcap: its 2 packets .* of disk besides a copy of it, "):
+    with pytest.raises(
+        NoRoomError, match=r"^x/grows\.pcap: its 2 packets .* of disk besides a copy of it, "
+    ):
         capacity.check(settings, growing, lambda: Estimate(2, exact=True), copied=True)
 
 
@@ -158,6 +231,10 @@ def test_of_a_capture_that_is_small_beside_what_is_free_nobody_counts_the_packet
     path = capture(tmp_path / "x" / "small.pcap")
     asked = []
 
-    capacity.check(Settings(_env_file=None, data_dir=tmp_path), capture_at(tmp_path, "x/small.pcap"), lambda: asked.append(path))
+    capacity.check(
+        Settings(_env_file=None, data_dir=tmp_path),
+        capture_at(tmp_path, "x/small.pcap"),
+        lambda: asked.append(path),
+    )
 
     assert asked == []

@@ -25,7 +25,9 @@ def verdicts_on(lab: Lab, key: str) -> list[dict[str, object]]:
     with lab.database.connect() as connection:
         connection.execute(f"SELECT wait_wal_table('{CAPTURES.name}')")
         cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-        return cursor.execute("SELECT * FROM captures WHERE capture = %s ORDER BY ts", (key,)).fetchall()
+        return cursor.execute(
+            "SELECT * FROM captures WHERE capture = %s ORDER BY ts", (key,)
+        ).fetchall()
 
 
 def time_of(nanoseconds: int) -> datetime:
@@ -56,14 +58,36 @@ def test_a_load_is_a_row_with_all_that_the_ledger_knows_of_it(lab: Lab):
             "skipped_reasons": "{}",
             "cut": False,
         },
-        **{"cut": False, "first_packet": times[0], "last_packet": times[-1], "path": str(path), "size": path.stat().st_size, "sha256": record.sha256},
-        **{"documents": record.documents, "filter": "dns", "tshark_version": lab.workspace().tshark.version},
+        **{
+            "cut": False,
+            "first_packet": times[0],
+            "last_packet": times[-1],
+            "path": str(path),
+            "size": path.stat().st_size,
+            "sha256": record.sha256,
+        },
+        **{
+            "documents": record.documents,
+            "filter": "dns",
+            "tshark_version": lab.workspace().tshark.version,
+        },
         **{"code_version": CODE_VERSIONS["questdb_packets"], "run": ran.run_id},
-        **{"endpoints": 1, "cache_hits": 0, "calls": 0, "pending": 0, "owed": 0, "calls_today": None, "budget_today": None, "label": None},
+        **{
+            "endpoints": 1,
+            "cache_hits": 0,
+            "calls": 0,
+            "pending": 0,
+            "owed": 0,
+            "calls_today": None,
+            "budget_today": None,
+            "label": None,
+        },
     }
     assert times[0] == time_of(START_NS)
     stages = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
-    assert [row[name] for name in SECONDS] == [ran.metadata(stage, "verdicts/a.pcap")["seconds"] for stage in stages]
+    assert [row[name] for name in SECONDS] == [
+        ran.metadata(stage, "verdicts/a.pcap")["seconds"] for stage in stages
+    ]
 
 
 def test_each_load_is_a_row_and_the_latest_can_be_asked_for(lab: Lab):
@@ -86,8 +110,25 @@ def test_a_failed_load_says_why_and_has_no_numbers_of_the_one_before(lab: Lab):
     failure = lab.run("verdicts failed/a.pcap").failure
 
     done, failed = verdicts_on(lab, "verdicts failed/a.pcap")
-    assert (done["state"], failed["state"], failed["error"], failed["size"]) == ("done", "failed", failure, 704)
-    known = {"ts", "capture", "experiment", "state", "error", "path", "size", "filter", "code_version", "run", "cut"}
+    assert (done["state"], failed["state"], failed["error"], failed["size"]) == (
+        "done",
+        "failed",
+        failure,
+        704,
+    )
+    known = {
+        "ts",
+        "capture",
+        "experiment",
+        "state",
+        "error",
+        "path",
+        "size",
+        "filter",
+        "code_version",
+        "run",
+        "cut",
+    }
     assert {name for name, value in failed.items() if value is not None} == known
 
 
@@ -116,7 +157,14 @@ def test_a_capture_without_packets_has_no_time(lab: Lab):
     assert (row["first_packet"], row["last_packet"]) == (None, None)
 
 
-@pytest.mark.parametrize("key", ['verdicts odd/it\'s "two" words.pcap', "verdicts odd/naïve 測定.pcap", "verdicts odd/100%,b;c[1]{2}\\z $1 %s.pcap"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        'verdicts odd/it\'s "two" words.pcap',
+        "verdicts odd/naïve 測定.pcap",
+        "verdicts odd/100%,b;c[1]{2}\\z $1 %s.pcap",
+    ],
+)
 def test_any_capture_key_is_told_as_it_is(lab: Lab, key: str):
     lab.put(key)
     lab.run(key)
@@ -135,10 +183,18 @@ def test_stages_before_the_last_are_no_row(lab: Lab):
     whole, last = verdicts_on(lab, "verdicts stages/a.pcap")
 
     assert (whole["state"], last["state"], last["sha256"]) == ("done", "done", whole["sha256"])
-    assert [last[name] is None for name in ("tshark_version", *SECONDS)] == [True, True, True, True, False]
+    assert [last[name] is None for name in ("tshark_version", *SECONDS)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
-def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth(lab: Lab, caplog: pytest.LogCaptureFixture):
+def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+):
     lab.put("verdicts alone/a.pcap")
     lab.run("verdicts alone/a.pcap")
     before = lab.record("verdicts alone/a.pcap")
@@ -146,7 +202,10 @@ def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth
     with caplog.at_level(logging.WARNING):
         captures_table.copy(lab.workspace(questdb_pg_port=1), "verdicts alone/a.pcap")
 
-    assert "verdicts alone/a.pcap: not noted in QuestDB's table captures: QuestDB does not answer at 127.0.0.1:1" in caplog.text
+    assert (
+        "verdicts alone/a.pcap: not noted in QuestDB's table captures: QuestDB does not answer at 127.0.0.1:1"
+        in caplog.text
+    )
     assert lab.record("verdicts alone/a.pcap") == before
     assert before.state is State.DONE
     assert len(verdicts_on(lab, "verdicts alone/a.pcap")) == 1

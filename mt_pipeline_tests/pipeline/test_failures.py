@@ -17,11 +17,23 @@ from mt_pipeline.tshark.command import NotACapture
     [
         (CaptureError("it is\n  empty"), "it is empty"),
         (Unreachable("QuestDB does not answer"), "QuestDB does not answer"),
-        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), "the disk is full (/data/x): free some space, then launch the capture again"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full (data folder): free some space, then launch the capture again"),
-        (duckdb.IOException("IO Error: No space left on device"), "the disk is full (data folder): free some space, then launch the capture again"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/x"),
+            "the disk is full (/data/x): free some space, then launch the capture again",
+        ),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded"),
+            "the disk is full (data folder): free some space, then launch the capture again",
+        ),
+        (
+            duckdb.IOException("IO Error: No space left on device"),
+            "the disk is full (data folder): free some space, then launch the capture again",
+        ),
         (MemoryError(), "out of memory: launch the capture again when fewer runs are at work"),
-        (ZeroDivisionError("division\nby zero"), "unexpected ZeroDivisionError: division by zero; the log of the run has the details"),
+        (
+            ZeroDivisionError("division\nby zero"),
+            "unexpected ZeroDivisionError: division by zero; the log of the run has the details",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -39,11 +51,17 @@ def test_the_reason_names_the_capture_once():
 
 
 def test_a_key_with_a_newline_does_not_break_the_line():
-    assert failed("lab/a\nb.pcap", CaptureError("it is empty")).reason == "./lab/a\\u000ab.pcap: it is empty"
+    assert (
+        failed("lab/a\nb.pcap", CaptureError("it is empty")).reason
+        == "./lab/a\\u000ab.pcap: it is empty"
+    )
 
 
 def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
-    said = failed("lab/a.pcap", NotACapture("not a capture: /in/lab/a.pcap", said="tshark: what is this?", status=2))
+    said = failed(
+        "lab/a.pcap",
+        NotACapture("not a capture: /in/lab/a.pcap", said="tshark: what is this?", status=2),
+    )
 
     made = failure([said], 1)
 
@@ -70,9 +88,14 @@ def test_the_failure_of_many_names_the_first_five_and_lists_all():
     assert made.description == (
         "7 of 50 captures failed, the others are done. 0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
     )
-    assert made.metadata["failed"].value == {f"{number}.pcap": f"{number}.pcap is empty" for number in range(7)}
+    assert made.metadata["failed"].value == {
+        f"{number}.pcap": f"{number}.pcap is empty" for number in range(7)
+    }
 
 
 def test_it_is_not_said_that_others_are_done_when_there_are_none():
     """A run in which every capture failed once said: 3 of 3 captures failed, the others are done."""
-    assert failure([Failed("a", "a is empty"), Failed("b", "b is empty")], 2).description == "all 2 captures failed. a is empty | b is empty"
+    assert (
+        failure([Failed("a", "a is empty"), Failed("b", "b is empty")], 2).description
+        == "all 2 captures failed. a is empty | b is empty"
+    )

@@ -14,7 +14,13 @@ KEY = "Living Room/deep/a b.pcap"
 
 def made(files: CaptureFiles, inputs: str) -> list[Path]:
     """Make all files of some inputs, ten bytes each."""
-    paths = [files.documents(inputs), files.endpoints(inputs), files.packets(inputs), files.names(inputs), files.enrichment(inputs)]
+    paths = [
+        files.documents(inputs),
+        files.endpoints(inputs),
+        files.packets(inputs),
+        files.names(inputs),
+        files.enrichment(inputs),
+    ]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"0123456789")
@@ -24,7 +30,10 @@ def made(files: CaptureFiles, inputs: str) -> list[Path]:
 def test_what_was_taken_up_of_the_file_before_names_all_that_is_made_of_the_names(tmp_path: Path):
     files, going_on = CaptureFiles(tmp_path, KEY), CaptureFiles(tmp_path, KEY, "0ab")
 
-    assert (going_on.documents("1f"), going_on.packets("1f")) == (files.documents("1f"), files.packets("1f"))
+    assert (going_on.documents("1f"), going_on.packets("1f")) == (
+        files.documents("1f"),
+        files.packets("1f"),
+    )
     for what in ("names", "left", "endpoints", "enrichment"):
         assert getattr(going_on, what)("1f").name.startswith("1f-0ab")
         assert getattr(files, what)("1f") != getattr(going_on, what)("1f")
@@ -42,17 +51,27 @@ def test_files_lie_by_stage_experiment_and_capture(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize("other", ["living_room/deep/a b.pcap", "Living Room/a b.pcap", "Living Room/deep/a_b.pcap", "a b.pcap"])
+@pytest.mark.parametrize(
+    "other",
+    ["living_room/deep/a b.pcap", "Living Room/a b.pcap", "Living Room/deep/a_b.pcap", "a b.pcap"],
+)
 def test_no_two_captures_share_a_file(tmp_path: Path, other: str):
-    assert CaptureFiles(tmp_path, KEY).documents("1f") != CaptureFiles(tmp_path, other).documents("1f")
+    assert CaptureFiles(tmp_path, KEY).documents("1f") != CaptureFiles(tmp_path, other).documents(
+        "1f"
+    )
 
 
-@pytest.mark.parametrize("key", ["x" * 900, "ä" * 120 + ".pcap", "-rf", "a/.../b", "a/\n", "a/.hidden"])
+@pytest.mark.parametrize(
+    "key", ["x" * 900, "ä" * 120 + ".pcap", "-rf", "a/.../b", "a/\n", "a/.hidden"]
+)
 def test_no_name_is_too_long_or_too_odd_for_a_disk(tmp_path: Path, key: str):
     [path, *_] = made(CaptureFiles(tmp_path, key), "1f")
 
     assert path.is_file()
-    assert all(part.isascii() and part.isprintable() and not part.startswith((".", "-")) for part in path.relative_to(tmp_path).parts)
+    assert all(
+        part.isascii() and part.isprintable() and not part.startswith((".", "-"))
+        for part in path.relative_to(tmp_path).parts
+    )
 
 
 def test_after_a_load_only_its_own_files_are_kept(tmp_path: Path):
@@ -66,7 +85,9 @@ def test_after_a_load_only_its_own_files_are_kept(tmp_path: Path):
 
     files.keep_only("new")
 
-    assert files_below(tmp_path) == sorted(str(path.relative_to(tmp_path)) for path in [*kept, *of_others])
+    assert files_below(tmp_path) == sorted(
+        str(path.relative_to(tmp_path)) for path in [*kept, *of_others]
+    )
     assert not (kept[1].parent / "left over").exists()
 
 

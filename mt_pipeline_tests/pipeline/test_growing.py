@@ -23,14 +23,25 @@ PACKETS = 2_000
 DUMPCAP = shutil.which("dumpcap") or "dumpcap"
 
 
-@pytest.mark.parametrize(("size", "taken", "due"), [(1, 0, True), (110, 100, False), (111, 100, True), (100, 100, False), (5, 0, True)])
-def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(size: int, taken: int, due: bool):
+@pytest.mark.parametrize(
+    ("size", "taken", "due"),
+    [(1, 0, True), (110, 100, False), (111, 100, True), (100, 100, False), (5, 0, True)],
+)
+def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(
+    size: int, taken: int, due: bool
+):
     assert is_due(size, taken) is due
 
 
 def looked(lab: Lab, workspace: Workspace) -> list[str]:
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
-    return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+    result = new_captures(
+        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
+    )
+    return (
+        [request.partition_key for request in result.run_requests]
+        if isinstance(result, dg.SensorResult)
+        else []
+    )
 
 
 def copies(lab: Lab) -> list[Path]:
@@ -49,7 +60,12 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
     )
 
     def killed() -> None:
-        assert subprocess.run([sys.executable, "-c", script, lab.inbox, key, folder], check=False).returncode == -9
+        assert (
+            subprocess.run(
+                [sys.executable, "-c", script, lab.inbox, key, folder], check=False
+            ).returncode
+            == -9
+        )
         assert len(copies(lab)) == 1
 
     killed()
@@ -70,12 +86,17 @@ def test_what_tshark_says_of_a_growing_capture_names_it_and_not_its_copy(lab: La
     assert ".follow-" not in ran.failure + str(ran.failure_metadata)
 
 
-def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_one_go(lab: Lab, tmp_path: Path):
+def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_one_go(
+    lab: Lab, tmp_path: Path
+):
     whole = write_bulk(tmp_path / "whole.pcap", PACKETS).read_bytes()
     growing = lab.inbox / "follow" / "growing.pcap"
     growing.parent.mkdir()
     # It grows even while tshark reads it: by bytes that are no whole packet.
-    writes_on = wrapper(tmp_path / "tshark", f'head -c {len(whole) // 100} /dev/zero >>"{growing}"\nexec "$TSHARK" "$@"')
+    writes_on = wrapper(
+        tmp_path / "tshark",
+        f'head -c {len(whole) // 100} /dev/zero >>"{growing}"\nexec "$TSHARK" "$@"',
+    )
     follow = lab.workspace(follow=True, settle_seconds=60, tshark=str(writes_on))
     key, seen = "follow/growing.pcap", []
     for part in (0.2, 0.5, 0.9):
@@ -100,18 +121,38 @@ def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_
     assert copies(lab) == []
 
 
-def test_files_that_dumpcap_rotates_are_taken_when_the_next_is_there_and_keep_their_rows_when_it_deletes_them(lab: Lab, tmp_path: Path):
+def test_files_that_dumpcap_rotates_are_taken_when_the_next_is_there_and_keep_their_rows_when_it_deletes_them(
+    lab: Lab, tmp_path: Path
+):
     whole = write_bulk(tmp_path / "whole.pcap", PACKETS)
     folder = lab.inbox / "ring"
     folder.mkdir()
     workspace = lab.workspace(settle_seconds=0.5)
-    command = [DUMPCAP, "-q", "-i", "-", "-b", "filesize:200", "-b", "files:4", "-w", folder / "ring.pcapng"]
-    with whole.open("rb") as packets, subprocess.Popen(command, stdin=packets, stderr=subprocess.DEVNULL) as dumpcap:
-        requested = looked(lab, workspace)  # files of this look may be deleted again before the next
+    command = [
+        DUMPCAP,
+        "-q",
+        "-i",
+        "-",
+        "-b",
+        "filesize:200",
+        "-b",
+        "files:4",
+        "-w",
+        folder / "ring.pcapng",
+    ]
+    with (
+        whole.open("rb") as packets,
+        subprocess.Popen(command, stdin=packets, stderr=subprocess.DEVNULL) as dumpcap,
+    ):
+        requested = looked(
+            lab, workspace
+        )  # files of this look may be deleted again before the next
         dumpcap.wait()
     requested += looked(lab, workspace)
     files = sorted(f"ring/{file.name}" for file in folder.iterdir())
-    assert [key for key in files if key in requested] == files[:-1], "the last one may still be open"
+    assert [key for key in files if key in requested] == files[:-1], (
+        "the last one may still be open"
+    )
     time.sleep(0.6)
     requested += looked(lab, workspace)
 

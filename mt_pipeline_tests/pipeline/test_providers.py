@@ -38,14 +38,25 @@ def settings_of(folder: Path, **given: object) -> Settings:
     ("given", "said"),
     [
         ({"enrichment": "netify"}, "MT_NETIFY_API_KEY is not set"),
-        ({"enrichment": "offline,nobody"}, "there is no provider 'nobody'; say `none`, or some of netify, offline"),
+        (
+            {"enrichment": "offline,nobody"},
+            "there is no provider 'nobody'; say `none`, or some of netify, offline",
+        ),
         ({"enrichment": "offline,offline"}, "lists offline twice"),
-        ({"offline_apps": "/nowhere/apps.conf"}, "MT_ENRICHMENT lists offline, but /nowhere/apps.conf cannot be read"),
+        (
+            {"offline_apps": "/nowhere/apps.conf"},
+            "MT_ENRICHMENT lists offline, but /nowhere/apps.conf cannot be read",
+        ),
         ({"offline_city_mmdb": __file__}, "test_providers.py is no MMDB, or is cut or damaged"),
-        ({"devices": __file__, "enrichment": "none"}, "test_providers.py, line 1: the header is missing"),
+        (
+            {"devices": __file__, "enrichment": "none"},
+            "test_providers.py, line 1: the header is missing",
+        ),
     ],
 )
-def test_settings_that_can_never_work_are_refused_at_once(tmp_path: Path, given: dict[str, object], said: str):
+def test_settings_that_can_never_work_are_refused_at_once(
+    tmp_path: Path, given: dict[str, object], said: str
+):
     with pytest.raises(SettingsError, match=re.escape(said)):
         providers.check(settings_of(tmp_path, **given))
     assert list(tmp_path.iterdir()) == []
@@ -54,7 +65,9 @@ def test_settings_that_can_never_work_are_refused_at_once(tmp_path: Path, given:
 def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp_path: Path):
     with providers.opened(settings_of(tmp_path), run="") as (chain, store):
         assert ([provider.name for provider in chain], store) == (["offline"], None)
-    with providers.opened(settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run="") as (chain, store):
+    with providers.opened(
+        settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run=""
+    ) as (chain, store):
         assert [provider.name for provider in chain] == ["offline", "netify"]
         assert store is not None
 
@@ -65,16 +78,41 @@ def test_the_provider_of_the_readme_is_installed_and_answers(tmp_path: Path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--target", str(tmp_path / "site"), str(tmp_path / "lab-list")], check=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-build-isolation",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run(
+        [*pip, "--target", str(tmp_path / "site"), str(tmp_path / "lab-list")], check=True
+    )
     (tmp_path / "list.csv").write_text("endpoint,application\n8.8.8.8,our-resolver\n")
 
     def use(**environment: str) -> subprocess.CompletedProcess[str]:
-        ours = {"PYTHONPATH": f"{tmp_path / 'site'}:{PROJECT}", "MT_DATA_DIR": str(tmp_path / "data"), "MT_ENRICHMENT": "lab,offline"}
-        return subprocess.run([sys.executable, "-c", USE, str(tmp_path)], capture_output=True, text=True, env={**os.environ, **ours, **environment})
+        ours = {
+            "PYTHONPATH": f"{tmp_path / 'site'}:{PROJECT}",
+            "MT_DATA_DIR": str(tmp_path / "data"),
+            "MT_ENRICHMENT": "lab,offline",
+        }
+        return subprocess.run(
+            [sys.executable, "-c", USE, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **ours, **environment},
+        )
 
     said = use(LAB_LIST=str(tmp_path / "list.csv"))
-    assert said.stdout.strip() == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'offline', 'netflix', None)]", (
-        said.stderr
+    assert (
+        said.stdout.strip()
+        == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'offline', 'netflix', None)]"
+    ), said.stderr
+    assert (
+        "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider (KeyError: 'LAB_LIST')"
+        in use().stderr
     )
-    assert "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider (KeyError: 'LAB_LIST')" in use().stderr

@@ -32,7 +32,11 @@ def loaded(terminal: Terminal, lab: Lab, *keys: str) -> list[Path]:
 
 
 def files_of(lab: Lab, experiment: str) -> list[str]:
-    return [file for stage in ("tshark_json", "endpoints", "enrichment") for file in files_below(lab.data / stage / experiment)]
+    return [
+        file
+        for stage in ("tshark_json", "endpoints", "enrichment")
+        for file in files_below(lab.data / stage / experiment)
+    ]
 
 
 def runs_of(lab: Lab, key: str) -> int:
@@ -53,8 +57,14 @@ def asked_of(lab: Lab, query: str) -> list[tuple]:
 def looked(lab: Lab) -> list[str | None]:
     """Return what the sensor asks for now."""
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace}))
-    return [request.partition_key for request in result.run_requests] if isinstance(result, dg.SensorResult) else []
+    result = new_captures(
+        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
+    )
+    return (
+        [request.partition_key for request in result.run_requests]
+        if isinstance(result, dg.SensorResult)
+        else []
+    )
 
 
 def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Terminal, lab: Lab):
@@ -68,13 +78,20 @@ def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Termina
     assert told.out.splitlines()[-1].startswith("purge one/a.pcap: 2 rows and ")
     assert lab.rows("purge_one", ("capture",)) == [("purge one/b.pcap",)] * PACKETS
     assert asked_of(lab, "SELECT DISTINCT capture FROM flows_purge_one") == [("purge one/b.pcap",)]
-    assert asked_of(lab, "SELECT state, rows, flows, sha256 FROM captures WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1") == [
-        ("purged", None, None, None)
-    ]
+    assert asked_of(
+        lab,
+        "SELECT state, rows, flows, sha256 FROM captures WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1",
+    ) == [("purged", None, None, None)]
     assert len(files_of(lab, "purge_one")) == len(others) / 2
-    assert [lab.instance.has_dynamic_partition("captures", key) for key in ("purge one/a.pcap", "purge one/b.pcap")] == [False, True]
+    assert [
+        lab.instance.has_dynamic_partition("captures", key)
+        for key in ("purge one/a.pcap", "purge one/b.pcap")
+    ] == [False, True]
     assert (runs_of(lab, "purge one/a.pcap"), runs_of(lab, "purge one/b.pcap")) == (0, 1)
-    assert (lab.record("purge one/a.pcap").state, lab.record("purge one/b.pcap").state) == (State.PURGED, State.DONE)
+    assert (lab.record("purge one/a.pcap").state, lab.record("purge one/b.pcap").state) == (
+        State.PURGED,
+        State.DONE,
+    )
     assert gone.read_bytes() == stays.read_bytes()
 
 
@@ -86,14 +103,22 @@ def test_a_whole_experiment_goes_with_its_view_and_another_stays(terminal: Termi
     lines = told.out.splitlines()
     assert lines[2].startswith("2 captures, 4 rows, ")
     assert lines[2].endswith(" bytes; the captures themselves stay")
-    assert [line.partition(":")[0] for line in lines[3:]] == ["purge all/a.pcap", "purge all/deep/b.pcap"]
+    assert [line.partition(":")[0] for line in lines[3:]] == [
+        "purge all/a.pcap",
+        "purge all/deep/b.pcap",
+    ]
     assert {"packets_purge_not", "flows_purge_not"} <= views(lab)
     assert views(lab).isdisjoint({"packets_purge_all", "flows_purge_all"})
     assert files_of(lab, "purge_all") == []
     assert len(lab.rows("purge_not")) == PACKETS
-    assert sorted(file.name for file in (lab.inbox / "purge all").rglob("*.pcap")) == ["a.pcap", "b.pcap"]
+    assert sorted(file.name for file in (lab.inbox / "purge all").rglob("*.pcap")) == [
+        "a.pcap",
+        "b.pcap",
+    ]
     for table in ("captured_packets", "flows"):
-        assert asked_of(lab, f"SELECT count() FROM {table} WHERE NOT gone AND experiment = 'purge_all'") == [(0,)]
+        assert asked_of(
+            lab, f"SELECT count() FROM {table} WHERE NOT gone AND experiment = 'purge_all'"
+        ) == [(0,)]
 
 
 def test_the_name_may_be_that_of_the_folder(terminal: Terminal, lab: Lab):
@@ -104,7 +129,9 @@ def test_the_name_may_be_that_of_the_folder(terminal: Terminal, lab: Lab):
     assert lab.record("Purge By Folder/a.pcap").state is State.PURGED
 
 
-def test_it_shows_what_goes_and_asks_first(terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def test_it_shows_what_goes_and_asks_first(
+    terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch
+):
     loaded(terminal, lab, "purge asks/a.pcap")
     before = files_of(lab, "purge_asks")
 
@@ -137,7 +164,9 @@ def test_a_linked_capture_keeps_its_link_and_its_file(terminal: Terminal, lab: L
     assert (lab.inbox / "purge link" / "a.pcap").resolve() == path
 
 
-@pytest.mark.parametrize("which", [["--capture", "no/such.pcap"], ["--name", "no_such"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "which", [["--capture", "no/such.pcap"], ["--name", "no_such"]], ids=" ".join
+)
 def test_what_is_not_there_is_one_line(terminal: Terminal, which: list[str]):
     told = terminal("purge", *which, "--yes")
 
@@ -146,13 +175,17 @@ def test_what_is_not_there_is_one_line(terminal: Terminal, which: list[str]):
     assert told.err.endswith("; `mt-pipeline status` lists what there is\n")
 
 
-def test_a_purged_capture_stays_out_until_it_changes_or_is_ingested_by_hand(terminal: Terminal, lab: Lab):
+def test_a_purged_capture_stays_out_until_it_changes_or_is_ingested_by_hand(
+    terminal: Terminal, lab: Lab
+):
     kept, changed = loaded(terminal, lab, "purge out/kept.pcap", "purge out/changed.pcap")
     terminal("purge", "--name", "purge_out", "--yes")
 
     assert not [key for key in looked(lab) if str(key).startswith("purge out")]
     capture(changed, "changed.example.com")
-    assert [key for key in looked(lab) if str(key).startswith("purge out")] == ["purge out/changed.pcap"]
+    assert [key for key in looked(lab) if str(key).startswith("purge out")] == [
+        "purge out/changed.pcap"
+    ]
     assert terminal("ingest", kept).code == 0
     assert lab.rows("purge_out", ("capture",)) == [("purge out/kept.pcap",)] * PACKETS
 
@@ -196,9 +229,15 @@ def test_the_report_goes_with_the_last_capture_of_its_experiment(terminal: Termi
     lab.instance.add_dynamic_partitions("experiments", ["purge_report"])
 
     assert terminal("purge", "--capture", "purge report/a.pcap", "--yes").code == 0
-    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (True, True)
+    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (
+        True,
+        True,
+    )
     assert terminal("purge", "--capture", "purge report/b.pcap", "--yes").code == 0
-    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (False, False)
+    assert (path.exists(), lab.instance.has_dynamic_partition("experiments", "purge_report")) == (
+        False,
+        False,
+    )
     assert terminal("report", "purge_report").code == 1
 
 
@@ -213,7 +252,9 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
     assert lab.record("purge dry/a.pcap").state is State.DONE
 
 
-def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(lab: Lab):
+def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(
+    lab: Lab,
+):
     """It was dropped under the load that had just found it, and the rows of that were in no view."""
     key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
     [backend] = lab.workspace().backends()
@@ -224,7 +265,10 @@ def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_on
         yield from batches
 
     def load() -> None:
-        with files_of_packets(packets(5)) as files, closing(rows(files, capture=key, experiment="purged_meanwhile")) as of_packets:
+        with (
+            files_of_packets(packets(5)) as files,
+            closing(rows(files, capture=key, experiment="purged_meanwhile")) as of_packets,
+        ):
             of_flows = flows(files, capture=key, experiment="purged_meanwhile")
             backend.load([Load(key, "purged_meanwhile", held_up(of_packets), of_flows)])
 

@@ -35,7 +35,12 @@ class Archive:
             write_pcap(path, timed(tls_session(f"www.{letter}.com", server=server)))
 
     def workspace(self, **changes: object) -> Workspace:
-        asks = {"enrichment": "netify", "netify_api_key": "s3cret", "netify_url": self.netify.url, "netify_rate": 1000}
+        asks = {
+            "enrichment": "netify",
+            "netify_api_key": "s3cret",
+            "netify_url": self.netify.url,
+            "netify_rate": 1000,
+        }
         return self.lab.workspace(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
 
     def load(self, *keys: str, **changes: object) -> Ran:
@@ -45,11 +50,16 @@ class Archive:
 
     def refresh(self, config: dict[str, object] | None = None, **changes: object) -> Ran:
         """Refresh; whoever would start tshark finds none."""
-        job = build_defs(workspace=self.workspace(tshark="/nowhere/tshark", **changes)).resolve_job_def("refresh_answers")
+        job = build_defs(
+            workspace=self.workspace(tshark="/nowhere/tshark", **changes)
+        ).resolve_job_def("refresh_answers")
         result = job.execute_in_process(
             instance=self.lab.instance,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": {"refresh": {"config": config or {}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "ops": {"refresh": {"config": config or {}}},
+            },
         )
         return Ran(result, self.lab.instance)
 
@@ -59,25 +69,33 @@ class Archive:
 
 
 @pytest.fixture
-def archive(lab: Lab, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+def archive(
+    lab: Lab, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Archive]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with FakeNetify() as netify:
         yield Archive(lab, netify, f"ageing_{abs(hash(request.node.name)) % 10**8}")
 
 
 def named(name: str, tag: str) -> dict[str, object]:
-    return name_body(name, application={"id": 1, "tag": tag, "category": {"id": 5, "tag": "business"}})
+    return name_body(
+        name, application={"id": 1, "tag": tag, "category": {"id": 5, "tag": "business"}}
+    )
 
 
 def said_of(ran: Ran, archive: Archive) -> dict[str, object]:
     """Return what the run observed of the experiment."""
     events = ran.instance.all_logs(ran.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
-    observed = [event.get_dagster_event().asset_observation_data.asset_observation for event in events]
+    observed = [
+        event.get_dagster_event().asset_observation_data.asset_observation for event in events
+    ]
     [one] = [one for one in observed if one.metadata["experiment"].value == archive.experiment]
     return {name: value.value for name, value in one.metadata.items()}
 
 
-def test_only_the_capture_whose_answers_changed_is_loaded_again_and_tshark_is_not_started(archive: Archive):
+def test_only_the_capture_whose_answers_changed_is_loaded_again_and_tshark_is_not_started(
+    archive: Archive,
+):
     archive.load()
     assert set(archive.applications().values()) == {"example-app"}
     before = len(archive.netify.requests())
@@ -91,7 +109,9 @@ def test_only_the_capture_whose_answers_changed_is_loaded_again_and_tshark_is_no
     assert archive.applications() == {archive.keys[0]: "example-app", archive.keys[1]: "newcomer"}
     told = ran.metadata("netify_enrichment", archive.keys[1])
     assert told["changed"] == 1
-    assert "| www.b.com | application | example-app | newcomer |" in str(told["changes"]).replace("\\", "")
+    assert "| www.b.com | application | example-app | newcomer |" in str(told["changes"]).replace(
+        "\\", ""
+    )
     assert all(check.passed for check in ran.checks("rows_stored"))
 
 
@@ -104,7 +124,9 @@ def test_what_has_not_expired_is_not_asked_and_nothing_is_loaded(archive: Archiv
     assert ran.materialised() == []
 
 
-def test_a_day_of_the_past_has_the_answers_of_that_day_until_the_experiment_is_refreshed_by_name(archive: Archive):
+def test_a_day_of_the_past_has_the_answers_of_that_day_until_the_experiment_is_refreshed_by_name(
+    archive: Archive,
+):
     archive.load()
     between = datetime.now(UTC)
     archive.netify.say("www.a.com", body=named("www.a.com", "newcomer"))
@@ -127,7 +149,10 @@ def test_a_capture_can_be_loaded_as_of_a_day_before_anything_was_known(archive: 
     config = {"as_of": (datetime.now(UTC) - timedelta(days=2)).date().isoformat()}
     job = build_defs(workspace=archive.workspace()).resolve_job_def("ingest_captures")
     result = job.execute_in_process(
-        instance=archive.lab.instance, partition_key=archive.keys[0], run_config={"ops": {"ingest": {"config": config}}}, raise_on_error=False
+        instance=archive.lab.instance,
+        partition_key=archive.keys[0],
+        run_config={"ops": {"ingest": {"config": config}}},
+        raise_on_error=False,
     )
     assert result.success
     assert archive.applications() == {archive.keys[0]: "Unknown", archive.keys[1]: "example-app"}
@@ -148,19 +173,25 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
 
     def look(cursor: str | None = None, **changes: object) -> dg.RunRequest | dg.SkipReason:
         context = dg.build_sensor_context(
-            instance=archive.lab.instance, cursor=cursor, resources={"workspace": archive.workspace(**{"netify_budget_day": 3, **changes})}
+            instance=archive.lab.instance,
+            cursor=cursor,
+            resources={"workspace": archive.workspace(**{"netify_budget_day": 3, **changes})},
         )
         return pending_answers(context)
 
     waits = look()
     assert isinstance(waits, dg.SkipReason)
-    assert "1 answers for 1 captures are owed; the budget of today is spent (3 calls)" in (waits.skip_message or "")
+    assert "1 answers for 1 captures are owed; the budget of today is spent (3 calls)" in (
+        waits.skip_message or ""
+    )
     now = str(datetime.now(UTC).timestamp())
     assert isinstance(look(now, netify_budget_day=10), dg.SkipReason)  # within the hour
     request = look(netify_budget_day=10)
     assert isinstance(request, dg.RunRequest)
 
-    refreshed = archive.refresh(request.run_config["ops"]["refresh"]["config"], netify_budget_day=10)
+    refreshed = archive.refresh(
+        request.run_config["ops"]["refresh"]["config"], netify_budget_day=10
+    )
     assert refreshed.materialised() == [archive.keys[1]]
     assert len(archive.netify.requests()) == 4
     skipped = look(netify_budget_day=10)
@@ -179,7 +210,10 @@ def test_a_reload_that_broke_off_is_made_good_by_the_next_refresh(archive: Archi
 
 def test_a_capture_that_fails_stops_no_other(archive: Archive):
     archive.load()
-    files = [*(archive.data / "endpoints").rglob("a.pcap*/*.parquet"), *(archive.data / "tshark_json").rglob("a.pcap*/*")]
+    files = [
+        *(archive.data / "endpoints").rglob("a.pcap*/*.parquet"),
+        *(archive.data / "tshark_json").rglob("a.pcap*/*"),
+    ]
     assert files
     for file in files:
         file.unlink()
@@ -198,12 +232,23 @@ def test_a_capture_whose_file_is_gone_is_refreshed_all_the_same(archive: Archive
     archive.load()
     for key in archive.keys:
         (archive.lab.inbox / key).unlink()
-    archive.netify.say("93.184.216.34", body=address_body("93.184.216.34", geolocation={"country": {"code": "FR", "label": "France"}}))
+    archive.netify.say(
+        "93.184.216.34",
+        body=address_body(
+            "93.184.216.34", geolocation={"country": {"code": "FR", "label": "France"}}
+        ),
+    )
     ran = archive.refresh(answer_days=0)
     assert ran.success
-    countries = {row[3] for row in archive.lab.rows(archive.experiment, COLUMNS) if str(row[2]) == SERVERS["a"]}
+    countries = {
+        row[3]
+        for row in archive.lab.rows(archive.experiment, COLUMNS)
+        if str(row[2]) == SERVERS["a"]
+    }
     assert countries == {"France"}
-    assert "| country | Germany | France |" in str(ran.metadata("netify_enrichment", archive.keys[0])["changes"])
+    assert "| country | Germany | France |" in str(
+        ran.metadata("netify_enrichment", archive.keys[0])["changes"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +268,9 @@ def test_what_is_no_date_is_refused():
         moment("yesterday")
 
 
-def test_the_terminal_refreshes_and_says_what_it_would_cost(archive: Archive, terminal: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_terminal_refreshes_and_says_what_it_would_cost(
+    archive: Archive, terminal: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     archive.load()
     monkeypatch.setenv("MT_DATA_DIR", str(archive.data))
     monkeypatch.setenv("MT_ENRICHMENT", "netify")
@@ -232,14 +279,24 @@ def test_the_terminal_refreshes_and_says_what_it_would_cost(archive: Archive, te
     monkeypatch.setenv("MT_NETIFY_BUDGET_DAY", "100")
     free = terminal("refresh", archive.experiment, "--dry-run")
     budget = ["calls today: 4", "budget today: 100"]
-    assert free.out.splitlines() == ["2 captures with 4 endpoints", "netify: 0 calls; 4 answers are in the store", *budget]
-    assert terminal("refresh", archive.experiment.replace("_", " ").title(), "--dry-run").out == free.out, "a folder's name will do"
+    assert free.out.splitlines() == [
+        "2 captures with 4 endpoints",
+        "netify: 0 calls; 4 answers are in the store",
+        *budget,
+    ]
+    assert (
+        terminal("refresh", archive.experiment.replace("_", " ").title(), "--dry-run").out
+        == free.out
+    ), "a folder's name will do"
     monkeypatch.setenv("MT_ANSWER_DAYS", "0")
     assert "netify: 2 calls" in terminal("refresh", "--capture", archive.keys[0], "--dry-run").out
     archive.netify.say("www.b.com", body=named("www.b.com", "newcomer"))
     said = terminal("refresh", archive.experiment)
     assert (said.code, said.out) == (0, "2 captures: 1 loaded again, 1 unchanged\n")
-    assert terminal("refresh", "nobody").err == "mt-pipeline: no experiment nobody; `mt-pipeline status` lists what there is\n"
+    assert (
+        terminal("refresh", "nobody").err
+        == "mt-pipeline: no experiment nobody; `mt-pipeline status` lists what there is\n"
+    )
     assert terminal("refresh", archive.experiment, "--as-of", "noon").code == 2
     assert terminal("refresh").code == 2
     assert "s3cret" not in json.dumps([said.out, said.err, free.out])

@@ -35,14 +35,23 @@ def test_the_report_lies_where_one_works(terminal: Terminal, experiment: str, he
     path = here / "report-report_it.html"
     assert told.err == ""
     size = f"{path.stat().st_size / 1000:.3g} kB"
-    assert told == Said(0, f"report-report_it.html: 3 packets of 2 captures; the page itself is a file of {size}\n", "")
+    assert told == Said(
+        0,
+        f"report-report_it.html: 3 packets of 2 captures; the page itself is a file of {size}\n",
+        "",
+    )
     assert list(here.iterdir()) == [path]
     assert Page(path.read_text(encoding="utf-8")).figures["Packets"] == "3"
 
 
-def test_it_says_how_its_captures_were_read(terminal: Terminal, lab: Lab, experiment: str, here: Path):
+def test_it_says_how_its_captures_were_read(
+    terminal: Terminal, lab: Lab, experiment: str, here: Path
+):
     assert terminal("report", experiment, "--output", "x.html").code == 0
-    rows = {row[0]: row for row in Page((here / "x.html").read_text(encoding="utf-8")).tables["Captures"]}
+    rows = {
+        row[0]: row
+        for row in Page((here / "x.html").read_text(encoding="utf-8")).tables["Captures"]
+    }
 
     version = lab.workspace().tshark.version
     assert [rows[f"Report It/{name}.pcap"][-3:] for name in "ab"] == [
@@ -51,14 +60,23 @@ def test_it_says_how_its_captures_were_read(terminal: Terminal, lab: Lab, experi
     ]
 
 
-def test_without_tshark_there_is_a_report_all_the_same(terminal: Terminal, experiment: str, here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_tshark_there_is_a_report_all_the_same(
+    terminal: Terminal, experiment: str, here: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("MT_TSHARK", "/nowhere/tshark")
 
     assert terminal("report", experiment).code == 0
-    assert {row[-2] for row in Page((here / "report-report_it.html").read_text(encoding="utf-8")).tables["Captures"]} == {""}
+    assert {
+        row[-2]
+        for row in Page((here / "report-report_it.html").read_text(encoding="utf-8")).tables[
+            "Captures"
+        ]
+    } == {""}
 
 
-def test_an_earlier_report_is_replaced_and_another_file_is_not(terminal: Terminal, experiment: str, here: Path):
+def test_an_earlier_report_is_replaced_and_another_file_is_not(
+    terminal: Terminal, experiment: str, here: Path
+):
     (here / "a").mkdir()
     assert terminal("report", experiment, "--output", "a/b.html").code == 0
     assert terminal("report", experiment, "--output", "a/b.html").code == 0
@@ -66,17 +84,27 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(terminal: Termina
 
     told = terminal("report", experiment, "--output", "diary.html")
 
-    assert told == Said(1, "", "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; name another file by --output\n")
+    assert told == Said(
+        1,
+        "",
+        "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; name another file by --output\n",
+    )
     assert (here / "diary.html").read_text() == "<p>Dear diary"
 
 
-@pytest.mark.parametrize("name", ["never_heard_of", "'; DROP TABLE captured_packets", '"', "%s", "../..", ""])
-def test_an_experiment_that_does_not_exist_is_one_line_and_leaves_no_file(terminal: Terminal, here: Path, name: str):
+@pytest.mark.parametrize(
+    "name", ["never_heard_of", "'; DROP TABLE captured_packets", '"', "%s", "../..", ""]
+)
+def test_an_experiment_that_does_not_exist_is_one_line_and_leaves_no_file(
+    terminal: Terminal, here: Path, name: str
+):
     told = terminal("report", name)
 
     assert (told.code, told.out) == (1, "")
     assert told.err.startswith("mt-pipeline: QuestDB has no view packets_")
-    assert told.err.endswith("so there is nothing to report: `mt-pipeline status` lists the experiments\n")
+    assert told.err.endswith(
+        "so there is nothing to report: `mt-pipeline status` lists the experiments\n"
+    )
     assert told.err.count("\n") == 1
     assert list(here.iterdir()) == []
 
@@ -122,12 +150,20 @@ def test_a_misspelt_experiment_gets_a_suggestion(terminal: Terminal, experiment:
     told = terminal("report", "raport it")
 
     assert told.code == 1
-    assert told.err.endswith("`mt-pipeline status` lists the experiments; did you mean 'report_it'?\n")
+    assert told.err.endswith(
+        "`mt-pipeline status` lists the experiments; did you mean 'report_it'?\n"
+    )
     assert list(here.iterdir()) == []
 
 
-def test_the_city_file_in_use_is_named_as_its_licence_asks(terminal: Terminal, lab: Lab, here: Path, monkeypatch: pytest.MonkeyPatch):
-    city = city_file(here / "city.mmdb", {"8.8.8.0/24": nested("US", "United States", "Mountain View", (-122.0, 37.4))}, kind="DBIP-City-Lite")
+def test_the_city_file_in_use_is_named_as_its_licence_asks(
+    terminal: Terminal, lab: Lab, here: Path, monkeypatch: pytest.MonkeyPatch
+):
+    city = city_file(
+        here / "city.mmdb",
+        {"8.8.8.0/24": nested("US", "United States", "Mountain View", (-122.0, 37.4))},
+        kind="DBIP-City-Lite",
+    )
     monkeypatch.setenv("MT_ENRICHMENT", "offline")
     monkeypatch.setenv("MT_OFFLINE_CITY_MMDB", str(city))
     assert terminal("ingest", lab.put("report city/a.pcap")).code == 0

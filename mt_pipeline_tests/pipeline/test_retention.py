@@ -19,13 +19,24 @@ KEY = "expired/a.pcap"
 def expired(lab: Lab, **settings: object) -> dict[str, dict[str, object]]:
     """Let the night come; returns what each part of it said."""
     job = build_defs(workspace=lab.workspace(**settings)).resolve_job_def("expire_old")
-    events = [event for event in job.execute_in_process(instance=lab.instance).all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
-    return {event.step_key: {name: value.value for name, value in event.step_output_data.metadata.items()} for event in events}
+    events = [
+        event
+        for event in job.execute_in_process(instance=lab.instance).all_events
+        if event.event_type is dg.DagsterEventType.STEP_OUTPUT
+    ]
+    return {
+        event.step_key: {
+            name: value.value for name, value in event.step_output_data.metadata.items()
+        }
+        for event in events
+    }
 
 
 def flows(lab: Lab, experiment: str) -> list[tuple]:
     with lab.database.connect() as connection:
-        return connection.execute(f"SELECT capture, sum(packets_out + packets_in) FROM flows_{experiment} ORDER BY capture").fetchall()
+        return connection.execute(
+            f"SELECT capture, sum(packets_out + packets_in) FROM flows_{experiment} ORDER BY capture"
+        ).fetchall()
 
 
 @pytest.fixture
@@ -47,7 +58,9 @@ def test_documents_go_when_they_have_expired_and_not_before(own: Lab):
     assert expired(own, keep_documents_days=0)["expire_documents"]["captures"] == 1
 
     assert files_below(own.data / "tshark_json" / "expired") == []
-    assert [found for found in differences(own.workspace(keep_documents_days=0)) if found.key == KEY] == []
+    assert [
+        found for found in differences(own.workspace(keep_documents_days=0)) if found.key == KEY
+    ] == []
     assert [found.key for found in differences(own.workspace()) if found.key == KEY] == [KEY]
     assert own.run(KEY, stages=("endpoints", "netify_enrichment", "questdb_packets")).success
     assert len(own.rows("expired")) == PACKETS
@@ -55,7 +68,9 @@ def test_documents_go_when_they_have_expired_and_not_before(own: Lab):
     assert files_below(own.data / "tshark_json" / "expired") == documents
 
 
-def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
+    own: Lab, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+):
     both = {"backends": ("questdb", "parquet")}
     for name, value in {"MT_DATA_DIR": str(own.data), "MT_BACKENDS": "questdb,parquet"}.items():
         monkeypatch.setenv(name, value)
@@ -73,7 +88,11 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert expired(own, keep_packets_days=1, **both)["expire_packets"] == {"captures": 0, "rows": 0, "freed_bytes": 0}
+    assert expired(own, keep_packets_days=1, **both)["expire_packets"] == {
+        "captures": 0,
+        "rows": 0,
+        "freed_bytes": 0,
+    }
     told = expired(own, keep_packets_days=0, **both)["expire_packets"]
     assert expired(own, keep_packets_days=0, **both)["expire_packets"]["captures"] == 0
     ended.set()
@@ -89,7 +108,10 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
     assert len(files_below(own.data / "parquet" / "flows")) == 1
     assert [found for found in differences(own.workspace(**both)) if found.key == old] == []
     assert "  2 packets, 2 rows, expired: only flows are left" in terminal("status").out
-    assert terminal("refresh", "let_go").out == "1 captures: 0 loaded again, 0 unchanged, 1 left as their packets have expired\n"
+    assert (
+        terminal("refresh", "let_go").out
+        == "1 captures: 0 loaded again, 0 unchanged, 1 left as their packets have expired\n"
+    )
     assert own.workspace().ledger.owing() == []
     assert terminal("purge", "--capture", old, "--dry-run").out.startswith(f"{old}: 0 rows, ")
     assert terminal("report", "let_go").err == (
@@ -99,18 +121,25 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(own
 
     assert terminal("ingest", paths[1]).code == 0
     assert terminal("report", "let_go", "--output", own.data / "page.html").code == 0
-    assert "its packets have expired, only its flows are kept" in (own.data / "page.html").read_text()
+    assert (
+        "its packets have expired, only its flows are kept" in (own.data / "page.html").read_text()
+    )
     assert terminal("ingest", own.inbox).out == "2 of 2 captures are in already\n"
     assert terminal("ingest", paths[0]).code == 0
     assert rows(own.database, "let_go", ("capture",)) == [(old,)] * PACKETS + [(young,)] * PACKETS
     assert flows(own, "let_go") == [(old, PACKETS), (young, PACKETS)]
-    assert [found for found in differences(own.workspace(**both)) if found.key in (old, young)] == []
+    assert [
+        found for found in differences(own.workspace(**both)) if found.key in (old, young)
+    ] == []
     assert own.record(old).packets_expired_at is None
     assert len(files_below(typed)) == 8
 
     own.workspace().ledger.expire_packets(young)  # a kill came before its rows went
     left = [found for found in differences(own.workspace(**both)) if found.key == young]
-    assert "QuestDB has 2 rows of it: `mt-pipeline verify --repair` has the next `expire_old` take them out" in str(left[0])
+    assert (
+        "QuestDB has 2 rows of it: `mt-pipeline verify --repair` has the next `expire_old` take them out"
+        in str(left[0])
+    )
     load_again(own.workspace(**both), left)
     assert own.record(young).packets_expired_at is None
     assert [found for found in differences(own.workspace(**both)) if found.key == young] == []

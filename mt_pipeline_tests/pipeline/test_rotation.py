@@ -35,21 +35,39 @@ def traffic() -> list[bytes]:
         quic_session("www.youtube.com"),
         dns(),
     ]
-    at = [(place / len(frames), number, frame) for number, frames in enumerate(conversations) for place, frame in enumerate(frames)]
-    late = [(0.6 + 0.002 * place, 9, frame) for place, frame in enumerate(tls_session("www.spotify.com", client_port=50_003))]
+    at = [
+        (place / len(frames), number, frame)
+        for number, frames in enumerate(conversations)
+        for place, frame in enumerate(frames)
+    ]
+    late = [
+        (0.6 + 0.002 * place, 9, frame)
+        for place, frame in enumerate(tls_session("www.spotify.com", client_port=50_003))
+    ]
     return [frame for _, _, frame in sorted([*at, *late])]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pcap(tmp_path_factory.mktemp("rotation") / "whole.pcap", timed(traffic(), step_ns=10**8 + 1_003))
+    return write_pcap(
+        tmp_path_factory.mktemp("rotation") / "whole.pcap", timed(traffic(), step_ns=10**8 + 1_003)
+    )
 
 
 @pytest.fixture(scope="module")
 def ring(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Let dumpcap rotate the packets."""
     folder = tmp_path_factory.mktemp("ring")
-    command = [DUMPCAP, "-q", "-i", "-", "-b", f"packets:{PACKETS_OF_A_FILE}", "-w", folder / "ring.pcapng"]
+    command = [
+        DUMPCAP,
+        "-q",
+        "-i",
+        "-",
+        "-b",
+        f"packets:{PACKETS_OF_A_FILE}",
+        "-w",
+        folder / "ring.pcapng",
+    ]
     with whole.open("rb") as packets:
         subprocess.run(command, stdin=packets, stderr=subprocess.DEVNULL, check=True)
     files = sorted(folder.iterdir())
@@ -60,7 +78,13 @@ def ring(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Give a data folder whose rows are files, which need no server."""
-    return Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("lab") / "data", enrichment="offline", backends="parquet", rotation=True)
+    return Settings(
+        _env_file=None,
+        data_dir=tmp_path_factory.mktemp("lab") / "data",
+        enrichment="offline",
+        backends="parquet",
+        rotation=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +97,10 @@ def once(settings: Settings, whole: Path) -> str:
 
 def put(settings: Settings, files: Sequence[Path], experiment: str) -> list[str]:
     (settings.inbox_dir / experiment).mkdir(parents=True)
-    return [f"{experiment}/{shutil.copy(file, settings.inbox_dir / experiment / file.name).name}" for file in files]
+    return [
+        f"{experiment}/{shutil.copy(file, settings.inbox_dir / experiment / file.name).name}"
+        for file in files
+    ]
 
 
 def ingested(settings: Settings, paths: Sequence[Path]) -> None:
@@ -83,19 +110,27 @@ def ingested(settings: Settings, paths: Sequence[Path]) -> None:
 def asked(settings: Settings, query: str) -> list[tuple[object, ...]]:
     with duckdb.connect() as connection:
         for table in ("packets", "flows"):
-            connection.read_parquet(f"{settings.data_dir}/parquet/{table}/**/*.parquet", hive_partitioning=True).create_view(table)
+            connection.read_parquet(
+                f"{settings.data_dir}/parquet/{table}/**/*.parquet", hive_partitioning=True
+            ).create_view(table)
         return connection.execute(query).fetchall()
 
 
 def rows(settings: Settings, experiment: str) -> list[tuple[object, ...]]:
-    return asked(settings, f"SELECT {', '.join(NAMED)} FROM packets WHERE experiment = '{experiment}' ORDER BY ts")
+    return asked(
+        settings,
+        f"SELECT {', '.join(NAMED)} FROM packets WHERE experiment = '{experiment}' ORDER BY ts",
+    )
 
 
 def flows(settings: Settings, experiment: str) -> list[tuple[object, ...]]:
     """Read the seconds of all conversations; one that is cut by the end of a file has two rows."""
     who = "ts, local, port_local, remote, port_remote, tls_sni, tls_sni_domain, tls_alpn, app_tag, app_category_tag"
     counts = "sum(packets_out), sum(bytes_out), sum(packets_in), sum(bytes_in)"
-    return asked(settings, f"SELECT {who}, {counts} FROM flows WHERE experiment = '{experiment}' GROUP BY ALL ORDER BY ALL")
+    return asked(
+        settings,
+        f"SELECT {who}, {counts} FROM flows WHERE experiment = '{experiment}' GROUP BY ALL ORDER BY ALL",
+    )
 
 
 def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -> None:
@@ -104,9 +139,17 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
     assert flows(settings, experiment) == flows(settings, once)
     records = [record_of(settings, key) for key in keys]
     assert {record.state for record in records} == {State.DONE}
-    assert [record.follows for record in records] == ["", *(record.leaves for record in records[:-1])]
+    assert [record.follows for record in records] == [
+        "",
+        *(record.leaves for record in records[:-1]),
+    ]
     stages = ("endpoints", "enrichment")
-    stored = [f"{stage}/{file}" for stage in stages for file in files_below(settings.data_dir / stage) if file.startswith(f"{experiment}/")]
+    stored = [
+        f"{stage}/{file}"
+        for stage in stages
+        for file in files_below(settings.data_dir / stage)
+        if file.startswith(f"{experiment}/")
+    ]
     made = [
         getattr(CaptureFiles(settings.data_dir, record.key, record.follows), what)(record.documents)
         for record in records
@@ -125,13 +168,22 @@ def test_without_the_setting_a_file_is_by_itself(settings: Settings, once: str, 
     keys = put(settings, ring[:2], "alone")
     ingested(settings.model_copy(update={"rotation": False}), [settings.inbox_dir / "alone"])
 
-    applications = {application for (application,) in asked(settings, f"SELECT tls_sni_netify_app_tag FROM packets WHERE experiment = '{once}'")}
+    applications = {
+        application
+        for (application,) in asked(
+            settings, f"SELECT tls_sni_netify_app_tag FROM packets WHERE experiment = '{once}'"
+        )
+    }
     assert len(applications - {"Unknown"}) == 4, "names to lose"
-    assert asked(settings, f"SELECT DISTINCT tls_sni FROM packets WHERE capture = '{keys[1]}'") == [("Unknown",)]
+    assert asked(settings, f"SELECT DISTINCT tls_sni FROM packets WHERE capture = '{keys[1]}'") == [
+        ("Unknown",)
+    ]
     assert record_of(settings, keys[0]).leaves == ""
 
 
-def test_loaded_in_their_order_the_files_have_the_names_of_one_go(settings: Settings, ring: list[Path], once: str):
+def test_loaded_in_their_order_the_files_have_the_names_of_one_go(
+    settings: Settings, ring: list[Path], once: str
+):
     keys = put(settings, ring, "forwards")
 
     ingested(settings, [settings.inbox_dir / "forwards"])
@@ -139,12 +191,15 @@ def test_loaded_in_their_order_the_files_have_the_names_of_one_go(settings: Sett
     holds(settings, "forwards", keys, once)
     both = "packets one JOIN packets other USING (ts) WHERE one.protocol <> other.protocol"
     differ = asked(
-        settings, f"SELECT DISTINCT one.protocol, other.protocol FROM {both} AND one.experiment = '{once}' AND other.experiment = 'forwards'"
+        settings,
+        f"SELECT DISTINCT one.protocol, other.protocol FROM {both} AND one.experiment = '{once}' AND other.experiment = 'forwards'",
     )
     assert differ == [("quic", "udp")], "tshark sees no hello"
 
 
-def test_loaded_backwards_each_catches_up_with_the_one_before(settings: Settings, ring: list[Path], once: str):
+def test_loaded_backwards_each_catches_up_with_the_one_before(
+    settings: Settings, ring: list[Path], once: str
+):
     keys = put(settings, ring, "backwards")
     for key in reversed(keys):
         ingested(settings, [settings.inbox_dir / key])
@@ -152,7 +207,9 @@ def test_loaded_backwards_each_catches_up_with_the_one_before(settings: Settings
     holds(settings, "backwards", keys, once)
 
 
-def test_loaded_by_two_processes_at_once_they_are_the_same(settings: Settings, ring: list[Path], once: str, monkeypatch: pytest.MonkeyPatch):
+def test_loaded_by_two_processes_at_once_they_are_the_same(
+    settings: Settings, ring: list[Path], once: str, monkeypatch: pytest.MonkeyPatch
+):
     keys = put(settings, ring, "at_once")
     for name in "abcdefgh":  # so many that two processes share them, and that the second one begins with the third file of the rotation
         capture(settings.inbox_dir / "beside" / f"{name}.pcap")
@@ -164,7 +221,9 @@ def test_loaded_by_two_processes_at_once_they_are_the_same(settings: Settings, r
     holds(settings, "at_once", keys, once)
 
 
-def test_when_it_is_switched_on_the_first_file_brings_the_others_with_it(settings: Settings, ring: list[Path], once: str):
+def test_when_it_is_switched_on_the_first_file_brings_the_others_with_it(
+    settings: Settings, ring: list[Path], once: str
+):
     keys = put(settings, ring, "switched_on")
     ingested(settings.model_copy(update={"rotation": False}), [settings.inbox_dir / "switched_on"])
     assert rows(settings, "switched_on") != rows(settings, once)
@@ -174,16 +233,26 @@ def test_when_it_is_switched_on_the_first_file_brings_the_others_with_it(setting
     holds(settings, "switched_on", keys, once)
 
 
-def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(settings: Settings, ring: list[Path]):
+def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
+    settings: Settings, ring: list[Path]
+):
     """A run that is killed between the load of a file and its end has not brought the next file up to date."""
     keys = put(settings, ring[:3], "killed")
     ingested(settings, [settings.inbox_dir / "killed"])
     ledger, record = Workspace(settings).ledger, record_of(settings, keys[1])
-    numbers = {"sha256": record.sha256, "documents": record.documents, "packets": record.packets, "rows": record.rows, "skipped": record.skipped}
+    numbers = {
+        "sha256": record.sha256,
+        "documents": record.documents,
+        "packets": record.packets,
+        "rows": record.rows,
+        "skipped": record.skipped,
+    }
     ledger.finish(keys[1], **numbers, follows="what it left before", leaves=record.leaves)
     assert [record.key for record in refresh.owing(Workspace(settings))] == [keys[1]]
 
-    assert refreshing.run(settings, experiment="killed", capture=None, as_of=None, say=lambda _: None)
+    assert refreshing.run(
+        settings, experiment="killed", capture=None, as_of=None, say=lambda _: None
+    )
 
     assert refresh.owing(Workspace(settings)) == []
     assert record_of(settings, keys[1]).follows == record.follows

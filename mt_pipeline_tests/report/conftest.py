@@ -19,5 +19,7 @@ def database(questdb: Server) -> Database:
 @pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """Chromium, which notes what its console says and what pages ask the network for."""
-    with chromium(tmp_path_factory.mktemp("profile"), notes={"browser": "ALL", "performance": "ALL"}) as opened:
+    with chromium(
+        tmp_path_factory.mktemp("profile"), notes={"browser": "ALL", "performance": "ALL"}
+    ) as opened:
         yield opened

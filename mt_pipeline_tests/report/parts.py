@@ -28,11 +28,22 @@ HOSTILE = [
 """Names that others may choose."""
 
 
-def page_of(database: Database, experiment: str, *, records: Mapping[str, Record] | None = None, files: Files | None = None) -> str:
+def page_of(
+    database: Database,
+    experiment: str,
+    *,
+    records: Mapping[str, Record] | None = None,
+    files: Files | None = None,
+) -> str:
     """Ask for the page of an experiment."""
     with database.connect() as connection:
         summary = summarise(Experiment(connection, experiment))
-    return render(experiment, summary, Made(records or {}, "4.0.17", frozenset(records or {}), files or Files()), now=NOW)
+    return render(
+        experiment,
+        summary,
+        Made(records or {}, "4.0.17", frozenset(records or {}), files or Files()),
+        now=NOW,
+    )
 
 
 class Page(HTMLParser):
@@ -107,4 +118,6 @@ def number(text: str) -> int:
 
 def bars(page: Page, caption: str) -> dict[str, tuple[int, int]]:
     """Read a list: bytes and packets by name."""
-    return {name: (number(size), number(packets)) for name, _, size, packets in page.tables[caption]}
+    return {
+        name: (number(size), number(packets)) for name, _, size, packets in page.tables[caption]
+    }

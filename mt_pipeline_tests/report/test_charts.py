@@ -13,7 +13,15 @@ NOW, END = 1_700_000_000 * SECOND, 253_402_300_799_999_999
 
 
 @pytest.mark.parametrize(
-    ("seconds", "step"), [(0, 1000), (0.05, 1000), (60, SECOND), (3500, 30 * SECOND), (86_000, 900 * SECOND), (29 * 86_400, 21_600 * SECOND)]
+    ("seconds", "step"),
+    [
+        (0, 1000),
+        (0.05, 1000),
+        (60, SECOND),
+        (3500, 30 * SECOND),
+        (86_000, 900 * SECOND),
+        (29 * 86_400, 21_600 * SECOND),
+    ],
 )
 def test_a_span_has_at_most_120_steps_of_a_length_that_people_choose(seconds: float, step: int):
     span = Span.over(NOW + 1, NOW + 1 + int(seconds * SECOND))
@@ -32,7 +40,12 @@ def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
         [span] = timeline.spans
         drawn = line(timeline, [1] * span.steps, said="")
         for chart in drawn.split("</svg>")[:2]:
-            labels = [(float(x), text) for x, text in re.findall(r'text-anchor: middle[^>]*x="([\d.]+)"[^>]*>([^<]*)', chart)]
+            labels = [
+                (float(x), text)
+                for x, text in re.findall(
+                    r'text-anchor: middle[^>]*x="([\d.]+)"[^>]*>([^<]*)', chart
+                )
+            ]
             assert labels or span.edges[-1] > END - 366 * DAY
             for (left, one), (right, other) in pairwise(labels):
                 assert right - left > 6 * (len(one) + len(other)) / 2
@@ -40,11 +53,17 @@ def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
 
 def test_a_chart_is_drawn_in_two_widths_with_the_colours_of_the_page_and_no_id():
     timeline = Timeline.over([(NOW, NOW + 60 * SECOND)])
-    drawn = areas(timeline, [(0, [1.0] * timeline.steps), (9, [2.0] * timeline.steps)], said='what <is> "shown"')
+    drawn = areas(
+        timeline,
+        [(0, [1.0] * timeline.steps), (9, [2.0] * timeline.steps)],
+        said='what <is> "shown"',
+    )
 
     assert re.findall(r'<svg class="chart (\w+)"', drawn) == list(WIDTHS)
     assert drawn.count('aria-label="what &lt;is&gt; &#34;shown&#34;"') == 2
-    assert {"fill: var(--series-0)", "fill: var(--series-9)"} <= set(re.findall(r"fill: var\(--series-\d\)", drawn))
+    assert {"fill: var(--series-0)", "fill: var(--series-9)"} <= set(
+        re.findall(r"fill: var\(--series-\d\)", drawn)
+    )
     assert not re.search(r"#[0-9a-f]{6}| id=|font-family|url\(|<style|href", drawn)
 
 
@@ -54,8 +73,13 @@ def test_of_two_minutes_a_year_apart_both_are_cut_into_seconds():
     timeline = Timeline.over([first, second])
 
     assert timeline.step == SECOND
-    assert [(span.start, span.steps) for span in timeline.spans] == [(first[0], 60), (second[0], 60)]
-    assert timeline.starts == [start + number * SECOND for start in (first[0], second[0]) for number in range(60)]
+    assert [(span.start, span.steps) for span in timeline.spans] == [
+        (first[0], 60),
+        (second[0], 60),
+    ]
+    assert timeline.starts == [
+        start + number * SECOND for start in (first[0], second[0]) for number in range(60)
+    ]
     assert [timeline.places[start // SECOND] for start in timeline.starts] == list(range(120))
     assert [part for _, part in timeline.parts] == [slice(0, 60), slice(60, 120)]
 
@@ -81,7 +105,9 @@ def test_each_stretch_is_a_strip_to_one_scale_with_its_own_date():
 
 @pytest.mark.parametrize("apart", [1, 2, 100])
 def test_stretches_that_share_a_step_are_one_chart(apart: int):
-    timeline = Timeline.over([(NOW, NOW + 59 * SECOND), (NOW + 59 * SECOND + apart, NOW + 90 * SECOND)])
+    timeline = Timeline.over(
+        [(NOW, NOW + 59 * SECOND), (NOW + 59 * SECOND + apart, NOW + 90 * SECOND)]
+    )
 
     assert len(timeline.spans) == 1
     assert len(set(timeline.places.values())) == timeline.steps == 91

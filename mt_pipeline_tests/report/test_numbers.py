@@ -34,10 +34,17 @@ def bulk(lab: Lab) -> Page:
 def even(lab: Lab) -> Page:
     """Report on three minutes with a packet each half second, from a whole minute on."""
     (lab.inbox / EVEN).parent.mkdir(parents=True)
-    conversations = [dns(client_port=50_000 + number) + tls_session(client_port=51_000 + number, data_packets=1) for number in range(50)]
+    conversations = [
+        dns(client_port=50_000 + number) + tls_session(client_port=51_000 + number, data_packets=1)
+        for number in range(50)
+    ]
     write_pcap(
         lab.inbox / EVEN,
-        timed([frame for conversation in conversations for frame in conversation][:360], start_ns=1_700_000_040 * 10**9, step_ns=500_000_000),
+        timed(
+            [frame for conversation in conversations for frame in conversation][:360],
+            start_ns=1_700_000_040 * 10**9,
+            step_ns=500_000_000,
+        ),
     )
     assert lab.run(EVEN).success
     return Page(page_of(lab.database, "report_even"))
@@ -54,20 +61,41 @@ def by_protocol(capture: Path) -> dict[str, tuple[int, int]]:
 
 def endpoints(capture: Path) -> dict[str, tuple[int, int]]:
     """Read packets and bytes of each address that is globally reachable."""
-    lines = [line.split() for kind in ("ip", "ipv6") for line in statistics(capture, f"endpoints,{kind}").splitlines()]
-    return {line[0]: (int(line[1]), int(line[2])) for line in lines if len(line) > 6 and re.match(r"[0-9a-f]+[.:]", line[0]) and is_public(line[0])}
+    lines = [
+        line.split()
+        for kind in ("ip", "ipv6")
+        for line in statistics(capture, f"endpoints,{kind}").splitlines()
+    ]
+    return {
+        line[0]: (int(line[1]), int(line[2]))
+        for line in lines
+        if len(line) > 6 and re.match(r"[0-9a-f]+[.:]", line[0]) and is_public(line[0])
+    }
 
 
 def test_the_totals_are_those_of_io_phs_and_io_stat(bulk: Page, lab: Lab):
-    said = re.search(r"\| +[0.]+ <> +\S+ \| +(\d+) \| +(\d+) \|", statistics(lab.inbox / BULK, "io,stat,0"))
+    said = re.search(
+        r"\| +[0.]+ <> +\S+ \| +(\d+) \| +(\d+) \|", statistics(lab.inbox / BULK, "io,stat,0")
+    )
 
     assert said
-    assert by_protocol(lab.inbox / BULK)["eth"] == (number(bulk.figures["Bytes on the wire"]), number(bulk.figures["Packets"]))
-    assert (number(bulk.figures["Packets"]), number(bulk.figures["Bytes on the wire"])) == (PACKETS, int(said[2])) == (int(said[1]), int(said[2]))
+    assert by_protocol(lab.inbox / BULK)["eth"] == (
+        number(bulk.figures["Bytes on the wire"]),
+        number(bulk.figures["Packets"]),
+    )
+    assert (
+        (number(bulk.figures["Packets"]), number(bulk.figures["Bytes on the wire"]))
+        == (PACKETS, int(said[2]))
+        == (int(said[1]), int(said[2]))
+    )
 
 
 def test_each_step_has_the_bytes_that_io_stat_counts(even: Page, lab: Lab):
-    said = re.findall(r"^\| +\d+ <> +\S+ +\| +\d+ \| +(\d+) \|$", statistics(lab.inbox / EVEN, "io,stat,2"), re.MULTILINE)
+    said = re.findall(
+        r"^\| +\d+ <> +\S+ +\| +\d+ \| +(\d+) \|$",
+        statistics(lab.inbox / EVEN, "io,stat,2"),
+        re.MULTILINE,
+    )
     shown = [sum(map(number, values)) for _, *values in even.tables["Bytes over time"]]
 
     assert len(shown) == 90
@@ -80,8 +108,12 @@ def test_protocols_are_those_of_io_phs(bulk: Page, lab: Lab):
     assert (shown["DNS"], shown["mDNS"], shown["arp"]) == (said["dns"], said["mdns"], said["arp"])
     assert sum(size for size, _ in shown.values()) == said["eth"][0]
     assert shown["QUIC"] == said["quic"]
-    assert shown["TLS"][1] >= said["tls"][1] > 0, "packets of a TLS stream without a record of their own are of it too"
-    assert bars(bulk, "Encrypted or plain, all")["encrypted"] == tuple(map(sum, zip(shown["QUIC"], shown["TLS"], strict=True)))
+    assert shown["TLS"][1] >= said["tls"][1] > 0, (
+        "packets of a TLS stream without a record of their own are of it too"
+    )
+    assert bars(bulk, "Encrypted or plain, all")["encrypted"] == tuple(
+        map(sum, zip(shown["QUIC"], shown["TLS"], strict=True))
+    )
 
 
 def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
@@ -90,12 +122,18 @@ def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
         shown[address][0] += number(packets)
         shown[address][1] += number(size)
     frames = defaultdict[str, int](int)
-    for one, other, total in re.findall(r"^(\S+) +<-> +(\S+) .*?\s(\d+) \S+ \S+ +[\d.]+ +[\d.]+ *$", statistics(lab.inbox / BULK, "conv,ip"), re.M):
+    for one, other, total in re.findall(
+        r"^(\S+) +<-> +(\S+) .*?\s(\d+) \S+ \S+ +[\d.]+ +[\d.]+ *$",
+        statistics(lab.inbox / BULK, "conv,ip"),
+        re.M,
+    ):
         for address in (one, other):
             frames[address] += int(total)
 
     assert 100 < len(said) == number(bulk.figures["Public addresses"])
-    assert {address: tuple(sums) for address, sums in shown.items()} == {address: said[address] for address in shown}
+    assert {address: tuple(sums) for address, sums in shown.items()} == {
+        address: said[address] for address in shown
+    }
     of_ipv4 = {address: sums[0] for address, sums in shown.items() if "." in address}
     assert {address: frames[address] for address in of_ipv4} == of_ipv4
 
@@ -104,7 +142,10 @@ def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
 def typed(bulk: Page, lab: Lab) -> Iterator[duckdb.DuckDBPyConnection]:
     """The typed packets with the names of their streams, as DuckDB reads them from the files of the earlier stages."""
     assert bulk
-    [packets], [names] = (list((lab.data / "endpoints" / "report_bulk").rglob(f"*.{what}.parquet")) for what in ("packets", "names"))
+    [packets], [names] = (
+        list((lab.data / "endpoints" / "report_bulk").rglob(f"*.{what}.parquet"))
+        for what in ("packets", "names")
+    )
     with duckdb.connect() as connection:
         connection.read_parquet(str(packets)).create_view("packets")
         connection.read_parquet(str(names)).create_view("names")
@@ -127,7 +168,9 @@ def test_devices_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPy
 
 def test_steps_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
     shown = {row[0]: sum(map(number, row[1:])) for row in bulk.tables["Bytes over time"]}
-    counted = typed.sql("SELECT epoch_us(ts) // 50_000 * 50_000 AS step, sum(frame_len) FROM packets GROUP BY step").fetchall()
+    counted = typed.sql(
+        "SELECT epoch_us(ts) // 50_000 * 50_000 AS step, sum(frame_len) FROM packets GROUP BY step"
+    ).fetchall()
 
     assert 50 < len(shown) <= 120
     assert shown == {time(step, milliseconds=True): int(size) for step, size in counted}
@@ -140,7 +183,9 @@ def test_server_names_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.Duc
         LEFT JOIN names USING (is_tcp, stream_index) WHERE name IS NOT NULL GROUP BY name ORDER BY 2 DESC, name"""
     ).fetchall()
 
-    assert bars(bulk, "Server names") == {name: (size, packets) for name, size, packets in per_name[:15]}
+    assert bars(bulk, "Server names") == {
+        name: (size, packets) for name, size, packets in per_name[:15]
+    }
     assert number(bulk.figures["Server names"]) == len(per_name)
 
 
@@ -160,6 +205,17 @@ def test_captures_a_year_apart_are_a_strip_each(lab: Lab):
     assert [row[0] for row in rows[60:62]] == ["2024-11-13 22:14:00", "2024-11-13 22:14:01"]
     assert len(rows) == 120
     assert all(sum(map(number, row[1:])) > 0 for row in rows)
-    assert sum(number(cell) for row in rows for cell in row[1:]) == number(page.figures["Bytes on the wire"])
+    assert sum(number(cell) for row in rows for cell in row[1:]) == number(
+        page.figures["Bytes on the wire"]
+    )
     assert "There are 2 stretches of time with long gaps between them" in page.text
-    assert len([tag for tag, attributes in page.tags if tag == "svg" and attributes.get("class") == "chart wide"]) == 2
+    assert (
+        len(
+            [
+                tag
+                for tag, attributes in page.tags
+                if tag == "svg" and attributes.get("class") == "chart wide"
+            ]
+        )
+        == 2
+    )

@@ -7,7 +7,9 @@ from mt_pipeline.report.sources import Files, sources
 REGISTRIES = ("AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE NCC")
 
 
-def said(*providers: str, files: Files | None = None, has_city: bool = False, has_domains: bool = False) -> list[str]:
+def said(
+    *providers: str, files: Files | None = None, has_city: bool = False, has_domains: bool = False
+) -> list[str]:
     found = sources(set(providers), files or Files(), has_city=has_city, has_domains=has_domains)
     return [f"{source.before}[{source.link}]({source.url}){source.after}" for source in found]
 
@@ -28,8 +30,14 @@ def test_without_a_city_file_countries_are_of_allocation_by_the_registries():
     [
         ("DBIP-City-Lite", "[IP Geolocation by DB-IP](https://db-ip.com)"),
         ("dbip-city", "[IP Geolocation by DB-IP](https://db-ip.com)"),
-        ("GeoLite2-City", "GeoLite2 data created by MaxMind, available from [https://www.maxmind.com](https://www.maxmind.com)"),
-        ("geolite2-city", "GeoLite2 data created by MaxMind, available from [https://www.maxmind.com](https://www.maxmind.com)"),
+        (
+            "GeoLite2-City",
+            "GeoLite2 data created by MaxMind, available from [https://www.maxmind.com](https://www.maxmind.com)",
+        ),
+        (
+            "geolite2-city",
+            "GeoLite2 data created by MaxMind, available from [https://www.maxmind.com](https://www.maxmind.com)",
+        ),
         ("My own", "a file of the type My own"),
         (None, "if it was DB-IP's or MaxMind's, name them"),
     ],
@@ -44,11 +52,16 @@ def test_captures_that_were_loaded_before_the_city_file_have_countries_of_alloca
     city, allocation = said("offline", files=Files(city="DBIP-City-Lite"))
 
     assert "DB-IP" in city
-    assert allocation.startswith("Countries of captures that were loaded without this file are countries of allocation")
+    assert allocation.startswith(
+        "Countries of captures that were loaded without this file are countries of allocation"
+    )
 
 
 def test_files_that_were_not_read_are_not_named():
-    assert not any("netify-apps" in source or "DB-IP" in source for source in said("netify", files=Files(city="DBIP-City-Lite", apps=True)))
+    assert not any(
+        "netify-apps" in source or "DB-IP" in source
+        for source in said("netify", files=Files(city="DBIP-City-Lite", apps=True))
+    )
 
 
 def test_applications_netify_other_providers_and_domains_are_named():
@@ -56,5 +69,9 @@ def test_applications_netify_other_providers_and_domains_are_named():
 
     assert [
         word in source
-        for word, source in zip(("APNIC", "eGloo Inc.", "Netify Data Feeds", "Answers of lab", "publicsuffix.org"), sources_, strict=True)
+        for word, source in zip(
+            ("APNIC", "eGloo Inc.", "Netify Data Feeds", "Answers of lab", "publicsuffix.org"),
+            sources_,
+            strict=True,
+        )
     ]

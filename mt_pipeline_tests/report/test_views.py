@@ -32,14 +32,27 @@ def shapes() -> dict[str, list[list[bytes]]]:
     """Make the conversations of each experiment."""
     tls, ask = traffic.tls_session, traffic.dns("unreachable.example.com", client_port=53_010)[0]
     syn, *_, fin = tls("quoted.example.com", client_port=50_020, data_packets=0)
-    ask6 = traffic.dns("unreachable6.example.com", client=CLIENT6, resolver=RESOLVER6, client_port=53_011)[0]
+    ask6 = traffic.dns(
+        "unreachable6.example.com", client=CLIENT6, resolver=RESOLVER6, client_port=53_011
+    )[0]
     found = {
         "tls": [tls(client_port=50_001), tls("split.example.com", segments=3, client_port=50_002)],
-        "dns": [traffic.dns(), traffic.dns(resolver=traffic.ROUTER, client_port=53_001), traffic.mdns(), traffic.dhcp(), traffic.broadcast()],
-        "quic": [traffic.quic_session(), traffic.quic_session("pieces.example.com", pieces=2, client_port=51_001)],
+        "dns": [
+            traffic.dns(),
+            traffic.dns(resolver=traffic.ROUTER, client_port=53_001),
+            traffic.mdns(),
+            traffic.dhcp(),
+            traffic.broadcast(),
+        ],
+        "quic": [
+            traffic.quic_session(),
+            traffic.quic_session("pieces.example.com", pieces=2, client_port=51_001),
+        ],
         "six": [
             tls("six.example.com", client=CLIENT6, server=SERVER6, client_port=50_006),
-            traffic.quic_session("quic6.example.com", client=CLIENT6, server=SERVER6, client_port=51_002),
+            traffic.quic_session(
+                "quic6.example.com", client=CLIENT6, server=SERVER6, client_port=51_002
+            ),
             traffic.dns("six.example.com", client=CLIENT6, resolver=RESOLVER6, client_port=53_006),
             traffic.ping6(),
         ],
@@ -56,9 +69,17 @@ def shapes() -> dict[str, list[list[bytes]]]:
             traffic.igmp(),
             traffic.udp_exchange([(True, b"over"), (False, b"the net")], server="192.168.1.30"),
         ],
-        "transit": [traffic.dns(client=traffic.SERVER), tls(client=traffic.OTHER_SERVER, client_port=50_003)],
+        "transit": [
+            traffic.dns(client=traffic.SERVER),
+            tls(client=traffic.OTHER_SERVER, client_port=50_003),
+        ],
     }
-    return {**found, "mixed": [conversation for conversations in found.values() for conversation in conversations]}
+    return {
+        **found,
+        "mixed": [
+            conversation for conversations in found.values() for conversation in conversations
+        ],
+    }
 
 
 SHAPES = tuple(shapes())
@@ -75,9 +96,19 @@ class Views:
 
     def dashboard(self, title: str) -> list[dict[str, object]]:
         """Ask the query of a panel over all of time, without a top."""
-        sql = expand(QUERIES[title], start=START_NS // 1000 - 10**6, end=START_NS // 1000 + 10**12, experiment=self.experiment, top="1000")
+        sql = expand(
+            QUERIES[title],
+            start=START_NS // 1000 - 10**6,
+            end=START_NS // 1000 + 10**12,
+            experiment=self.experiment,
+            top="1000",
+        )
         with self.lab.database.connect() as connection:
-            return connection.cursor(row_factory=psycopg.rows.dict_row).execute(sql.encode()).fetchall()
+            return (
+                connection.cursor(row_factory=psycopg.rows.dict_row)
+                .execute(sql.encode())
+                .fetchall()
+            )
 
     def panels(self, what: str) -> Sums:
         """Sum up the panels `Bytes by …` and `Packets by …`."""
@@ -107,7 +138,9 @@ class Views:
         found = [
             (size, packets)
             for path, size, packets in self.hierarchy()
-            if path[-1] == protocol and protocol not in path[:-1] and not {"icmp", "icmpv6"} & set(path[:-1])
+            if path[-1] == protocol
+            and protocol not in path[:-1]
+            and not {"icmp", "icmpv6"} & set(path[:-1])
         ]
         return sum(size for size, _ in found), sum(packets for _, packets in found)
 
@@ -118,12 +151,17 @@ class Views:
             for line in self.tshark(f"conv,{kind}"):
                 if "<->" in line:
                     # Sizes of 10,000 bytes and more are rounded: not a shape for this test.
-                    one, other, packets, total = re.match(r"(\S+) +<-> (\S+) .* (\d+) (\d+) bytes +[\d.]+ +[\d.]+ *$", line).groups()
+                    one, other, packets, total = re.match(
+                        r"(\S+) +<-> (\S+) .* (\d+) (\d+) bytes +[\d.]+ +[\d.]+ *$", line
+                    ).groups()
                     name = ("inside", "outside", "transit")[is_public(one) + is_public(other)]
                     before = sums.get(name, (0, 0))
                     sums[name] = (before[0] + int(total), before[1] + int(packets))
         size, packets = (
-            all_of - sum(parts) for all_of, parts in zip(self.io_stat(), zip(*sums.values(), strict=True) if sums else ((), ()), strict=True)
+            all_of - sum(parts)
+            for all_of, parts in zip(
+                self.io_stat(), zip(*sums.values(), strict=True) if sums else ((), ()), strict=True
+            )
         )
         return {**sums, **({"none": (size, packets)} if packets else {})}
 
@@ -133,14 +171,22 @@ def loaded(lab: Lab) -> Mapping[str, Views]:
     files = {}
     for name, conversations in shapes().items():
         (lab.inbox / f"views {name}").mkdir(parents=True)
-        first, second = (lab.inbox / f"views {name}" / file for file in ("first.pcap", "second.pcapng"))
+        first, second = (
+            lab.inbox / f"views {name}" / file for file in ("first.pcap", "second.pcapng")
+        )
         files[name] = (
             write_pcap(first, in_time_order(conversations)),
             write_pcapng(second, in_time_order(conversations[:1], start_ns=START_NS + 90 * 10**9)),
         )
-    ran = lab.run(*(str(file.relative_to(lab.inbox)) for both in files.values() for file in both), workspace=lab.workspace(enrichment="offline"))
+    ran = lab.run(
+        *(str(file.relative_to(lab.inbox)) for both in files.values() for file in both),
+        workspace=lab.workspace(enrichment="offline"),
+    )
     assert ran.success, ran.failure
-    return {name: Views(lab, f"views_{name}", both, Page(page_of(lab.database, f"views_{name}"))) for name, both in files.items()}
+    return {
+        name: Views(lab, f"views_{name}", both, Page(page_of(lab.database, f"views_{name}")))
+        for name, both in files.items()
+    }
 
 
 @pytest.fixture(params=SHAPES)
@@ -152,7 +198,11 @@ def test_totals_are_the_same(views: Views):
     [totals], [whole] = views.dashboard("Totals"), views.dashboard("Whole experiment")
     figures = views.page.figures
 
-    assert (totals["bytes"], totals["packets"]) == (whole["bytes"], whole["packets"]) == views.io_stat()
+    assert (
+        (totals["bytes"], totals["packets"])
+        == (whole["bytes"], whole["packets"])
+        == views.io_stat()
+    )
     assert (number(figures["Bytes on the wire"]), number(figures["Packets"])) == views.io_stat()
     assert totals["captures"] == number(figures["Captures"]) == len(views.files)
     assert sum(size for size, _ in bars(views.page, "Protocols").values()) == totals["bytes"]
@@ -163,7 +213,9 @@ def test_directions_are_those_of_the_conversations_of_addresses(views: Views):
     of_public = sum(said.get(name, (0, 0))[0] for name in ("outside", "transit"))
 
     assert shown == said
-    assert f"Shares are of the {of_public:,} bytes of packets with a public address" in views.page.text
+    assert (
+        f"Shares are of the {of_public:,} bytes of packets with a public address" in views.page.text
+    )
     assert sum(size for size, _ in bars_of(views.page, "Applications").values()) == of_public
 
 
@@ -176,9 +228,19 @@ def test_protocols_are_those_of_the_hierarchy(views: Views):
     shown, of_report = views.panels("protocol"), bars_of(views.page, "Protocols")
 
     def both(*names: str) -> tuple[int, int]:
-        return sum(shown.get(name, (0, 0))[0] for name in names), sum(shown.get(name, (0, 0))[1] for name in names)
+        return sum(shown.get(name, (0, 0))[0] for name in names), sum(
+            shown.get(name, (0, 0))[1] for name in names
+        )
 
-    for ours, theirs in {"dns": "DNS", "mdns": "mDNS", "quic": "QUIC", "ssdp": "SSDP", "arp": "arp", "icmp": "icmp", "icmpv6": "icmpv6"}.items():
+    for ours, theirs in {
+        "dns": "DNS",
+        "mdns": "mDNS",
+        "quic": "QUIC",
+        "ssdp": "SSDP",
+        "arp": "arp",
+        "icmp": "icmp",
+        "icmpv6": "icmpv6",
+    }.items():
         assert both(ours) == of_report.get(theirs, (0, 0)) == views.spoken(ours), ours
     # A stream is of what it carries, its handshake too.
     assert both("tls", "http", "tcp") == views.spoken("tcp")
@@ -189,9 +251,20 @@ def test_protocols_are_those_of_the_hierarchy(views: Views):
 
 
 def test_every_shape_has_what_it_is_named_for(loaded: Mapping[str, Views]):
-    kinds = {"tls": "tls", "dns": "dns", "quic": "quic", "six": "ipv6", "quoted": "icmp", "no_ip": "arp", "plain": "http", "transit": "dns"}
+    kinds = {
+        "tls": "tls",
+        "dns": "dns",
+        "quic": "quic",
+        "six": "ipv6",
+        "quoted": "icmp",
+        "no_ip": "arp",
+        "plain": "http",
+        "transit": "dns",
+    }
 
     assert all(loaded[shape].spoken(kind)[1] for shape, kind in kinds.items())
     assert all(loaded["mixed"].spoken(kind)[1] for kind in kinds.values())
-    assert any("icmp" in path[:-1] and path[-1] == "dns" for path, _, _ in loaded["quoted"].hierarchy())
+    assert any(
+        "icmp" in path[:-1] and path[-1] == "dns" for path, _, _ in loaded["quoted"].hierarchy()
+    )
     assert loaded["mixed"].directions().keys() == {"inside", "outside", "transit", "none"}

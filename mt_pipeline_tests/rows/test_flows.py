@@ -26,7 +26,18 @@ from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import flow_reference
 from mt_pipeline_tests.backends.questdb.conftest import Spare
-from mt_pipeline_tests.backends.questdb.parts import CLIENT, SERVER, START, Answers, Packet, files_of, packet, packets, select, time_of
+from mt_pipeline_tests.backends.questdb.parts import (
+    CLIENT,
+    SERVER,
+    START,
+    Answers,
+    Packet,
+    files_of,
+    packet,
+    packets,
+    select,
+    time_of,
+)
 from mt_pipeline_tests.building import odd, traffic
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
@@ -34,21 +45,48 @@ from mt_pipeline_tests.building.files import timed, write_pcap
 
 ROUTER = "192.168.1.1"
 CLIENT6, SERVER6 = "fd00:1::20", "2606:2800:220:1:248:1893:25c8:1946"
-OF_NAMES = {"provider": "netify", "app_tag": "named-app", "app_category_tag": "named-category", "geo_country": "Nowhere"}
+OF_NAMES = {
+    "provider": "netify",
+    "app_tag": "named-app",
+    "app_category_tag": "named-category",
+    "geo_country": "Nowhere",
+}
 OF_ADDRESSES = {
-    **{"provider": "netify,offline", "app_tag": "addressed-app", "app_category_tag": "addressed-category"},
-    **{"geo_continent": "Europe", "geo_country": "Italy", "geo_city": "São Paulo's", "geo_lon": 9.5, "geo_lat": -0.25},
+    **{
+        "provider": "netify,offline",
+        "app_tag": "addressed-app",
+        "app_category_tag": "addressed-category",
+    },
+    **{
+        "geo_continent": "Europe",
+        "geo_country": "Italy",
+        "geo_city": "São Paulo's",
+        "geo_lon": 9.5,
+        "geo_lat": -0.25,
+    },
 }
 
 
 def without_ip(protocols: str, **fields: str | None) -> dict[str, str | None]:
     """Make the fields of a frame without IP."""
-    return {"frame_protocols": protocols, **dict.fromkeys(["ip_src", "ip_dst", "ip_proto", "tcp_srcport", "tcp_dstport", "tcp_stream"]), **fields}
+    return {
+        "frame_protocols": protocols,
+        **dict.fromkeys(
+            ["ip_src", "ip_dst", "ip_proto", "tcp_srcport", "tcp_dstport", "tcp_stream"]
+        ),
+        **fields,
+    }
 
 
 def datagram(**fields: str | None) -> dict[str, str | None]:
     """Make the fields of a UDP packet in stream 0."""
-    own = {"frame_protocols": "eth:ethertype:ip:udp", "ip_proto": "17", "udp_srcport": "5000", "udp_dstport": "53", "udp_stream": "0"}
+    own = {
+        "frame_protocols": "eth:ethertype:ip:udp",
+        "ip_proto": "17",
+        "udp_srcport": "5000",
+        "udp_dstport": "53",
+        "udp_stream": "0",
+    }
     return {**dict.fromkeys(["tcp_srcport", "tcp_dstport", "tcp_stream"]), **own, **fields}
 
 
@@ -59,11 +97,20 @@ def summary(database: Database, capture: str) -> Stored:
 def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Stored:
     of_flows = flows.flows(files, capture=capture, experiment=experiment)
     with closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
-        [(_, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
+        [(_, stored)] = flow_loader.load(
+            database, [Load(capture, experiment, of_packets, of_flows)]
+        )
     return stored
 
 
-def load(database: Database, wanted: list[Packet], *, capture: str, experiment: str, answers: Answers | None = None) -> Stored:
+def load(
+    database: Database,
+    wanted: list[Packet],
+    *,
+    capture: str,
+    experiment: str,
+    answers: Answers | None = None,
+) -> Stored:
     with files_of(wanted, answers) as files:
         return load_files(database, files, capture=capture, experiment=experiment)
 
@@ -71,18 +118,27 @@ def load(database: Database, wanted: list[Packet], *, capture: str, experiment: 
 def view(database: Database, experiment: str) -> list[dict[str, object]]:
     with database.connect() as connection:
         cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-        return cursor.execute(f'SELECT * FROM "flows_{experiment}" ORDER BY capture, ts, conversation').fetchall()
+        return cursor.execute(
+            f'SELECT * FROM "flows_{experiment}" ORDER BY capture, ts, conversation'
+        ).fetchall()
 
 
 def flows_of(wanted: list[Packet], answers: Answers | None = None) -> list[dict[str, object]]:
     """Count packets without QuestDB."""
     with files_of(wanted, answers) as files:
-        return [row for batch in flows.flows(files, capture="x/x.pcap", experiment="x") for row in batch.to_pylist()]
+        return [
+            row
+            for batch in flows.flows(files, capture="x/x.pcap", experiment="x")
+            for row in batch.to_pylist()
+        ]
 
 
 def taken(path: Path, folder: Path) -> Sources:
     """Take a capture through tshark and the packets room; all names and every second address have answers."""
-    found, sources = folder / "endpoints", Sources(*(folder / name for name in ("packets", "sums", "names", "answers")))
+    found, sources = (
+        folder / "endpoints",
+        Sources(*(folder / name for name in ("packets", "sums", "names", "answers"))),
+    )
     with conversations(found) as heard:
         documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=heard)
         heard.write_packets(sources.packets, sources.sums)
@@ -100,7 +156,9 @@ CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
     "everything": everything,
     "bulk": lambda path: write_bulk(path, 10_000),
     "another_bulk": lambda path: write_bulk(path, 1_000, seed=7),
-    "odd_names": lambda path: write_pcap(path, timed([frame for session in odd.odd_tls_sessions() for frame in session])),
+    "odd_names": lambda path: write_pcap(
+        path, timed([frame for session in odd.odd_tls_sessions() for frame in session])
+    ),
     "year_9999": lambda path: odd_times(path, ODD_TIMES["9999"]),
     "before_1970": lambda path: odd_times(path, ODD_TIMES["before 1970"]),
     "no_packets": lambda path: write_pcap(path, []),
@@ -121,7 +179,11 @@ class Counted:
 @pytest.fixture(scope="module", params=CAPTURES_OF_ALL_KINDS)
 def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Counted:
     """Count a capture once for both ways to QuestDB."""
-    folder, capture, experiment = tmp_path_factory.mktemp(request.param), f"flows_of_{request.param}/a 'b'.pcap", f"of_{request.param}"
+    folder, capture, experiment = (
+        tmp_path_factory.mktemp(request.param),
+        f"flows_of_{request.param}/a 'b'.pcap",
+        f"of_{request.param}",
+    )
     CAPTURES_OF_ALL_KINDS[request.param](folder / "capture")
     files = taken(folder / "capture", folder)
     with closing(rows(files, capture=capture, experiment=experiment)) as batches:
@@ -129,8 +191,16 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Counted(capture, experiment, files, packets, flow_reference.flows(packets))
 
 
-def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(database: Database, counted: Counted):
-    files, packets, capture, experiment, expected = counted.files, counted.packets, counted.capture, counted.experiment, counted.flows
+def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(
+    database: Database, counted: Counted
+):
+    files, packets, capture, experiment, expected = (
+        counted.files,
+        counted.packets,
+        counted.capture,
+        counted.experiment,
+        counted.flows,
+    )
 
     stored = load_files(database, files, capture=capture, experiment=experiment)
 
@@ -152,21 +222,37 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(dat
 def test_everything_has_flows_of_every_kind(tmp_path: Path):
     """Else the comparison above says little."""
     everything(tmp_path / "capture")
-    with closing(rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x")) as batches:
+    with closing(
+        rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x")
+    ) as batches:
         found = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert {flow["direction"] for flow in found} == {"outside", "inside", "transit", "none"}
     assert {flow["app_source"] for flow in found} == {"name", "address", None}
     assert {flow["provider"] for flow in found} >= {"netify", "netify,offline", None}
-    assert {"arp", "tls", "quic", "dns", "igmp", "sctp", "http", "icmpv6"} <= {flow["protocol"] for flow in found}
+    assert {"arp", "tls", "quic", "dns", "igmp", "sctp", "http", "icmpv6"} <= {
+        flow["protocol"] for flow in found
+    }
     assert [flow for flow in found if flow["packets_out"] and flow["packets_in"]]
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_flows_are_the_same_however_the_packets_come_in_blocks(monkeypatch: pytest.MonkeyPatch, block: int):
+def test_flows_are_the_same_however_the_packets_come_in_blocks(
+    monkeypatch: pytest.MonkeyPatch, block: int
+):
     names = {"tls_handshake_extensions_server_name": "a.example", "dns_qry_name": "first.example"}
-    wanted = [packet(number, tcp_stream=str(number % 3), frame_time_epoch=f"{START + number // 4}.{number:06}") for number in range(1, 30)]
+    wanted = [
+        packet(
+            number,
+            tcp_stream=str(number % 3),
+            frame_time_epoch=f"{START + number // 4}.{number:06}",
+        )
+        for number in range(1, 30)
+    ]
     wanted[7] |= names
-    wanted += [packet(30, **datagram(ip_src=SERVER, ip_dst=CLIENT)), packet(31, **datagram(dns_qry_name="second.example"))]
+    wanted += [
+        packet(30, **datagram(ip_src=SERVER, ip_dst=CLIENT)),
+        packet(31, **datagram(dns_qry_name="second.example")),
+    ]
     whole = flows_of(wanted)
     monkeypatch.setattr("mt_pipeline.packets.conversations._BLOCK", block)
     monkeypatch.setattr(flows, "_STRETCH", block)
@@ -175,12 +261,19 @@ def test_flows_are_the_same_however_the_packets_come_in_blocks(monkeypatch: pyte
 
 
 def test_batches_have_the_columns_in_their_order_and_their_types_whatever_is_in_them():
-    arrow = {"TIMESTAMP": pa.timestamp("us"), "INT": pa.int32(), "LONG": pa.int64(), "DOUBLE": pa.float64()}
+    arrow = {
+        "TIMESTAMP": pa.timestamp("us"),
+        "INT": pa.int32(),
+        "LONG": pa.int64(),
+        "DOUBLE": pa.float64(),
+    }
     text = pa.dictionary(pa.int32(), pa.string())
     wanted = [packet(1, **without_ip("eth:ethertype:arp"))]
     with files_of(wanted, {}) as files:
         [batch] = flows.flows(files, capture="x/x.pcap", experiment="x")
-    assert [(field.name, field.type) for field in batch.schema] == [(column.name, arrow.get(column.type, text)) for column in FLOW_COLUMNS]
+    assert [(field.name, field.type) for field in batch.schema] == [
+        (column.name, arrow.get(column.type, text)) for column in FLOW_COLUMNS
+    ]
 
 
 def test_a_second_and_its_two_directions_are_counted_to_the_microsecond():
@@ -188,14 +281,17 @@ def test_a_second_and_its_two_directions_are_counted_to_the_microsecond():
     lengths = ["60", "1500", "70", "80"]
     back = {"ip_src": SERVER, "ip_dst": CLIENT, "tcp_srcport": "443", "tcp_dstport": "50000"}
     wanted = [
-        packet(number, frame_time_epoch=f"1{time}", frame_len=length) for number, (time, length) in enumerate(zip(times, lengths, strict=True), 1)
+        packet(number, frame_time_epoch=f"1{time}", frame_len=length)
+        for number, (time, length) in enumerate(zip(times, lengths, strict=True), 1)
     ]
     wanted[1] |= back
     first, second = flows_of(wanted)
     counts = ("conversation", "packets_out", "bytes_out", "packets_in", "bytes_in")
     assert [first[name] for name in counts] == [1, 1, 60, 1, 1500]
     assert [second[name] for name in counts] == [1, 2, 150, 0, 0]
-    assert [flow[name].microsecond for flow in (first, second) for name in ("ts", "first_ts", "last_ts")] == [0, 0, 999_999, 0, 0, 500_000]
+    assert [
+        flow[name].microsecond for flow in (first, second) for name in ("ts", "first_ts", "last_ts")
+    ] == [0, 0, 999_999, 0, 0, 500_000]
     assert second["ts"] - first["ts"] == timedelta(seconds=1)
 
 
@@ -212,22 +308,45 @@ def test_a_second_and_its_two_directions_are_counted_to_the_microsecond():
         (SERVER, "8.8.8.8", "transit", SERVER, "8.8.8.8"),
     ],
 )
-def test_the_remote_end_is_the_public_one_else_the_one_that_did_not_begin(source: str, target: str, direction: str, local: str, remote: str):
+def test_the_remote_end_is_the_public_one_else_the_one_that_did_not_begin(
+    source: str, target: str, direction: str, local: str, remote: str
+):
     back = {"ip_src": target, "ip_dst": source, "tcp_srcport": "443", "tcp_dstport": "50000"}
-    there, later = flows_of([packet(1, ip_src=source, ip_dst=target), packet(2, ip_src=source, ip_dst=target) | back])
+    there, later = flows_of(
+        [packet(1, ip_src=source, ip_dst=target), packet(2, ip_src=source, ip_dst=target) | back]
+    )
     for flow in (there, later):
         assert (flow["direction"], flow["local"], flow["remote"]) == (direction, local, remote)
-        assert {flow["local"]: flow["port_local"], flow["remote"]: flow["port_remote"]} == {source: 50_000, target: 443}
+        assert {flow["local"]: flow["port_local"], flow["remote"]: flow["port_remote"]} == {
+            source: 50_000,
+            target: 443,
+        }
     assert (there["packets_out"], there["packets_in"]) == ((1, 0) if local == source else (0, 1))
     assert (later["packets_out"], later["packets_in"]) == ((0, 1) if local == source else (1, 0))
 
 
 def test_ipv6_has_ends_like_ipv4():
-    fields = {"frame_protocols": "eth:ethertype:ipv6:tcp", "ip_src": None, "ip_dst": None, "ip_proto": None, "ipv6_nxt": "6"}
-    wanted = [packet(1, ipv6_src=SERVER6, ipv6_dst=CLIENT6, **fields), packet(2, ipv6_src="fe80::1", ipv6_dst="ff02::1", **fields)]
+    fields = {
+        "frame_protocols": "eth:ethertype:ipv6:tcp",
+        "ip_src": None,
+        "ip_dst": None,
+        "ip_proto": None,
+        "ipv6_nxt": "6",
+    }
+    wanted = [
+        packet(1, ipv6_src=SERVER6, ipv6_dst=CLIENT6, **fields),
+        packet(2, ipv6_src="fe80::1", ipv6_dst="ff02::1", **fields),
+    ]
     outside, multicast = flows_of(wanted)
-    assert [outside[name] for name in ("local", "remote", "direction", "ip_proto", "packets_in")] == [CLIENT6, SERVER6, "outside", "TCP", 1]
-    assert [multicast[name] for name in ("local", "remote", "direction", "packets_out")] == ["fe80::1", "ff02::1", "inside", 1]
+    assert [
+        outside[name] for name in ("local", "remote", "direction", "ip_proto", "packets_in")
+    ] == [CLIENT6, SERVER6, "outside", "TCP", 1]
+    assert [multicast[name] for name in ("local", "remote", "direction", "packets_out")] == [
+        "fe80::1",
+        "ff02::1",
+        "inside",
+        1,
+    ]
 
 
 def test_without_addresses_hardware_addresses_and_protocols_tell_conversations_apart():
@@ -241,22 +360,54 @@ def test_without_addresses_hardware_addresses_and_protocols_tell_conversations_a
         packet(6, **without_ip("eth:ethertype:eapol", eth_src=one, eth_dst=one)),
     ]
     found = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in wanted])
-    assert [[flow[name] for name in ("conversation", "protocol", "eth_local", "eth_remote", "packets_out", "packets_in")] for flow in found] == [
+    assert [
+        [
+            flow[name]
+            for name in (
+                "conversation",
+                "protocol",
+                "eth_local",
+                "eth_remote",
+                "packets_out",
+                "packets_in",
+            )
+        ]
+        for flow in found
+    ] == [
         [1, "arp", one, "ff:ff:ff:ff:ff:ff", 1, 0],
         [2, "arp", other, one, 1, 1],
         [4, "eapol", one, other, 1, 0],
         [5, None, None, None, 1, 0],
         [6, "eapol", one, one, 1, 0],
     ]
-    assert {(flow["direction"], flow["local"], flow["remote"], flow["ip_proto"]) for flow in found} == {("none", None, None, None)}
+    assert {
+        (flow["direction"], flow["local"], flow["remote"], flow["ip_proto"]) for flow in found
+    } == {("none", None, None, None)}
 
 
 def test_a_stream_speaks_what_most_of_its_packets_say_beyond_the_transport():
-    said = {"0": ["tcp"] * 5 + ["tls"] * 2, "1": ["tcp"] * 2, "2": ["tcp", "smtp", "tls", "tls"], "3": ["tcp", "tls", "http"]}
-    wanted = [packet(1, tcp_stream=stream, frame_protocols=f"eth:ethertype:ip:tcp:{name}") for stream, names in said.items() for name in names]
-    wanted = [fields | {"frame_number": str(number), "frame_time_epoch": f"{START + number}.0"} for number, fields in enumerate(wanted, 1)]
+    said = {
+        "0": ["tcp"] * 5 + ["tls"] * 2,
+        "1": ["tcp"] * 2,
+        "2": ["tcp", "smtp", "tls", "tls"],
+        "3": ["tcp", "tls", "http"],
+    }
+    wanted = [
+        packet(1, tcp_stream=stream, frame_protocols=f"eth:ethertype:ip:tcp:{name}")
+        for stream, names in said.items()
+        for name in names
+    ]
+    wanted = [
+        fields | {"frame_number": str(number), "frame_time_epoch": f"{START + number}.0"}
+        for number, fields in enumerate(wanted, 1)
+    ]
     found = flows_of(wanted)
-    assert {(flow["stream_index"], flow["protocol"]) for flow in found} == {(0, "tls"), (1, "tcp"), (2, "tls"), (3, "http")}
+    assert {(flow["stream_index"], flow["protocol"]) for flow in found} == {
+        (0, "tls"),
+        (1, "tcp"),
+        (2, "tls"),
+        (3, "http"),
+    }
     assert len(found) == len(wanted)
 
 
@@ -264,7 +415,10 @@ def test_streams_of_tcp_and_udp_with_one_number_and_new_streams_of_the_same_port
     ports = {"udp_srcport": "50000", "udp_dstport": "443"}
     wanted = [packet(1), packet(2, **datagram(**ports)), packet(3, tcp_stream="1"), packet(4)]
     found = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in wanted])
-    assert [(flow["conversation"], flow["ip_proto"], flow["stream_index"], flow["packets_out"]) for flow in found] == [
+    assert [
+        (flow["conversation"], flow["ip_proto"], flow["stream_index"], flow["packets_out"])
+        for flow in found
+    ] == [
         (1, "TCP", 0, 2),
         (2, "UDP", 0, 1),
         (3, "TCP", 1, 1),
@@ -272,8 +426,15 @@ def test_streams_of_tcp_and_udp_with_one_number_and_new_streams_of_the_same_port
 
 
 def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_with_its_own_category():
-    answers = {("name", "a.example"): OF_NAMES, ("address", SERVER): OF_ADDRESSES, ("name", "b.example"): {"provider": "netify"}}
-    answers |= {("address", "8.8.8.8"): {"provider": "offline", "geo_country": "Peru"}, ("address", "9.9.9.9"): {"app_tag": "lone"}}
+    answers = {
+        ("name", "a.example"): OF_NAMES,
+        ("address", SERVER): OF_ADDRESSES,
+        ("name", "b.example"): {"provider": "netify"},
+    }
+    answers |= {
+        ("address", "8.8.8.8"): {"provider": "offline", "geo_country": "Peru"},
+        ("address", "9.9.9.9"): {"app_tag": "lone"},
+    }
     hello = "tls_handshake_extensions_server_name"
     wanted = [
         packet(1, **{hello: "A.example."}),
@@ -283,7 +444,13 @@ def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_w
         packet(5, tcp_stream="4", ip_dst="9.9.9.9"),
         packet(6, tcp_stream="5", ip_dst=ROUTER),
     ]
-    said = [[flow[name] for name in ("app_tag", "app_category_tag", "app_source", "provider", "geo_country")] for flow in flows_of(wanted, answers)]
+    said = [
+        [
+            flow[name]
+            for name in ("app_tag", "app_category_tag", "app_source", "provider", "geo_country")
+        ]
+        for flow in flows_of(wanted, answers)
+    ]
     assert said == [
         ["named-app", "named-category", "name", "netify,offline", "Italy"],
         ["addressed-app", "addressed-category", "address", "netify,offline", "Italy"],
@@ -295,13 +462,30 @@ def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_w
 
 
 def test_a_name_of_the_stream_is_in_all_its_seconds_and_one_that_was_asked_for_in_its_own_only():
-    asked = [{}, {"dns_qry_name": "b.example", "http_host": "h.example"}, {"dns_qry_name": "a.example"}, {}]
+    asked = [
+        {},
+        {"dns_qry_name": "b.example", "http_host": "h.example"},
+        {"dns_qry_name": "a.example"},
+        {},
+    ]
     times = [1, 2, 2, 3]
-    wanted = [packet(number, frame_time_epoch=f"{START + time}.0", **said) for number, (time, said) in enumerate(zip(times, asked, strict=True), 1)]
-    wanted[3] |= {"tls_handshake_extensions_server_name": "www.sni.example.com", "tls_handshake_extensions_alpn_str": "h2"}
+    wanted = [
+        packet(number, frame_time_epoch=f"{START + time}.0", **said)
+        for number, (time, said) in enumerate(zip(times, asked, strict=True), 1)
+    ]
+    wanted[3] |= {
+        "tls_handshake_extensions_server_name": "www.sni.example.com",
+        "tls_handshake_extensions_alpn_str": "h2",
+    }
     found = flows_of(wanted)
-    assert [(flow["dns_name"], flow["http_host"]) for flow in found] == [(None, None), ("b.example", "h.example"), (None, None)]
-    assert {(flow["tls_sni"], flow["tls_sni_domain"], flow["tls_alpn"]) for flow in found} == {("www.sni.example.com", "example.com", "h2")}
+    assert [(flow["dns_name"], flow["http_host"]) for flow in found] == [
+        (None, None),
+        ("b.example", "h.example"),
+        (None, None),
+    ]
+    assert {(flow["tls_sni"], flow["tls_sni_domain"], flow["tls_alpn"]) for flow in found} == {
+        ("www.sni.example.com", "example.com", "h2")
+    }
 
 
 def test_any_name_and_any_key_is_stored_and_nul_bytes_are_left_out(database: Database):
@@ -317,14 +501,22 @@ def test_any_name_and_any_key_is_stored_and_nul_bytes_are_left_out(database: Dat
     ]
     capture = "flow names/日本 'q' \\ 100%.pcap"
     wanted = [
-        packet(number, tcp_stream=str(number), tls_handshake_extensions_server_name=name, dns_qry_name=name, http_host=name)
+        packet(
+            number,
+            tcp_stream=str(number),
+            tls_handshake_extensions_server_name=name,
+            dns_qry_name=name,
+            http_host=name,
+        )
         for number, name in enumerate(names)
     ]
     wanted.append(packet(100, tcp_stream="100", dns_qry_name="nul\0inside.example"))
     answers = {("address", SERVER): {"provider": "netify", "app_tag": "nul\0app"}}
     load(database, wanted, capture=capture, experiment="flow_names", answers=answers)
     found = view(database, "flow_names")
-    assert [(flow["tls_sni"], flow["dns_name"], flow["http_host"]) for flow in found[:-1]] == [(name, name, name) for name in names]
+    assert [(flow["tls_sni"], flow["dns_name"], flow["http_host"]) for flow in found[:-1]] == [
+        (name, name, name) for name in names
+    ]
     assert {(flow["capture"], flow["app_tag"]) for flow in found} == {(capture, "nulapp")}
     assert found[-1]["dns_name"] == "nulinside.example"
 
@@ -350,39 +542,64 @@ def test_loading_again_leaves_exactly_the_same_flows(database: Database):
     ],
     ids=["fewer packets", "another filter", "other times", "other ends", "all skipped", "nothing"],
 )
-def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(database: Database, changed: list[Packet]):
+def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(
+    database: Database, changed: list[Packet]
+):
     load(database, packets(3), capture="flows_changed/other.pcap", experiment="flows_changed")
     load(database, packets(30), capture="flows_changed/a.pcap", experiment="flows_changed")
     before = view(database, "flows_changed")
 
     stored = load(database, changed, capture="flows_changed/a.pcap", experiment="flows_changed")
 
-    of_each = {name: [flow for flow in view(database, "flows_changed") if flow["capture"] == f"flows_changed/{name}.pcap"] for name in ("a", "other")}
-    with files_of(changed) as files, closing(rows(files, capture="flows_changed/a.pcap", experiment="flows_changed")) as batches:
-        assert of_each["a"] == flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
+    of_each = {
+        name: [
+            flow
+            for flow in view(database, "flows_changed")
+            if flow["capture"] == f"flows_changed/{name}.pcap"
+        ]
+        for name in ("a", "other")
+    }
+    with (
+        files_of(changed) as files,
+        closing(rows(files, capture="flows_changed/a.pcap", experiment="flows_changed")) as batches,
+    ):
+        assert of_each["a"] == flow_reference.flows(
+            [row for batch in batches for row in batch.to_pylist()]
+        )
     assert stored.flows == len(of_each["a"])
-    assert of_each["other"] == [flow for flow in before if flow["capture"] == "flows_changed/other.pcap"]
+    assert of_each["other"] == [
+        flow for flow in before if flow["capture"] == "flows_changed/other.pcap"
+    ]
     # And back: flows that were gone are there again.
     load(database, packets(30), capture="flows_changed/a.pcap", experiment="flows_changed")
     assert view(database, "flows_changed") == before
 
 
-def test_a_load_that_was_killed_between_packets_and_flows_is_made_good_by_the_next(database: Database):
+def test_a_load_that_was_killed_between_packets_and_flows_is_made_good_by_the_next(
+    database: Database,
+):
     capture, experiment = "flows_killed/a.pcap", "flows_killed"
     load(database, packets(3), capture=capture, experiment=experiment)
-    with files_of(packets(5)) as files, closing(rows(files, capture=capture, experiment=experiment)) as batches:
+    with (
+        files_of(packets(5)) as files,
+        closing(rows(files, capture=capture, experiment=experiment)) as batches,
+    ):
         loader.load(database, [Part(capture, experiment, batches)])
     assert not summary(database, capture).agrees
     assert load(database, packets(5), capture=capture, experiment=experiment).agrees
     assert len(view(database, experiment)) == 5
 
 
-def test_two_captures_of_an_experiment_with_the_same_packets_have_flows_of_their_own(database: Database):
+def test_two_captures_of_an_experiment_with_the_same_packets_have_flows_of_their_own(
+    database: Database,
+):
     for name in ("a", "b"):
         load(database, packets(3), capture=f"flows_two/{name}.pcap", experiment="flows_two")
     found = view(database, "flows_two")
     assert [(flow["capture"], flow["ts"], flow["packets_out"]) for flow in found] == [
-        (f"flows_two/{name}.pcap", time_of(number), 1) for name in ("a", "b") for number in (1, 2, 3)
+        (f"flows_two/{name}.pcap", time_of(number), 1)
+        for name in ("a", "b")
+        for number in (1, 2, 3)
     ]
 
 
@@ -398,9 +615,17 @@ def test_removed_captures_have_no_flows_and_can_be_loaded_again(database: Databa
 
 def test_lengths_that_no_column_holds_count_as_packets_without_bytes(database: Database):
     stored = load(
-        database, [packet(1, frame_len="2147483648"), packet(2, frame_len="2147483647")], capture="flows_giant/a.pcap", experiment="flows_giant"
+        database,
+        [packet(1, frame_len="2147483648"), packet(2, frame_len="2147483647")],
+        capture="flows_giant/a.pcap",
+        experiment="flows_giant",
     )
-    assert (stored.rows, stored.bytes, stored.flow_packets, stored.flow_bytes) == (2, 2_147_483_647, 2, 2_147_483_647)
+    assert (stored.rows, stored.bytes, stored.flow_packets, stored.flow_bytes) == (
+        2,
+        2_147_483_647,
+        2,
+        2_147_483_647,
+    )
 
 
 def test_flows_that_lack_a_packet_fail_the_load_and_say_what_they_have(database: Database):
@@ -415,7 +640,9 @@ def test_flows_that_lack_a_packet_fail_the_load_and_say_what_they_have(database:
 def test_what_questdb_holds_is_compared_not_what_was_sent(database: Database):
     load(database, packets(3), capture="flows_held/a.pcap", experiment="flows_held")
     with database.connect() as connection:
-        connection.execute("UPDATE flows SET bytes_out = bytes_out + 1 WHERE capture = 'flows_held/a.pcap' AND conversation = 1")
+        connection.execute(
+            "UPDATE flows SET bytes_out = bytes_out + 1 WHERE capture = 'flows_held/a.pcap' AND conversation = 1"
+        )
         connection.execute("SELECT wait_wal_table('flows')")
     stored = summary(database, "flows_held/a.pcap")
     assert not stored.agrees
@@ -423,10 +650,16 @@ def test_what_questdb_holds_is_compared_not_what_was_sent(database: Database):
 
 
 @pytest.mark.parametrize("name", [FLOWS.name, CAPTURES.name, "Flows", "flows_mine"])
-def test_a_table_of_the_users_own_in_the_way_is_named_before_anything_is_loaded_and_left_alone(spare: Spare, name: str):
+def test_a_table_of_the_users_own_in_the_way_is_named_before_anything_is_loaded_and_left_alone(
+    spare: Spare, name: str
+):
     with spare.database.connect() as connection:
-        connection.execute(f"CREATE TABLE {name} (ts TIMESTAMP, capture SYMBOL, load LONG, gone BOOLEAN) TIMESTAMP(ts) PARTITION BY DAY WAL")
-    with pytest.raises(NameTaken, match=rf"QuestDB has a table (?i:{name})\b.*(rename|RENAME).*launch again"):
+        connection.execute(
+            f"CREATE TABLE {name} (ts TIMESTAMP, capture SYMBOL, load LONG, gone BOOLEAN) TIMESTAMP(ts) PARTITION BY DAY WAL"
+        )
+    with pytest.raises(
+        NameTaken, match=rf"QuestDB has a table (?i:{name})\b.*(rename|RENAME).*launch again"
+    ):
         load(spare.database, packets(3), capture="mine/a.pcap", experiment="mine")
     left = {name for (name,) in select(spare.database, "SELECT table_name FROM tables()")}
     assert PACKETS.name not in left
@@ -442,7 +675,9 @@ def test_traffic_of_a_home_is_many_packets_and_few_flows(tmp_path: Path):
     assert len(frames) / found > 100
 
 
-def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(spare: Spare, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(
+    spare: Spare, monkeypatch: pytest.MonkeyPatch
+):
     """What was loaded may have ended it, which of one that was away nobody can say."""
     monkeypatch.setattr(retry, "PATIENCE_SECONDS", 1)
 
@@ -451,10 +686,17 @@ def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_aw
             spare.kill()
             yield batch
 
-    def attempt(deadly: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]) -> type[Exception]:
-        with files_of(packets(10)) as files, closing(rows(files, capture="lost/a.pcap", experiment="lost")) as of_packets:
+    def attempt(
+        deadly: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    ) -> type[Exception]:
+        with (
+            files_of(packets(10)) as files,
+            closing(rows(files, capture="lost/a.pcap", experiment="lost")) as of_packets,
+        ):
             with pytest.raises(Unreachable) as raised:
-                flow_loader.load(spare.database, [Load("lost/a.pcap", "lost", deadly(of_packets), iter(()))])
+                flow_loader.load(
+                    spare.database, [Load("lost/a.pcap", "lost", deadly(of_packets), iter(()))]
+                )
             return raised.type
 
     assert attempt(deadly) is Lost

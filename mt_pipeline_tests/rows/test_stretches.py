@@ -30,7 +30,9 @@ def test_a_gap_that_is_a_second_longer_is_not():
     assert len(stretches(*times(0, MINUTE + LONGEST_GAP * 2 * MINUTE + 1))) == 2
 
 
-@pytest.mark.parametrize(("captures", "drawn"), [(MOST_STRETCHES, MOST_STRETCHES), (MOST_STRETCHES + 1, 1), (1000, 1)])
+@pytest.mark.parametrize(
+    ("captures", "drawn"), [(MOST_STRETCHES, MOST_STRETCHES), (MOST_STRETCHES + 1, 1), (1000, 1)]
+)
 def test_captures_of_every_month_are_a_calendar(captures: int, drawn: int):
     found = stretches(*times(*range(0, captures * 90 * DAY, 90 * DAY)))
 

@@ -11,14 +11,26 @@ from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline.rows.summary import MOST, CaptureSummary, Summarizer
-from mt_pipeline_tests.backends.questdb.parts import SERVER, START, files_of, packet, packets, select
+from mt_pipeline_tests.backends.questdb.parts import (
+    SERVER,
+    START,
+    files_of,
+    packet,
+    packets,
+    select,
+)
 
 COLUMNS = ("app_tag", "tls_sni", "geo_country", "protocol")
 
 
-def told(database: Database, wanted: list, *, experiment: str, parts: int, answers: dict | None = None) -> CaptureSummary:
+def told(
+    database: Database, wanted: list, *, experiment: str, parts: int, answers: dict | None = None
+) -> CaptureSummary:
     teller, capture = Summarizer(COLUMNS), f"{experiment}/a.pcap"
-    with files_of(wanted, answers) as files, closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
+    with (
+        files_of(wanted, answers) as files,
+        closing(rows(files, capture=capture, experiment=experiment)) as of_packets,
+    ):
         heard = teller.pass_on(flows(files, capture=capture, experiment=experiment))
         flow_loader.load(database, [Load(capture, experiment, of_packets, heard)])
     return teller.summary(parts=parts)
@@ -32,28 +44,49 @@ def test_it_is_what_questdb_says(database: Database):
             tcp_srcport=str(1000 + number % 40),
             frame_len=str(60 + number % 7),
             frame_time_epoch=f"{START + number // 3}.25",
-            tls_handshake_extensions_server_name=f"{number % 40}.example" if number % 40 < 25 else None,
+            tls_handshake_extensions_server_name=f"{number % 40}.example"
+            if number % 40 < 25
+            else None,
             ip_dst=SERVER if number % 2 else "192.168.1.9",
         )
         for number in range(1, 400)
     ]
-    answers = {("address", SERVER): {"geo_country": "IT"}, ("name", "7.example"): {"app_tag": "seven"}}
+    answers = {
+        ("address", SERVER): {"geo_country": "IT"},
+        ("name", "7.example"): {"app_tag": "seven"},
+    }
 
     story = told(database, wanted, experiment="story", parts=10, answers=answers)
 
     which = "FROM flows_story"
     size = "sum(bytes_out + bytes_in)"
-    [(out, into, count)] = select(database, f"SELECT sum(bytes_out), sum(bytes_in), sum(packets_out + packets_in) {which}")
-    assert (story.bytes_out, story.bytes_in, story.packets) == (out, into, count) == (out, into, 399)
+    [(out, into, count)] = select(
+        database, f"SELECT sum(bytes_out), sum(bytes_in), sum(packets_out + packets_in) {which}"
+    )
+    assert (
+        (story.bytes_out, story.bytes_in, story.packets) == (out, into, count) == (out, into, 399)
+    )
     [(public,)] = select(database, f"SELECT {size} {which} WHERE direction = 'outside'")
-    [(unnamed,)] = select(database, f"SELECT {size} {which} WHERE direction = 'outside' AND app_tag IS NULL")
+    [(unnamed,)] = select(
+        database, f"SELECT {size} {which} WHERE direction = 'outside' AND app_tag IS NULL"
+    )
     assert 0 < unnamed < public < out + into
     assert (story.public_bytes, story.unnamed_bytes) == (public, unnamed)
     start = datetime.fromtimestamp(START, UTC)
-    assert (story.first, story.last) == (start + timedelta(seconds=0.25), start + timedelta(seconds=133.25))
-    seconds = select(database, f"SELECT datediff('s', '{start:%Y-%m-%dT%H:%M:%S}.000000Z', ts), sum(bytes_out), sum(bytes_in) {which}")
-    by_part = [[(sent, got) for second, sent, got in seconds if second // 14 == part] for part in range(10)]
-    assert list(story.over_time) == [(sum(sent for sent, _ in part), sum(got for _, got in part)) for part in by_part]
+    assert (story.first, story.last) == (
+        start + timedelta(seconds=0.25),
+        start + timedelta(seconds=133.25),
+    )
+    seconds = select(
+        database,
+        f"SELECT datediff('s', '{start:%Y-%m-%dT%H:%M:%S}.000000Z', ts), sum(bytes_out), sum(bytes_in) {which}",
+    )
+    by_part = [
+        [(sent, got) for second, sent, got in seconds if second // 14 == part] for part in range(10)
+    ]
+    assert list(story.over_time) == [
+        (sum(sent for sent, _ in part), sum(got for _, got in part)) for part in by_part
+    ]
     assert all(out for out, _ in story.over_time)
     for column in COLUMNS:
         query = f"SELECT * FROM (SELECT {column} value, {size} bytes {which} WHERE {column} IS NOT NULL GROUP BY value) ORDER BY bytes DESC, value"
@@ -65,19 +98,26 @@ def test_it_is_what_questdb_says(database: Database):
 def test_a_year_without_packets_is_left_out(database: Database):
     """Two minutes in a year were two lines in an empty picture."""
     year = 365 * 86_400
-    wanted = [packet(number, frame_time_epoch=f"{START + number + (year if number > 60 else 0)}.5") for number in range(1, 121)]
+    wanted = [
+        packet(number, frame_time_epoch=f"{START + number + (year if number > 60 else 0)}.5")
+        for number in range(1, 121)
+    ]
 
     story = told(database, wanted, experiment="story_of_years", parts=48)
 
     assert (len(story.over_time), story.part_seconds, list(story.gaps)) == (41, 3, [year])
     sums = [sum(part) for part in story.over_time]
-    assert [place for place, size in enumerate(sums) if not size] == [20], "an empty part stands for the gap"
+    assert [place for place, size in enumerate(sums) if not size] == [20], (
+        "an empty part stands for the gap"
+    )
     assert len({size for size in sums if size}) == 1
     assert sum(sums) == story.bytes_out + story.bytes_in
 
 
 def test_of_many_gaps_none_is_left_out(database: Database):
-    wanted = [packet(number, frame_time_epoch=f"{START + number * 86_400}.5") for number in range(1, 21)]
+    wanted = [
+        packet(number, frame_time_epoch=f"{START + number * 86_400}.5") for number in range(1, 21)
+    ]
 
     story = told(database, wanted, experiment="story_of_days", parts=48)
 

@@ -66,10 +66,22 @@ def test_ours_follow():
 
 
 def test_types_are_the_promised_ones():
-    promised = {"ts": "TIMESTAMP", "ip_src": "IPV4", "ip_dst": "IPV4", "ipv6_src": "VARCHAR", "ipv6_dst": "VARCHAR"}
-    promised |= dict.fromkeys(["port_src", "port_dst", "frame_len", "stream_index", "frame_number", "vlan_id"], "INT")
-    promised |= {f"ip_{end}_netify_geo_{axis}": "DOUBLE" for end in ("src", "dst") for axis in ("lon", "lat")}
-    assert {column.name: column.type for column in COLUMNS} == {column.name: promised.get(column.name, "SYMBOL") for column in COLUMNS}
+    promised = {
+        "ts": "TIMESTAMP",
+        "ip_src": "IPV4",
+        "ip_dst": "IPV4",
+        "ipv6_src": "VARCHAR",
+        "ipv6_dst": "VARCHAR",
+    }
+    promised |= dict.fromkeys(
+        ["port_src", "port_dst", "frame_len", "stream_index", "frame_number", "vlan_id"], "INT"
+    )
+    promised |= {
+        f"ip_{end}_netify_geo_{axis}": "DOUBLE" for end in ("src", "dst") for axis in ("lon", "lat")
+    }
+    assert {column.name: column.type for column in COLUMNS} == {
+        column.name: promised.get(column.name, "SYMBOL") for column in COLUMNS
+    }
 
 
 def test_names_are_unique_and_need_no_quotes():
@@ -87,7 +99,11 @@ def test_a_source_on_packets_gives_the_arrow_type_of_its_column(typed_rows: pa.S
     assert typed_rows.field(column.name).type == ARROW_TYPES[column.type]
 
 
-@pytest.mark.parametrize("column", [column for column in COLUMNS if column.origin is Origin.ANSWER], ids=lambda column: column.name)
+@pytest.mark.parametrize(
+    "column",
+    [column for column in COLUMNS if column.origin is Origin.ANSWER],
+    ids=lambda column: column.name,
+)
 def test_a_source_on_answers_is_an_end_and_a_field(column):
     end, _, field = column.source.partition(".")
     assert end in ("src", "dst", "sni")
@@ -96,15 +112,24 @@ def test_a_source_on_answers_is_an_end_and_a_field(column):
 
 
 def test_the_caller_gives_what_all_rows_of_a_capture_have():
-    assert [column.source for column in COLUMNS if column.origin is Origin.CAPTURE] == ["capture", "experiment", "label"]
+    assert [column.source for column in COLUMNS if column.origin is Origin.CAPTURE] == [
+        "capture",
+        "experiment",
+        "label",
+    ]
 
 
 @pytest.fixture(scope="module")
 def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     documents: Path = tmp_path_factory.mktemp("columns") / "one.ndjson.zst"
     packets, names = documents.with_name("packets.parquet"), documents.with_name("names.parquet")
-    document = {"timestamp": "1700000000000", "layers": {"frame_number": ["1"], "frame_time_epoch": ["1700000000.000000000"]}}
-    documents.write_bytes(pa.compress(f"{json.dumps(document)}\n".encode(), codec="zstd", asbytes=True))
+    document = {
+        "timestamp": "1700000000000",
+        "layers": {"frame_number": ["1"], "frame_time_epoch": ["1700000000.000000000"]},
+    }
+    documents.write_bytes(
+        pa.compress(f"{json.dumps(document)}\n".encode(), codec="zstd", asbytes=True)
+    )
     with conversations(documents) as heard:
         heard.read(documents)
         heard.write_packets(packets, documents.with_name("sums.parquet"))

@@ -8,7 +8,9 @@ SENTENCE = "lab/a.pcap is not a capture: it does not begin like one"
 BEFORE = "2026-01-01 00:00:00 +0000 - dagster - INFO - ingest_captures - 6be2a346 - ingest - lab/b.pcap: 2 packets, 2 rows in lab, 0.5 s"
 
 
-def failure(kind: str, said: str, *, error: str = "dagster._core.definitions.events.Failure") -> str:
+def failure(
+    kind: str, said: str, *, error: str = "dagster._core.definitions.events.Failure"
+) -> str:
     return f"{_PREFIX} - 17 - ingest - {kind}_FAILURE - Execution of step failed.\n\n{error}: {said}\n\n{_TRACE}"
 
 
@@ -28,7 +30,10 @@ def test_a_reason_that_was_not_said_yet_is_said_once():
     summary = f"2 of 50 captures failed, the others are done. {SENTENCE}"
     text = f"{_PREFIX} - ingest - {SENTENCE}\n{failure('STEP', summary)}{failure('RUN', summary)}"
 
-    assert shown(text) == [f"{_PREFIX} - ingest - {SENTENCE}", f"{_PREFIX} - 17 - ingest - {summary}"]
+    assert shown(text) == [
+        f"{_PREFIX} - ingest - {SENTENCE}",
+        f"{_PREFIX} - 17 - ingest - {summary}",
+    ]
 
 
 def test_the_trace_of_anything_else_passes_as_it_is():

@@ -20,8 +20,27 @@ from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
-from mt_pipeline_tests.pipelines import PASSWORD, STAGES, Said, capture, ended, environment, files_below, program, rows, settings_of
-from mt_pipeline_tests.services import SECONDS, Running, eventually, free_ports, open_to_others, processes_of, running
+from mt_pipeline_tests.pipelines import (
+    PASSWORD,
+    STAGES,
+    Said,
+    capture,
+    ended,
+    environment,
+    files_below,
+    program,
+    rows,
+    settings_of,
+)
+from mt_pipeline_tests.services import (
+    SECONDS,
+    Running,
+    eventually,
+    free_ports,
+    open_to_others,
+    processes_of,
+    running,
+)
 
 KEY = "kitchen/it's a test #1.pcap"
 
@@ -43,7 +62,12 @@ def dropped(service: Running) -> Running:
     write_pcap(service.data / "inbox" / KEY, timed(tls_session()))
     (folder / "damaged.pcapng").write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
     ends = State.DONE, State.FAILED
-    assert eventually(lambda: all((one := service.record(key)) and one.state in ends for key in (KEY, "kitchen/damaged.pcapng")))
+    assert eventually(
+        lambda: all(
+            (one := service.record(key)) and one.state in ends
+            for key in (KEY, "kitchen/damaged.pcapng")
+        )
+    )
     return service
 
 
@@ -72,7 +96,11 @@ def test_it_listens_on_this_machine_only(service: Running):
         if connection.status == psutil.CONN_LISTEN
     ]
 
-    wanted = {service.settings.dagster_port, service.settings.questdb_http_port, service.settings.questdb_pg_port}
+    wanted = {
+        service.settings.dagster_port,
+        service.settings.questdb_http_port,
+        service.settings.questdb_pg_port,
+    }
     assert {port for _, port in listening} == wanted
     assert {address.removeprefix("::ffff:") for address, _ in listening} == {"127.0.0.1"}
 
@@ -92,7 +120,13 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
             "loadStatus": "LOADED",
             "locationOrLoadError": {
                 "__typename": "RepositoryLocation",
-                "repositories": [{"sensors": [{"name": name, "sensorState": {"status": "RUNNING"}} for name in SENSORS]}],
+                "repositories": [
+                    {
+                        "sensors": [
+                            {"name": name, "sensorState": {"status": "RUNNING"}} for name in SENSORS
+                        ]
+                    }
+                ],
             },
         }
     ]
@@ -117,10 +151,14 @@ def boxes(browser: webdriver.Chrome) -> dict[str, list[tuple[str, bool]]]:
     return found
 
 
-def test_a_dropped_capture_turns_the_graph_green_before_ones_eyes(service: Running, browser: webdriver.Chrome):
+def test_a_dropped_capture_turns_the_graph_green_before_ones_eyes(
+    service: Running, browser: webdriver.Chrome
+):
     """The first capture of this service: one that failed would keep the boxes red."""
     page(browser, service.ui + GRAPH, *STAGES)
-    assert eventually(lambda: boxes(browser) == {asset: [("0 partitions", True)] for asset in STAGES}), boxes(browser)
+    assert eventually(
+        lambda: boxes(browser) == {asset: [("0 partitions", True)] for asset in STAGES}
+    ), boxes(browser)
 
     capture(service.data / "inbox" / "graph" / "a.pcap")
 
@@ -132,7 +170,9 @@ def test_a_dropped_capture_becomes_rows(dropped: Running):
     assert dropped.rows("kitchen") == [(number,) for number in range(1, len(tls_session()) + 1)]
 
 
-def test_what_it_makes_is_for_its_owner_alone_and_nothing_lies_where_others_have_temporary_files(dropped: Running):
+def test_what_it_makes_is_for_its_owner_alone_and_nothing_lies_where_others_have_temporary_files(
+    dropped: Running,
+):
     shared = dropped.data.parent / "shared"
     inbox = dropped.data / "inbox"
 
@@ -141,7 +181,9 @@ def test_what_it_makes_is_for_its_owner_alone_and_nothing_lies_where_others_have
     assert shared.stat().st_mtime == 0, "it was used, also if nothing stays"
 
 
-def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_folder(dropped: Running):
+def test_a_relative_path_is_the_same_file_for_dagster_which_works_in_another_folder(
+    dropped: Running,
+):
     assert {row[0] for row in dropped.rows("kitchen", ("device_src",))} == {"Phone", None}
 
 
@@ -151,30 +193,56 @@ def test_there_is_a_user_who_may_only_read(dropped: Running):
 
 def test_the_page_of_a_capture_shows_what_became_of_it(dropped: Running, browser: webdriver.Chrome):
     expected = "rows_per_second", "packets_kitchen", "open these rows in the QuestDB console"
-    shown = page(browser, f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}", KEY, *expected)
+    shown = page(
+        browser,
+        f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}",
+        KEY,
+        *expected,
+    )
 
     lines = shown.splitlines()
-    assert any(line.split() == ["rows", str(len(tls_session()))] for line in lines) or lines[lines.index("rows") + 1] == str(len(tls_session()))
+    assert any(line.split() == ["rows", str(len(tls_session()))] for line in lines) or lines[
+        lines.index("rows") + 1
+    ] == str(len(tls_session()))
 
 
-def test_the_page_of_a_capture_draws_its_traffic_and_what_is_most_in_it(dropped: Running, browser: webdriver.Chrome):
-    page(browser, f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}", "traffic_over_time", "top_protocols")
+def test_the_page_of_a_capture_draws_its_traffic_and_what_is_most_in_it(
+    dropped: Running, browser: webdriver.Chrome
+):
+    page(
+        browser,
+        f"{dropped.ui}/assets/questdb_packets?view=partitions&partition={quote(KEY, safe='')}",
+        "traffic_over_time",
+        "top_protocols",
+    )
     widths = """return [...document.querySelectorAll('tr')].filter(row => row.cells[0]?.textContent === 'traffic_over_time')
         .flatMap(row => [...row.querySelectorAll('img')].map(image => image.naturalWidth))"""  # a picture that is broken has none
 
     assert eventually(lambda: any(browser.execute_script(widths)), seconds=30)
     for name, most in {"top_server_names": "www.example.com", "top_protocols": "tls"}.items():
-        lines = [row.text.split() for row in browser.find_elements(By.XPATH, f"//tr[td[1]='{name}']//table//tr")]
+        lines = [
+            row.text.split()
+            for row in browser.find_elements(By.XPATH, f"//tr[td[1]='{name}']//table//tr")
+        ]
         assert [line[0] for line in lines[1:]] == [most]
 
 
 def test_the_page_of_server_names_draws_its_table(dropped: Running, browser: webdriver.Chrome):
-    page(browser, f"{dropped.ui}/assets/endpoints?view=partitions&partition={quote(KEY, safe='')}", "www.example.com", "server name")
+    page(
+        browser,
+        f"{dropped.ui}/assets/endpoints?view=partitions&partition={quote(KEY, safe='')}",
+        "www.example.com",
+        "server name",
+    )
 
-    assert "www.example.com" in [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "table table td, td")]
+    assert "www.example.com" in [
+        cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "table table td, td")
+    ]
 
 
-def test_the_page_of_a_failed_run_says_which_capture_and_why(dropped: Running, browser: webdriver.Chrome):
+def test_the_page_of_a_failed_run_says_which_capture_and_why(
+    dropped: Running, browser: webdriver.Chrome
+):
     record = dropped.record("kitchen/damaged.pcapng")
     assert record is not None
     assert record.error is not None
@@ -184,7 +252,9 @@ def test_the_page_of_a_failed_run_says_which_capture_and_why(dropped: Running, b
     assert record.error in " ".join(shown.split())
 
 
-def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(dropped: Running, browser: webdriver.Chrome):
+def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(
+    dropped: Running, browser: webdriver.Chrome
+):
     """Without a click and without scrolling, on the screen of a small laptop."""
     record = dropped.record("kitchen/damaged.pcapng")
     assert record is not None
@@ -203,12 +273,16 @@ def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(dropped: Runnin
     try:
         page(browser, f"{dropped.ui}/runs/{record.run}", "RUN_FAILURE", "damaged.pcapng")
 
-        assert eventually(lambda: browser.execute_script(script, record.error), seconds=30), record.error
+        assert eventually(lambda: browser.execute_script(script, record.error), seconds=30), (
+            record.error
+        )
     finally:
         browser.set_window_size(whole["width"], whole["height"])
 
 
-def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of_what_succeeded(dropped: Running):
+def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of_what_succeeded(
+    dropped: Running,
+):
     """Dagster printed the trace of a damaged file twice, and of each run that succeeded that it lacked outputs."""
     record = dropped.record("kitchen/damaged.pcapng")
     assert record is not None
@@ -222,15 +296,30 @@ def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of
     assert "did not yield" not in said
 
 
-def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(dropped: Running, browser: webdriver.Chrome):
+def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(
+    dropped: Running, browser: webdriver.Chrome
+):
     keys = "kitchen/damaged.pcapng", KEY
     before = [dropped.record(key) for key in keys]
 
-    page(browser, f"{dropped.ui}/locations/mt_pipeline/jobs/ingest_captures/partitions", "Total partitions")
-    for text in ("Materialize…", "Failed", "Launch"):  # "Launch 1 run", or "Launch backfill" of several
+    page(
+        browser,
+        f"{dropped.ui}/locations/mt_pipeline/jobs/ingest_captures/partitions",
+        "Total partitions",
+    )
+    for text in (
+        "Materialize…",
+        "Failed",
+        "Launch",
+    ):  # "Launch 1 run", or "Launch backfill" of several
         click(browser, text)
 
-    assert eventually(lambda: dropped.record(keys[0]).run != before[0].run and dropped.record(keys[0]).state is State.FAILED)
+    assert eventually(
+        lambda: (
+            dropped.record(keys[0]).run != before[0].run
+            and dropped.record(keys[0]).state is State.FAILED
+        )
+    )
     assert dropped.record(keys[1]) == before[1]
 
 
@@ -241,7 +330,11 @@ def test_the_ui_shows_the_report_of_an_experiment_to_nobody_elses_page(service: 
     (folder / "shown.html").write_text("<title>Report: shown</title>")
 
     shown = requests.get(f"{service.ui}/reports/shown.html", timeout=SECONDS)
-    refused = requests.get(f"{service.ui}/reports/shown.html", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, timeout=SECONDS)
+    refused = requests.get(
+        f"{service.ui}/reports/shown.html",
+        headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        timeout=SECONDS,
+    )
 
     assert (shown.status_code, shown.text) == (200, "<title>Report: shown</title>")
     assert "default-src 'none'" in shown.headers["Content-Security-Policy"]
@@ -251,7 +344,13 @@ def test_the_ui_shows_the_report_of_an_experiment_to_nobody_elses_page(service: 
 def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: Path):
     settings = settings_of(tmp_path / "data", service.database)
 
-    told = ended(program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(service.settings.dagster_port))))
+    told = ended(
+        program(
+            "run",
+            settings=settings,
+            env=environment(settings, MT_DAGSTER_PORT=str(service.settings.dagster_port)),
+        )
+    )
 
     assert told == Said(
         1,
@@ -266,48 +365,80 @@ def test_a_port_of_questdb_being_taken_is_one_line(service: Running, tmp_path: P
     taken = Database("", service.settings.questdb_http_port, pg, "admin", PASSWORD)
     settings = settings_of(tmp_path / "data", taken, questdb_host=None)
 
-    told = ended(program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(ui))))
+    told = ended(
+        program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(ui)))
+    )
 
     assert (told.code, told.out) == (1, "starting QuestDB\n")
-    assert told.err.startswith(f"mt-pipeline: QuestDB cannot listen on 127.0.0.1:{taken.http_port}: ")
+    assert told.err.startswith(
+        f"mt-pipeline: QuestDB cannot listen on 127.0.0.1:{taken.http_port}: "
+    )
     assert told.err.endswith("set MT_QUESTDB_HTTP_PORT to another port\n")
     assert told.err.count("\n") == 1
 
 
 def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_path: Path):
     """It would else be a code location that does not load, for a reason deep in Dagster's pages."""
-    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
+    settings = settings_of(
+        tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None
+    )
 
-    told = ended(program("run", settings=settings, env=environment(settings, MT_ENRICHMENT="offline", MT_OFFLINE_APPS="/nowhere")))
+    told = ended(
+        program(
+            "run",
+            settings=settings,
+            env=environment(settings, MT_ENRICHMENT="offline", MT_OFFLINE_APPS="/nowhere"),
+        )
+    )
 
     assert (told.code, told.out) == (2, "")
-    assert told.err.startswith("mt-pipeline: MT_ENRICHMENT lists offline, but /nowhere cannot be read")
+    assert told.err.startswith(
+        "mt-pipeline: MT_ENRICHMENT lists offline, but /nowhere cannot be read"
+    )
     assert told.err.count("\n") == 1
 
 
 def test_a_filter_that_tshark_does_not_understand_is_refused_before_anything_starts(tmp_path: Path):
     """Each capture would else fail by itself, for the same reason."""
-    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
+    settings = settings_of(
+        tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None
+    )
 
-    told = ended(program("run", settings=settings, env=environment(settings, MT_FILTER="tcp and foo")))
+    told = ended(
+        program("run", settings=settings, env=environment(settings, MT_FILTER="tcp and foo"))
+    )
 
     sentence, *below = told.err.splitlines()
     assert (told.code, told.out) == (2, "")
-    assert sentence.startswith("mt-pipeline: MT_FILTER: display filter not understood: 'tcp and foo'. tshark: ")
+    assert sentence.startswith(
+        "mt-pipeline: MT_FILTER: display filter not understood: 'tcp and foo'. tshark: "
+    )
     assert below == ["    tcp and foo", "            ^~~"]
 
 
 def test_a_second_service_on_the_same_data_is_one_line(service: Running):
-    told = ended(program("run", settings=service.settings, env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))))
+    told = ended(
+        program(
+            "run",
+            settings=service.settings,
+            env=environment(service.settings, MT_DAGSTER_PORT=str(free_ports(1)[0])),
+        )
+    )
 
-    assert told == Said(1, "", f"mt-pipeline: another service runs on {service.data}: stop it, or set MT_DATA_DIR to another folder\n")
+    assert told == Said(
+        1,
+        "",
+        f"mt-pipeline: another service runs on {service.data}: stop it, or set MT_DATA_DIR to another folder\n",
+    )
 
 
 def test_a_second_service_is_refused_with_a_questdb_elsewhere_too(service: Running):
     """Only the lock of the embedded QuestDB once kept it away."""
     elsewhere = {"MT_QUESTDB_HOST": "127.0.0.1", "MT_DAGSTER_PORT": str(free_ports(1)[0])}
 
-    told = ended(program("run", settings=service.settings, env=environment(service.settings, **elsewhere)))
+    told = ended(
+        program("run", settings=service.settings, env=environment(service.settings, **elsewhere))
+    )
 
     assert told.err.startswith(f"mt-pipeline: another service runs on {service.data}: ")
 
@@ -322,7 +453,11 @@ def test_a_terminal_uses_the_server_of_the_service(dropped: Running, tmp_path: P
 def at_work(service: Running, key: str) -> Record:
     """Drop a slow capture and wait until tshark sleeps over it."""
     capture(service.data / "inbox" / key)
-    assert eventually(lambda: (record := service.record(key)) and record.state is State.RUNNING and sleepers(service))
+    assert eventually(
+        lambda: (
+            (record := service.record(key)) and record.state is State.RUNNING and sleepers(service)
+        )
+    )
     record = service.record(key)
     assert record is not None
     return record
@@ -344,7 +479,10 @@ def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: 
 
     assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
     assert eventually(lambda: service.record("cancelled/slow.pcap").state is State.FAILED)
-    assert service.record("cancelled/slow.pcap").error == "cancelled/slow.pcap: its run was cancelled; launch it again"
+    assert (
+        service.record("cancelled/slow.pcap").error
+        == "cancelled/slow.pcap: its run was cancelled; launch it again"
+    )
     assert sleepers(service) == []
 
 
@@ -378,7 +516,10 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_database_is_in_order(tmp_path: Pat
         service.process.send_signal(signal.SIGTERM)
 
         assert service.process.wait(SECONDS) == 0
-        assert "\nending at once: the next start takes up what was at work\n" in service.said.read_text()
+        assert (
+            "\nending at once: the next start takes up what was at work\n"
+            in service.said.read_text()
+        )
         assert eventually(lambda: processes_of(service.data) == [])
         assert not server.has_crashed(service.data / "questdb")
         assert record.state is State.RUNNING
@@ -386,8 +527,12 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_database_is_in_order(tmp_path: Pat
 
 def test_ctrl_c_while_questdb_starts_ends_it(tmp_path: Path):
     """Dagster was started first, and stopped then."""
-    settings = settings_of(tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None)
-    process = program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(free_ports(1)[0])))
+    settings = settings_of(
+        tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None
+    )
+    process = program(
+        "run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(free_ports(1)[0]))
+    )
     try:
         assert process.stdout.readline() == "starting QuestDB\n"
         process.send_signal(signal.SIGINT)
@@ -412,7 +557,9 @@ def test_without_questdb_the_service_takes_captures_to_parquet(tmp_path: Path):
     with running(tmp_path, MT_BACKENDS="parquet") as service:
         capture(service.data / "inbox" / "no questdb" / "a.pcap")
 
-        assert eventually(lambda: (one := service.record("no questdb/a.pcap")) and one.state is State.DONE)
+        assert eventually(
+            lambda: (one := service.record("no questdb/a.pcap")) and one.state is State.DONE
+        )
 
         assert len(files_below(service.data / "parquet" / "packets" / "experiment=no_questdb")) == 1
         assert "QuestDB console  none: MT_BACKENDS leaves QuestDB out" in service.said.read_text()

@@ -38,7 +38,10 @@ def write(inbox: Path, experiment: str, count: int, *, more: int = 0) -> dict[st
     inbox.parent.mkdir(parents=True, exist_ok=True)
     beside = inbox.parent / "built.pcap"
     for number in range(count):
-        frames = [*tls_session(f"host-{number}.example.com"), *dns(f"host-{number}.example.com") * (number % 7 + more)]
+        frames = [
+            *tls_session(f"host-{number}.example.com"),
+            *dns(f"host-{number}.example.com") * (number % 7 + more),
+        ]
         write_pcap(beside, timed(frames, start_ns=START_NS + number * 60_000_000_000))
         path = inbox / experiment / f"{number:05}.pcap"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,11 +54,23 @@ def differences(database: Database, expected: dict[str, Written]) -> list[str]:
     """Name each capture of which QuestDB does not hold every packet just once, and the same in its flows."""
     experiments = ", ".join(sorted({f"'{key.partition('/')[0]}'" for key in expected}))
     with database.connect() as connection:
-        held = {key: numbers for key, *numbers in connection.execute(_HELD.format(experiments)).fetchall()}
-        flows = {key: numbers for key, *numbers in connection.execute(_FLOWS.format(experiments)).fetchall()}
+        held = {
+            key: numbers
+            for key, *numbers in connection.execute(_HELD.format(experiments)).fetchall()
+        }
+        flows = {
+            key: numbers
+            for key, *numbers in connection.execute(_FLOWS.format(experiments)).fetchall()
+        }
     wanted = {key: [one.packets, one.packets, one.bytes] for key, one in expected.items()}
     counted = {key: [one.packets, one.bytes] for key, one in expected.items()}
     wrong = [
-        f"{key}: {held.get(key)} rows, distinct, bytes, not {wanted.get(key)}" for key in sorted(held | wanted) if held.get(key) != wanted.get(key)
+        f"{key}: {held.get(key)} rows, distinct, bytes, not {wanted.get(key)}"
+        for key in sorted(held | wanted)
+        if held.get(key) != wanted.get(key)
     ]
-    return wrong + [f"{key}: flows {flows.get(key)}, not {counted.get(key)}" for key in sorted(flows | counted) if flows.get(key) != counted.get(key)]
+    return wrong + [
+        f"{key}: flows {flows.get(key)}, not {counted.get(key)}"
+        for key in sorted(flows | counted)
+        if flows.get(key) != counted.get(key)
+    ]

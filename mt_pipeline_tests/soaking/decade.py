@@ -29,15 +29,23 @@ _ENOUGH = 7_200
 def ten_years(folder: Path, *, captures: int) -> list[str]:
     """Load captures that together have packets on each of 3,650 days, ask for them, purge one, compact, ask again."""
     http, pg = free_ports(2)
-    settings = settings_of(folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None)
+    settings = settings_of(
+        folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None
+    )
     expected, questdb = _write(settings, captures), settings.data_dir / "questdb"
-    with server.start(questdb, http_port=http, pg_port=pg, user="admin", password=PASSWORD) as running:
+    with server.start(
+        questdb, http_port=http, pg_port=pg, user="admin", password=PASSWORD
+    ) as running:
         database = Database("127.0.0.1", http, pg, "admin", PASSWORD)
         wrong = _run(settings, "ingest", settings.inbox_dir)
         wrong += archive.differences(database, expected) + _of_a_day(database)
         wrong += _taken(questdb, running.pid)
         purged = sorted(expected)[len(expected) // 2]
-        wrong += _run(settings, "purge", "--capture", purged, "--yes") + _run(settings, "compact") + _run(settings, "verify", "--hash")
+        wrong += (
+            _run(settings, "purge", "--capture", purged, "--yes")
+            + _run(settings, "compact")
+            + _run(settings, "verify", "--hash")
+        )
         del expected[purged]
         wrong += archive.differences(database, expected)
         return wrong + _taken(questdb, running.pid)
@@ -51,21 +59,33 @@ def _write(settings: Settings, captures: int) -> dict[str, Written]:
     for number in range(captures):
         last = DAYS if number == captures - 1 else (number + 1) * each
         days = range(number * each, last)
-        timed = [Frame(data, _START_NS + day * _DAY_NS + at) for day in days for at, data in enumerate(frames)]
+        timed = [
+            Frame(data, _START_NS + day * _DAY_NS + at)
+            for day in days
+            for at, data in enumerate(frames)
+        ]
         path = write_pcap(folder / f"{number:05}.pcap", timed)
-        expected[f"decade/{path.name}"] = Written(len(timed), sum(len(frame.data) for frame in timed))
+        expected[f"decade/{path.name}"] = Written(
+            len(timed), sum(len(frame.data) for frame in timed)
+        )
     return expected
 
 
 def _run(settings: Settings, *arguments: str | Path) -> list[str]:
     told = ended(program(*arguments, settings=settings), timeout=_ENOUGH)
-    return [] if told.code == 0 else [f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1_500:]}"]
+    return (
+        []
+        if told.code == 0
+        else [f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1_500:]}"]
+    )
 
 
 def _of_a_day(database: Database) -> list[str]:
     day = datetime(2016, 1, 1, tzinfo=UTC) + timedelta(days=DAYS // 3)
     with database.connect() as connection:
-        rows = connection.execute(f"SELECT count() FROM packets_decade WHERE ts IN '{day:%Y-%m-%d}'").fetchone()
+        rows = connection.execute(
+            f"SELECT count() FROM packets_decade WHERE ts IN '{day:%Y-%m-%d}'"
+        ).fetchone()
     return [] if rows == (2,) else [f"{day:%Y-%m-%d} has {rows} packets, not 2"]
 
 
@@ -78,4 +98,8 @@ def _taken(questdb: Path, pid: int) -> list[str]:
         "maps": (len(process.memory_maps(grouped=False)), MOST_MAPS),
         "bytes of memory": (int(status.partition("VmHWM:")[2].split()[0]) * 1024, MOST_MEMORY),
     }
-    return [f"QuestDB takes {number:,} {what}, more than {most:,}" for what, (number, most) in taken.items() if number > most]
+    return [
+        f"QuestDB takes {number:,} {what}, more than {most:,}"
+        for what, (number, most) in taken.items()
+        if number > most
+    ]

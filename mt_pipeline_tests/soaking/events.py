@@ -14,8 +14,14 @@ def main(data: Path, count: int) -> None:
     """Write them, and make sure that each is there."""
     with dagster_home.opened(Settings(_env_file=None, data_dir=data)) as opened:
         for number in range(count):
-            opened.report_runless_asset_event(dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}"))
-        mine = [key for key in opened.get_materialized_partitions(dg.AssetKey("tshark_json")) if key.startswith(f"{os.getpid()}-")]
+            opened.report_runless_asset_event(
+                dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}")
+            )
+        mine = [
+            key
+            for key in opened.get_materialized_partitions(dg.AssetKey("tshark_json"))
+            if key.startswith(f"{os.getpid()}-")
+        ]
         if len(mine) != count:
             sys.exit(f"{len(mine)} of {count} events are there")
 

@@ -17,7 +17,15 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.processes import bound, stop
-from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, environment, program, settings_of, wrapper
+from mt_pipeline_tests.pipelines import (
+    PASSWORD,
+    Said,
+    ended,
+    environment,
+    program,
+    settings_of,
+    wrapper,
+)
 from mt_pipeline_tests.services import Running, eventually, processes_of, running
 from mt_pipeline_tests.soaking import archive
 from mt_pipeline_tests.soaking.servers import Spare
@@ -46,7 +54,11 @@ def kills(folder: Path, *, victim: str, captures: int, points: int, seed: int) -
         blamed = _failed(service.now.settings) if victim == "QuestDB" else []
         _once_more(service.now.settings)
         wrong = blamed + archive.differences(service.now.database, expected)
-    return wrong if killed == points else [*wrong, f"only {killed} of {points} kills of {victim}: too few captures"]
+    return (
+        wrong
+        if killed == points
+        else [*wrong, f"only {killed} of {points} kills of {victim}: too few captures"]
+    )
 
 
 def drops(folder: Path, *, captures: int) -> list[str]:
@@ -66,7 +78,10 @@ def busy(folder: Path, *, captures: int, loops: int) -> list[str]:
     """Drop captures all at once on a machine that is busy with other things: no run is shown as failed, and tshark reads each of them once."""
     reads = folder / "reads"
     # The file that tshark is to read stands behind -r.
-    tshark = wrapper(folder / "counted", f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {reads} )\nexec "$TSHARK" "$@"')
+    tshark = wrapper(
+        folder / "counted",
+        f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {reads} )\nexec "$TSHARK" "$@"',
+    )
     with running(folder, MT_TSHARK=str(tshark)) as service, _busy_loops(loops):
         settings = service.settings
         expected = archive.write(folder / "elsewhere", "dropped", captures)
@@ -76,15 +91,23 @@ def busy(folder: Path, *, captures: int, loops: int) -> list[str]:
         if not eventually(lambda: not _runs(service, "QUEUED, NOT_STARTED, STARTING, STARTED")):
             return ["runs go on, and nothing is left to be done"]
         failed = [f"run {run} is shown as failed" for run in _runs(service, "FAILURE, CANCELED")]
-        read = Counter(line.removeprefix(f"{settings.inbox_dir}/") for line in reads.read_text().splitlines())
-        counted = [f"{key}: read {read[key]} times" for key in sorted(expected.keys() | read) if read[key] != 1]
+        read = Counter(
+            line.removeprefix(f"{settings.inbox_dir}/") for line in reads.read_text().splitlines()
+        )
+        counted = [
+            f"{key}: read {read[key]} times"
+            for key in sorted(expected.keys() | read)
+            if read[key] != 1
+        ]
         return failed + counted + archive.differences(service.database, expected)
 
 
 def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
     """Let QuestDB be away in the middle of a backfill: it waits, says so, and goes on."""
     with _server(folder / "questdb") as server:
-        settings = settings_of(folder / "data", server.database, questdb_wait_seconds=round(seconds) + 120)
+        settings = settings_of(
+            folder / "data", server.database, questdb_wait_seconds=round(seconds) + 120
+        )
         expected = archive.write(settings.inbox_dir, "archive", captures)
         backfill = program("ingest", settings.inbox_dir, settings=settings)
         _until_some_are_in(settings, captures // 4)
@@ -92,7 +115,11 @@ def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
         time.sleep(seconds)
         server.start_again()
         told = _ended(backfill)
-        said = [] if "waiting for QuestDB" in told.err else [f"it did not say that it waits: {told.err}"]
+        said = (
+            []
+            if "waiting for QuestDB" in told.err
+            else [f"it did not say that it waits: {told.err}"]
+        )
         return _all_in(told) + said + archive.differences(server.database, expected)
 
 
@@ -125,10 +152,16 @@ def full_disk(folder: Path, *, captures: int, points: int, seed: int) -> list[st
             with _filled(disk, left=moments.randrange(0, 400_000)):
                 failed += _ended(program("ingest", source, settings=settings)).code != 0
         wrong = [] if failed else ["no disk was full"]
-        return wrong + _all_in(_ended(program("ingest", source, settings=settings))) + archive.differences(server.database, expected)
+        return (
+            wrong
+            + _all_in(_ended(program("ingest", source, settings=settings)))
+            + archive.differences(server.database, expected)
+        )
 
 
-def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-400d", "-2d")) -> list[str]:
+def clock(
+    folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-400d", "-2d")
+) -> list[str]:
     """Let the clock jump between loads of captures that change each time: the last one counts."""
     wrong = []
     with _server(folder / "questdb") as server:
@@ -136,13 +169,24 @@ def clock(folder: Path, *, captures: int, jumps: tuple[str, ...] = ("+400d", "-4
         for number, jump in enumerate(jumps):
             expected = archive.write(settings.inbox_dir, "archive", captures, more=number)
             process = subprocess.run(
-                ["/usr/bin/faketime", "-f", jump, sys.executable, "-m", "mt_pipeline.cli.main", "ingest", settings.inbox_dir],
+                [
+                    "/usr/bin/faketime",
+                    "-f",
+                    jump,
+                    sys.executable,
+                    "-m",
+                    "mt_pipeline.cli.main",
+                    "ingest",
+                    settings.inbox_dir,
+                ],
                 env=environment(settings),
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            wrong += _all_in(Said(process.returncode, process.stdout, process.stderr)) + archive.differences(server.database, expected)
+            wrong += _all_in(
+                Said(process.returncode, process.stdout, process.stderr)
+            ) + archive.differences(server.database, expected)
     return wrong
 
 
@@ -151,10 +195,23 @@ def events(folder: Path, *, count: int) -> list[str]:
     settings = Settings(_env_file=None, data_dir=folder / "data")
     with dagster_home.opened(settings) as opened:
         opened.get_runs_count()  # the service makes the databases before any run does
-    command = [sys.executable, "-m", "mt_pipeline_tests.soaking.events", str(settings.data_dir), str(count // 4)]
-    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]
+    command = [
+        sys.executable,
+        "-m",
+        "mt_pipeline_tests.soaking.events",
+        str(settings.data_dir),
+        str(count // 4),
+    ]
+    writers = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(4)
+    ]
     told = [writer.communicate()[0] for writer in writers]
-    return [f"a writer ended with {writer.returncode}: {said}" for writer, said in zip(writers, told, strict=True) if writer.returncode]
+    return [
+        f"a writer ended with {writer.returncode}: {said}"
+        for writer, said in zip(writers, told, strict=True)
+        if writer.returncode
+    ]
 
 
 class _Service:
@@ -227,7 +284,9 @@ def _busy_loops(count: int) -> Iterator[None]:
 
 def _runs(service: Running, statuses: str) -> list[str]:
     """List the runs that have one of these statuses, as the UI shows them."""
-    found = service.query(f"{{runsOrError(filter: {{statuses: [{statuses}]}}) {{... on Runs {{results {{runId}}}}}}}}")
+    found = service.query(
+        f"{{runsOrError(filter: {{statuses: [{statuses}]}}) {{... on Runs {{results {{runId}}}}}}}}"
+    )
     return [run["runId"] for run in found["runsOrError"]["results"]]
 
 
@@ -244,19 +303,30 @@ def _kill(service: Running, chosen: Callable[[psutil.Process], bool]) -> bool:
 
 def _left(settings: Settings, expected: dict[str, archive.Written]) -> set[str]:
     """Name the captures that have no verdict yet."""
-    ended_ones = {record.key for record in Ledger(settings.data_dir / "ledger.sqlite").records() if record.state in (State.DONE, State.FAILED)}
+    ended_ones = {
+        record.key
+        for record in Ledger(settings.data_dir / "ledger.sqlite").records()
+        if record.state in (State.DONE, State.FAILED)
+    }
     return set(expected) - ended_ones
 
 
 def _failed(settings: Settings) -> list[str]:
     """Name the captures that are blamed for what happened."""
-    return [f"blamed: {record.error}" for record in Ledger(settings.data_dir / "ledger.sqlite").records() if record.state is State.FAILED]
+    return [
+        f"blamed: {record.error}"
+        for record in Ledger(settings.data_dir / "ledger.sqlite").records()
+        if record.state is State.FAILED
+    ]
 
 
 def _until_some_are_in(settings: Settings, count: int) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(settings.data_dir / "ledger.sqlite")
-    assert eventually(lambda: sum(record.state is State.DONE for record in ledger.records()) >= count, seconds=_ENOUGH)
+    assert eventually(
+        lambda: sum(record.state is State.DONE for record in ledger.records()) >= count,
+        seconds=_ENOUGH,
+    )
 
 
 def _once_more(settings: Settings) -> Said:

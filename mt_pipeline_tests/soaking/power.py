@@ -16,7 +16,9 @@ from mt_pipeline_tests.services import free_ports
 from mt_pipeline_tests.soaking import archive
 
 _ENOUGH = 3600
-_AWAY = re.compile("stop all, move (.+?) away, then `mt-pipeline verify --repair` and `mt-pipeline ingest (.+?)`")
+_AWAY = re.compile(
+    "stop all, move (.+?) away, then `mt-pipeline verify --repair` and `mt-pipeline ingest (.+?)`"
+)
 
 
 def lost(folder: Path, *, captures: int) -> list[str]:
@@ -40,7 +42,9 @@ class _Cut:
 
     def __init__(self, folder: Path) -> None:
         http, pg = free_ports(2)
-        self.settings: Settings = settings_of(folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None)
+        self.settings: Settings = settings_of(
+            folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None
+        )
         self.questdb = self.settings.data_dir / "questdb"
         self.wrong: list[str] = []
         self.moved = False
@@ -64,7 +68,9 @@ class _Cut:
         """Run a command that must succeed."""
         told = self.said(*arguments)
         if told.code:
-            self.wrong.append(f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1500:]}")
+            self.wrong.append(
+                f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1500:]}"
+            )
         return told
 
     def follow(self) -> None:
@@ -126,7 +132,11 @@ def _cut_back(files: Path, copy: Path) -> int:
 
 
 def _give_back(files: Path, copy: Path) -> int:
-    gone = sum(path.stat().st_size for path in _files(files) if not (copy / path.relative_to(files)).exists())
+    gone = sum(
+        path.stat().st_size
+        for path in _files(files)
+        if not (copy / path.relative_to(files)).exists()
+    )
     shutil.rmtree(files)
     shutil.copytree(copy, files)
     return gone

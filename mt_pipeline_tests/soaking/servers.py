@@ -20,7 +20,9 @@ class Spare:
         (folder / "conf").mkdir(parents=True)
         (folder / "conf" / "server.conf").write_text("dev.mode.enabled=true\n")
         self._server = start(folder, http_port=0, pg_port=0, user=user, password=password, ilp=True)
-        self.database = Database("127.0.0.1", self._server.http_port, self._server.pg_port, user, password)
+        self.database = Database(
+            "127.0.0.1", self._server.http_port, self._server.pg_port, user, password
+        )
         self.folder, self.imports = folder, folder / java.IMPORTS
 
     @property
@@ -37,7 +39,13 @@ class Spare:
         """Start it on the same folder and ports, if it does not run; from the main thread, because it ends with the thread."""
         if self._server.poll() is not None:
             login = {"user": self.database.user, "password": self.database.password}
-            self._server = start(self._server.folder, http_port=self._server.http_port, pg_port=self._server.pg_port, ilp=True, **login)
+            self._server = start(
+                self._server.folder,
+                http_port=self._server.http_port,
+                pg_port=self._server.pg_port,
+                ilp=True,
+                **login,
+            )
 
     def stop(self) -> None:
         """Stop it in order."""

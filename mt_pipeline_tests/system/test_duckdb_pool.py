@@ -26,13 +26,21 @@ def test_the_next_one_gets_the_functions_but_neither_tables_nor_what_was_registe
             for name in ("own", "given"):
                 with pytest.raises(duckdb.CatalogException):
                     connection.sql(f"FROM {name}")
-    with duckdb_pool.connection(tmp_path / "x" / "file") as connection, pytest.raises(duckdb.CatalogException):
+    with (
+        duckdb_pool.connection(tmp_path / "x" / "file") as connection,
+        pytest.raises(duckdb.CatalogException),
+    ):
         connection.sql("SELECT answer()")
 
 
 def test_two_at_once_have_a_database_each(tmp_path: Path):
-    with duckdb_pool.connection(tmp_path / "a") as one, duckdb_pool.connection(tmp_path / "b") as other:
-        one.execute("CREATE TABLE mine AS SELECT 1")  # not a temporary one, so it would be seen by all of a database
+    with (
+        duckdb_pool.connection(tmp_path / "a") as one,
+        duckdb_pool.connection(tmp_path / "b") as other,
+    ):
+        one.execute(
+            "CREATE TABLE mine AS SELECT 1"
+        )  # not a temporary one, so it would be seen by all of a database
         with pytest.raises(duckdb.CatalogException):
             other.sql("FROM mine")
         one.execute("DROP TABLE mine")
@@ -41,7 +49,9 @@ def test_two_at_once_have_a_database_each(tmp_path: Path):
 def test_what_does_not_fit_into_memory_lies_beside_the_file_and_is_gone_afterwards(tmp_path: Path):
     for folder in ("first", "quote's", "third"):
         with duckdb_pool.connection(tmp_path / folder / "file") as connection:
-            connection.execute("CREATE TEMP TABLE large AS SELECT range AS number, md5(range::VARCHAR) AS text FROM range(12_000_000)")
+            connection.execute(
+                "CREATE TEMP TABLE large AS SELECT range AS number, md5(range::VARCHAR) AS text FROM range(12_000_000)"
+            )
             assert files_below(tmp_path / folder)
             assert connection.sql("SELECT count(*) FROM large").fetchall() == [(12_000_000,)]
         assert files_below(tmp_path) == []
@@ -57,7 +67,10 @@ def test_a_folder_that_somebody_took_away_is_no_error(tmp_path: Path):
 
 
 def test_after_an_error_the_next_one_begins_anew(tmp_path: Path):
-    with pytest.raises(duckdb.Error), duckdb_pool.connection(tmp_path / "x", prepare=with_answer) as connection:
+    with (
+        pytest.raises(duckdb.Error),
+        duckdb_pool.connection(tmp_path / "x", prepare=with_answer) as connection,
+    ):
         connection.execute("CREATE TABLE half_done AS SELECT 1; SELECT no_such_function()")
     with duckdb_pool.connection(tmp_path / "x", prepare=with_answer) as connection:
         connection.execute("CREATE TABLE half_done AS SELECT 1; DROP TABLE half_done")

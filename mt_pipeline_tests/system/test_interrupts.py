@@ -29,7 +29,9 @@ with heard(first, again):
 
 
 def test_it_is_heard_while_c_code_goes_on_and_the_second_ends_it():
-    with subprocess.Popen([sys.executable, "-c", _BUSY], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", _BUSY], stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout.readline() == "ready\n"
             process.send_signal(signal.SIGINT)
@@ -45,7 +47,9 @@ def test_only_the_signals_that_are_meant_are_heard_and_nothing_is_left_of_it():
     told: list[str] = []
     before, threads = signal.signal(signal.SIGUSR1, lambda *_: None), threading.active_count()
     try:
-        with heard(lambda: told.append("first"), lambda: told.append("again"), signals=[signal.SIGUSR1]):
+        with heard(
+            lambda: told.append("first"), lambda: told.append("again"), signals=[signal.SIGUSR1]
+        ):
             other = signal.signal(signal.SIGUSR2, lambda *_: None)
             for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR1, signal.SIGUSR1):
                 os.kill(os.getpid(), number)
@@ -60,5 +64,8 @@ def test_only_the_signals_that_are_meant_are_heard_and_nothing_is_left_of_it():
 
 
 def test_what_is_waited_for_is_said_in_its_order():
-    assert stopping(["2 captures", "QuestDB"]) == "stopping: waits for 2 captures, then QuestDB; Ctrl-C again ends it at once"
+    assert (
+        stopping(["2 captures", "QuestDB"])
+        == "stopping: waits for 2 captures, then QuestDB; Ctrl-C again ends it at once"
+    )
     assert stopping([]) == "stopping"

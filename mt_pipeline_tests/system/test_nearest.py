@@ -31,7 +31,15 @@ def test_a_slip_of_the_fingers_is_seen_through(name: str):
     assert did_you_mean(name, ["bath", "kitchen", "cellar"]) == "; did you mean 'kitchen'?"
 
 
-@pytest.mark.parametrize(("name", "known"), [("kitchen", ["kitchen", "kitchen2"]), ("kitchen", ["bath"]), ("kitchen", []), ("", ["kitchen"])])
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("kitchen", ["kitchen", "kitchen2"]),
+        ("kitchen", ["bath"]),
+        ("kitchen", []),
+        ("", ["kitchen"]),
+    ],
+)
 def test_what_is_right_or_like_nothing_gets_no_suggestion(name: str, known: list[str]):
     assert did_you_mean(name, known) == ""
 
@@ -46,7 +54,9 @@ def test_what_is_right_or_like_nothing_gets_no_suggestion(name: str, known: list
 )
 def test_among_a_hundred_thousand_captures_the_nearest_is_found_soon(name: str, meant: str):
     """To compare each letter by letter took 20 s."""
-    known = [f"kitchen/2024-01-{number % 28:02d}/capture_{number:06d}.pcap" for number in range(100_000)]
+    known = [
+        f"kitchen/2024-01-{number % 28:02d}/capture_{number:06d}.pcap" for number in range(100_000)
+    ]
     assert meant in known
     started = time.process_time()
 
@@ -67,10 +77,16 @@ def test_among_a_hundred_thousand_captures_the_nearest_is_found_soon(name: str, 
 )
 @pytest.mark.usefixtures("ledger")
 def test_every_command_suggests_an_experiment(terminal: Terminal, command: list[str]):
-    assert terminal(*command) == Said(1, "", "mt-pipeline: no experiment kitchn; did you mean 'kitchen'? `mt-pipeline status` lists what there is\n")
+    assert terminal(*command) == Said(
+        1,
+        "",
+        "mt-pipeline: no experiment kitchn; did you mean 'kitchen'? `mt-pipeline status` lists what there is\n",
+    )
 
 
-@pytest.mark.parametrize("command", [["purge"], ["verify"], ["refresh"], ["refresh", "--dry-run"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["purge"], ["verify"], ["refresh"], ["refresh", "--dry-run"]], ids=" ".join
+)
 @pytest.mark.usefixtures("ledger")
 def test_every_command_suggests_a_capture(terminal: Terminal, command: list[str]):
     assert terminal(*command, "--capture", "Kitchen/mondya.pcap") == Said(
@@ -90,13 +106,26 @@ def test_an_experiment_that_is_there_is_found_by_its_folder_too(terminal: Termin
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("MT_BACKENDS", "questdb,parqet", "MT_BACKENDS: Input should be some of questdb, parquet, each once; did you mean 'parquet'?"),
-        ("MT_ENRICHMENT", "oflline", "MT_ENRICHMENT: there is no provider 'oflline'; did you mean 'offline'? say `none`, or some of "),
+        (
+            "MT_BACKENDS",
+            "questdb,parqet",
+            "MT_BACKENDS: Input should be some of questdb, parquet, each once; did you mean 'parquet'?",
+        ),
+        (
+            "MT_ENRICHMENT",
+            "oflline",
+            "MT_ENRICHMENT: there is no provider 'oflline'; did you mean 'offline'? say `none`, or some of ",
+        ),
     ],
 )
 @pytest.mark.usefixtures("ledger")
 def test_a_provider_and_a_back_end_are_suggested(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, says: str
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    value: str,
+    says: str,
 ):
     monkeypatch.setenv(name, value)
 

@@ -34,7 +34,13 @@ _PRIVATE_DISKS = 'for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs 
 
 def settings_of_ours(folder: Path) -> Settings:
     http, pg = free_ports(2)
-    return Settings(_env_file=None, data_dir=folder, questdb_http_port=http, questdb_pg_port=pg, enrichment="offline")
+    return Settings(
+        _env_file=None,
+        data_dir=folder,
+        questdb_http_port=http,
+        questdb_pg_port=pg,
+        enrichment="offline",
+    )
 
 
 @only_linux
@@ -45,18 +51,40 @@ def test_nothing_that_is_made_can_be_read_by_others_and_nothing_is_made_in_tmp()
     try:
         file = capture(folder / "captures" / "kitchen" / "monday.pcap")
         settings = settings_of_ours(folder / "data")
-        own = {name: value for name, value in environment(settings).items() if name != "TMPDIR"} | {"MT_BACKENDS": "questdb,parquet"}
+        own = {name: value for name, value in environment(settings).items() if name != "TMPDIR"} | {
+            "MT_BACKENDS": "questdb,parquet"
+        }
         commands = [
             ["mt_pipeline.service.setup"],
             ["mt_pipeline.cli.main", "ingest", str(file), "--name", "kitchen"],
-            ["mt_pipeline.cli.main", "report", "kitchen", "--output", str(folder / "data" / "report.html")],
+            [
+                "mt_pipeline.cli.main",
+                "report",
+                "kitchen",
+                "--output",
+                str(folder / "data" / "report.html"),
+            ],
             ["mt_pipeline.cli.main", "verify"],
             ["mt_pipeline.cli.main", "purge", "--name", "kitchen", "--yes"],
             ["mt_pipeline.cli.main", "ingest", "--failed"],
         ]
-        disks = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _PRIVATE_DISKS, "sh"]
+        disks = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            _PRIVATE_DISKS,
+            "sh",
+        ]
         done = subprocess.run(
-            [*disks, sys.executable, "-c", _WATCHED, json.dumps(commands)], env=own, cwd=PROJECT, capture_output=True, text=True, check=False
+            [*disks, sys.executable, "-c", _WATCHED, json.dumps(commands)],
+            env=own,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode == 99:
             pytest.skip("this machine lets nobody mount a disk")
@@ -66,9 +94,16 @@ def test_nothing_that_is_made_can_be_read_by_others_and_nothing_is_made_in_tmp()
         files = [path for path in settings.data_dir.rglob("*") if path.is_file()]
         assert len(files) > 100
         assert open_to_others(settings.data_dir) == []
-        for password in map(Path.read_bytes, secrets := (settings.questdb_password_file, settings.questdb_reader_password_file)):
+        for password in map(
+            Path.read_bytes,
+            secrets := (settings.questdb_password_file, settings.questdb_reader_password_file),
+        ):
             assert password.strip().decode() not in done.stdout + done.stderr
-            assert [file for file in files if file not in secrets and password.strip() in file.read_bytes()] == []
+            assert [
+                file
+                for file in files
+                if file not in secrets and password.strip() in file.read_bytes()
+            ] == []
         for secret in (settings.questdb_password_file, settings.questdb_reader_password_file):
             assert secret.stat().st_mode & 0o777 == 0o600
     finally:
@@ -87,7 +122,9 @@ def test_an_older_data_folder_is_shut_and_what_is_the_users_own_stays(tmp_path: 
 
     assert data.stat().st_mode & 0o7777 == 0o2700
     assert (data / "ledger.sqlite").stat().st_mode & 0o777 == 0o644
-    assert {folder.stat().st_mode & 0o777 for folder in (data / "inbox" / "kitchen", inbox)} == {0o755}
+    assert {folder.stat().st_mode & 0o777 for folder in (data / "inbox" / "kitchen", inbox)} == {
+        0o755
+    }
 
 
 def test_a_link_to_a_data_folder_stays_one(tmp_path: Path):
@@ -123,17 +160,29 @@ def test_what_was_left_long_ago_is_tidied_up(tmp_path: Path):
 
 def test_no_place_that_all_accounts_share_is_named_in_the_code():
     named = re.compile(r"/tmp\b|/var/tmp|/dev/shm|gettempdir|mktemp\(")  # noqa: S108  they are what is looked for
-    files = [path for path in (PROJECT / "mt_pipeline").rglob("*") if path.suffix in (".py", ".lua", ".env")]
+    files = [
+        path
+        for path in (PROJECT / "mt_pipeline").rglob("*")
+        if path.suffix in (".py", ".lua", ".env")
+    ]
 
     assert len(files) > 100
-    lines = [(path.name, line.strip()) for path in files for line in path.read_text().splitlines() if named.search(line.partition("#")[0])]
+    lines = [
+        (path.name, line.strip())
+        for path in files
+        for line in path.read_text().splitlines()
+        if named.search(line.partition("#")[0])
+    ]
     assert lines == []
 
 
 def test_a_password_is_made_once_whoever_comes_first(tmp_path: Path):
     file = tmp_path / "new" / "password"
     script = "import sys; from pathlib import Path; from mt_pipeline.system.passwords import password_in; print(password_in(Path(sys.argv[1])))"
-    several = [subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    several = [
+        subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
     said = {process.communicate()[0].strip() for process in several}
 
     assert said == {file.read_text().strip()} == {password_in(file)}

@@ -21,7 +21,9 @@ SHELL = "/bin/sh"
 SLEEPS = [SHELL, "-c", "exec sleep 1000"]
 IGNORES_SIGTERM = [SHELL, "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
 
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+only_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux ends children with their parent"
+)
 
 
 def is_gone(pid: int, seconds: float = 60) -> bool:
@@ -38,7 +40,9 @@ def is_gone(pid: int, seconds: float = 60) -> bool:
 def killed_parent_of(command: list[str]) -> int:
     """Return the id of a child that printed a line, and whose parent was then killed."""
     parent = f"import subprocess; c = subprocess.Popen({command!r}, stdout=-1); c.stdout.readline(); print(c.pid, flush=True); c.wait()"
-    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True
+    ) as process:
         child = int(process.stdout.readline())
         process.kill()
     return child
@@ -92,7 +96,12 @@ def test_stop_leaves_the_status_of_an_ended_child_alone():
 
 @pytest.mark.parametrize("then", ["wait", "exit"])
 def test_stop_ends_the_group_that_the_child_leads_or_led(then: str):
-    process = subprocess.Popen([SHELL, "-c", f"sleep 1000 >&- & echo $!; {then}"], stdout=subprocess.PIPE, text=True, process_group=0)
+    process = subprocess.Popen(
+        [SHELL, "-c", f"sleep 1000 >&- & echo $!; {then}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
     with process.stdout:
         grandchild = int(process.stdout.readline())
         if then == "exit":
@@ -113,9 +122,17 @@ def test_every_other_program_is_given_a_listed_environment():
     """The key of Netify was once in the environment of QuestDB, and of tshark, which parses what strangers send."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.Popen", "subprocess.run") and path.name not in OURS:
-                [given] = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "env"] or ["nothing"]
-                assert given in ("environment()", "environment", "processes.environment()"), f"{path}:{node.lineno} {given}"
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in ("subprocess.Popen", "subprocess.run")
+                and path.name not in OURS
+            ):
+                [given] = [
+                    ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "env"
+                ] or ["nothing"]
+                assert given in ("environment()", "environment", "processes.environment()"), (
+                    f"{path}:{node.lineno} {given}"
+                )
 
 
 def test_a_listed_environment_has_no_secret(monkeypatch: pytest.MonkeyPatch):

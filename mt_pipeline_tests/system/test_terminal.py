@@ -35,7 +35,11 @@ STORABLE = "".join(letter for letter in ODD if unicodedata.category(letter) != "
 
 def odd(text: str) -> str:
     """Find what must not reach a terminal."""
-    return "".join(letter for letter in text if letter != "\n" and unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"})
+    return "".join(
+        letter
+        for letter in text
+        if letter != "\n" and unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    )
 
 
 def test_every_character_is_visible_afterwards():
@@ -70,12 +74,19 @@ def test_streams_are_what_they_were_afterwards(capsys: pytest.CaptureFixture[str
 
 
 def test_what_a_program_or_a_server_says_is_visible_where_it_is_kept():
-    for text in (sentence(CaptureError(f"tshark said: {ODD}")), sentence(KeyError(ODD)), escaped(ODD), visible_on_a_page(ODD)):
+    for text in (
+        sentence(CaptureError(f"tshark said: {ODD}")),
+        sentence(KeyError(ODD)),
+        escaped(ODD),
+        visible_on_a_page(ODD),
+    ):
         assert odd(text) == ""
         assert "202e" in text
 
 
-def test_no_command_lets_a_name_control_the_terminal(terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_command_lets_a_name_control_the_terminal(
+    terminal: Terminal, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     folder = tmp_path / f"terminal {STORABLE}"
     capture(folder / f"good {STORABLE}.pcap")
     capture(folder / f"refused {ODD}.pcap")
@@ -111,12 +122,19 @@ def test_no_command_lets_a_name_control_the_terminal(terminal: Terminal, lab: La
         terminal("status", f"--{ODD}"),
     ]
     assert [odd(one.out + one.err) for one in told] == [""] * len(told)
-    assert told[0].out == f"{visible(key)}: 2 packets, 2 rows in packets_{lab.record(key).experiment}\n"
+    assert (
+        told[0].out
+        == f"{visible(key)}: 2 packets, 2 rows in packets_{lab.record(key).experiment}\n"
+    )
     assert key in [one["key"] for one in json.loads(told[5].out)]  # for programs it is what it is
 
-    failing = wrapper(tmp_path / "tshark", "printf '\\033[31mred\\033]0;title\\007 \\342\\200\\256' >&2; exit 2")
+    failing = wrapper(
+        tmp_path / "tshark", "printf '\\033[31mred\\033]0;title\\007 \\342\\200\\256' >&2; exit 2"
+    )
     monkeypatch.setenv("MT_TSHARK", str(failing))
-    failed = terminal("ingest", write_pcap(tmp_path / "fails.pcap", timed(dns())), "--name", f"fails {STORABLE}")
+    failed = terminal(
+        "ingest", write_pcap(tmp_path / "fails.pcap", timed(dns())), "--name", f"fails {STORABLE}"
+    )
     assert (failed.code, odd(failed.out + failed.err)) == (1, "")
     assert "\\u001b[31mred" in failed.err
     assert odd(lab.record(f"fails {STORABLE}/fails.pcap").error or "") == ""
@@ -128,7 +146,10 @@ def test_bars_show_names_as_they_are_and_control_only_themselves(lab: Lab, tmp_p
     for number in range(2):
         capture(folder / f"{number} [x] {STORABLE}.pcap")
     ours, its = pty.openpty()
-    with os.fdopen(ours, "rb", buffering=0) as screen, program("ingest", folder, settings=lab.settings(), stderr=its) as process:
+    with (
+        os.fdopen(ours, "rb", buffering=0) as screen,
+        program("ingest", folder, settings=lab.settings(), stderr=its) as process,
+    ):
         os.close(its)
         drawn = b""
         with suppress(OSError):  # the end, on Linux

@@ -46,8 +46,18 @@ def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> 
     """Write documents without tshark, one for each packet: its fields by their keys; what each frame has is filled in, an empty value is left out."""
     lines = []
     for number, packet in enumerate(packets, start=1):
-        fields = {"frame_number": str(number), "frame_time_epoch": "1700000000.000000000", "frame_len": "100", "frame_protocols": "eth", **packet}
-        layers = {key: [value] if isinstance(value, str) else value for key, value in fields.items() if value}
+        fields = {
+            "frame_number": str(number),
+            "frame_time_epoch": "1700000000.000000000",
+            "frame_len": "100",
+            "frame_protocols": "eth",
+            **packet,
+        }
+        layers = {
+            key: [value] if isinstance(value, str) else value
+            for key, value in fields.items()
+            if value
+        }
         lines.append(json.dumps({"timestamp": "1700000000000", "layers": layers}) + "\n")
     with pa.output_stream(path, compression="zstd") as stream:
         stream.write("".join(lines).encode())
@@ -56,7 +66,9 @@ def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> 
 
 def readers() -> list[psutil.Process]:
     """Find each tshark that reads a capture for this process: not one that only forks, and not what is not yet tshark."""
-    found = [child for child in psutil.Process().children(recursive=True) if child.name() == "tshark"]
+    found = [
+        child for child in psutil.Process().children(recursive=True) if child.name() == "tshark"
+    ]
     parents = {child.ppid() for child in found}
     return [child for child in found if child.pid not in parents]
 
@@ -70,7 +82,11 @@ def counted(capture: Path) -> Counted:
 @contextmanager
 def endless_capture(path: Path) -> Iterator[Path]:
     """Give a capture that tshark reads the beginning of, and then waits for more of until this ends."""
-    frames = [frame for port in range(30) for frame in traffic.tls_session(client_port=20_000 + port, data_packets=1)]
+    frames = [
+        frame
+        for port in range(30)
+        for frame in traffic.tls_session(client_port=20_000 + port, data_packets=1)
+    ]
     beginning = write_pcap(path.with_suffix(".beginning"), timed(frames)).read_bytes()
     os.mkfifo(path)
     pipe = os.open(path, os.O_RDWR)  # neither waits for a reader, nor does the reader see an end
@@ -81,7 +97,9 @@ def endless_capture(path: Path) -> Iterator[Path]:
         os.close(pipe)
 
 
-def output_of(capture: Path, display_filter: str = "", *, program: Tshark | None = None) -> list[bytes]:
+def output_of(
+    capture: Path, display_filter: str = "", *, program: Tshark | None = None
+) -> list[bytes]:
     """Give the lines that tshark says of a capture."""
     with (program or tshark()).lines(capture, display_filter) as stream:
         return stream.output.readlines()

@@ -10,13 +10,28 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mt_pipeline.tshark.command import FilterError, NotACapture, Tshark, TsharkError, TsharkFailed, TsharkMissing, TsharkTooOld
+from mt_pipeline.tshark.command import (
+    FilterError,
+    NotACapture,
+    Tshark,
+    TsharkError,
+    TsharkFailed,
+    TsharkMissing,
+    TsharkTooOld,
+)
 from mt_pipeline.tshark.packet_count import Counted, count_packets
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.system.test_processes import is_gone, only_linux
-from mt_pipeline_tests.tshark.parts import NO_FORKS, counted, endless_capture, output_of, readers, tshark
+from mt_pipeline_tests.tshark.parts import (
+    NO_FORKS,
+    counted,
+    endless_capture,
+    output_of,
+    readers,
+    tshark,
+)
 
 SNI = "tls.handshake.extensions_server_name"
 
@@ -30,7 +45,9 @@ def script(path: Path, text: str, *, interpreter: str = "/bin/sh") -> str:
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pcap(tmp_path_factory.mktemp("captures") / "tls.pcap", timed(traffic.tls_session()))
+    return write_pcap(
+        tmp_path_factory.mktemp("captures") / "tls.pcap", timed(traffic.tls_session())
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +61,16 @@ def lines(capture: Path) -> list[bytes]:
 
 def test_the_version_is_what_the_program_says():
     found = Tshark.find()
-    said = subprocess.run([found.program, "--version"], capture_output=True, text=True, check=True).stdout
-    assert said.startswith((f"TShark (Wireshark) {found.version} ", f"TShark (Wireshark) {found.version}.", f"TShark {found.version}"))
+    said = subprocess.run(
+        [found.program, "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith(
+        (
+            f"TShark (Wireshark) {found.version} ",
+            f"TShark (Wireshark) {found.version}.",
+            f"TShark {found.version}",
+        )
+    )
     assert Path(found.program).is_absolute()
 
 
@@ -65,7 +90,9 @@ def test_versions_are_read_as_they_are_printed(tmp_path: Path, said: str, versio
 @pytest.mark.parametrize("version", ["3.4.16", "2.6.20", "1.12.1", "3.5.99"])
 def test_an_old_version_is_refused_with_what_is_needed(tmp_path: Path, version: str):
     program = script(tmp_path / "tshark", f"echo 'TShark (Wireshark) {version} (Git v{version})'")
-    with pytest.raises(TsharkTooOld, match=rf"tshark {version} at {program} is too old, 3\.6 is the oldest"):
+    with pytest.raises(
+        TsharkTooOld, match=rf"tshark {version} at {program} is too old, 3\.6 is the oldest"
+    ):
         Tshark.find(program)
 
 
@@ -76,15 +103,22 @@ def test_a_missing_program_is_named_with_the_cure(program: str):
 
 
 def test_a_program_that_does_not_start_is_missing(tmp_path: Path):
-    with pytest.raises(TsharkMissing, match=r"tshark does not start: No such file or directory; install it"):
+    with pytest.raises(
+        TsharkMissing, match=r"tshark does not start: No such file or directory; install it"
+    ):
         Tshark.find(script(tmp_path / "tshark", "", interpreter="/no/such/shell"))
     (tmp_path / "tshark").write_bytes(b"\x7fELF of another machine")
-    with pytest.raises(TsharkMissing, match=r"tshark does not start: Exec format error; install it"):
+    with pytest.raises(
+        TsharkMissing, match=r"tshark does not start: Exec format error; install it"
+    ):
         Tshark.find(str(tmp_path / "tshark"))
 
 
 def test_another_program_is_no_tshark(tmp_path: Path):
-    with pytest.raises(TsharkMissing, match=r"does not say a tshark version but 'sharks live in water\\n'; set MT_TSHARK"):
+    with pytest.raises(
+        TsharkMissing,
+        match=r"does not say a tshark version but 'sharks live in water\\n'; set MT_TSHARK",
+    ):
         Tshark.find(script(tmp_path / "tshark", "echo sharks live in water"))
 
 
@@ -92,10 +126,18 @@ def test_another_program_is_no_tshark(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("display_filter", "says"), [("tcp.prot == 1", r"tcp\.prot"), ("tcp &&", "Unexpected end"), ("ip.addr = 1", "="), ("-x", "-x")]
+    ("display_filter", "says"),
+    [
+        ("tcp.prot == 1", r"tcp\.prot"),
+        ("tcp &&", "Unexpected end"),
+        ("ip.addr = 1", "="),
+        ("-x", "-x"),
+    ],
 )
 def test_a_filter_with_a_typo_says_what_tshark_says_of_it(display_filter: str, says: str):
-    with pytest.raises(FilterError, match=rf"^display filter not understood: '{display_filter}'\. tshark: .*{says}") as caught:
+    with pytest.raises(
+        FilterError, match=rf"^display filter not understood: '{display_filter}'\. tshark: .*{says}"
+    ) as caught:
         tshark().check_filter(display_filter)
     assert 'Running as user "root"' not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -109,7 +151,9 @@ def test_a_good_filter_passes(display_filter: str):
 
 def test_a_filter_is_tried_once_however_many_captures_there_are(tmp_path: Path):
     tries = tmp_path / "tries"
-    found = Tshark(script(tmp_path / "tshark", f'echo x >> {tries}; exec {tshark().program} "$@"'), "4.0.0")
+    found = Tshark(
+        script(tmp_path / "tshark", f'echo x >> {tries}; exec {tshark().program} "$@"'), "4.0.0"
+    )
     for _ in range(3):
         found.check_filter("tcp.port == 443")
         with pytest.raises(FilterError):
@@ -132,28 +176,42 @@ def test_a_wrong_filter_never_looks_like_a_capture_without_packets(capture: Path
 
 
 @pytest.mark.parametrize("write", [write_pcap, write_pcapng])
-@pytest.mark.parametrize("drop", [10, 60])  # inside the data of the last packet, and inside its header
-def test_a_cut_capture_keeps_all_whole_packets(tmp_path: Path, write, drop: int, lines: list[bytes]):
+@pytest.mark.parametrize(
+    "drop", [10, 60]
+)  # inside the data of the last packet, and inside its header
+def test_a_cut_capture_keeps_all_whole_packets(
+    tmp_path: Path, write, drop: int, lines: list[bytes]
+):
     whole = write(tmp_path / "whole", timed(traffic.tls_session()))
     shorter = cut(whole, drop)
     assert output_of(shorter) == lines[:-1]
     assert counted(shorter) == Counted(len(lines) - 1, 0, cut=True)
     assert counted(whole) == Counted(len(lines), 0)
-    assert [count_packets(capture) for capture in (shorter, whole)] == [Counted(len(lines) - 1, cut=True), Counted(len(lines))]
+    assert [count_packets(capture) for capture in (shorter, whole)] == [
+        Counted(len(lines) - 1, cut=True),
+        Counted(len(lines)),
+    ]
 
 
 def test_a_capture_may_be_cut_inside_of_its_compression(tmp_path: Path):
     shorter = cut(compress(tcp_udp_only(tmp_path / "x.pcap"), "gzip"), 500)
     assert counted(shorter).cut
-    assert counted(shorter).packets == count_packets(shorter).packets == len(output_of(shorter)) > 10
+    assert (
+        counted(shorter).packets == count_packets(shorter).packets == len(output_of(shorter)) > 10
+    )
 
 
-@pytest.mark.parametrize("content", [b"just a text\n" * 100, b"\x13\x37" * 500, None], ids=["text", "noise", "vanished"])
+@pytest.mark.parametrize(
+    "content", [b"just a text\n" * 100, b"\x13\x37" * 500, None], ids=["text", "noise", "vanished"]
+)
 def test_what_is_no_capture_says_so_with_the_words_of_tshark(tmp_path: Path, content: bytes | None):
     path = tmp_path / "x.pcap"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(NotACapture, match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" (isn't a capture file|doesn't exist)"):
+    with pytest.raises(
+        NotACapture,
+        match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" (isn't a capture file|doesn't exist)",
+    ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
 
@@ -164,7 +222,9 @@ def test_a_capture_that_may_not_be_read_says_so(tmp_path: Path, capture: Path):
     path.chmod(0)
     program = tshark().program
     if os.geteuid() == 0:  # root may read anything, so let somebody else try
-        program = script(tmp_path / "tshark", f'exec setpriv --reuid 65534 --clear-groups -- "{program}" "$@"')
+        program = script(
+            tmp_path / "tshark", f'exec setpriv --reuid 65534 --clear-groups -- "{program}" "$@"'
+        )
     with pytest.raises(NotACapture, match=r"permission"):
         output_of(path, program=Tshark(program, "4.0.0"))
 
@@ -174,7 +234,10 @@ def test_a_damaged_capture_fails_with_the_words_of_tshark(tmp_path: Path, captur
     data[32:36] = b"\xff\xff\xff\x7f"  # the captured length of the first packet
     path = tmp_path / "damaged.pcap"
     path.write_bytes(data)
-    with pytest.raises(TsharkFailed, match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: .*2147483647-byte packet"):
+    with pytest.raises(
+        TsharkFailed,
+        match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: .*2147483647-byte packet",
+    ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
 
@@ -192,11 +255,16 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_any_file_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, lines: list[bytes], name: str):
+def test_any_file_name_is_only_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, lines: list[bytes], name: str
+):
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(capture.read_bytes())
     assert output_of(Path(name)) == lines
-    assert (counted(Path(name)), count_packets(Path(name))) == (Counted(len(lines), 0), Counted(len(lines)))
+    assert (counted(Path(name)), count_packets(Path(name))) == (
+        Counted(len(lines), 0),
+        Counted(len(lines)),
+    )
 
 
 # What its end means
@@ -204,11 +272,20 @@ def test_any_file_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def dying(path: Path, *, after: int) -> Tshark:
     """Make a tshark that says so many bytes, then is killed."""
-    return Tshark(script(path, f'{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}; kill -KILL $$'), "4.0.0")
+    return Tshark(
+        script(
+            path, f'{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}; kill -KILL $$'
+        ),
+        "4.0.0",
+    )
 
 
-@pytest.mark.parametrize("after", [0, 100, 1_000_000], ids=["at once", "inside a line", "after the last line"])
-def test_a_killed_tshark_is_never_taken_for_a_whole_capture(tmp_path: Path, capture: Path, lines: list[bytes], after: int):
+@pytest.mark.parametrize(
+    "after", [0, 100, 1_000_000], ids=["at once", "inside a line", "after the last line"]
+)
+def test_a_killed_tshark_is_never_taken_for_a_whole_capture(
+    tmp_path: Path, capture: Path, lines: list[bytes], after: int
+):
     seen = []
     with (
         pytest.raises(TsharkFailed, match=rf"^{capture}: tshark was ended by signal 9;") as caught,
@@ -226,7 +303,10 @@ def test_a_tshark_killed_while_it_reads_is_named_by_its_signal(tmp_path: Path):
             readers()[0].kill()
             stream.output.read()
 
-    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
+    with (
+        endless_capture(tmp_path / "x.pcap") as path,
+        pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"),
+    ):
         read_and_kill(path)
 
 
@@ -236,7 +316,9 @@ def test_what_a_reader_does_not_understand_is_a_failure_of_tshark(capture: Path)
             stream.output.read()
             stream.not_understood = "Expected 23 columns, got 7"
 
-    with pytest.raises(TsharkFailed, match=r"tls\.pcap: tshark's output was not understood: Expected 23 columns"):
+    with pytest.raises(
+        TsharkFailed, match=r"tls\.pcap: tshark's output was not understood: Expected 23 columns"
+    ):
         read_in_vain()
 
 
@@ -282,7 +364,12 @@ def test_tshark_ends_when_its_parent_is_killed(tmp_path: Path):
 
 def profiles(home: Path) -> Iterable[Path]:
     """List where Wireshark looks for a user's settings and plugins."""
-    return home / ".config" / "wireshark", home / ".wireshark", home / "given", home / "xdg" / "wireshark"
+    return (
+        home / ".config" / "wireshark",
+        home / ".wireshark",
+        home / "given",
+        home / "xdg" / "wireshark",
+    )
 
 
 def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
@@ -291,7 +378,9 @@ def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
     ran = tmp_path / "ran"
     for folder in profiles(tmp_path):
         (folder / "plugins").mkdir(parents=True)
-        (folder / "preferences").write_text('gui.column.format: "No.", "%m"\ntcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n')
+        (folder / "preferences").write_text(
+            'gui.column.format: "No.", "%m"\ntcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n'
+        )
         (folder / "disabled_protos").write_text("tls\ntcp\n")
         for plugin in (folder / "init.lua", folder / "plugins" / "mine.lua"):
             plugin.write_text(f'io.open("{ran}", "w"):write("ran")')
@@ -301,14 +390,21 @@ def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
     monkeypatch.setenv("LC_ALL", "C")
 
     def as_the_user() -> bytes:
-        return subprocess.run([tshark().program, "-r", capture, "-T", "fields", "-e", SNI], capture_output=True, check=True).stdout
+        return subprocess.run(
+            [tshark().program, "-r", capture, "-T", "fields", "-e", SNI],
+            capture_output=True,
+            check=True,
+        ).stdout
 
     assert as_the_user().strip() == b"", "this tshark reads what is below HOME"
     monkeypatch.setenv("WIRESHARK_CONFIG_DIR", str(tmp_path / "given"))
     assert as_the_user().strip() == b"", "and what it is told to read"
     ran.unlink(missing_ok=True)
     assert output_of(capture) == lines
-    assert (counted(capture), count_packets(capture)) == (Counted(len(lines), 0), Counted(len(lines)))
+    assert (counted(capture), count_packets(capture)) == (
+        Counted(len(lines), 0),
+        Counted(len(lines)),
+    )
     with pytest.raises(FilterError):
         tshark().check_filter("tcp.prot")
     assert not ran.exists()

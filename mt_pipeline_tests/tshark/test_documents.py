@@ -25,16 +25,33 @@ from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.packet_count import count_packets
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
-from mt_pipeline_tests.building.files import Frame, compress, cut, in_time_order, timed, write_pcap, write_pcapng
+from mt_pipeline_tests.building.files import (
+    Frame,
+    compress,
+    cut,
+    in_time_order,
+    timed,
+    write_pcap,
+    write_pcapng,
+)
 from mt_pipeline_tests.system.test_processes import is_gone, only_linux
-from mt_pipeline_tests.tshark.parts import NO_FORKS, Document, documents_of, endless_capture, read_all, tshark
+from mt_pipeline_tests.tshark.parts import (
+    NO_FORKS,
+    Document,
+    documents_of,
+    endless_capture,
+    read_all,
+    tshark,
+)
 
 SNI, ALPN = "tls_handshake_extensions_server_name", "tls_handshake_extensions_alpn_str"
 
 
 def ek(capture: Path) -> list[Document]:
     """Ask tshark for all fields as `-T ek` prints them, every occurrence of each."""
-    options = [part for field in FIELDS for part in ("-e", field.name)] + [part for preference in PREFERENCES for part in ("-o", preference)]
+    options = [part for field in FIELDS for part in ("-e", field.name)] + [
+        part for preference in PREFERENCES for part in ("-o", preference)
+    ]
     with tempfile.TemporaryDirectory() as profile:
         output = subprocess.run(
             [tshark().program, "-n", "-r", capture, "-T", "ek", *options],
@@ -42,10 +59,16 @@ def ek(capture: Path) -> list[Document]:
             check=True,
             env={**os.environ, "WIRESHARK_CONFIG_DIR": profile, "HOME": profile},
         ).stdout
-    return [json.loads(line) for line in output.decode(errors="replace").split("\n") if line and not line.startswith('{"index"')]
+    return [
+        json.loads(line)
+        for line in output.decode(errors="replace").split("\n")
+        if line and not line.startswith('{"index"')
+    ]
 
 
-ESCAPES = {character: f"\\{letter}" for character, letter in zip("\a\b\f\n\r\t\v", "abfnrtv", strict=True)}
+ESCAPES = {
+    character: f"\\{letter}" for character, letter in zip("\a\b\f\n\r\t\v", "abfnrtv", strict=True)
+}
 ESCAPES |= {chr(code): f"\\{code:03o}" for code in [*range(1, 32), 127] if chr(code) not in ESCAPES}
 CONTROLS = {escape: character for character, escape in ESCAPES.items()}
 
@@ -54,7 +77,9 @@ def as_column(values: list[str]) -> str:
     """Say values as a column of tshark does: joined, escaped, cut at 2,047 bytes. Then undo the escapes, those in the text itself, too."""
     column = "".join(ESCAPES.get(character, character) for character in ",".join(values))
     column = column.encode()[:2_047].decode(errors="replace")
-    return re.sub(r"\\([abfnrtv]|[0-7]{3})", lambda escape: CONTROLS.get(escape[0], escape[0]), column)
+    return re.sub(
+        r"\\([abfnrtv]|[0-7]{3})", lambda escape: CONTROLS.get(escape[0], escape[0]), column
+    )
 
 
 def as_documented(said: Document) -> Document:
@@ -92,10 +117,30 @@ def test_documents_of_everything_are_those_of_ek(whole: tuple[Path, Path]):
     assert ours == [as_documented(document) for document in said]
     # What must be in it for this to mean anything.
     protocols = ":".join(document["layers"]["frame_protocols"][0] for document in ours).split(":")
-    assert {"gre", "gtp", "teredo", "vxlan", "quic", "vlan", "raw", "sll", "null", "icmp", "icmpv6", "ipv6.fraghdr"} <= set(protocols)
+    assert {
+        "gre",
+        "gtp",
+        "teredo",
+        "vxlan",
+        "quic",
+        "vlan",
+        "raw",
+        "sll",
+        "null",
+        "icmp",
+        "icmpv6",
+        "ipv6.fraghdr",
+    } <= set(protocols)
     assert {key for document in ours for key in document["layers"]} == set(documents.ALL_KEYS)
     names = {document["layers"][SNI][0] for document in ours if SNI in document["layers"]}
-    assert {"split.example.com", "pieces.example.com", "quic6.example.com", "comma,in.example.com", "tab\tin.example.com", "x" * 300} <= names
+    assert {
+        "split.example.com",
+        "pieces.example.com",
+        "quic6.example.com",
+        "comma,in.example.com",
+        "tab\tin.example.com",
+        "x" * 300,
+    } <= names
 
 
 def test_values_that_do_not_hold_a_comma_are_all_there(whole: tuple[Path, Path]):
@@ -104,14 +149,19 @@ def test_values_that_do_not_hold_a_comma_are_all_there(whole: tuple[Path, Path])
     for theirs, document in zip(said, ours, strict=True):
         for field in FIELDS:
             values = theirs["layers"].get(field.key)
-            assert document["layers"].get(field.key) == (values if values is None or not field.first_only else values[:1])
+            assert document["layers"].get(field.key) == (
+                values if values is None or not field.first_only else values[:1]
+            )
             several += len(values or []) > 1 and not field.first_only
     assert several > 100
 
 
 def names_as(names: Iterable[str | bytes]) -> list[bytes]:
     """Make a packet with a hello for each server name."""
-    return [traffic.tls_session(name, alpn=(), client_port=10_000 + index)[3] for index, name in enumerate(names)]
+    return [
+        traffic.tls_session(name, alpn=(), client_port=10_000 + index)[3]
+        for index, name in enumerate(names)
+    ]
 
 
 def test_odd_names_are_those_of_ek(tmp_path: Path):
@@ -119,23 +169,64 @@ def test_odd_names_are_those_of_ek(tmp_path: Path):
     names = [
         *odd.ODD_NAMES,
         *(bytes([code]) + b"in.example" for code in range(1, 256)),
-        *(b"after \\" + bytes([code]) + b" in.example" for code in range(32, 127) if chr(code) not in "abfnrtv"),
-        *(b"", b" ", b" a ", b",", b"a,b", b'"', b'"quoted"', b"a\tb,c\nd\x01", b"\r\n", b"\n" * 1_000, b"{}", b"null", b"%s", b"</script>"),
+        *(
+            b"after \\" + bytes([code]) + b" in.example"
+            for code in range(32, 127)
+            if chr(code) not in "abfnrtv"
+        ),
+        *(
+            b"",
+            b" ",
+            b" a ",
+            b",",
+            b"a,b",
+            b'"',
+            b'"quoted"',
+            b"a\tb,c\nd\x01",
+            b"\r\n",
+            b"\n" * 1_000,
+            b"{}",
+            b"null",
+            b"%s",
+            b"</script>",
+        ),
     ]
     capture = write_pcap(tmp_path / "x.pcap", timed(names_as(names)))
     said, ours = ek(capture), read_all(documents_of(capture))
     assert len(ours) == len(names)
     assert ours == [as_documented(document) for document in said]
     plain = [(a["layers"].get(SNI), b["layers"].get(SNI)) for a, b in zip(ours, said, strict=True)]
-    assert [pair for pair in plain if pair[0] != pair[1]] == [(None, [""])], "an empty value is absent; nothing else differs"
+    assert [pair for pair in plain if pair[0] != pair[1]] == [(None, [""])], (
+        "an empty value is absent; nothing else differs"
+    )
 
 
 def test_text_that_looks_like_an_escape_is_the_one_ambiguity(tmp_path: Path):
-    names = [rb"lit\ter.al", rb"lit\001.al", rb"lit\177.al", rb"lit\000.al", rb"lit\400.al", rb"lit\01.al", rb"lit\x41.al", rb"\\"]
+    names = [
+        rb"lit\ter.al",
+        rb"lit\001.al",
+        rb"lit\177.al",
+        rb"lit\000.al",
+        rb"lit\400.al",
+        rb"lit\01.al",
+        rb"lit\x41.al",
+        rb"\\",
+    ]
     capture = write_pcap(tmp_path / "x.pcap", timed(names_as(names)))
-    assert [document["layers"][SNI] for document in ek(capture)] == [[name.decode()] for name in names]
+    assert [document["layers"][SNI] for document in ek(capture)] == [
+        [name.decode()] for name in names
+    ]
     assert [document["layers"][SNI] for document in read_all(documents_of(capture))] == [
-        *(["lit\ter.al"], ["lit\x01.al"], ["lit\x7f.al"], [r"lit\000.al"], [r"lit\400.al"], [r"lit\01.al"], [r"lit\x41.al"], [r"\\"])
+        *(
+            ["lit\ter.al"],
+            ["lit\x01.al"],
+            ["lit\x7f.al"],
+            [r"lit\000.al"],
+            [r"lit\400.al"],
+            [r"lit\01.al"],
+            [r"lit\x41.al"],
+            [r"\\"],
+        )
     ]
 
 
@@ -151,13 +242,24 @@ def test_values_are_cut_at_2047_bytes_also_inside_of_a_character(tmp_path: Path)
         "x" * 2_044 + "\t\t\t",
     ]
     hosts = ["y" * size + "日本" for size in range(2_040, 2_049)]
-    frames = [*names_as(names), *chain.from_iterable(traffic.http(host, client_port=40_000 + index) for index, host in enumerate(hosts))]
+    frames = [
+        *names_as(names),
+        *chain.from_iterable(
+            traffic.http(host, client_port=40_000 + index) for index, host in enumerate(hosts)
+        ),
+    ]
     capture = write_pcap(tmp_path / "x.pcap", timed(frames))
     said, ours = ek(capture), read_all(documents_of(capture))
     assert ours == [as_documented(document) for document in said]
-    cut_off = [document["layers"] for document, theirs in zip(ours, said, strict=True) if document != theirs]
+    cut_off = [
+        document["layers"]
+        for document, theirs in zip(ours, said, strict=True)
+        if document != theirs
+    ]
     assert len(cut_off) > 15
-    assert {len(layers.get(SNI, layers.get("http_host"))[0].encode()) for layers in cut_off} <= set(range(2_044, 2_050))
+    assert {len(layers.get(SNI, layers.get("http_host"))[0].encode()) for layers in cut_off} <= set(
+        range(2_044, 2_050)
+    )
 
 
 def test_a_list_that_is_cut_loses_its_end_only(tmp_path: Path):
@@ -168,17 +270,25 @@ def test_a_list_that_is_cut_loses_its_end_only(tmp_path: Path):
     capture = write_pcap(tmp_path / "x.pcap", timed([frame]))
     [said], [ours] = ek(capture), read_all(documents_of(capture))
     for key in ("ip_src", "ip_dst", "ip_proto"):
-        assert ours["layers"][key] == ",".join(said["layers"][key]).encode()[:2_047].decode().split(",")
+        assert ours["layers"][key] == ",".join(said["layers"][key]).encode()[:2_047].decode().split(
+            ","
+        )
     assert len(said["layers"]["ip_dst"]) > 50
 
 
 @pytest.mark.parametrize("link_type", [101, 113, 0], ids=["raw IP", "Linux cooked", "loopback"])
 def test_every_link_type_is_that_of_ek(tmp_path: Path, link_type: int):
     wrap = {101: odd.raw_ip, 113: odd.linux_cooked, 0: odd.loopback}[link_type]
-    capture = write_pcap(tmp_path / "x.pcap", timed(wrap([*traffic.dns(), *traffic.tls_session()])), link_type=link_type)
+    capture = write_pcap(
+        tmp_path / "x.pcap",
+        timed(wrap([*traffic.dns(), *traffic.tls_session()])),
+        link_type=link_type,
+    )
     ours = read_all(documents_of(capture))
     assert ours == [as_documented(document) for document in ek(capture)]
-    assert [document["layers"][SNI] for document in ours if SNI in document["layers"]] == [["www.example.com"]]
+    assert [document["layers"][SNI] for document in ours if SNI in document["layers"]] == [
+        ["www.example.com"]
+    ]
 
 
 def test_compression_changes_nothing(whole: tuple[Path, Path], tmp_path: Path):
@@ -189,8 +299,20 @@ def test_compression_changes_nothing(whole: tuple[Path, Path], tmp_path: Path):
 
 
 def test_timestamps_are_milliseconds_as_ek_has_them(tmp_path: Path):
-    times = [0, 999_999, 1_000_000, 999_999_999, 10**9, 1_700_000_000_123_456_789, (2**32 - 1) * 10**9]
-    frames = [dataclasses.replace(frame, time_ns=time) for time in times for frame in timed(traffic.dns()[:1])]
+    times = [
+        0,
+        999_999,
+        1_000_000,
+        999_999_999,
+        10**9,
+        1_700_000_000_123_456_789,
+        (2**32 - 1) * 10**9,
+    ]
+    frames = [
+        dataclasses.replace(frame, time_ns=time)
+        for time in times
+        for frame in timed(traffic.dns()[:1])
+    ]
     capture = write_pcap(tmp_path / "x.pcap", frames)
     ours = read_all(documents_of(capture))
     assert ours == ek(capture)
@@ -206,7 +328,9 @@ def test_reading_gives_a_column_of_lists_for_each_field_in_frame_order(whole: tu
     with duckdb.connect() as connection:
         relation = documents.read(connection, whole[1])
         assert tuple(relation.columns) == documents.ALL_KEYS
-        assert relation.fetchall() == [tuple(layers.get(key) for key in documents.ALL_KEYS) for layers in ours]
+        assert relation.fetchall() == [
+            tuple(layers.get(key) for key in documents.ALL_KEYS) for layers in ours
+        ]
         some = documents.read(connection, whole[1], keys=(SNI, "frame_number"))
         assert some.fetchall() == [(layers.get(SNI), layers["frame_number"]) for layers in ours]
 
@@ -221,7 +345,14 @@ def test_packets_are_counted_while_writing_and_after(whole: tuple[Path, Path], t
 def test_no_packets_and_one_packet_are_documents_too(tmp_path: Path):
     for packets in (0, 1):
         output = tmp_path / f"{packets}.ndjson.zst"
-        assert documents.write(tshark(), write_pcapng(tmp_path / f"{packets}.pcapng", timed(traffic.dns()[:packets])), output) == packets
+        assert (
+            documents.write(
+                tshark(),
+                write_pcapng(tmp_path / f"{packets}.pcapng", timed(traffic.dns()[:packets])),
+                output,
+            )
+            == packets
+        )
         assert documents.count(output) == packets == len(read_all(output))
         with duckdb.connect() as connection:
             relation = documents.read(connection, output)
@@ -231,8 +362,15 @@ def test_no_packets_and_one_packet_are_documents_too(tmp_path: Path):
 
 def test_a_filter_that_nothing_matches_gives_no_packets(small: Path, tmp_path: Path):
     assert documents.write(tshark(), small, tmp_path / "none.ndjson.zst", display_filter="tcp") == 0
-    assert documents.write(tshark(), small, tmp_path / "one.ndjson.zst", display_filter="dns.flags.response == 1") == 1
-    assert [document["layers"]["frame_number"] for document in read_all(tmp_path / "one.ndjson.zst")] == [["2"]]
+    assert (
+        documents.write(
+            tshark(), small, tmp_path / "one.ndjson.zst", display_filter="dns.flags.response == 1"
+        )
+        == 1
+    )
+    assert [
+        document["layers"]["frame_number"] for document in read_all(tmp_path / "one.ndjson.zst")
+    ] == [["2"]]
 
 
 def test_a_cut_capture_gives_its_whole_packets(tmp_path: Path):
@@ -253,17 +391,30 @@ def test_the_hash_changes_with_everything_that_makes_the_documents():
         (one, "a" * 64, "tcp "),
         (one, "a" * 64 + "tcp", ""),
     ]
-    hashes = [documents.inputs_hash(tshark, sha256=sha256, display_filter=display_filter) for tshark, sha256, display_filter in given]
+    hashes = [
+        documents.inputs_hash(tshark, sha256=sha256, display_filter=display_filter)
+        for tshark, sha256, display_filter in given
+    ]
     assert len(set(hashes)) == len(given)
     assert all(re.fullmatch(r"[0-9a-f]{16}", each) for each in hashes)
     elsewhere = Tshark("/opt/bin/tshark", "4.0.17")
-    assert documents.inputs_hash(elsewhere, sha256="a" * 64, display_filter="") == hashes[0], "where the program lies makes no difference"
+    assert documents.inputs_hash(elsewhere, sha256="a" * 64, display_filter="") == hashes[0], (
+        "where the program lies makes no difference"
+    )
 
 
 def test_the_hash_is_the_same_in_every_process():
     program = 'from mt_pipeline.tshark import documents as d; print(d.inputs_hash(d.Tshark("t", "4.0.17"), sha256="a", display_filter="b"))'
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
-    assert said.stdout.strip() == documents.inputs_hash(Tshark("t", "4.0.17"), sha256="a", display_filter="b")
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    assert said.stdout.strip() == documents.inputs_hash(
+        Tshark("t", "4.0.17"), sha256="a", display_filter="b"
+    )
 
 
 # Whole or not at all
@@ -284,31 +435,48 @@ def test_what_is_no_capture_leaves_nothing(tmp_path: Path, output: Path):
     assert not output.exists()
 
 
-@pytest.mark.parametrize("when", ["at once", "inside a line", "between two lines", "after the last line"])
-def test_a_killed_tshark_leaves_nothing_and_is_named(tmp_path: Path, whole: tuple[Path, Path], output: Path, when: str):
+@pytest.mark.parametrize(
+    "when", ["at once", "inside a line", "between two lines", "after the last line"]
+)
+def test_a_killed_tshark_leaves_nothing_and_is_named(
+    tmp_path: Path, whole: tuple[Path, Path], output: Path, when: str
+):
     """Regression: a half line was taken for tshark's mistake; the last whole lines for a whole capture."""
     with tshark().lines(whole[0]) as stream:
         said = stream.output.read()
     half = said.index(b"\n", len(said) // 2) + 1
-    after = {"at once": 0, "inside a line": half + 30, "between two lines": half, "after the last line": len(said)}[when]
+    after = {
+        "at once": 0,
+        "inside a line": half + 30,
+        "between two lines": half,
+        "after the last line": len(said),
+    }[when]
     program = tmp_path / "tshark"
-    program.write_text(f'#!/bin/sh\n{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}\nkill -KILL $$\n')
+    program.write_text(
+        f'#!/bin/sh\n{NO_FORKS}\n"{tshark().program}" "$@" 2>&- | head -c {after}\nkill -KILL $$\n'
+    )
     program.chmod(0o755)
     with pytest.raises(TsharkFailed, match=r"ended by signal 9"):
         documents.write(Tshark(str(program), "4.0.0"), whole[0], output)
     assert not output.exists()
 
 
-def test_other_text_than_columns_is_a_failure_that_leaves_nothing(tmp_path: Path, small: Path, output: Path):
+def test_other_text_than_columns_is_a_failure_that_leaves_nothing(
+    tmp_path: Path, small: Path, output: Path
+):
     program = tmp_path / "tshark"
     program.write_text("#!/bin/sh\nprintf 'only\\ttwo\\n'\n")
     program.chmod(0o755)
-    with pytest.raises(TsharkFailed, match=r"dns\.pcap: tshark's output was not understood: .*23 columns"):
+    with pytest.raises(
+        TsharkFailed, match=r"dns\.pcap: tshark's output was not understood: .*23 columns"
+    ):
         documents.write(Tshark(str(program), "4.0.0"), small, output)
     assert not output.exists()
 
 
-def test_an_earlier_file_stays_when_writing_it_again_fails(tmp_path: Path, small: Path, output: Path):
+def test_an_earlier_file_stays_when_writing_it_again_fails(
+    tmp_path: Path, small: Path, output: Path
+):
     documents.write(tshark(), small, output)
     before = output.read_bytes()
     with pytest.raises(NotACapture):
@@ -325,7 +493,9 @@ def test_a_failing_listener_leaves_nothing(small: Path, output: Path):
     assert not output.exists()
 
 
-def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(whole: tuple[Path, Path], output: Path):
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
+    whole: tuple[Path, Path], output: Path
+):
     """A limit of the size of files is what comes nearest to a full disk everywhere."""
     allowed = whole[1].stat().st_size // 2
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -352,14 +522,29 @@ def test_a_killed_writer_leaves_no_file_under_its_name_and_no_tshark(tmp_path: P
     """
     output = tmp_path / "out" / "x.ndjson.zst"
     with endless_capture(tmp_path / "x.pcap") as path:
-        with subprocess.Popen([sys.executable, "-c", program, tshark().program, str(path), str(output)]) as writer:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, tshark().program, str(path), str(output)]
+        ) as writer:
             try:
                 child = None
                 while child is None:
-                    with suppress(psutil.NoSuchProcess):  # whether setpriv can be used is tried by a process that soon ends
-                        child = next((each for each in psutil.Process(writer.pid).children() if each.name() == "tshark"), None)
-                beside = list(output.parent.iterdir())  # and a folder for what does not fit into memory
-                assert [each.name.startswith(".") for each in beside if each.is_file()] == [True], "it is written beside"
+                    with suppress(
+                        psutil.NoSuchProcess
+                    ):  # whether setpriv can be used is tried by a process that soon ends
+                        child = next(
+                            (
+                                each
+                                for each in psutil.Process(writer.pid).children()
+                                if each.name() == "tshark"
+                            ),
+                            None,
+                        )
+                beside = list(
+                    output.parent.iterdir()
+                )  # and a folder for what does not fit into memory
+                assert [each.name.startswith(".") for each in beside if each.is_file()] == [True], (
+                    "it is written beside"
+                )
                 assert all(each.name.startswith(".") for each in beside)
             finally:
                 writer.kill()
@@ -371,10 +556,16 @@ def test_a_killed_writer_leaves_no_file_under_its_name_and_no_tshark(tmp_path: P
 
 @pytest.mark.parametrize("name", odd.OTHER_BLOCKS)
 def test_blocks_that_are_no_packets_have_no_document(tmp_path: Path, name: str):
-    frames = [*timed(traffic.dns()), Frame(traffic.dns()[0], None), *timed([b"\x00" * 20], link_type=147)]
+    frames = [
+        *timed(traffic.dns()),
+        Frame(traffic.dns()[0], None),
+        *timed([b"\x00" * 20], link_type=147),
+    ]
     plain = write_pcapng(tmp_path / "plain.pcapng", frames)
     path = write_pcapng(tmp_path / "x.pcapng", frames, between=[odd.OTHER_BLOCKS[name]] * 2)
 
     found = documents.count(documents_of(path))
 
-    assert found == documents.count(documents_of(plain)) == len(frames) == count_packets(path).packets
+    assert (
+        found == documents.count(documents_of(plain)) == len(frames) == count_packets(path).packets
+    )

@@ -8,9 +8,17 @@ from mt_pipeline_tests.tshark.parts import tshark
 
 def test_tshark_knows_every_field_and_text_is_asked_for_once():
     """Regression: a comma in a server name was taken for the separator of two names."""
-    listed = subprocess.run([tshark().program, "-G", "fields"], capture_output=True, check=True, text=True).stdout
-    kinds = {parts[2]: parts[3] for parts in (line.split("\t") for line in listed.splitlines()) if parts[0] == "F"}
-    assert {field.name for field in FIELDS if kinds[field.name] == "FT_STRING"} <= {field.name for field in FIELDS if field.first_only}
+    listed = subprocess.run(
+        [tshark().program, "-G", "fields"], capture_output=True, check=True, text=True
+    ).stdout
+    kinds = {
+        parts[2]: parts[3]
+        for parts in (line.split("\t") for line in listed.splitlines())
+        if parts[0] == "F"
+    }
+    assert {field.name for field in FIELDS if kinds[field.name] == "FT_STRING"} <= {
+        field.name for field in FIELDS if field.first_only
+    }
 
 
 def test_keys_are_the_names_that_elasticsearch_takes():

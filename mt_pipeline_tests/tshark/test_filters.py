@@ -34,7 +34,10 @@ def test_the_carets_stand_below_what_is_wrong(display_filter: str, shown: str, c
 
 def test_the_sentence_holds_neither_the_lines_nor_the_carets():
     """They were joined to one line, in which the caret pointed at nothing."""
-    assert re.fullmatch(r"display filter not understood: 'tcp and foo'\. tshark: [^^~\n]*foo[^^~\n]*", str(refused("tcp and foo")))
+    assert re.fullmatch(
+        r"display filter not understood: 'tcp and foo'\. tshark: [^^~\n]*foo[^^~\n]*",
+        str(refused("tcp and foo")),
+    )
 
 
 def test_where_tshark_does_not_say_where_there_is_no_excerpt():

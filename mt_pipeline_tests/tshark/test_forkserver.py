@@ -44,7 +44,9 @@ class Server(ForkServer):
     """One that tells its tshark, what stands between it and us, and which forks live."""
 
     def __init__(self, *, is_confined: bool) -> None:
-        super().__init__(tshark().command(Path(CAPTURE), ""), environment(), is_confined=is_confined)
+        super().__init__(
+            tshark().command(Path(CAPTURE), ""), environment(), is_confined=is_confined
+        )
         first = psutil.Process(self._process.pid)
         *self.between, self.process = [first, *first.children(recursive=True)]
 
@@ -77,7 +79,9 @@ def read(server: Server, capture: Path) -> tuple[bytes, int]:
         return forked.stdout.read(), forked.wait()
 
 
-def said_of(capture: Path, display_filter: str = "") -> list[bytes] | tuple[type[TsharkError], str, str, int | None]:
+def said_of(
+    capture: Path, display_filter: str = ""
+) -> list[bytes] | tuple[type[TsharkError], str, str, int | None]:
     try:
         return output_of(capture, display_filter)
     except TsharkError as error:
@@ -86,9 +90,13 @@ def said_of(capture: Path, display_filter: str = "") -> list[bytes] | tuple[type
 
 @pytest.mark.parametrize("display_filter", ["", "tcp.stream == 0", "tcp.prot"])
 @pytest.mark.parametrize("kind", CAPTURES)
-def test_a_fork_says_what_a_tshark_says_that_was_just_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, display_filter: str):
+def test_a_fork_says_what_a_tshark_says_that_was_just_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, display_filter: str
+):
     capture = CAPTURES[kind](tmp_path / "a capture")
-    forked = [said_of(capture, display_filter) for _ in range(2)]  # the second knows nothing of the first
+    forked = [
+        said_of(capture, display_filter) for _ in range(2)
+    ]  # the second knows nothing of the first
     monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
     assert forked == [said_of(capture, display_filter)] * 2
 
@@ -96,7 +104,11 @@ def test_a_fork_says_what_a_tshark_says_that_was_just_started(tmp_path: Path, mo
 def test_captures_are_read_by_forks_of_one_tshark(tmp_path: Path):
     parents = set()
     for number in range(2):
-        with endless_capture(tmp_path / f"{number}.pcap") as path, suppress(TsharkFailed), tshark().lines(path) as stream:
+        with (
+            endless_capture(tmp_path / f"{number}.pcap") as path,
+            suppress(TsharkFailed),
+            tshark().lines(path) as stream,
+        ):
             assert stream.output.readline().startswith(b"1\t")
             [reader] = readers()
             parents.add(reader.parent())
@@ -104,7 +116,9 @@ def test_captures_are_read_by_forks_of_one_tshark(tmp_path: Path):
     assert [parent.name() for parent in parents] == ["tshark"]
 
 
-def test_forks_work_side_by_side_and_each_end_is_told_to_whom_it_concerns(server: Server, capture: Path, tmp_path: Path):
+def test_forks_work_side_by_side_and_each_end_is_told_to_whom_it_concerns(
+    server: Server, capture: Path, tmp_path: Path
+):
     expected = b"".join(output_of(capture))
     with endless_capture(tmp_path / "endless.pcap") as endless:
         # More than there are descriptors below the one of the capture.
@@ -136,7 +150,9 @@ def test_a_server_keeps_nothing_of_its_forks(server: Server, capture: Path, tmp_
         first.stdout.close()
 
 
-def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards(server: Server, capture: Path, tmp_path: Path):
+def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards(
+    server: Server, capture: Path, tmp_path: Path
+):
     def interrupt(*_: object) -> None:
         raise InterruptedError
 
@@ -148,7 +164,9 @@ def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards
             fork(server, capture)
     finally:
         signal.signal(signal.SIGALRM, before)
-    files = [(tmp_path / f"{number}").open("w+b") for number in range(8)]  # they get the numbers that it was told
+    files = [
+        (tmp_path / f"{number}").open("w+b") for number in range(8)
+    ]  # they get the numbers that it was told
     with suppress(psutil.NoSuchProcess):
         server.process.resume()
     assert is_gone(server.process.pid)
@@ -189,18 +207,29 @@ def test_a_lost_server_costs_the_capture_at_work_and_no_other(capture: Path, tmp
             [reader] = readers()
             reader.parent().kill()
 
-    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"):
+    with (
+        endless_capture(tmp_path / "x.pcap") as path,
+        pytest.raises(TsharkFailed, match=r"x\.pcap: tshark was ended by signal 9;"),
+    ):
         lose(path)
     for number in range(3):
         assert output_of(capture) == expected, number
 
 
-@pytest.mark.parametrize("script", [NO_FORKS, "echo ready to do other things", "exec sleep 1000"], ids=["no Lua", "another program", "silent"])
-def test_what_does_not_fork_is_started_for_each_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, script: str):
+@pytest.mark.parametrize(
+    "script",
+    [NO_FORKS, "echo ready to do other things", "exec sleep 1000"],
+    ids=["no Lua", "another program", "silent"],
+)
+def test_what_does_not_fork_is_started_for_each_capture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, script: str
+):
     monkeypatch.setattr(forkserver, "_SECONDS", 1)
     expected = output_of(capture)
     program = tmp_path / "tshark"
-    only_for_forks = script if script is NO_FORKS else f'case "$*" in *lua_script*) {script}; exit ;; esac'
+    only_for_forks = (
+        script if script is NO_FORKS else f'case "$*" in *lua_script*) {script}; exit ;; esac'
+    )
     program.write_text(f'#!/bin/sh\n{only_for_forks}\nexec {tshark().program} "$@"\n')
     program.chmod(0o755)
     children = psutil.Process().children()
@@ -222,7 +251,9 @@ def test_forks_end_with_who_asked_for_them(tmp_path: Path):
         forks[0].stdout.read()
     """
     with endless_capture(tmp_path / "x.pcap") as path:
-        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as parent:
+        with subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
+        ) as parent:
             assert parent.stdout.readline() == "forked\n"
             broker, *forks = psutil.Process(parent.pid).children(recursive=True)
             assert [each.name() for each in forks] == ["tshark"] * 3

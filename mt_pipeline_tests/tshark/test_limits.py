@@ -42,7 +42,9 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("_way")
-def test_a_tshark_that_is_stopped_is_ended_and_the_sentence_names_file_reason_and_setting(tmp_path: Path):
+def test_a_tshark_that_is_stopped_is_ended_and_the_sentence_names_file_reason_and_setting(
+    tmp_path: Path,
+):
     path = write_bulk(tmp_path / "x.pcap", 100_000)
 
     stopped = []
@@ -55,7 +57,10 @@ def test_a_tshark_that_is_stopped_is_ended_and_the_sentence_names_file_reason_an
             reader.send_signal(signal.SIGSTOP)
             stream.output.read()
 
-    with pytest.raises(TsharkSilent, match=r"x\.pcap: tshark did nothing for 2 s and was ended: .*; MT_TSHARK_SILENCE_SECONDS"):
+    with pytest.raises(
+        TsharkSilent,
+        match=r"x\.pcap: tshark did nothing for 2 s and was ended: .*; MT_TSHARK_SILENCE_SECONDS",
+    ):
         read()
     assert is_gone(stopped[0])
 
@@ -67,8 +72,13 @@ def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path):
 
 
 def test_a_tshark_that_works_without_a_word_is_not_silent(tmp_path: Path):
-    works = program(tmp_path / "tshark", "i=0; end=$(($(date +%s) + 5)); while [ $(date +%s) -lt $end ]; do :; done; echo done")
-    assert output_of(write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(silence=2), works)) == [b"done\n"]
+    works = program(
+        tmp_path / "tshark",
+        "i=0; end=$(($(date +%s) + 5)); while [ $(date +%s) -lt $end ]; do :; done; echo done",
+    )
+    assert output_of(
+        write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(silence=2), works)
+    ) == [b"done\n"]
 
 
 def test_who_is_slow_to_read_finds_no_silence(tmp_path: Path):
@@ -82,20 +92,30 @@ def test_who_is_slow_to_read_finds_no_silence(tmp_path: Path):
 
 def test_a_tshark_that_works_for_too_long_is_ended(tmp_path: Path):
     works = program(tmp_path / "tshark", "while :; do echo; done")
-    with pytest.raises(TsharkLimit, match=r"x\.pcap: tshark was not done after 2 s and was ended: .*MT_TSHARK_SECONDS"):
-        output_of(write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(seconds=2), works))
+    with pytest.raises(
+        TsharkLimit,
+        match=r"x\.pcap: tshark was not done after 2 s and was ended: .*MT_TSHARK_SECONDS",
+    ):
+        output_of(
+            write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(seconds=2), works)
+        )
 
 
 def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path):
     stays = program(tmp_path / "tshark", "exec >&-; exec sleep 1000")
     with pytest.raises(TsharkSilent):
-        output_of(write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(silence=2), stays))
+        output_of(
+            write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(silence=2), stays)
+        )
 
 
 @pytest.mark.usefixtures("_way")
 def test_a_capture_that_needs_more_memory_than_it_may_is_told_so(tmp_path: Path):
     path = write_bulk(tmp_path / "x.pcap", 100_000)
-    with pytest.raises(TsharkLimit, match=r"x\.pcap: tshark needs more memory than the 320 MB that it may take: .*MT_TSHARK_MEMORY_MB"):
+    with pytest.raises(
+        TsharkLimit,
+        match=r"x\.pcap: tshark needs more memory than the 320 MB that it may take: .*MT_TSHARK_MEMORY_MB",
+    ):
         output_of(path, program=limited(Limits(memory=320 * 10**6)))
 
 
@@ -106,7 +126,9 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, *names:
 
 
 @pytest.mark.parametrize("name", ["editcap", "capinfos"])
-def test_a_count_that_stands_still_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+def test_a_count_that_stands_still_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
     stand_in(tmp_path, monkeypatch, "kill -STOP $$", "editcap", "capinfos")
     path, limits = write_pcap(tmp_path / "x.pcap", timed(dns())), Limits(silence=2)
     if name == "capinfos":
@@ -127,24 +149,48 @@ def _of_editcap(capture: Path, _: Path) -> None:
         counted()
 
 
-@pytest.mark.parametrize("run", [_of_tshark, _of_editcap, lambda capture, _: count_packets(capture), lambda capture, _: estimate(capture)])
+@pytest.mark.parametrize(
+    "run",
+    [
+        _of_tshark,
+        _of_editcap,
+        lambda capture, _: count_packets(capture),
+        lambda capture, _: estimate(capture),
+    ],
+)
 def test_children_that_parse_what_others_sent_are_given_nothing_but_what_they_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path, Path], object]
 ):
-    for name in ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "AWS_SECRET_ACCESS_KEY", "QDB_PG_PASSWORD"):
+    for name in (
+        "MT_NETIFY_API_KEY",
+        "MT_QUESTDB_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "QDB_PG_PASSWORD",
+    ):
         monkeypatch.setenv(name, SECRET)
     seen = tmp_path / "seen"
-    stand_in(tmp_path, monkeypatch, f"cd /proc/$$; cat environ cmdline status limits >> {seen}", "tshark", "editcap", "capinfos")
+    stand_in(
+        tmp_path,
+        monkeypatch,
+        f"cd /proc/$$; cat environ cmdline status limits >> {seen}",
+        "tshark",
+        "editcap",
+        "capinfos",
+    )
     run(write_pcap(tmp_path / "x.pcap", timed(dns())), tmp_path)
     text = seen.read_text()
     assert "PATH=" in text
     assert SECRET not in text
     assert "NoNewPrivs:\t1" in text
-    assert any(line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in text.splitlines())
+    assert any(
+        line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in text.splitlines()
+    )
 
 
 @pytest.mark.parametrize("how", [None, "gzip", "zstd", "lz4"])
-def test_the_packets_of_a_head_tell_how_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str | None):
+def test_the_packets_of_a_head_tell_how_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str | None
+):
     path = write_bulk(tmp_path / "x.pcap", 20_000)
     path = compress(path, how) if how else path
     assert estimate(path) == Estimate(20_000, exact=True)
@@ -167,7 +213,9 @@ def test_a_bomb_is_counted_in_bounded_time_and_a_sparse_file_is_not_read(tmp_pat
     assert sparse.packets == pytest.approx(10**12 / 16, rel=0.01)
 
 
-def test_capinfos_that_is_not_there_estimates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_capinfos_that_is_not_there_estimates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert estimate(write_pcap(tmp_path / "x.pcap", [Frame(b"", 0)])) is None
     assert shutil.which("capinfos") is None

@@ -35,17 +35,23 @@ def test_one_packet_is_counted(tmp_path: Path):
 def test_a_packet_with_the_bytes_of_one_of_the_four_before_is_there_twice(tmp_path: Path):
     packets = {letter: dns(f"{letter}.example.com")[0] for letter in "abcdef"}
     for letters, twice in {"abcdef": 0, "aabc": 1, "aaabb": 3, "abcda": 1, "abcdea": 0}.items():
-        path = write_pcap(tmp_path / f"{letters}.pcap", timed(packets[letter] for letter in letters))
+        path = write_pcap(
+            tmp_path / f"{letters}.pcap", timed(packets[letter] for letter in letters)
+        )
         assert (letters, counted(path)) == (letters, Counted(len(letters), twice))
 
 
 def test_of_a_capture_that_is_cut_the_whole_packets_count(tmp_path: Path):
-    assert counted(cut(write_pcap(tmp_path / "x.pcap", timed(dns()[:1] * 4)), 1)) == Counted(3, 2, cut=True)
+    assert counted(cut(write_pcap(tmp_path / "x.pcap", timed(dns()[:1] * 4)), 1)) == Counted(
+        3, 2, cut=True
+    )
 
 
 def test_capinfos_counts_what_editcap_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     refuses = tmp_path / "editcap"
-    refuses.write_text("#!/bin/sh\necho 'editcap: The capture file being read can'\\''t be written as a \"pcapng\" file.' >&2\nexit 2\n")
+    refuses.write_text(
+        "#!/bin/sh\necho 'editcap: The capture file being read can'\\''t be written as a \"pcapng\" file.' >&2\nexit 2\n"
+    )
     refuses.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     path = cut(write_pcap(tmp_path / "x.pcap", timed(dns()[:1] * 4)), 1)
@@ -54,7 +60,11 @@ def test_capinfos_counts_what_editcap_refuses(tmp_path: Path, monkeypatch: pytes
 
 def test_leaving_early_ends_the_count(tmp_path: Path):
     def programs() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if child.name() in ("editcap", "prlimit", "setpriv")]
+        return [
+            child
+            for child in psutil.Process().children()
+            if child.name() in ("editcap", "prlimit", "setpriv")
+        ]
 
     with endless_capture(tmp_path / "x.pcap") as endless, counting(endless):
         assert programs()

@@ -12,13 +12,17 @@ from mt_pipeline.tshark.command import environment
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.tshark.parts import output_of, tshark
 
-needs_sandbox = pytest.mark.skipif(not tshark().is_confined, reason="there is no bubblewrap, or it is not permitted here")
+needs_sandbox = pytest.mark.skipif(
+    not tshark().is_confined, reason="there is no bubblewrap, or it is not permitted here"
+)
 
 
 def sees(script: str, *visible: Path) -> str:
     """Run a script of the shell where tshark runs."""
     command = sandbox.confined(["/bin/sh", "-c", script], *visible)
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True
+    ).stdout
 
 
 @needs_sandbox
@@ -37,11 +41,19 @@ def test_only_the_capture_is_visible_and_nothing_can_be_written(tmp_path: Path):
 
 @needs_sandbox
 def test_there_is_no_network_no_other_process_and_no_privilege():
-    interfaces = [line.split(":")[0].strip() for line in sees("cat /proc/net/dev").splitlines() if ":" in line]
+    interfaces = [
+        line.split(":")[0].strip() for line in sees("cat /proc/net/dev").splitlines() if ":" in line
+    ]
     assert interfaces == ["lo"]  # its own, where nobody listens
     assert len([name for name in sees("ls /proc").split() if name.isdigit()]) <= 4
-    status = dict(line.split(":\t") for line in sees("cat /proc/self/status").splitlines() if ":\t" in line)
-    assert (status["NoNewPrivs"], int(status["CapPrm"], 16), int(status["CapEff"], 16)) == ("1", 0, 0)
+    status = dict(
+        line.split(":\t") for line in sees("cat /proc/self/status").splitlines() if ":\t" in line
+    )
+    assert (status["NoNewPrivs"], int(status["CapPrm"], 16), int(status["CapEff"], 16)) == (
+        "1",
+        0,
+        0,
+    )
 
 
 @needs_sandbox
@@ -56,16 +68,27 @@ def test_a_capture_that_only_another_user_may_read_is_read_all_the_same(tmp_path
 
 @needs_sandbox
 @pytest.mark.parametrize("way", ["forked", "started"])
-def test_a_confined_tshark_says_the_same_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str):
+def test_a_confined_tshark_says_the_same_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
     capture = everything(tmp_path / "every thing.pcapng")
-    plain = subprocess.run(tshark().command(capture, ""), env=environment(), capture_output=True, check=True).stdout
+    plain = subprocess.run(
+        tshark().command(capture, ""), env=environment(), capture_output=True, check=True
+    ).stdout
     if way == "started":
         monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
     assert b"".join(output_of(capture)) == plain
     assert len(plain) > 10_000
 
 
-@pytest.mark.parametrize("make", [lambda path: path.write_text("#!/bin/sh\n"), lambda path: path.symlink_to("/nowhere"), lambda path: path.mkdir()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("#!/bin/sh\n"),
+        lambda path: path.symlink_to("/nowhere"),
+        lambda path: path.mkdir(),
+    ],
+)
 def test_a_program_of_the_user_is_not_confined(tmp_path: Path, make: Callable[[Path], object]):
     make(tmp_path / "tshark")
     assert not sandbox.confines(str(tmp_path / "tshark"))

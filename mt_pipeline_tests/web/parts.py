@@ -18,7 +18,9 @@ def serving(app: ASGIApp, *, token: str | None = None) -> Iterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     gate = app if token is None else TokenGate(app, token=token, port=port)
-    server = uvicorn.Server(uvicorn.Config(Guard(gate, hosts=hosts_of(port)), log_level="warning", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(Guard(gate, hosts=hosts_of(port)), log_level="warning", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

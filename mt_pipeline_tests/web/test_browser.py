@@ -22,14 +22,19 @@ TOKEN = "t0ken-of-the-tests"
 @pytest.fixture(scope="module")
 def ui() -> Iterator[str]:
     async def shown(request: Request) -> HTMLResponse:
-        return HTMLResponse(f"<!doctype html><title>ours</title><link rel=icon href='data:,'><p>our page {request.url.path}")
+        return HTMLResponse(
+            f"<!doctype html><title>ours</title><link rel=icon href='data:,'><p>our page {request.url.path}"
+        )
 
     async def echo(socket: WebSocket) -> None:
         await socket.accept()
         await socket.send_text("connected")
         await socket.close()
 
-    with serving(Starlette(routes=[WebSocketRoute("/socket", echo), Route("/{path:path}", shown)]), token=TOKEN) as port:
+    with serving(
+        Starlette(routes=[WebSocketRoute("/socket", echo), Route("/{path:path}", shown)]),
+        token=TOKEN,
+    ) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -52,13 +57,19 @@ def follow(browser: webdriver.Chrome, elsewhere: str) -> None:
     browser.find_element("id", "link").click()
 
 
-def test_without_the_token_a_link_leads_to_a_sentence_and_not_round_and_round(browser: webdriver.Chrome, ui: str, elsewhere: str):
+def test_without_the_token_a_link_leads_to_a_sentence_and_not_round_and_round(
+    browser: webdriver.Chrome, ui: str, elsewhere: str
+):
     """The first test of this browser: it has no cookie yet."""
-    assert "Open the link that `mt-pipeline run` printed" in page(browser, ui, "This page needs its token")
+    assert "Open the link that `mt-pipeline run` printed" in page(
+        browser, ui, "This page needs its token"
+    )
 
     follow(browser, elsewhere)
 
-    assert eventually(lambda: "This page needs its token" in browser.page_source, seconds=60), browser.page_source
+    assert eventually(lambda: "This page needs its token" in browser.page_source, seconds=60), (
+        browser.page_source
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +84,12 @@ def test_the_token_leaves_the_address_and_no_script_sees_it(signed_in: webdriver
     assert signed_in.current_url == f"{ui}/"
     assert signed_in.execute_script("return document.cookie") == ""
     [cookie] = signed_in.get_cookies()
-    assert (cookie["httpOnly"], cookie["sameSite"], cookie["domain"], cookie["path"]) == (True, "Strict", "127.0.0.1", "/")
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["domain"], cookie["path"]) == (
+        True,
+        "Strict",
+        "127.0.0.1",
+        "/",
+    )
 
 
 def test_pages_of_ours_and_their_websockets_work(signed_in: webdriver.Chrome, ui: str):
@@ -83,17 +99,26 @@ def test_pages_of_ours_and_their_websockets_work(signed_in: webdriver.Chrome, ui
         opened.onerror = () => done('refused');"""
 
     assert signed_in.execute_async_script(script) == "connected"
-    assert signed_in.execute_async_script("fetch('/data').then(answer => answer.status).then(arguments[0])") == 200
+    assert (
+        signed_in.execute_async_script(
+            "fetch('/data').then(answer => answer.status).then(arguments[0])"
+        )
+        == 200
+    )
 
 
 def test_a_link_on_a_page_of_another_site_opens_ours(signed_in: webdriver.Chrome, elsewhere: str):
     """The cookie does not come along at first; by the page that loads itself it does."""
     follow(signed_in, elsewhere)
 
-    assert eventually(lambda: "our page /rows" in signed_in.page_source, seconds=60), signed_in.page_source
+    assert eventually(lambda: "our page /rows" in signed_in.page_source, seconds=60), (
+        signed_in.page_source
+    )
 
 
-def test_the_link_with_the_token_works_from_another_site_too(signed_in: webdriver.Chrome, ui: str, tmp_path: Path):
+def test_the_link_with_the_token_works_from_another_site_too(
+    signed_in: webdriver.Chrome, ui: str, tmp_path: Path
+):
     """A mail, for example; of a browser that has no cookie."""
     signed_in.delete_all_cookies()
     path = tmp_path / "mail.html"
@@ -101,5 +126,7 @@ def test_the_link_with_the_token_works_from_another_site_too(signed_in: webdrive
 
     follow(signed_in, path.as_uri())
 
-    assert eventually(lambda: "our page /" in signed_in.page_source, seconds=60), signed_in.page_source
+    assert eventually(lambda: "our page /" in signed_in.page_source, seconds=60), (
+        signed_in.page_source
+    )
     assert signed_in.current_url == f"{ui}/"

@@ -23,7 +23,11 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
 """What pages may send to other sites without asking first."""
 
 # What a browser says of a request, by who asked: (what it is, its headers).
-FROM_OWN_PAGE = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
+FROM_OWN_PAGE = {
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-dest": "empty",
+}
 ELSEWHERE = ("cross-site", "same-site")
 SUBRESOURCES = [
     (mode, dest)
@@ -34,12 +38,18 @@ SUBRESOURCES = [
 
 def status(method: str, **headers: str) -> int:
     """Say what a request is answered with by the guard; 200 if it passes. A `_` in a name is a `-`, `host` is ours if it is not given."""
-    given = {"host": "127.0.0.1:3000", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    given = {
+        "host": "127.0.0.1:3000",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     refused = refusal(method, Headers(given), HOSTS)
     return 200 if refused is None else refused.status
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost:3000", "LOCALHOST:3000", "[::1]:3000", "dagster.example.org"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:3000", "localhost:3000", "LOCALHOST:3000", "[::1]:3000", "dagster.example.org"],
+)
 def test_a_host_of_ours_is_answered(host: str):
     assert status("GET", host=host) == 200
 
@@ -77,8 +87,21 @@ def test_the_own_origin_may_ask(method: str, origin: str):
      "http://evil.example/http://127.0.0.1:3000", "file://", "chrome-extension://abc", "http://dagster.example.org"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-@pytest.mark.parametrize("site", [{}, FROM_OWN_PAGE, {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}])
-def test_any_other_origin_is_refused_whatever_else_is_said(method: str, origin: str, site: Mapping[str, str]):
+@pytest.mark.parametrize(
+    "site",
+    [
+        {},
+        FROM_OWN_PAGE,
+        {
+            "sec-fetch-site": "cross-site",
+            "sec-fetch-mode": "navigate",
+            "sec-fetch-dest": "document",
+        },
+    ],
+)
+def test_any_other_origin_is_refused_whatever_else_is_said(
+    method: str, origin: str, site: Mapping[str, str]
+):
     assert status(method, origin=origin, content_type="application/json", **_named(site)) == 403
 
 
@@ -87,27 +110,54 @@ def test_any_other_origin_is_refused_whatever_else_is_said(method: str, origin: 
 def test_what_pages_of_other_sites_load_is_refused(site: str, mode: str, dest: str):
     """Pictures, scripts, frames, fetches, and handshakes of WebSockets, which name no method."""
     for method in ("GET", "HEAD", "POST"):
-        assert status(method, sec_fetch_site=site, sec_fetch_mode=mode, sec_fetch_dest=dest, content_type="application/json") == 403
+        assert (
+            status(
+                method,
+                sec_fetch_site=site,
+                sec_fetch_mode=mode,
+                sec_fetch_dest=dest,
+                content_type="application/json",
+            )
+            == 403
+        )
 
 
 @pytest.mark.parametrize("site", [*ELSEWHERE, "none", "same-origin"])
 def test_a_link_or_a_bookmark_is_followed(site: str):
-    assert status("GET", sec_fetch_site=site, sec_fetch_mode="navigate", sec_fetch_dest="document") == 200
+    assert (
+        status("GET", sec_fetch_site=site, sec_fetch_mode="navigate", sec_fetch_dest="document")
+        == 200
+    )
 
 
 @pytest.mark.parametrize("site", ELSEWHERE)
 @pytest.mark.parametrize("content_type", [*FORMS, "application/json"])
 def test_a_form_of_another_site_is_refused(site: str, content_type: str):
-    told = {"sec_fetch_site": site, "sec_fetch_mode": "navigate", "sec_fetch_dest": "document", "content_type": content_type}
+    told = {
+        "sec_fetch_site": site,
+        "sec_fetch_mode": "navigate",
+        "sec_fetch_dest": "document",
+        "content_type": content_type,
+    }
     assert status("POST", **told) == 403
     assert status("POST", origin="http://evil.example", **told) == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize(
-    "content_type", [*FORMS, "", "text/plain;application/json", "text/plain; x=application/json", "application/jsonp", "application/graphql"]
+    "content_type",
+    [
+        *FORMS,
+        "",
+        "text/plain;application/json",
+        "text/plain; x=application/json",
+        "application/jsonp",
+        "application/graphql",
+    ],
 )
-def test_what_a_form_could_send_is_refused_where_the_browser_says_nothing_of_itself(method: str, content_type: str):
+def test_what_a_form_could_send_is_refused_where_the_browser_says_nothing_of_itself(
+    method: str, content_type: str
+):
     """Browsers of long ago; and Dagster takes any type for JSON that has the word in it."""
     assert status(method, content_type=content_type) == 415
     assert status(method, content_type=content_type, sec_fetch_site="none") == 415
@@ -115,17 +165,31 @@ def test_what_a_form_could_send_is_refused_where_the_browser_says_nothing_of_its
     assert status(method, content_type=content_type, origin=OWN) == 200
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
+)
 def test_a_program_asks_with_json(content_type: str):
     assert status("POST", content_type=content_type) == 200
 
 
-@pytest.mark.parametrize("name", ["host", "origin", "content-type", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"])
+@pytest.mark.parametrize(
+    "name", ["host", "origin", "content-type", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"]
+)
 def test_a_header_that_is_there_twice_is_refused(name: str):
     """One of them might be looked at here, and the other by the app."""
-    own = {"host": "127.0.0.1:3000", "origin": OWN, "content-type": "application/json", **FROM_OWN_PAGE}
+    own = {
+        "host": "127.0.0.1:3000",
+        "origin": OWN,
+        "content-type": "application/json",
+        **FROM_OWN_PAGE,
+    }
     raw = [*own.items(), (name, own[name])]
-    assert refusal("POST", Headers(raw=[(key.encode(), value.encode()) for key, value in raw]), HOSTS).status == 400
+    assert (
+        refusal(
+            "POST", Headers(raw=[(key.encode(), value.encode()) for key, value in raw]), HOSTS
+        ).status
+        == 400
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +221,12 @@ def test_the_layer_refuses_before_the_app_sees_anything_and_passes_on_the_rest()
         assert answer(port, "POST", "a=1", content_type="text/plain")[0] == 415
         assert answer(port, "GET", host="evil.example")[0] == 421
         assert answer(port, "GET", origin="http://evil.example")[0] == 403
-        assert answer(port, "OPTIONS", origin="http://evil.example", access_control_request_method="POST")[0] == 403
+        assert (
+            answer(
+                port, "OPTIONS", origin="http://evil.example", access_control_request_method="POST"
+            )[0]
+            == 403
+        )
 
     assert seen == [("GET", ""), ("POST", '{"a": 1}')]
 
@@ -191,7 +260,10 @@ def test_a_websocket_opens_for_own_pages_and_programs_alone():
                 opened.send("hello")
                 assert opened.recv() == "hello"
         for origin in ("http://evil.example", f"http://localhost:{port}", "null"):
-            with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{port}/", origin=origin):
+            with (
+                pytest.raises(InvalidStatus) as refused,
+                connect(f"ws://127.0.0.1:{port}/", origin=origin),
+            ):
                 pass
             assert refused.value.response.status_code == 403
             assert b"a page of another site asked" in refused.value.response.body
@@ -203,7 +275,9 @@ def _named(headers: Mapping[str, str]) -> dict[str, str]:
 
 def answer(port: int, method: str, body: str | None = None, **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, "/", body, {name.replace("_", "-"): value for name, value in headers.items()})
+    connection.request(
+        method, "/", body, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
     response = connection.getresponse()
     try:
         return response.status, response.read().decode()

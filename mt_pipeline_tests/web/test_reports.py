@@ -41,7 +41,9 @@ def folder(tmp_path: Path) -> Path:
 def served(app: Starlette) -> Iterator[int]:
     """Serve an app on a free port."""
     [port] = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -55,7 +57,12 @@ def served(app: Starlette) -> Iterator[int]:
 @pytest.fixture
 def port(folder: Path) -> Iterator[int]:
     """Serve the folder beside another page, as Dagster's are."""
-    linking = Route("/", lambda _: HTMLResponse(f'<title>Other</title><a href="{address("kitchen")}">the report</a>'))
+    linking = Route(
+        "/",
+        lambda _: HTMLResponse(
+            f'<title>Other</title><a href="{address("kitchen")}">the report</a>'
+        ),
+    )
     with served(Starlette(routes=[*routes(folder), linking])) as port:
         yield port
 
@@ -77,23 +84,57 @@ def test_a_report_is_a_page_that_can_do_nothing(port: int):
     assert (status, text) == (200, PAGE)
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     policy = [directive.strip() for directive in headers["Content-Security-Policy"].split(";")]
-    assert {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "sandbox allow-popups"} <= set(policy)
+    assert {
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "sandbox allow-popups",
+    } <= set(policy)
     assert not any("script" in directive for directive in policy)
-    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"], headers["Cache-Control"]) == ("nosniff", "no-referrer", "no-store")
+    assert (
+        headers["X-Content-Type-Options"],
+        headers["Referrer-Policy"],
+        headers["Cache-Control"],
+    ) == ("nosniff", "no-referrer", "no-store")
 
 
 def test_a_report_that_is_not_there_says_how_it_is_made(port: int):
     status, headers, text = asked(port, "/reports/cellar.html")
 
     assert (status, headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
-    assert text.startswith("There is no report of cellar here. Materialize the asset experiment_report for it")
+    assert text.startswith(
+        "There is no report of cellar here. Materialize the asset experiment_report for it"
+    )
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("../secret", "..%2fsecret", "%2e%2e%2fsecret", "..%5csecret", "%2e%2e/secret", "/etc/passwd", "kitchen.html%00", "kitchen%00", "%00"),
-        *("UPPER", "x" * 65, "", "folder", "link", ".", "..", "kitchen%0a", "kitchen%20", "k%C4%B1tchen", quote("<script>alert(1)</script>")),
+        *(
+            "../secret",
+            "..%2fsecret",
+            "%2e%2e%2fsecret",
+            "..%5csecret",
+            "%2e%2e/secret",
+            "/etc/passwd",
+            "kitchen.html%00",
+            "kitchen%00",
+            "%00",
+        ),
+        *(
+            "UPPER",
+            "x" * 65,
+            "",
+            "folder",
+            "link",
+            ".",
+            "..",
+            "kitchen%0a",
+            "kitchen%20",
+            "k%C4%B1tchen",
+            quote("<script>alert(1)</script>"),
+        ),
     ],
 )
 def test_no_other_file_is_shown_whatever_is_asked_for(port: int, name: str):
@@ -104,7 +145,16 @@ def test_no_other_file_is_shown_whatever_is_asked_for(port: int, name: str):
     assert "<script" not in text
 
 
-@pytest.mark.parametrize("path", ["/reports", "/reports/", "/reports/notes.txt", "/reports/../secret.html", "/reports//kitchen.html"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/reports",
+        "/reports/",
+        "/reports/notes.txt",
+        "/reports/../secret.html",
+        "/reports//kitchen.html",
+    ],
+)
 def test_there_is_no_list_and_no_other_kind_of_file(port: int, path: str):
     status, _, text = asked(port, path)
 
@@ -118,14 +168,21 @@ def test_a_report_can_be_read_alone(port: int, folder: Path, method: str):
     assert (folder / "kitchen.html").read_text() == PAGE
 
 
-def test_a_browser_opens_it_by_a_link_and_runs_nothing_in_it(port: int, folder: Path, tmp_path: Path):
+def test_a_browser_opens_it_by_a_link_and_runs_nothing_in_it(
+    port: int, folder: Path, tmp_path: Path
+):
     """A link to a file of the disk is one that browsers refuse, and the report could not be opened from Dagster's pages."""
-    (folder / "kitchen.html").write_text(f"{PAGE}<script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">")
+    (folder / "kitchen.html").write_text(
+        f"{PAGE}<script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">"
+    )
     with chromium(tmp_path / "profile") as browser:
         page(browser, f"http://127.0.0.1:{port}/", "the report")
         browser.find_element(By.LINK_TEXT, "the report").click()
 
         assert eventually(lambda: browser.title == "Report: kitchen")
         paragraph = browser.find_element(By.TAG_NAME, "p")
-        assert (paragraph.text, paragraph.value_of_css_property("color")) == ("Traffic over time", "rgba(1, 2, 3, 1)")
+        assert (paragraph.text, paragraph.value_of_css_property("color")) == (
+            "Traffic over time",
+            "rgba(1, 2, 3, 1)",
+        )
         assert browser.title == "Report: kitchen"

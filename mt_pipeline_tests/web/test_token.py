@@ -38,7 +38,9 @@ def port() -> Iterator[int]:
 
 def ask(port: int, path: str = "/", *, method: str = "GET", **headers: str) -> requests.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.request(method, f"http://127.0.0.1:{port}{path}", headers=named, allow_redirects=False, timeout=60)
+    return requests.request(
+        method, f"http://127.0.0.1:{port}{path}", headers=named, allow_redirects=False, timeout=60
+    )
 
 
 def test_the_file_is_for_its_owner_alone_and_the_token_stays(tmp_path: Path):
@@ -84,11 +86,20 @@ def test_a_file_without_a_token_is_filled(tmp_path: Path):
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_without_the_token_one_sentence_says_where_it_is(port: int, headers: dict[str, str], method: str):
-    told = ask(port, method=method, content_type="application/json", **{name: value.format(port=port) for name, value in headers.items()})
+def test_without_the_token_one_sentence_says_where_it_is(
+    port: int, headers: dict[str, str], method: str
+):
+    told = ask(
+        port,
+        method=method,
+        content_type="application/json",
+        **{name: value.format(port=port) for name, value in headers.items()},
+    )
 
     assert told.status_code == 401
-    assert told.text.startswith("This page needs its token. Open the link that `mt-pipeline run` printed. ")
+    assert told.text.startswith(
+        "This page needs its token. Open the link that `mt-pipeline run` printed. "
+    )
     assert "dagster/ui_token" in told.text
     assert told.headers["WWW-Authenticate"] == "Bearer"
     assert "set-cookie" not in told.headers
@@ -96,7 +107,9 @@ def test_without_the_token_one_sentence_says_where_it_is(port: int, headers: dic
 
 def test_a_program_sends_it_as_a_bearer(port: int):
     for value in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
-        told = ask(port, "/a?b=c", method="POST", authorization=value, content_type="application/json")
+        told = ask(
+            port, "/a?b=c", method="POST", authorization=value, content_type="application/json"
+        )
         assert (told.status_code, told.text) == (200, "page /a?b=c")
 
 
@@ -108,21 +121,29 @@ def test_the_link_becomes_a_cookie_and_the_token_leaves_the_address(port: int):
     assert name == f"mt_ui_{port}={TOKEN}"
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(attributes)
     assert not [attribute for attribute in attributes if attribute.startswith("Domain")]
-    assert (told.headers["cache-control"], told.headers["referrer-policy"]) == ("no-store", "no-referrer")
+    assert (told.headers["cache-control"], told.headers["referrer-policy"]) == (
+        "no-store",
+        "no-referrer",
+    )
     assert ask(port, "/", cookie=f"other=1; {name}").text == "page /?"
 
 
 @pytest.mark.parametrize(
     ("asked", "page"),
     [
-        ("/assets/a%2Fb/x?view=partitions&token={}&partition=k%2F%23+1", "/assets/a%2Fb/x?view=partitions&partition=k%2F%23+1"),
+        (
+            "/assets/a%2Fb/x?view=partitions&token={}&partition=k%2F%23+1",
+            "/assets/a%2Fb/x?view=partitions&partition=k%2F%23+1",
+        ),
         ("/?token=again&token={}&empty=", "/?empty="),
         ("//evil.example/?token={}", "/evil.example/"),
         ("/%5Cevil.example?token={}", "/%5Cevil.example"),
         ("/\\evil.example?token={}", "/%5Cevil.example"),
     ],
 )
-def test_the_link_leads_to_the_page_that_was_asked_and_to_no_other_host(port: int, asked: str, page: str):
+def test_the_link_leads_to_the_page_that_was_asked_and_to_no_other_host(
+    port: int, asked: str, page: str
+):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.putrequest("GET", asked.format(TOKEN))
     connection.endheaders()
@@ -132,22 +153,42 @@ def test_the_link_leads_to_the_page_that_was_asked_and_to_no_other_host(port: in
     connection.close()
 
 
-def test_a_token_in_the_address_that_is_wrong_lets_nobody_in_and_does_no_harm_to_who_is_in(port: int):
+def test_a_token_in_the_address_that_is_wrong_lets_nobody_in_and_does_no_harm_to_who_is_in(
+    port: int,
+):
     assert ask(port, "/?token=wrong").status_code == 401
     told = ask(port, "/a?token=wrong", cookie=f"mt_ui_{port}={TOKEN}")
     assert (told.status_code, told.headers["location"]) == (303, "/a")
     assert "set-cookie" not in told.headers
-    assert ask(port, f"/?token={TOKEN}", method="POST", content_type="application/json").status_code == 401
+    assert (
+        ask(port, f"/?token={TOKEN}", method="POST", content_type="application/json").status_code
+        == 401
+    )
 
 
 def test_who_follows_a_link_from_another_site_is_led_on_by_a_page_that_loads_itself(port: int):
     """The cookie comes along only then. A page that then still has none says where the token is, and does not go on for ever."""
-    told = ask(port, "/runs", sec_fetch_site="cross-site", sec_fetch_mode="navigate", sec_fetch_dest="document")
+    told = ask(
+        port,
+        "/runs",
+        sec_fetch_site="cross-site",
+        sec_fetch_mode="navigate",
+        sec_fetch_dest="document",
+    )
 
     assert told.status_code == 401
     assert told.headers["content-type"].startswith("text/html")
     assert "http-equiv=refresh" in told.text
-    assert "http-equiv" not in ask(port, "/runs", sec_fetch_site="same-origin", sec_fetch_mode="navigate", sec_fetch_dest="document").text
+    assert (
+        "http-equiv"
+        not in ask(
+            port,
+            "/runs",
+            sec_fetch_site="same-origin",
+            sec_fetch_mode="navigate",
+            sec_fetch_dest="document",
+        ).text
+    )
 
 
 def test_the_health_check_needs_no_token_and_says_nothing_more(port: int):
@@ -160,7 +201,16 @@ def test_the_health_check_needs_no_token_and_says_nothing_more(port: int):
 def test_another_site_is_refused_with_the_token_too(port: int):
     cookie = f"mt_ui_{port}={TOKEN}"
     assert ask(port, cookie=cookie, origin="http://evil.example").status_code == 403
-    assert ask(port, cookie=cookie, sec_fetch_site="same-site", sec_fetch_mode="no-cors", sec_fetch_dest="image").status_code == 403
+    assert (
+        ask(
+            port,
+            cookie=cookie,
+            sec_fetch_site="same-site",
+            sec_fetch_mode="no-cors",
+            sec_fetch_dest="image",
+        ).status_code
+        == 403
+    )
 
 
 def test_a_websocket_needs_the_token(port: int):

@@ -46,10 +46,18 @@ def load(folder: Path, wanted: Load) -> tuple[Loaded, Stored]:
         packets = _write(beside, wanted)
         stored = _summary(beside)
         before = _rows(_files(folder, "packets", capture))
-        loaded = Loaded(stored.rows, packets.read, dict(packets.skipped), max(0, before - stored.rows), has_view=True)
+        loaded = Loaded(
+            stored.rows,
+            packets.read,
+            dict(packets.skipped),
+            max(0, before - stored.rows),
+            has_view=True,
+        )
         if stored.rows != packets.sent:
             raise RowsMissing(
-                f"{capture}: {packets.sent} rows were written, but its Parquet files hold {stored.rows}; launch the capture again", capture, loaded
+                f"{capture}: {packets.sent} rows were written, but its Parquet files hold {stored.rows}; launch the capture again",
+                capture,
+                loaded,
             )
         if not stored.agrees:
             raise FlowsDiffer(
@@ -96,16 +104,27 @@ def _summary(beside: Path) -> Stored:
 
         def asked(name: str, query: str) -> Sequence[int | None]:
             files = [str(path) for path in (beside / name).iterdir()]
-            return (connection.execute(query, [files]).fetchone() if files else None) or (0, 0, None, None)
+            return (connection.execute(query, [files]).fetchone() if files else None) or (
+                0,
+                0,
+                None,
+                None,
+            )
 
         rows, length, first, last = asked("packets", _OF_PACKETS)
         flows, packets, of_flows, *_ = asked("flows", _OF_FLOWS)
-    return Stored(rows or 0, length or 0, _time(first), _time(last), flows or 0, packets or 0, of_flows or 0)
+    return Stored(
+        rows or 0, length or 0, _time(first), _time(last), flows or 0, packets or 0, of_flows or 0
+    )
 
 
 def _time(microseconds: int | None) -> datetime | None:
     """Say when, as QuestDB says it: without a zone."""
-    return None if microseconds is None else datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
+    return (
+        None
+        if microseconds is None
+        else datetime(1970, 1, 1) + timedelta(microseconds=microseconds)
+    )
 
 
 def _publish(folder: Path, beside: Path, capture: str, experiment: str) -> None:
@@ -113,7 +132,12 @@ def _publish(folder: Path, beside: Path, capture: str, experiment: str) -> None:
     for name in _TABLES:
         earlier = set(_files(folder, name, capture))
         written = {
-            path: folder / name / f"experiment={experiment}" / f"date={path.stem}" / name_of(capture) for path in sorted((beside / name).iterdir())
+            path: folder
+            / name
+            / f"experiment={experiment}"
+            / f"date={path.stem}"
+            / name_of(capture)
+            for path in sorted((beside / name).iterdir())
         }
         for path in written:
             with path.open("rb+") as file:

@@ -25,13 +25,21 @@ def stored_counts(folder: Path, *, thorough: bool = False) -> dict[str, StoredCo
     for key, rows, (length,) in _read(folder / "packets", _PACKETS, thorough=thorough):
         one = found.get(key, StoredCounts())
         found[key] = replace(one, rows=one.rows + rows, bytes=one.bytes + length)
-    for key, _, (packets_out, packets_in, bytes_out, bytes_in) in _read(folder / "flows", _FLOWS, thorough=thorough):
+    for key, _, (packets_out, packets_in, bytes_out, bytes_in) in _read(
+        folder / "flows", _FLOWS, thorough=thorough
+    ):
         one = found.get(key, StoredCounts())
-        found[key] = replace(one, flow_packets=one.flow_packets + packets_out + packets_in, flow_bytes=one.flow_bytes + bytes_out + bytes_in)
+        found[key] = replace(
+            one,
+            flow_packets=one.flow_packets + packets_out + packets_in,
+            flow_bytes=one.flow_bytes + bytes_out + bytes_in,
+        )
     return found
 
 
-def _read(folder: Path, columns: tuple[str, ...], *, thorough: bool) -> Iterator[tuple[str, int, list[int]]]:
+def _read(
+    folder: Path, columns: tuple[str, ...], *, thorough: bool
+) -> Iterator[tuple[str, int, list[int]]]:
     """Read file by file whose it is, its rows, and the sums of columns."""
     for path in folder.glob("experiment=*/date=*/*.parquet"):
         try:
@@ -40,4 +48,8 @@ def _read(folder: Path, columns: tuple[str, ...], *, thorough: bool) -> Iterator
         except (pa.ArrowException, OSError):
             continue
         if table.num_rows:
-            yield table["capture"][0].as_py(), table.num_rows, [pyarrow.compute.sum(table[name]).as_py() or 0 for name in columns]
+            yield (
+                table["capture"][0].as_py(),
+                table.num_rows,
+                [pyarrow.compute.sum(table[name]).as_py() or 0 for name in columns],
+            )

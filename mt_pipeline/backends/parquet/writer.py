@@ -30,14 +30,25 @@ PARTITIONED_BY = ("experiment", "date")
 """What the folders say; no file has these columns."""
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_TYPES = {"TIMESTAMP": pa.timestamp("us", "UTC"), "INT": pa.int32(), "LONG": pa.int64(), "DOUBLE": pa.float64()}
+_TYPES = {
+    "TIMESTAMP": pa.timestamp("us", "UTC"),
+    "INT": pa.int32(),
+    "LONG": pa.int64(),
+    "DOUBLE": pa.float64(),
+}
 _NOTHING = {"IPV4": ["", "0.0.0.0"]}  # noqa: S104
 """Texts that are NULL, as they are in QuestDB."""
 
 
 def schema_of(table: Table) -> pa.Schema:
     """Say the columns of the files of a table."""
-    return pa.schema([(name, _TYPES.get(kind, _TEXT)) for name, kind in table.columns.items() if name not in PARTITIONED_BY])
+    return pa.schema(
+        [
+            (name, _TYPES.get(kind, _TEXT))
+            for name, kind in table.columns.items()
+            if name not in PARTITIONED_BY
+        ]
+    )
 
 
 class Dated:
@@ -62,7 +73,12 @@ class Dated:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         while self._open:
             self._open.popitem()[1].close()
         if error is None:
@@ -109,7 +125,10 @@ class Dated:
         return pa.parquet.ParquetWriter(path, self._schema, compression="zstd")
 
     def _as_stored(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        columns = [_as_stored(batch[field.name], field.type, self._types[field.name]) for field in self._schema]
+        columns = [
+            _as_stored(batch[field.name], field.type, self._types[field.name])
+            for field in self._schema
+        ]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
     def _join(self, date: str, parts: list[Path]) -> None:
@@ -126,15 +145,25 @@ class Dated:
 
 
 def _batches(file: pa.parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
-    return (batch for group in range(file.num_row_groups) for batch in file.read_row_group(group).combine_chunks().to_batches())
+    return (
+        batch
+        for group in range(file.num_row_groups)
+        for batch in file.read_row_group(group).combine_chunks().to_batches()
+    )
 
 
 def _as_stored(values: pa.Array, arrow: pa.DataType, kind: str) -> pa.Array:
     if not pa.types.is_dictionary(arrow):
         # Both rooms count microseconds since 1970 in UTC, DuckDB without saying so.
-        return values.cast(pa.timestamp("us")).cast(arrow) if kind == "TIMESTAMP" else values.cast(arrow)
+        return (
+            values.cast(pa.timestamp("us")).cast(arrow)
+            if kind == "TIMESTAMP"
+            else values.cast(arrow)
+        )
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     nothing = pc.is_in(encoded.dictionary, pa.array(_NOTHING.get(kind, [""])))
     if pc.any(nothing).as_py():
-        encoded = pc.if_else(nothing.take(encoded.indices), None, encoded.cast(pa.string())).dictionary_encode()
+        encoded = pc.if_else(
+            nothing.take(encoded.indices), None, encoded.cast(pa.string())
+        ).dictionary_encode()
     return encoded.cast(arrow)

@@ -21,9 +21,13 @@ def add(database: Database, row: Mapping[str, Value]) -> None:
         psycopg.Error: QuestDB refuses the row.
     """
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        sql.Identifier(CAPTURES.name), sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join([sql.Placeholder()] * len(row))
+        sql.Identifier(CAPTURES.name),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join([sql.Placeholder()] * len(row)),
     )
-    values = [value.replace("\0", "") if isinstance(value, str) else value for value in row.values()]  # PostgreSQL's protocol has none
+    values = [
+        value.replace("\0", "") if isinstance(value, str) else value for value in row.values()
+    ]  # PostgreSQL's protocol has none
     with database.connect() as connection:
         ensure_table(connection, CAPTURES, lock=database.lock)
         connection.execute(statement, values)
@@ -45,4 +49,7 @@ def owes(database: Database, capture: str, *, loaded_at: datetime, owed: int) ->
     """
     with database.connect() as connection:
         ensure_table(connection, CAPTURES, lock=database.lock)
-        connection.execute(f"UPDATE {CAPTURES.name} SET owed = %s WHERE capture = %s AND ts = %s", (owed, capture, loaded_at))
+        connection.execute(
+            f"UPDATE {CAPTURES.name} SET owed = %s WHERE capture = %s AND ts = %s",
+            (owed, capture, loaded_at),
+        )

@@ -91,7 +91,9 @@ def mend(database: Database, lock: Path) -> None:
             partition_rewrite.mend(connection, table, sync=_sync_of(database), say=log.warning)
 
 
-def bring_up_to_date(database: Database, lock: Path, *, say: Callable[[str], None] = log.warning) -> None:
+def bring_up_to_date(
+    database: Database, lock: Path, *, say: Callable[[str], None] = log.warning
+) -> None:
     """Make good what a kill left, and cut tables anew that an older release has cut; does nothing where nothing is to be done.
 
     Args:
@@ -103,7 +105,9 @@ def bring_up_to_date(database: Database, lock: Path, *, say: Callable[[str], Non
         BackendError: QuestDB does not answer, or has suspended a table.
     """
     with database.connect() as connection:
-        if not partition_rewrite.is_broken_off(connection, *_ALL_TABLES) and not any(is_due(connection, table) for table in _ALL_TABLES):
+        if not partition_rewrite.is_broken_off(connection, *_ALL_TABLES) and not any(
+            is_due(connection, table) for table in _ALL_TABLES
+        ):
             return
     with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
@@ -111,7 +115,14 @@ def bring_up_to_date(database: Database, lock: Path, *, say: Callable[[str], Non
             repartition(connection, database, table, sync=_sync_of(database), say=say)
 
 
-def compact(database: Database, lock: Path, *, dry_run: bool = False, worth: float = 0, say: Callable[[str], None] = log.info) -> list[Compacted]:
+def compact(
+    database: Database,
+    lock: Path,
+    *,
+    dry_run: bool = False,
+    worth: float = 0,
+    say: Callable[[str], None] = log.info,
+) -> list[Compacted]:
     """Give back the disk of rows that are gone; waits for loads that are under way, and holds up new ones.
 
     Args:
@@ -133,17 +144,30 @@ def compact(database: Database, lock: Path, *, dry_run: bool = False, worth: flo
         for table in () if dry_run else _ALL_TABLES:
             partition_rewrite.mend(connection, table, sync=sync, say=say)
             repartition(connection, database, table, sync=sync, say=say)
-        return [_compact(connection, database, table, dry_run=dry_run, worth=worth, say=say) for table in _TABLES]
+        return [
+            _compact(connection, database, table, dry_run=dry_run, worth=worth, say=say)
+            for table in _TABLES
+        ]
 
 
 def _compact(
-    connection: psycopg.Connection, database: Database, table: Table, *, dry_run: bool, worth: float, say: Callable[[str], None]
+    connection: psycopg.Connection,
+    database: Database,
+    table: Table,
+    *,
+    dry_run: bool,
+    worth: float,
+    say: Callable[[str], None],
 ) -> Compacted:
     ensure_table(connection, table)
     wait_until_readable(connection, table)
     before = sizes(connection, table)
     gone, live = _counted(connection, table)
-    mixed = sorted(name for name in gone.keys() & live.keys() if gone[name] >= worth * (gone[name] + live[name]))
+    mixed = sorted(
+        name
+        for name in gone.keys() & live.keys()
+        if gone[name] >= worth * (gone[name] + live[name])
+    )
     empty = sorted(gone.keys() - live.keys())
     planned = _planned(table, before, gone=gone, live=live, mixed=mixed, empty=empty)
     if dry_run or not planned.partitions:
@@ -151,7 +175,11 @@ def _compact(
     if empty:
         say(f"{table.name}: {len(empty):,} partitions are dropped, {empty[0]} to {empty[-1]}")
         names = sql.SQL(", ").join(map(sql.Literal, empty))
-        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(sql.Identifier(table.name), names))
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(
+                sql.Identifier(table.name), names
+            )
+        )
         wait_until_readable(connection, table)
     if mixed:
         _check_room(database, planned)  # dropping needs none, and makes some
@@ -173,13 +201,28 @@ def _counted(connection: psycopg.Connection, table: Table) -> tuple[Counter[str]
     return gone, live
 
 
-def _planned(table: Table, before: Counter[str], *, gone: Counter[str], live: Counter[str], mixed: Sequence[str], empty: Sequence[str]) -> Compacted:
+def _planned(
+    table: Table,
+    before: Counter[str],
+    *,
+    gone: Counter[str],
+    live: Counter[str],
+    mixed: Sequence[str],
+    empty: Sequence[str],
+) -> Compacted:
     """Estimate by the shares of rows what goes, and what must be free: one partition after the other is copied beside, and back."""
     chosen = {*mixed, *empty}
     shares = {name: before[name] * live[name] // (gone[name] + live[name]) for name in chosen}
     largest = max((shares[name] for name in mixed), default=0)
     given = sum(before[name] - shares[name] for name in chosen)
-    return Compacted(table.name, len(chosen), len(mixed), sum(gone[name] for name in chosen), given, _TWICE * 2 * largest)
+    return Compacted(
+        table.name,
+        len(chosen),
+        len(mixed),
+        sum(gone[name] for name in chosen),
+        given,
+        _TWICE * 2 * largest,
+    )
 
 
 def _check_room(database: Database, planned: Compacted) -> None:

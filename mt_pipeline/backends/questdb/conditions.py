@@ -18,4 +18,6 @@ def among(column: sql.Composable, values: Sequence[object]) -> sql.Composed:
         raise ValueError("a condition needs a value")
     if len(values) == 1:
         return sql.SQL("{} = {}").format(column, sql.Placeholder())
-    return sql.SQL("{} IN ({})").format(column, sql.SQL(", ").join([sql.Placeholder()] * len(values)))
+    return sql.SQL("{} IN ({})").format(
+        column, sql.SQL(", ").join([sql.Placeholder()] * len(values))
+    )

@@ -69,14 +69,20 @@ class Database:
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=5,
-                options=f"-c statement_timeout={1000 * statement_seconds}" if statement_seconds else "",
+                options=f"-c statement_timeout={1000 * statement_seconds}"
+                if statement_seconds
+                else "",
             ) as connection:
                 yield connection
         except psycopg.OperationalError as error:
             why = str(error).partition("\n")[0]
-            os.close(os.open(os.devnull, os.O_RDONLY))  # too many open files are ours, and libpq says nothing of them
+            os.close(
+                os.open(os.devnull, os.O_RDONLY)
+            )  # too many open files are ours, and libpq says nothing of them
             if "password" in why:
-                raise Refused(f"QuestDB at {self.host}:{self.pg_port} refuses the user {self.user}: {self._cure}") from None
+                raise Refused(
+                    f"QuestDB at {self.host}:{self.pg_port} refuses the user {self.user}: {self._cure}"
+                ) from None
             raise Unreachable(
                 f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
             ) from None

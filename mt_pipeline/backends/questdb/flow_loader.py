@@ -5,7 +5,16 @@ from contextlib import contextmanager
 
 from psycopg import sql
 
-from mt_pipeline.backends.loads import FlowsDiffer, Load, Loaded, Lost, Part, RowsMissing, Stored, Unreachable
+from mt_pipeline.backends.loads import (
+    FlowsDiffer,
+    Load,
+    Loaded,
+    Lost,
+    Part,
+    RowsMissing,
+    Stored,
+    Unreachable,
+)
 from mt_pipeline.backends.questdb import loader, partitions
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.backends.questdb.database import Database
@@ -47,11 +56,17 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored
 
 def _load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored]]:
     captures = [one.capture for one in loads]
-    loaded = loader.load(database, [Part(one.capture, one.experiment, one.packets, one.progress) for one in loads])
+    loaded = loader.load(
+        database, [Part(one.capture, one.experiment, one.packets, one.progress) for one in loads]
+    )
     try:
-        loader.load(database, [Part(one.capture, one.experiment, one.flows) for one in loads], table=FLOWS)
+        loader.load(
+            database, [Part(one.capture, one.experiment, one.flows) for one in loads], table=FLOWS
+        )
     except RowsMissing as missing:
-        raise FlowsDiffer(str(missing), summaries(database, [missing.capture])[missing.capture]) from None
+        raise FlowsDiffer(
+            str(missing), summaries(database, [missing.capture])[missing.capture]
+        ) from None
     stored = summaries(database, captures)
     for capture, one in stored.items():
         if not one.agrees:
@@ -76,11 +91,22 @@ def summaries(database: Database, captures: Sequence[str]) -> dict[str, Stored]:
     """Ask what QuestDB holds of captures."""
     with database.connect() as connection:
         of_packets, of_flows = (
-            {capture: numbers for capture, *numbers in connection.execute(sql.SQL(question).format(among(CAPTURE, captures)), captures)}
+            {
+                capture: numbers
+                for capture, *numbers in connection.execute(
+                    sql.SQL(question).format(among(CAPTURE, captures)), captures
+                )
+            }
             for question in (_OF_PACKETS, _OF_FLOWS)
         )
     found = {}
     for capture in captures:
         rows, length, first, last = of_packets.get(capture, (0, 0, None, None))
-        found[capture] = Stored(rows, length or 0, first, last, *(number or 0 for number in of_flows.get(capture, (0, 0, 0))))
+        found[capture] = Stored(
+            rows,
+            length or 0,
+            first,
+            last,
+            *(number or 0 for number in of_flows.get(capture, (0, 0, 0))),
+        )
     return found

@@ -10,8 +10,28 @@ from pathlib import Path
 
 MODULE = "io.questdb"
 FUNCTIONS = ("files", "glob")
-_CLASSES = tuple(f"io/questdb/griffin/engine/functions/catalogue/{name}.class" for name in ("FilesFunctionFactory", "GlobFilesFunctionFactory"))
-_LENGTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
+_CLASSES = tuple(
+    f"io/questdb/griffin/engine/functions/catalogue/{name}.class"
+    for name in ("FilesFunctionFactory", "GlobFilesFunctionFactory")
+)
+_LENGTHS = {
+    3: 4,
+    4: 4,
+    5: 8,
+    6: 8,
+    7: 2,
+    8: 2,
+    9: 4,
+    10: 4,
+    11: 4,
+    12: 4,
+    15: 3,
+    16: 2,
+    17: 4,
+    18: 4,
+    19: 2,
+    20: 2,
+}
 """Bytes of the entries of a class file's constant pool by their kind, but for text, which says its own."""
 _TEXT, _OF_TWO_PLACES = 1, (5, 6)
 _POOL = 8  # where the number of its entries stands
@@ -41,7 +61,9 @@ def _without_interfaces(code: bytes) -> bytes:
     place, entry = _POOL + 2, 1
     while entry < entries:
         kind = code[place]
-        length = 2 + struct.unpack_from(">H", code, place + 1)[0] if kind == _TEXT else _LENGTHS[kind]
+        length = (
+            2 + struct.unpack_from(">H", code, place + 1)[0] if kind == _TEXT else _LENGTHS[kind]
+        )
         place, entry = place + 1 + length, entry + (2 if kind in _OF_TWO_PLACES else 1)
     place += 6  # its flags, itself and its parent
     (interfaces,) = struct.unpack_from(">H", code, place)

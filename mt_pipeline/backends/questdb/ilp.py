@@ -35,7 +35,12 @@ class Line:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._close()
 
     def send(self, batch: pa.RecordBatch, load: int) -> None:
@@ -46,19 +51,28 @@ class Line:
             LoadFailed: it refuses the rows.
         """
         for start in range(0, batch.num_rows, _REQUEST):
-            send = partial(self._send, _frame(batch.slice(start, _REQUEST)).assign(load=load, gone=False))
+            send = partial(
+                self._send, _frame(batch.slice(start, _REQUEST)).assign(load=load, gone=False)
+            )
             patiently(f"{self._database.host}:{self._database.http_port}", send)
 
     def _send(self, frame: pd.DataFrame) -> None:
         try:
             self._sender = self._sender or self._open()
-            self._sender.dataframe(frame, table_name=self._table.name, symbols=self._table.symbols, at=self._table.keys[0])
+            self._sender.dataframe(
+                frame,
+                table_name=self._table.name,
+                symbols=self._table.symbols,
+                at=self._table.keys[0],
+            )
             self._sender.flush()
         except QuestDBError as error:
             self._close()
             if error.code in _WENT_AWAY:
                 raise WentAway(str(error)) from None
-            raise LoadFailed(f"QuestDB refuses rows: {error}; is its disk full? Its log says more") from None
+            raise LoadFailed(
+                f"QuestDB refuses rows: {error}; is its disk full? Its log says more"
+            ) from None
 
     def _open(self) -> Sender:
         sender = Sender(
@@ -84,7 +98,14 @@ class Line:
 def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
     """Make the frame that the client takes: integers that know NA, and text that is never a float NaN."""
     texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
-    plain = batch.cast(pa.schema([field.with_type(pa.string()) if field.name in texts else field for field in batch.schema]))
+    plain = batch.cast(
+        pa.schema(
+            [
+                field.with_type(pa.string()) if field.name in texts else field
+                for field in batch.schema
+            ]
+        )
+    )
     whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = plain.to_pandas(types_mapper=whole.get)
     return frame.astype(dict.fromkeys(texts, "str"))

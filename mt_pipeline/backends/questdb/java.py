@@ -41,11 +41,16 @@ _JAVA_FLAGS = (
     "-XX:Tier4BackEdgeThreshold=400000",
     "--sun-misc-unsafe-memory-access=allow",
     "--enable-native-access=io.questdb",
-    *(f"--add-opens=java.base/{package}=io.questdb" for package in ("java.lang", "java.lang.reflect", "java.nio", "java.time.zone")),
+    *(
+        f"--add-opens=java.base/{package}=io.questdb"
+        for package in ("java.lang", "java.lang.reflect", "java.nio", "java.time.zone")
+    ),
 )
 _PORT_SETTINGS = {"http-server": "MT_QUESTDB_HTTP_PORT", "pg-server": "MT_QUESTDB_PG_PORT"}
 _LISTENS = re.compile(r" (http-server|pg-server) listening on \S+:(\d+) ")
-_NOT_BOUND = re.compile(r"\[(\d+)\] could not bind socket \[who=(http-server|pg-server), bindTo=\S+:(\d+)\]")
+_NOT_BOUND = re.compile(
+    r"\[(\d+)\] could not bind socket \[who=(http-server|pg-server), bindTo=\S+:(\d+)\]"
+)
 _NOISE = re.compile(r"\s|$|\S+Z [AI] |Reading log |https:")
 
 
@@ -103,20 +108,35 @@ def jar() -> Path:
     """
     from jgo.maven import MavenContext  # costs 0.2 s, which only a start should pay
 
-    path = MavenContext().repo_cache / "org" / "questdb" / "questdb" / VERSION / f"questdb-{VERSION}.jar"
+    path = (
+        MavenContext().repo_cache
+        / "org"
+        / "questdb"
+        / "questdb"
+        / VERSION
+        / f"questdb-{VERSION}.jar"
+    )
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-                component = MavenContext(repo_cache=Path(beside)).project("org.questdb", "questdb").at_version(VERSION)
+                component = (
+                    MavenContext(repo_cache=Path(beside))
+                    .project("org.questdb", "questdb")
+                    .at_version(VERSION)
+                )
                 # The artifact alone: to walk its dependencies jgo looks for a JDK, and downloads one.
                 component.artifact().resolve().replace(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, RuntimeError) as error:  # those of requests are OSErrors
-        raise JarMissing(f"QuestDB's jar cannot be fetched to {path}: {error}; run `make setup` with a connection to Maven Central") from error
+        raise JarMissing(
+            f"QuestDB's jar cannot be fetched to {path}: {error}; run `make setup` with a connection to Maven Central"
+        ) from error
     if digest != SHA256:
-        raise JarDiffers(f"{path} is not QuestDB {VERSION} as released: its SHA-256 is {digest}, not {SHA256}; delete it and run `make setup`")
+        raise JarDiffers(
+            f"{path} is not QuestDB {VERSION} as released: its SHA-256 is {digest}, not {SHA256}; delete it and run `make setup`"
+        )
     return path
 
 
@@ -128,12 +148,29 @@ def command(folder: Path, *, temporary: Path, heap: str) -> list[str]:
     """
     released = jar()
     patch = functions.without(released, temporary / "patch")
-    program = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, *patch, f"-Djava.io.tmpdir={temporary}", "-p", str(released)]
+    program = [
+        str(JAVA),
+        f"-Xmx{heap}",
+        *_JAVA_FLAGS,
+        *patch,
+        f"-Djava.io.tmpdir={temporary}",
+        "-p",
+        str(released),
+    ]
     return [*program, "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
 
 
 def launch(
-    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None, ilp: bool, heap: str, lock: int
+    folder: Path,
+    *,
+    http_port: int,
+    pg_port: int,
+    user: str,
+    password: str,
+    reader: Reader | None,
+    ilp: bool,
+    heap: str,
+    lock: int,
 ) -> subprocess.Popen[bytes]:
     """Start a server process on a folder, its log in `LOG`; it is not ready yet.
 
@@ -154,17 +191,34 @@ def launch(
     """
     # Without what the user has set for a QuestDB of their own. The password is here because a command line is for all to read.
     environment = processes.environment("JAVA_TOOL_OPTIONS")
-    environment |= {name: value for name, value in dotenv_values(SETTINGS).items() if value is not None}
-    environment |= {"QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}", "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}"}
+    environment |= {
+        name: value for name, value in dotenv_values(SETTINGS).items() if value is not None
+    }
+    environment |= {
+        "QDB_HTTP_NET_BIND_TO": f"{HOST}:{http_port}",
+        "QDB_PG_NET_BIND_TO": f"{HOST}:{pg_port}",
+    }
     environment |= {"QDB_CAIRO_SQL_COPY_ROOT": str(folder / IMPORTS)}
-    environment |= {"QDB_HTTP_USER": user, "QDB_HTTP_PASSWORD": password, "QDB_PG_USER": user, "QDB_PG_PASSWORD": password}
+    environment |= {
+        "QDB_HTTP_USER": user,
+        "QDB_HTTP_PASSWORD": password,
+        "QDB_PG_USER": user,
+        "QDB_PG_PASSWORD": password,
+    }
     # A link to the console runs the statement in it, from whatever page it is: over HTTP one may only read.
     environment["QDB_HTTP_SECURITY_READONLY"] = "false" if ilp else "true"
     if reader:
-        environment |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": reader.name, "QDB_PG_READONLY_PASSWORD": reader.password}
+        environment |= {
+            "QDB_PG_READONLY_USER_ENABLED": "true",
+            "QDB_PG_READONLY_USER": reader.name,
+            "QDB_PG_READONLY_PASSWORD": reader.password,
+        }
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
-        raise OSError(errno.ENOSPC, f"its disk has {free // 2**20} MB left, and QuestDB needs {FREE_BYTES // 2**20} MB to start")
+        raise OSError(
+            errno.ENOSPC,
+            f"its disk has {free // 2**20} MB left, and QuestDB needs {FREE_BYTES // 2**20} MB to start",
+        )
     temporary = folder / "java-tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # a killed server leaves 9 MB of libraries there
     temporary.mkdir()
@@ -204,17 +258,34 @@ def failure(folder: Path, log: str, what: str) -> ServerError:
     """
     if refused := _NOT_BOUND.search(log):
         number, who, port = refused.groups()
-        reason = f"{_listener(port)} already does" if int(number) == errno.EADDRINUSE else os.strerror(int(number))
-        return PortTaken(f"QuestDB cannot listen on {HOST}:{port}: {reason}; stop that, or set {_PORT_SETTINGS[who]} to another port")
+        reason = (
+            f"{_listener(port)} already does"
+            if int(number) == errno.EADDRINUSE
+            else os.strerror(int(number))
+        )
+        return PortTaken(
+            f"QuestDB cannot listen on {HOST}:{port}: {reason}; stop that, or set {_PORT_SETTINGS[who]} to another port"
+        )
     if "cannot lock table name registry file" in log:
-        return FolderInUse(f"a QuestDB that is not ours runs on {folder}; stop it, or set MT_DATA_DIR to another folder")
+        return FolderInUse(
+            f"a QuestDB that is not ours runs on {folder}; stop it, or set MT_DATA_DIR to another folder"
+        )
     said = "; ".join(line[:300] for line in log.splitlines() if not _NOISE.match(line)) or "nothing"
     return DidNotStart(f"QuestDB {what}, it said: {said[:1000]} (the rest is in {folder / LOG})")
 
 
 def _listener(port: str) -> str:
     ss = shutil.which("ss")
-    found = ss and subprocess.run([ss, "-Hltnp", f"sport = :{port}"], env=processes.environment(), capture_output=True, text=True, check=False).stdout
+    found = (
+        ss
+        and subprocess.run(
+            [ss, "-Hltnp", f"sport = :{port}"],
+            env=processes.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+    )
     program = re.search(r'\("([^"]+)",pid=(\d+)', found or "")
     return f"{program[1]} (process {program[2]})" if program else "another program"
 

@@ -52,7 +52,10 @@ def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -
     with database.connect() as connection:
         ensure_table(connection, table, lock=database.lock)
         experiments = {part.experiment for part in parts}
-        has_view = {experiment: ensure_view(connection, experiment, table, lock=database.lock) for experiment in experiments}
+        has_view = {
+            experiment: ensure_view(connection, experiment, table, lock=database.lock)
+            for experiment in experiments
+        }
     number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
     with _Lines(database, table) as lines:
         for batch in _together(parts):
@@ -62,13 +65,27 @@ def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -
         wait_until_readable(connection, table)
         before = held = _held(connection, table, captures, number)
         if any(all_of_it != of_this_load for all_of_it, of_this_load in held.values()):
-            _mark_gone(connection, table, sql.SQL("{} AND load <> %s").format(among(CAPTURE, captures)), *captures, number)
+            _mark_gone(
+                connection,
+                table,
+                sql.SQL("{} AND load <> %s").format(among(CAPTURE, captures)),
+                *captures,
+                number,
+            )
             held = _held(connection, table, captures, number)
     done = []
     for part in parts:
         stored, of_this_load = held.get(part.capture, (0, 0))
         earlier, _ = before.get(part.capture, (0, 0))
-        done.append(Loaded(of_this_load, part.read, dict(part.skipped), earlier - of_this_load, has_view[part.experiment]))
+        done.append(
+            Loaded(
+                of_this_load,
+                part.read,
+                dict(part.skipped),
+                earlier - of_this_load,
+                has_view[part.experiment],
+            )
+        )
         if not stored == of_this_load == part.sent:
             raise RowsMissing(
                 f"{part.capture}: sent {part.sent} rows, but QuestDB holds {stored} in {table.name}, {of_this_load} of them of this load; "
@@ -85,8 +102,12 @@ def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS
     with database.connect() as connection:
         for table in tables:
             ensure_table(connection, table)
-            stretch_by_stretch = [sql.SQL("capture = %s") + stretch for stretch in stretches(connection, table)]
-            rows = sum(_mark_gone(connection, table, which, capture) for which in stretch_by_stretch)
+            stretch_by_stretch = [
+                sql.SQL("capture = %s") + stretch for stretch in stretches(connection, table)
+            ]
+            rows = sum(
+                _mark_gone(connection, table, which, capture) for which in stretch_by_stretch
+            )
     return rows
 
 
@@ -119,16 +140,29 @@ class _Lines:
     def __init__(self, database: Database, table: Table) -> None:
         self._lines = SimpleQueue[Line | ParquetLine]()
         self._open = ExitStack()
-        folder = self._open.enter_context(own_folder(database.import_folder)) if database.import_folder else None
+        folder = (
+            self._open.enter_context(own_folder(database.import_folder))
+            if database.import_folder
+            else None
+        )
         for _ in range(_LINES):
-            self._lines.put(ParquetLine(database, table, folder) if folder else self._open.enter_context(Line(database, table)))
+            self._lines.put(
+                ParquetLine(database, table, folder)
+                if folder
+                else self._open.enter_context(Line(database, table))
+            )
         self._workers = self._open.enter_context(ThreadPoolExecutor(_LINES))
         self._under_way = deque[Future[None]]()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with self._open:
             while self._under_way and error is None:
                 self._under_way.popleft().result()
@@ -148,15 +182,17 @@ class _Lines:
             self._lines.put(line)
 
 
-def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:
+def _mark_gone(
+    connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int
+) -> int:
     """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
     rows = _count(connection, table, which, *values)
     if rows:
         keys = sql.SQL(", ").join(map(sql.Identifier, table.keys))
         connection.execute(
-            sql.SQL("INSERT ATOMIC INTO {0} ({1}, load, gone) SELECT {1}, load, true FROM {0} WHERE NOT gone AND ").format(
-                sql.Identifier(table.name), keys
-            )
+            sql.SQL(
+                "INSERT ATOMIC INTO {0} ({1}, load, gone) SELECT {1}, load, true FROM {0} WHERE NOT gone AND "
+            ).format(sql.Identifier(table.name), keys)
             + which,
             values,
         )
@@ -164,14 +200,25 @@ def _mark_gone(connection: psycopg.Connection, table: Table, which: sql.Composab
     return rows
 
 
-def _held(connection: psycopg.Connection, table: Table, captures: Sequence[str], load: int) -> dict[str, tuple[int, int]]:
+def _held(
+    connection: psycopg.Connection, table: Table, captures: Sequence[str], load: int
+) -> dict[str, tuple[int, int]]:
     """Count by capture the rows that can be read, and those of them that a load made."""
-    question = sql.SQL("SELECT capture, count(), sum(CASE WHEN load = {} THEN 1 ELSE 0 END) FROM {} WHERE NOT gone AND {} GROUP BY capture").format(
-        sql.Literal(load), sql.Identifier(table.name), among(CAPTURE, captures)
-    )
-    return {capture: (int(rows), int(of_load)) for capture, rows, of_load in connection.execute(question, captures)}
+    question = sql.SQL(
+        "SELECT capture, count(), sum(CASE WHEN load = {} THEN 1 ELSE 0 END) FROM {} WHERE NOT gone AND {} GROUP BY capture"
+    ).format(sql.Literal(load), sql.Identifier(table.name), among(CAPTURE, captures))
+    return {
+        capture: (int(rows), int(of_load))
+        for capture, rows, of_load in connection.execute(question, captures)
+    }
 
 
-def _count(connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int) -> int:
-    row = connection.execute(sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(sql.Identifier(table.name)) + which, values).fetchone()
+def _count(
+    connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int
+) -> int:
+    row = connection.execute(
+        sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(sql.Identifier(table.name))
+        + which,
+        values,
+    ).fetchone()
     return int(row[0]) if row else 0

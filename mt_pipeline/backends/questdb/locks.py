@@ -15,7 +15,9 @@ def shared(lock: Path) -> Iterator[None]:
         lock: a file; another one lies beside it.
     """
     with ExitStack() as held:
-        with _locked(lock.with_suffix(".gate"), fcntl.LOCK_EX):  # who wants it alone keeps the gate, so that one load after the other does not
+        with _locked(
+            lock.with_suffix(".gate"), fcntl.LOCK_EX
+        ):  # who wants it alone keeps the gate, so that one load after the other does not
             held.enter_context(_locked(lock, fcntl.LOCK_SH))
         yield
 

@@ -50,12 +50,23 @@ class ParquetLine:
             OSError: the file cannot be written, for example on a full disk.
         """
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".parquet") as file:
-            os.fchmod(file.fileno(), 0o640)  # a QuestDB in a container is another account, of the same group
+            os.fchmod(
+                file.fileno(), 0o640
+            )  # a QuestDB in a container is another account, of the same group
             texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
-            pyarrow.parquet.write_table(_dense(batch), file, use_dictionary=texts, compression="none", write_statistics=False, store_schema=False)
+            pyarrow.parquet.write_table(
+                _dense(batch),
+                file,
+                use_dictionary=texts,
+                compression="none",
+                write_statistics=False,
+                store_schema=False,
+            )
             file.flush()
             insert = _insert(self._table, f"{self._folder.name}/{Path(file.name).name}", load)
-            patiently(f"{self._database.host}:{self._database.pg_port}", lambda: self._execute(insert))
+            patiently(
+                f"{self._database.host}:{self._database.pg_port}", lambda: self._execute(insert)
+            )
 
     def _execute(self, insert: sql.Composed) -> None:
         try:
@@ -64,7 +75,9 @@ class ParquetLine:
         except Unreachable:
             raise WentAway("it does not answer") from None
         except psycopg.DatabaseError as error:
-            raise LoadFailed(f"QuestDB refuses rows: {str(error).partition(chr(10))[0]}; is its disk full? Its log says more") from None
+            raise LoadFailed(
+                f"QuestDB refuses rows: {str(error).partition(chr(10))[0]}; is its disk full? Its log says more"
+            ) from None
 
 
 @contextmanager
@@ -76,11 +89,19 @@ def own_folder(shared: Path) -> Iterator[Path]:
     """
     shared.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        with _lock(shared):  # so that nobody takes the new folder for an abandoned one before it is locked
+        with _lock(
+            shared
+        ):  # so that nobody takes the new folder for an abandoned one before it is locked
             for folder in shared.glob("load-*"):
                 with suppress(BlockingIOError), _lock(folder, fcntl.LOCK_NB):
                     shutil.rmtree(folder, ignore_errors=True)
-            own = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="load-", dir=shared, ignore_cleanup_errors=True)))
+            own = Path(
+                held.enter_context(
+                    tempfile.TemporaryDirectory(
+                        prefix="load-", dir=shared, ignore_cleanup_errors=True
+                    )
+                )
+            )
             own.chmod(0o2750)  # its files are of its group
             held.enter_context(_lock(own))
         yield own
@@ -99,18 +120,30 @@ def _lock(folder: Path, or_not: int = 0) -> Iterator[None]:
 
 def _insert(table: Table, file: str, load: int) -> sql.Composed:
     names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    values = sql.SQL(", ").join(sql.SQL(_READ.get(kind, "{}")).format(sql.Identifier(name)) for name, kind in table.columns.items())
-    return sql.SQL("INSERT ATOMIC INTO {} ({}, load, gone) SELECT {}, {}, false FROM read_parquet({})").format(
-        sql.Identifier(table.name), names, values, sql.Literal(load), sql.Literal(file)
+    values = sql.SQL(", ").join(
+        sql.SQL(_READ.get(kind, "{}")).format(sql.Identifier(name))
+        for name, kind in table.columns.items()
     )
+    return sql.SQL(
+        "INSERT ATOMIC INTO {} ({}, load, gone) SELECT {}, {}, false FROM read_parquet({})"
+    ).format(sql.Identifier(table.name), names, values, sql.Literal(load), sql.Literal(file))
 
 
 def _dense(batch: pa.RecordBatch) -> pa.Table:
     """Say empty text where a text is NULL."""
-    return pa.table([_without_nulls(column) if pa.types.is_dictionary(column.type) else column for column in batch.columns], batch.schema.names)
+    return pa.table(
+        [
+            _without_nulls(column) if pa.types.is_dictionary(column.type) else column
+            for column in batch.columns
+        ],
+        batch.schema.names,
+    )
 
 
 def _without_nulls(text: pa.DictionaryArray) -> pa.DictionaryArray:
     if not text.null_count:
         return text
-    return pa.DictionaryArray.from_arrays(text.indices.fill_null(len(text.dictionary)), pa.concat_arrays([text.dictionary, pa.array([""])]))
+    return pa.DictionaryArray.from_arrays(
+        text.indices.fill_null(len(text.dictionary)),
+        pa.concat_arrays([text.dictionary, pa.array([""])]),
+    )

@@ -26,14 +26,22 @@ from psycopg import sql
 
 from mt_pipeline.backends.loads import LoadFailed
 from mt_pipeline.backends.questdb.conditions import among
-from mt_pipeline.backends.questdb.ddl import ensure_table, patched, turn_views, wait_until_readable, whole
+from mt_pipeline.backends.questdb.ddl import (
+    ensure_table,
+    patched,
+    turn_views,
+    wait_until_readable,
+    whole,
+)
 from mt_pipeline.backends.questdb.partitions import ends_of, stretches
 from mt_pipeline.schema.tables import Table
 
 # A row without an experiment is none of ours, and must not be lost either. Days, as a table of an older release is dropped by these.
 _LIVE = "SELECT timestamp_floor('d', ts) AS day, coalesce(experiment, '') AS one, count() FROM {} WHERE {}{} GROUP BY day, one"
 _COPY = "INSERT INTO {} SELECT * FROM {} WHERE {} AND ts IN {}"
-_OURS = "SELECT count() FROM query_activity() WHERE query LIKE {} AND query NOT LIKE '%query_activity%'"
+_OURS = (
+    "SELECT count() FROM query_activity() WHERE query LIKE {} AND query NOT LIKE '%query_activity%'"
+)
 _PAUSE = 0.1
 
 Say = Callable[[str], None]
@@ -51,7 +59,14 @@ def complete(table: Table) -> Table:
     return replace(table, name=table.beside)
 
 
-def rewrite(connection: psycopg.Connection, table: Table, partitions: Collection[str], *, sync: Callable[[], None], say: Say) -> None:
+def rewrite(
+    connection: psycopg.Connection,
+    table: Table,
+    partitions: Collection[str],
+    *,
+    sync: Callable[[], None],
+    say: Say,
+) -> None:
     """Rewrite partitions of a table with the rows that are not gone. Nobody else writes into it, and there is no table beside.
 
     Args:
@@ -70,13 +85,25 @@ def rewrite(connection: psycopg.Connection, table: Table, partitions: Collection
         say(f"{table.name}: views read {table.beside} for {partition}")
         turn_views(connection, table, patched(table, *ends_of(partition)), experiments)
         say(f"{table.name}: {partition} is dropped")
-        connection.execute(sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(sql.Identifier(table.name), sql.Literal(partition)))
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(
+                sql.Identifier(table.name), sql.Literal(partition)
+            )
+        )
         say(f"{table.name}: {partition} is copied back")
         copy(connection, complete(table), table, partition)
         finish(connection, table, sync=sync, say=say)
 
 
-def fill(connection: psycopg.Connection, table: Table, parts: Collection[str], create: str, *, sync: Callable[[], None], say: Say) -> None:
+def fill(
+    connection: psycopg.Connection,
+    table: Table,
+    parts: Collection[str],
+    create: str,
+    *,
+    sync: Callable[[], None],
+    say: Say,
+) -> None:
     """Make the table beside, with the rows of some days, months or years that are not gone, counted and on the disk.
 
     Args:
@@ -92,7 +119,9 @@ def fill(connection: psycopg.Connection, table: Table, parts: Collection[str], c
     """
     target, expected = filling(table), Live()
     try:
-        connection.execute(sql.SQL(create).format(sql.Identifier(target.name), sql.Identifier(table.name)))
+        connection.execute(
+            sql.SQL(create).format(sql.Identifier(target.name), sql.Identifier(table.name))
+        )
         for part in sorted(parts):
             say(f"{table.name}: {part} is copied")
             expected |= live(connection, table, part)
@@ -106,17 +135,25 @@ def fill(connection: psycopg.Connection, table: Table, parts: Collection[str], c
     say(f"{table.name}: {target.name} is brought to the disk")
     sync()
     say(f"{table.name}: {target.name} is complete")
-    connection.execute(sql.SQL("RENAME TABLE {} TO {}").format(sql.Identifier(target.name), sql.Identifier(table.beside)))
+    connection.execute(
+        sql.SQL("RENAME TABLE {} TO {}").format(
+            sql.Identifier(target.name), sql.Identifier(table.beside)
+        )
+    )
 
 
 def is_broken_off(connection: psycopg.Connection, *tables: Table) -> bool:
     """Say whether a rewriting of one of the tables is under way, or was killed."""
     names = [name for table in tables for name in (filling(table).name, table.beside)]
-    query = sql.SQL("SELECT count() FROM tables() WHERE {}").format(among(sql.Identifier("table_name"), names))
+    query = sql.SQL("SELECT count() FROM tables() WHERE {}").format(
+        among(sql.Identifier("table_name"), names)
+    )
     return connection.execute(query, names).fetchone() != (0,)
 
 
-def mend(connection: psycopg.Connection, table: Table, *, sync: Callable[[], None], say: Say) -> None:
+def mend(
+    connection: psycopg.Connection, table: Table, *, sync: Callable[[], None], say: Say
+) -> None:
     """Make good what a kill left of a rewriting, if there is anything. Nobody else writes into the table.
 
     Raises:
@@ -129,14 +166,22 @@ def mend(connection: psycopg.Connection, table: Table, *, sync: Callable[[], Non
         return
     ensure_like(connection, table)
     ensure_table(connection, table)
-    ensure_table(connection, complete(table))  # a newer release has columns that are to be copied, too
-    say(f"{table.name}: rows that were left in {table.beside} when their rewriting broke off are copied back")
+    ensure_table(
+        connection, complete(table)
+    )  # a newer release has columns that are to be copied, too
+    say(
+        f"{table.name}: rows that were left in {table.beside} when their rewriting broke off are copied back"
+    )
     _wait_for_the_dead(connection, table)
     for one in (table, complete(table)):
         wait_until_readable(connection, one)
     stored = live(connection, table)
     for month in sorted(
-        {day[: len("2023-11")] for (day, one), rows in live(connection, complete(table)).items() if stored.get((day, one), 0) < rows}
+        {
+            day[: len("2023-11")]
+            for (day, one), rows in live(connection, complete(table)).items()
+            if stored.get((day, one), 0) < rows
+        }
     ):
         say(f"{table.name}: {month} is copied back")
         copy(connection, complete(table), table, month)
@@ -145,15 +190,23 @@ def mend(connection: psycopg.Connection, table: Table, *, sync: Callable[[], Non
 
 def ensure_like(connection: psycopg.Connection, table: Table) -> None:
     """Make a table that was dropped anew, as the table beside is."""
-    connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} (LIKE {})").format(sql.Identifier(table.name), sql.Identifier(table.beside)))
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} (LIKE {})").format(
+            sql.Identifier(table.name), sql.Identifier(table.beside)
+        )
+    )
 
 
-def finish(connection: psycopg.Connection, table: Table, *, sync: Callable[[], None], say: Say) -> None:
+def finish(
+    connection: psycopg.Connection, table: Table, *, sync: Callable[[], None], say: Say
+) -> None:
     """Let go of the table beside, once the table has all of its rows."""
     wait_until_readable(connection, table)
     rows = live(connection, complete(table))
     years = {day[: len("2023")] for day, _ in rows}
-    _compare(rows, Live(pair for year in years for pair in live(connection, table, year).items()), table)
+    _compare(
+        rows, Live(pair for year in years for pair in live(connection, table, year).items()), table
+    )
     say(f"{table.name} is brought to the disk")
     sync()
     say(f"{table.name}: views are turned back")
@@ -170,10 +223,16 @@ def copy(connection: psycopg.Connection, source: Table, target: Table, part: str
 
 def live(connection: psycopg.Connection, table: Table, part: str | None = None) -> Live:
     """Count the rows that are not gone: of a day, a month or a year, or all."""
-    parts = stretches(connection, table) if part is None else [sql.SQL(" AND ts IN {}").format(sql.Literal(part))]
+    parts = (
+        stretches(connection, table)
+        if part is None
+        else [sql.SQL(" AND ts IN {}").format(sql.Literal(part))]
+    )
     found = Live()
     for condition in parts:
-        rows = connection.execute(sql.SQL(_LIVE).format(sql.Identifier(table.name), _is_live(table), condition)).fetchall()
+        rows = connection.execute(
+            sql.SQL(_LIVE).format(sql.Identifier(table.name), _is_live(table), condition)
+        ).fetchall()
         found |= {(f"{day:%Y-%m-%d}", experiment): count for day, experiment, count in rows}
     return found
 
@@ -197,7 +256,9 @@ def _compare(wanted: Live, held: Live, where: Table) -> None:
 
 
 def _there_is(connection: psycopg.Connection, table: Table) -> bool:
-    return connection.execute("SELECT count() FROM tables() WHERE table_name = %s", (table.name,)).fetchone() != (0,)
+    return connection.execute(
+        "SELECT count() FROM tables() WHERE table_name = %s", (table.name,)
+    ).fetchone() != (0,)
 
 
 def _drop(connection: psycopg.Connection, table: Table) -> None:
@@ -206,5 +267,7 @@ def _drop(connection: psycopg.Connection, table: Table) -> None:
 
 def _wait_for_the_dead(connection: psycopg.Connection, table: Table) -> None:
     """Wait for a statement of who was killed: QuestDB works on it for a while, and its rows would come after those of the next load."""
-    while connection.execute(sql.SQL(_OURS).format(sql.Literal(f"%{table.beside}%"))).fetchone() != (0,):
+    while connection.execute(
+        sql.SQL(_OURS).format(sql.Literal(f"%{table.beside}%"))
+    ).fetchone() != (0,):
         time.sleep(_PAUSE)

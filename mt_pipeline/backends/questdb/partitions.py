@@ -40,7 +40,9 @@ class Unit:
 
 
 DAY = Unit("DAY", len("2023-11-14"), most=700, of_a_month=31)
-UNITS = {unit.name: unit for unit in (DAY, Unit("MONTH", len("2023-11")), Unit("YEAR", len("2023")))}
+UNITS = {
+    unit.name: unit for unit in (DAY, Unit("MONTH", len("2023-11")), Unit("YEAR", len("2023")))
+}
 
 _UNIT = "SELECT partitionBy FROM tables() WHERE table_name = %s"
 _SIZES = "SELECT name, diskSize FROM table_partitions({})"
@@ -59,7 +61,9 @@ def unit_of(connection: psycopg.Connection, table: Table) -> Unit | None:
 def sizes(connection: psycopg.Connection, table: Table) -> Counter[str]:
     """Say how many bytes each partition has, by its name; QuestDB may keep it in parts."""
     unit, found = unit_of(connection, table) or DAY, Counter[str]()
-    for name, size in connection.execute(sql.SQL(_SIZES).format(sql.Literal(table.name))).fetchall():
+    for name, size in connection.execute(
+        sql.SQL(_SIZES).format(sql.Literal(table.name))
+    ).fetchall():
         found[name[: unit.length]] += size
     return found
 
@@ -109,7 +113,9 @@ def check(connection: psycopg.Connection, table: Table, captures: Mapping[str, S
     if unit == DAY:
         cure = f"{table.name} is still cut into days: make room on the disk, then say `mt-pipeline compact`, which cuts it into months"
     else:
-        widest, months = connection.execute(sql.SQL(_WIDEST).format(sql.Identifier(table.name))).fetchone() or ("", 0)
+        widest, months = connection.execute(
+            sql.SQL(_WIDEST).format(sql.Identifier(table.name))
+        ).fetchone() or ("", 0)
         cure = f"`mt-pipeline purge --capture` what you can spare, such as {widest} with its {months:,} months, then `mt-pipeline compact`"
     raise Scattered(
         f"{key}: {table.name} would have {count:,} partitions by time, and QuestDB bears {unit.most}: {cure}; then launch the capture again"

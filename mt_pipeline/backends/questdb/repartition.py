@@ -28,7 +28,14 @@ def is_due(connection: psycopg.Connection, table: Table) -> bool:
     return unit is not None and unit.name != table.partition_by
 
 
-def repartition(connection: psycopg.Connection, database: Database, table: Table, *, sync: Callable[[], None], say: Say) -> None:
+def repartition(
+    connection: psycopg.Connection,
+    database: Database,
+    table: Table,
+    *,
+    sync: Callable[[], None],
+    say: Say,
+) -> None:
     """Cut a table anew, if an older release made it. Nobody else writes into it, and there is no table beside.
 
     Without room for a copy it stays as it is, and goes on working.
@@ -78,7 +85,9 @@ def repartition(connection: psycopg.Connection, database: Database, table: Table
 
 def _like(connection: psycopg.Connection, table: Table) -> str:
     """Build the statement that makes a table with the same columns, also those of a user's own, and other partitions."""
-    (made,) = connection.execute(sql.SQL("SHOW CREATE TABLE {}").format(sql.Identifier(table.name))).fetchone() or ("",)
+    (made,) = connection.execute(
+        sql.SQL("SHOW CREATE TABLE {}").format(sql.Identifier(table.name))
+    ).fetchone() or ("",)
     columns = made[made.index("(") :].rstrip(";\n").replace("{", "{{").replace("}", "}}")
     cut, _, keys = columns.rpartition(" PARTITION BY ")
     _, _, keys = keys.partition("\nDEDUP ")

@@ -32,6 +32,8 @@ def patiently(where: str, send: Callable[[], None]) -> None:
             return send()
         except WentAway as error:
             if time.monotonic() > deadline:
-                raise Unreachable(f"QuestDB at {where} went away: {error}; start it, then launch the capture again") from None
+                raise Unreachable(
+                    f"QuestDB at {where} went away: {error}; start it, then launch the capture again"
+                ) from None
             log.warning("QuestDB at %s: %s; asking again", where, error)
             time.sleep(1)

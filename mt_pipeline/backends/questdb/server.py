@@ -85,7 +85,15 @@ def forget_crash(folder: Path) -> None:
 
 
 def start(
-    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None, ilp: bool = False, heap: str = "512m"
+    folder: Path,
+    *,
+    http_port: int,
+    pg_port: int,
+    user: str,
+    password: str,
+    reader: Reader | None = None,
+    ilp: bool = False,
+    heap: str = "512m",
 ) -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
@@ -111,7 +119,15 @@ def start(
             (folder / _CRASHED).touch()
         (folder / _RECORD).unlink(missing_ok=True)
         process = java.launch(
-            folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader, ilp=ilp, heap=heap, lock=lock
+            folder,
+            http_port=http_port,
+            pg_port=pg_port,
+            user=user,
+            password=password,
+            reader=reader,
+            ilp=ilp,
+            heap=heap,
+            lock=lock,
         )
         try:
             address = _wait_until_ready(process, folder, user, password)
@@ -125,7 +141,15 @@ def start(
 
 
 @contextmanager
-def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None = None) -> Iterator[Address]:
+def use(
+    folder: Path,
+    *,
+    http_port: int,
+    pg_port: int,
+    user: str,
+    password: str,
+    reader: Reader | None = None,
+) -> Iterator[Address]:
     """Use the server of a folder while the context lasts: the running one, whatever its ports, else one started for it.
 
     A started one is a `Server`. It is stopped at the end of the context, after all others who came to use it meanwhile have finished.
@@ -139,7 +163,14 @@ def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str,
         users = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is being stopped
-        server = _find_or_start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader)
+        server = _find_or_start(
+            folder,
+            http_port=http_port,
+            pg_port=pg_port,
+            user=user,
+            password=password,
+            reader=reader,
+        )
         try:
             yield server
         finally:
@@ -150,11 +181,20 @@ def use(folder: Path, *, http_port: int, pg_port: int, user: str, password: str,
         os.close(users)
 
 
-def _find_or_start(folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None) -> Address:
+def _find_or_start(
+    folder: Path, *, http_port: int, pg_port: int, user: str, password: str, reader: Reader | None
+) -> Address:
     deadline = time.monotonic() + START_SECONDS
     while (found := find(folder)) is None:
         try:
-            return start(folder, http_port=http_port, pg_port=pg_port, user=user, password=password, reader=reader)
+            return start(
+                folder,
+                http_port=http_port,
+                pg_port=pg_port,
+                user=user,
+                password=password,
+                reader=reader,
+            )
         except FolderInUse:
             # Ours, being started or stopped by another process: a moment's patience. Not ours: its own message.
             if not _held(folder) or time.monotonic() > deadline:
@@ -174,7 +214,9 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise FolderUnusable(f"{folder} cannot hold QuestDB's data: {reason}; make room, or set MT_DATA_DIR to another folder") from error
+        raise FolderUnusable(
+            f"{folder} cannot hold QuestDB's data: {reason}; make room, or set MT_DATA_DIR to another folder"
+        ) from error
 
 
 @contextmanager
@@ -187,7 +229,9 @@ def _claimed(folder: Path) -> Iterator[int]:
         while not _locked(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 pid = os.pread(lock, 20, 0).decode() or "unknown"
-                raise FolderInUse(f"QuestDB already runs on {folder}, as process {pid}; stop it, or set MT_DATA_DIR to another folder")
+                raise FolderInUse(
+                    f"QuestDB already runs on {folder}, as process {pid}; stop it, or set MT_DATA_DIR to another folder"
+                )
             time.sleep(0.05)
         os.ftruncate(lock, 0)
         yield lock
@@ -216,7 +260,9 @@ def _locked(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], folder: Path, user: str, password: str) -> Address:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], folder: Path, user: str, password: str
+) -> Address:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         status = process.poll()
@@ -236,9 +282,20 @@ def _answers(address: Address, user: str, password: str) -> bool:
     try:
         with requests.Session() as session:
             session.trust_env = False  # no proxy for this machine
-            if session.get(f"http://{HOST}:{address.http_port}/ping", timeout=2).status_code != requests.codes.no_content:
+            if (
+                session.get(f"http://{HOST}:{address.http_port}/ping", timeout=2).status_code
+                != requests.codes.no_content
+            ):
                 return False
-        psycopg.connect(host=HOST, port=address.pg_port, user=user, password=password, dbname="qdb", sslmode="disable", connect_timeout=2).close()
+        psycopg.connect(
+            host=HOST,
+            port=address.pg_port,
+            user=user,
+            password=password,
+            dbname="qdb",
+            sslmode="disable",
+            connect_timeout=2,
+        ).close()
     except (requests.RequestException, psycopg.OperationalError):
         return False
     return True

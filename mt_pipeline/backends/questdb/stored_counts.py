@@ -13,7 +13,9 @@ from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
 
 _ROWS = "SELECT capture, count(), sum(frame_len::LONG) FROM captured_packets WHERE NOT gone{} GROUP BY capture"
 _FLOWS = "SELECT capture, sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows WHERE NOT gone{} GROUP BY capture"
-_LACKS = re.compile(r"\[(12|24)\]|errno=(12|24)\b|out of memory|memory limit|too many open files", re.IGNORECASE)
+_LACKS = re.compile(
+    r"\[(12|24)\]|errno=(12|24)\b|out of memory|memory limit|too many open files", re.IGNORECASE
+)
 """ENOMEM, which is also said of maps, and EMFILE, as QuestDB says them."""
 
 _STATEMENT_SECONDS = 3600  # of a thorough look at hundreds of millions of rows
@@ -38,7 +40,9 @@ def stored_counts(database: Database, *, thorough: bool = False) -> dict[str, St
     with database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table, question in ((PACKETS, _ROWS), (FLOWS, _FLOWS)):
             ensure_table(connection, table)
-            wait_until_readable(connection, table)  # after a kill it may still be putting rows into the table
+            wait_until_readable(
+                connection, table
+            )  # after a kill it may still be putting rows into the table
             questions = [question, *([_of_every_column(table)] if thorough else [])]
             try:
                 found.append(_answered(connection, table, questions))
@@ -49,34 +53,54 @@ def stored_counts(database: Database, *, thorough: bool = False) -> dict[str, St
                 if not (unreadable := _unreadable(connection, table, questions)):
                     raise
                 names = ", ".join(f"'{name}'" for name in unreadable)
-                cures.append((f"{len(unreadable)} partitions of {table.name}", f"`ALTER TABLE {table.name} DROP PARTITION LIST {names}`"))
+                cures.append(
+                    (
+                        f"{len(unreadable)} partitions of {table.name}",
+                        f"`ALTER TABLE {table.name} DROP PARTITION LIST {names}`",
+                    )
+                )
     if cures:
         raise Damaged(
             f"QuestDB cannot read its files of {' and '.join(what for what, _ in cures)}: say {' and '.join(cure for _, cure in cures)} to it, "
             "then `mt-pipeline verify --repair`, and what was in them is loaded again"
         )
     rows, flows = found
-    return {key: StoredCounts(*rows.get(key, (0, 0)), *flows.get(key, (0, 0))) for key in rows | flows}
+    return {
+        key: StoredCounts(*rows.get(key, (0, 0)), *flows.get(key, (0, 0))) for key in rows | flows
+    }
 
 
-def _answered(connection: psycopg.Connection, table: Table, questions: Sequence[str]) -> dict[str, list[int]]:
+def _answered(
+    connection: psycopg.Connection, table: Table, questions: Sequence[str]
+) -> dict[str, list[int]]:
     """Ask about all of a table, and add up what the first question says of each capture."""
     total: dict[str, list[int]] = {}
     for stretch in stretches(connection, table):
-        answers = [connection.execute(one.format(stretch.as_string(connection))).fetchall() for one in questions]
+        answers = [
+            connection.execute(one.format(stretch.as_string(connection))).fetchall()
+            for one in questions
+        ]
         for key, *numbers in answers[0]:
             before = total.get(key, [0] * len(numbers))
-            total[key] = [earlier + (number or 0) for earlier, number in zip(before, numbers, strict=True)]
+            total[key] = [
+                earlier + (number or 0) for earlier, number in zip(before, numbers, strict=True)
+            ]
     return total
 
 
 def _of_every_column(table: Table) -> str:
     """Ask for something that needs every value of every column."""
-    asked = (f"sum(length({name}))" if kind in ("SYMBOL", "VARCHAR") else f"max({name})" for name, kind in table.types.items() if kind != "BOOLEAN")
+    asked = (
+        f"sum(length({name}))" if kind in ("SYMBOL", "VARCHAR") else f"max({name})"
+        for name, kind in table.types.items()
+        if kind != "BOOLEAN"
+    )
     return f"SELECT {', '.join(asked)} FROM {table.name} WHERE ts IS NOT NULL{{}}"
 
 
-def _unreadable(connection: psycopg.Connection, table: Table, questions: Sequence[str]) -> list[str]:
+def _unreadable(
+    connection: psycopg.Connection, table: Table, questions: Sequence[str]
+) -> list[str]:
     """Name the partitions whose files cannot be read, each asked about by itself."""
     unreadable = []
     for name in sorted(sizes(connection, table)):

@@ -142,7 +142,9 @@ class Records:
             if last == 0:
                 folder = self._folder
             if self._folder != folder:
-                raise StoreError(f"{folder / repair.FILE} was mended while it was read; say the command again")
+                raise StoreError(
+                    f"{folder / repair.FILE} was mended while it was read; say the command again"
+                )
             yield from ((key, text) for _, key, text in rows)
             last = rows[-1][0]
 
@@ -154,7 +156,10 @@ class Records:
         """
 
         def shrink() -> None:
-            with self.writing(), closing(sqlite3.connect(self.file, timeout=60, isolation_level=None)) as connection:
+            with (
+                self.writing(),
+                closing(sqlite3.connect(self.file, timeout=60, isolation_level=None)) as connection,
+            ):
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -166,7 +171,10 @@ class Records:
     def _rows_after(self, rowid: int) -> list[tuple[int, str, str]]:
         reader = (self._open or self._follow()).reader
         query = "SELECT rowid, key, value FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return [(number, repair.text_of(key), repair.text_of(value)) for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))]
+        return [
+            (number, repair.text_of(key), repair.text_of(value))
+            for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))
+        ]
 
     def _safely(self, work: Callable[[], Found]) -> Found:
         """Do some work on the file; if that is damaged, once more on what could be saved of it."""
@@ -184,10 +192,19 @@ class Records:
         self.close()
         with self.writing():
             if repair.folder_in_use(self._root) == self._folder:  # nobody did it while we waited
-                logger.warning("%s: the store of answers is damaged (%s); what can still be read is taken over into a new one", damaged, reason)
+                logger.warning(
+                    "%s: the store of answers is damaged (%s); what can still be read is taken over into a new one",
+                    damaged,
+                    reason,
+                )
                 aside, kept = repair.mend(self._root, self._folder)
                 new = repair.folder_in_use(self._root) / repair.FILE
-                logger.warning("%s answers were taken over into %s; the damaged file lies in %s now", f"{kept:,}", new, aside)
+                logger.warning(
+                    "%s answers were taken over into %s; the damaged file lies in %s now",
+                    f"{kept:,}",
+                    new,
+                    aside,
+                )
             self._follow()
 
     def _follow(self) -> "_Open":
@@ -209,7 +226,9 @@ class Records:
             ) from None
         except (sqlite3.OperationalError, diskcache.Timeout, OSError) as error:
             reason = str(_first(error)) or "locked by another process"
-            raise StoreError(f"{self.file}: the store of answers cannot be used ({reason}); make room or set the permissions right") from None
+            raise StoreError(
+                f"{self.file}: the store of answers cannot be used ({reason}); make room or set the permissions right"
+            ) from None
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"{self.file}: the store of answers is damaged and could not be mended ({error}); end all runs, move its folder aside and run again: "

@@ -41,7 +41,9 @@ class Entry:
             "found": self.found,
             "asked_at": self.asked_at.isoformat(),
             "confirmed_at": self.confirmed_at.isoformat(),
-            "facts": {name: value for name, value in asdict(self.facts).items() if value is not None},
+            "facts": {
+                name: value for name, value in asdict(self.facts).items() if value is not None
+            },
         }
 
     @classmethod
@@ -53,7 +55,9 @@ class Entry:
         """
         asked_at = _moment(record["asked_at"])
         confirmed_at = _moment(record["confirmed_at"]) if "confirmed_at" in record else asked_at
-        return cls(record["found"] is True, asked_at, confirmed_at, Facts.from_mapping(record["facts"]))  # type: ignore[arg-type]  # raises by itself
+        return cls(
+            record["found"] is True, asked_at, confirmed_at, Facts.from_mapping(record["facts"])
+        )  # type: ignore[arg-type]  # raises by itself
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,11 @@ class History:
     @classmethod
     def of(cls, answer: Answer) -> Self:
         """Begin a history."""
-        return cls(answer.provider, answer.endpoint, (Entry(answer.found, answer.asked_at, answer.asked_at, answer.facts),))
+        return cls(
+            answer.provider,
+            answer.endpoint,
+            (Entry(answer.found, answer.asked_at, answer.asked_at, answer.facts),),
+        )
 
     @property
     def key(self) -> str:
@@ -93,19 +101,29 @@ class History:
 
     def as_of(self, moment: datetime) -> Answer | None:
         """Return what was known at a moment, as of the time when it was first said: later confirmations change nothing of it."""
-        last = max((entry for entry in self.entries if entry.asked_at <= moment), key=lambda entry: entry.asked_at, default=None)
+        last = max(
+            (entry for entry in self.entries if entry.asked_at <= moment),
+            key=lambda entry: entry.asked_at,
+            default=None,
+        )
         return None if last is None else self._answer(last, last.asked_at)
 
     def with_answer(self, answer: Answer) -> Self:
         """Add an answer that was just given: one that says the same as the newest only confirms it."""
         first = self.entries[0]
         if first.says(answer.found, answer.facts):
-            return replace(self, entries=(replace(first, confirmed_at=answer.asked_at), *self.entries[1:]))
+            return replace(
+                self, entries=(replace(first, confirmed_at=answer.asked_at), *self.entries[1:])
+            )
         return replace(self, entries=(*self.of(answer).entries, *self.entries))
 
     def merged(self, other: Self) -> Self:
         """Put two histories of the endpoint into one, in the order of time; merging the same again changes nothing."""
-        seen = {(moment, entry.found, entry.facts) for entry in (*self.entries, *other.entries) for moment in (entry.asked_at, entry.confirmed_at)}
+        seen = {
+            (moment, entry.found, entry.facts)
+            for entry in (*self.entries, *other.entries)
+            for moment in (entry.asked_at, entry.confirmed_at)
+        }
         entries: list[Entry] = []
         for moment, found, facts in sorted(seen, key=lambda sight: (sight[0], repr(sight[1:]))):
             if entries and entries[-1].says(found, facts):
@@ -116,15 +134,25 @@ class History:
 
     def since(self, moment: datetime) -> Self:
         """Leave out what was last said before a moment; the newest stays in any case."""
-        return replace(self, entries=(self.entries[0], *(entry for entry in self.entries[1:] if entry.confirmed_at >= moment)))
+        return replace(
+            self,
+            entries=(
+                self.entries[0],
+                *(entry for entry in self.entries[1:] if entry.confirmed_at >= moment),
+            ),
+        )
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
-        return json.dumps({**self._whose(), "entries": [entry.to_record() for entry in self.entries]})
+        return json.dumps(
+            {**self._whose(), "entries": [entry.to_record() for entry in self.entries]}
+        )
 
     def to_lines(self) -> list[str]:
         """Return each entry as a line of JSON that says by itself whose it is, the oldest first."""
-        return [json.dumps({**self._whose(), **entry.to_record()}) for entry in reversed(self.entries)]
+        return [
+            json.dumps({**self._whose(), **entry.to_record()}) for entry in reversed(self.entries)
+        ]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -136,12 +164,20 @@ class History:
         try:
             record = json.loads(text)
             entries = record.get("entries", [record])
-            return cls(str(record["provider"]), Endpoint(record["kind"], record["endpoint"]), tuple(map(Entry.from_record, entries)))
+            return cls(
+                str(record["provider"]),
+                Endpoint(record["kind"], record["endpoint"]),
+                tuple(map(Entry.from_record, entries)),
+            )
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no answer: {type(error).__name__} {error}") from None
 
     def _whose(self) -> dict[str, str]:
-        return {"kind": self.endpoint.kind, "endpoint": self.endpoint.value, "provider": self.provider}
+        return {
+            "kind": self.endpoint.kind,
+            "endpoint": self.endpoint.value,
+            "provider": self.provider,
+        }
 
     def _answer(self, entry: Entry, moment: datetime) -> Answer:
         return Answer(self.endpoint, self.provider, entry.found, moment, entry.facts)

@@ -61,7 +61,9 @@ def summary(store: AnswerStore) -> tuple[dict[str, Kept], int]:
         if known is None:
             unreadable += 1
         else:
-            of_one = kept.setdefault(known.provider, Kept(known.newest.asked_at, known.newest.asked_at))
+            of_one = kept.setdefault(
+                known.provider, Kept(known.newest.asked_at, known.newest.asked_at)
+            )
             of_one.add(known, good=store.is_good(known.newest))
     return dict(sorted(kept.items())), unreadable
 
@@ -72,7 +74,11 @@ def faults(folder: Path) -> Iterator[str]:
     try:
         file = repair.folder_in_use(folder) / repair.FILE
         with closing(repair.reader(file)) as connection:
-            yield from (f"{file}: {said}" for (said,) in connection.execute("PRAGMA integrity_check") if said != "ok")
+            yield from (
+                f"{file}: {said}"
+                for (said,) in connection.execute("PRAGMA integrity_check")
+                if said != "ok"
+            )
             for key, text in connection.execute("SELECT key, value FROM Cache"):
                 if history.read(text if isinstance(text, str) else "", key) is None:
                     yield f"{file}: the record {key!r} cannot be read; its endpoint will be asked about anew"
@@ -86,7 +92,9 @@ def old(store: AnswerStore, before: datetime) -> int:
     Raises:
         StoreError: the store cannot be read.
     """
-    histories = (known for key, text in store.records.everything() if (known := history.read(text, key)))
+    histories = (
+        known for key, text in store.records.everything() if (known := history.read(text, key))
+    )
     return sum(len(known.entries) - len(known.since(before).entries) for known in histories)
 
 
@@ -103,13 +111,21 @@ def prune(store: AnswerStore, before: datetime) -> int:
 
     def pruned(texts: history.Texts) -> history.Texts:
         nonlocal dropped
-        kept = {key: (known, known.since(before)) for key, text in texts.items() if (known := history.read(text, key))}
+        kept = {
+            key: (known, known.since(before))
+            for key, text in texts.items()
+            if (known := history.read(text, key))
+        }
         dropped += sum(len(known.entries) - len(left.entries) for known, left in kept.values())
         return {key: left.to_json() for key, (known, left) in kept.items() if left != known}
 
     records = store.records.everything()
     while some := list(islice(records, _AT_ONCE)):
-        old_ones = [key for key, text in some if (known := history.read(text, key)) and known.since(before) != known]
+        old_ones = [
+            key
+            for key, text in some
+            if (known := history.read(text, key)) and known.since(before) != known
+        ]
         if old_ones:
             store.records.change(old_ones, pruned)
     store.records.shrink()

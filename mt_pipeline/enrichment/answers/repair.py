@@ -41,14 +41,20 @@ _KEYS_AT_ONCE = 500
 
 def folder_in_use(root: Path) -> Path:
     """Return the folder of the file that is in use: the one that was mended last, or else that of the store itself."""
-    mended = [(int(match[1]), path) for path in root.iterdir() if (match := _MENDED.fullmatch(path.name)) and (path / FILE).exists()]
+    mended = [
+        (int(match[1]), path)
+        for path in root.iterdir()
+        if (match := _MENDED.fullmatch(path.name)) and (path / FILE).exists()
+    ]
     return max(mended, default=(0, root))[1]
 
 
 def opened(folder: Path) -> diskcache.Cache:
     """Open the file of a folder, to write; it is made if it is not there."""
     if (folder / FILE).exists():
-        with closing(reader(folder / FILE)) as probe:  # diskcache would leave a connection open when it finds garbage
+        with closing(
+            reader(folder / FILE)
+        ) as probe:  # diskcache would leave a connection open when it finds garbage
             probe.execute("SELECT count(*) FROM sqlite_master")
     return diskcache.Cache(str(folder), **_SETTINGS)
 
@@ -65,7 +71,9 @@ def selected(connection: sqlite3.Connection, keys: Sequence[str]) -> Texts:
     found: dict[str, str] = {}
     for first in range(0, len(keys), _KEYS_AT_ONCE):
         some = keys[first : first + _KEYS_AT_ONCE]
-        query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
+        query = (
+            f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
+        )
         found.update((key, text_of(value)) for key, value in connection.execute(query, some))
     return found
 
@@ -131,14 +139,18 @@ def _taken_over(damaged: Path, folder: Path) -> int:
             before = selected(written, [one.key for one, _ in known])
             with cache.transact():
                 # Most of what is found in the bytes was found by rows, too.
-                for key, text in history.taken_in(before, (one for one, text in known if before.get(one.key) != text)).items():
+                for key, text in history.taken_in(
+                    before, (one for one, text in known if before.get(one.key) != text)
+                ).items():
                     cache.set(key, text)
         return len(cache)
 
 
 def _rows(connection: sqlite3.Connection, most: int) -> Generator[str, None, bool]:
     """Yield the values of all rows that SQLite can reach; returns whether it could reach all."""
-    connection.execute("PRAGMA writable_schema = ON")  # a file that is shorter than it says is then read as far as it goes
+    connection.execute(
+        "PRAGMA writable_schema = ON"
+    )  # a file that is shorter than it says is then read as far as it goes
     complete = True
     try:
         [(last,)] = connection.execute("SELECT coalesce(max(rowid), 0) FROM Cache")
@@ -156,14 +168,19 @@ def _rows(connection: sqlite3.Connection, most: int) -> Generator[str, None, boo
 
 
 def _values(connection: sqlite3.Connection, first: int, last: int) -> list[str]:
-    rows = connection.execute("SELECT value FROM Cache WHERE rowid BETWEEN ? AND ?", (first, last)).fetchall()
+    rows = connection.execute(
+        "SELECT value FROM Cache WHERE rowid BETWEEN ? AND ?", (first, last)
+    ).fetchall()
     return [value for (value,) in rows if isinstance(value, str)]
 
 
 def _in_bytes(file: Path) -> Iterator[str]:
     """Yield the records that lie in one piece in a file, as all but the longest do."""
     decoder = JSONDecoder()
-    with file.open("rb") as opened_file, mmap.mmap(opened_file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        file.open("rb") as opened_file,
+        mmap.mmap(opened_file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         for match in _RECORD.finditer(content):
             text = content[match.start() : match.start() + _PAGE].decode(errors="replace")
             with suppress(ValueError, RecursionError):

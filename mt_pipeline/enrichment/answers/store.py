@@ -60,7 +60,12 @@ class AnswerStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -115,7 +120,9 @@ class AnswerStore:
 
     def is_good(self, answer: Answer) -> bool:
         """Say whether an answer is young enough."""
-        seed = f"{key_of(answer.provider, answer.endpoint)} {answer.asked_at.isoformat()}".encode(errors="replace")
+        seed = f"{key_of(answer.provider, answer.endpoint)} {answer.asked_at.isoformat()}".encode(
+            errors="replace"
+        )
         part = 1 - SHORTER_BY_UP_TO * zlib.crc32(seed) / 2**32
         # abs: after a clock was set right, an answer "of next year" is as old as one of last year.
         return abs(datetime.now(UTC) - answer.asked_at) < part * self._good_for[answer.found]
@@ -141,7 +148,9 @@ class AnswerStore:
             StoreError: it cannot be written.
         """
         news = list(histories)
-        self.records.change([new.key for new in news], lambda before: history.taken_in(before, news))
+        self.records.change(
+            [new.key for new in news], lambda before: history.taken_in(before, news)
+        )
 
     def answer(self, endpoint: Endpoint, provider: PaidProvider) -> tuple[Answer, bool]:
         """Return the answer for an endpoint, asking the provider only if nobody did before.

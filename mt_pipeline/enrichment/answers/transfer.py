@@ -90,7 +90,9 @@ def read(source: Path) -> Iterator[History | PassedOver]:
         return _lines(source)
     folders = {source / name: kind for name, kind in _FOLDERS.items() if (source / name).is_dir()}
     if not folders:
-        raise ExchangeError(f"{source} has no folder `ips` or `hostnames`: name the cache folder of MT_ProcessPKTs, or a file of `cache export`")
+        raise ExchangeError(
+            f"{source} has no folder `ips` or `hostnames`: name the cache folder of MT_ProcessPKTs, or a file of `cache export`"
+        )
     return (found for folder, kind in folders.items() for found in _bodies(folder, kind))
 
 
@@ -113,7 +115,9 @@ def _lines(source: Path) -> Iterator[History | PassedOver]:
 def _line(line: bytes) -> History:
     try:
         text = line.decode()
-        json.dumps(json.loads(text), ensure_ascii=False).encode()  # JSON can say half a surrogate pair, which no file of ours can hold
+        json.dumps(
+            json.loads(text), ensure_ascii=False
+        ).encode()  # JSON can say half a surrogate pair, which no file of ours can hold
     except (ValueError, RecursionError):
         raise ValueError("no JSON in UTF-8") from None
     known = History.from_json(text)
@@ -143,7 +147,15 @@ def _bodies(folder: Path, kind: Kind) -> Iterator[History | PassedOver]:
         except (BrokenBody, ValueError, OverflowError) as error:
             yield PassedOver(str(path), str(error))
         else:
-            yield History.of(Answer(Endpoint(kind, endpoint), Netify.name, facts is not None, moment, facts or Facts()))
+            yield History.of(
+                Answer(
+                    Endpoint(kind, endpoint),
+                    Netify.name,
+                    facts is not None,
+                    moment,
+                    facts or Facts(),
+                )
+            )
 
 
 def _body(path: Path) -> bytes:

@@ -29,18 +29,25 @@ class Tally:
     calls_saved: int = 0
 
     def __add__(self, other: Self) -> "Tally":
-        return Tally(self.hits + other.hits, self.misses + other.misses, self.calls_saved + other.calls_saved)
+        return Tally(
+            self.hits + other.hits, self.misses + other.misses, self.calls_saved + other.calls_saved
+        )
 
 
 def read(folder: Path) -> dict[str, Tally]:
     """Read the tally of each provider; a file that cannot be read counts for nothing."""
     try:
         stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return {provider: Tally(**{name: int(number) for name, number in numbers.items()}) for provider, numbers in stored.items()}
+        return {
+            provider: Tally(**{name: int(number) for name, number in numbers.items()})
+            for provider, numbers in stored.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        logger.warning("%s cannot be read (%s): hits and misses are counted anew", folder / FILE, error)
+        logger.warning(
+            "%s cannot be read (%s): hits and misses are counted anew", folder / FILE, error
+        )
         return {}
 
 
@@ -51,6 +58,12 @@ def add(folder: Path, news: Mapping[str, Tally]) -> None:
         OSError: it cannot be written.
     """
     before = read(folder)
-    total = {**before, **{provider: before.get(provider, Tally()) + tally for provider, tally in news.items()}}
+    total = {
+        **before,
+        **{provider: before.get(provider, Tally()) + tally for provider, tally in news.items()},
+    }
     with whole(folder / FILE) as beside:
-        beside.write_text(json.dumps({provider: asdict(tally) for provider, tally in total.items()}), encoding="utf-8")
+        beside.write_text(
+            json.dumps({provider: asdict(tally) for provider, tally in total.items()}),
+            encoding="utf-8",
+        )

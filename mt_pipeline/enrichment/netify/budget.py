@@ -28,7 +28,9 @@ class Budget:
     A day is a day in UTC. The days of the count never go back: while the clock is behind the latest of them, that one goes on.
     """
 
-    def __init__(self, folder: Path, *, provider: str, run: str, per_day: int | None, per_run: int | None) -> None:
+    def __init__(
+        self, folder: Path, *, provider: str, run: str, per_day: int | None, per_run: int | None
+    ) -> None:
         """Name the file and the limits; the file is made when the first call is counted.
 
         Args:
@@ -53,12 +55,17 @@ class Budget:
         """
         for setting, limit in zip(self._settings, self._limits, strict=True):
             if limit == 0:
-                raise BudgetSpent(f"{setting} is 0, so {self._provider} is never asked; raise it to ask")
+                raise BudgetSpent(
+                    f"{setting} is 0, so {self._provider} is never asked; raise it to ask"
+                )
         with self._open() as file:
             file.execute("BEGIN IMMEDIATE")  # who counts next waits here
             day, made = self._made(file)
             self._refuse(day, *made)
-            file.execute("INSERT INTO days VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1", (self._provider, str(day)))
+            file.execute(
+                "INSERT INTO days VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1",
+                (self._provider, str(day)),
+            )
             file.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1, day = excluded.day",
                 (self._provider, self._run, str(day)),
@@ -82,7 +89,11 @@ class Budget:
         Raises:
             ProviderStopped: the file cannot be used.
         """
-        left = [limit - made for limit, made in zip(self._limits, self._calls(), strict=True) if limit is not None]
+        left = [
+            limit - made
+            for limit, made in zip(self._limits, self._calls(), strict=True)
+            if limit is not None
+        ]
         return max(0, min(left)) if left else None
 
     def _calls(self) -> tuple[int, int]:
@@ -94,10 +105,16 @@ class Budget:
     def _made(self, file: sqlite3.Connection) -> tuple[date, tuple[int, int]]:
         """Return the day that it is, and the calls of this day and of this run."""
         today = datetime.now(UTC).date()
-        [(latest,)] = file.execute("SELECT max(day) FROM days WHERE provider = ?", (self._provider,))
+        [(latest,)] = file.execute(
+            "SELECT max(day) FROM days WHERE provider = ?", (self._provider,)
+        )
         day = today if latest is None else max(today, date.fromisoformat(latest))
-        of_day = file.execute("SELECT calls FROM days WHERE provider = ? AND day = ?", (self._provider, str(day))).fetchone()
-        of_run = file.execute("SELECT calls FROM runs WHERE provider = ? AND run = ?", (self._provider, self._run)).fetchone()
+        of_day = file.execute(
+            "SELECT calls FROM days WHERE provider = ? AND day = ?", (self._provider, str(day))
+        ).fetchone()
+        of_run = file.execute(
+            "SELECT calls FROM runs WHERE provider = ? AND run = ?", (self._provider, self._run)
+        ).fetchone()
         return day, (of_day[0] if of_day else 0, of_run[0] if of_run else 0)
 
     def _refuse(self, day: date, of_day: int, of_run: int) -> None:
@@ -107,17 +124,27 @@ class Budget:
             until, ahead = day + timedelta(days=1), day > datetime.now(UTC).date()
             raise BudgetSpent(
                 f"{self._settings[0]} allows {per_day:,} calls a day, and {of_day:,} were made; asking goes on at {until} 00:00 UTC"
-                + (f"; the clock was at {day} before: if that was wrong, remove {self._path}" if ahead else "")
+                + (
+                    f"; the clock was at {day} before: if that was wrong, remove {self._path}"
+                    if ahead
+                    else ""
+                )
             )
         if per_run is not None and of_run >= per_run:
-            raise BudgetSpent(f"{self._settings[1]} allows {per_run:,} calls a run, and {of_run:,} were made; asking goes on with the next run")
+            raise BudgetSpent(
+                f"{self._settings[1]} allows {per_run:,} calls a run, and {of_run:,} were made; asking goes on with the next run"
+            )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=LONGEST_LOCK, isolation_level=None)) as file:
-                file.execute("PRAGMA synchronous = FULL")  # a call that was counted stays so through a power cut
+            with closing(
+                sqlite3.connect(self._path, timeout=LONGEST_LOCK, isolation_level=None)
+            ) as file:
+                file.execute(
+                    "PRAGMA synchronous = FULL"
+                )  # a call that was counted stays so through a power cut
                 for table in _TABLES:
                     file.execute(table)
                 yield file

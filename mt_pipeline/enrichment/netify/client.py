@@ -27,7 +27,12 @@ from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.headers import retry_after, until_reset
 from mt_pipeline.enrichment.netify.rate_limit import SharedRate
 from mt_pipeline.enrichment.netify.responses import BrokenBody, facts_of
-from mt_pipeline.enrichment.netify.transport import DeadlineAdapter, KeyInHeader, cause_of, is_unreachable
+from mt_pipeline.enrichment.netify.transport import (
+    DeadlineAdapter,
+    KeyInHeader,
+    cause_of,
+    is_unreachable,
+)
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
 
 logger = logging.getLogger(__name__)
@@ -66,7 +71,14 @@ class Netify:
     kinds: frozenset[Kind] = frozenset({"address", "name"})
 
     def __init__(
-        self, *, url: str, key: str, calls_per_second: float, rate_file: Path, patience: Patience | None = None, budget: Budget | None = None
+        self,
+        *,
+        url: str,
+        key: str,
+        calls_per_second: float,
+        rate_file: Path,
+        patience: Patience | None = None,
+        budget: Budget | None = None,
     ) -> None:
         """Prepare; no request is sent.
 
@@ -83,8 +95,12 @@ class Netify:
         """
         self._host = _host_of(url)
         key = key.strip()
-        if not key or not key.isascii() or not key.isprintable():  # requests would quote it in an error otherwise
-            raise EnrichmentError("MT_NETIFY_API_KEY is empty or has characters that no key has; copy it again from your Netify account")
+        if (
+            not key or not key.isascii() or not key.isprintable()
+        ):  # requests would quote it in an error otherwise
+            raise EnrichmentError(
+                "MT_NETIFY_API_KEY is empty or has characters that no key has; copy it again from your Netify account"
+            )
         self._url = url.rstrip("/")
         self._patience = patience or Patience()
         self._rate = SharedRate(rate_file, per_second=calls_per_second)
@@ -94,12 +110,19 @@ class Netify:
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
         self._session.auth = KeyInHeader("x-api-key", key)
-        self._session.headers.update({"Accept": "application/json", "User-Agent": f"mt_pipeline/{__version__}"})
+        self._session.headers.update(
+            {"Accept": "application/json", "User-Agent": f"mt_pipeline/{__version__}"}
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -140,11 +163,18 @@ class Netify:
         yield None
 
     def _try(self, endpoint: Endpoint) -> Answer:
-        url = f"{self._url}/{PATHS[endpoint.kind]}/{quote(endpoint.value, safe='', errors='replace')}"
+        url = (
+            f"{self._url}/{PATHS[endpoint.kind]}/{quote(endpoint.value, safe='', errors='replace')}"
+        )
         timeout = (self._patience.connect, self._patience.read)
         try:
             # A redirect is not followed: the key would go with it.
-            with self._adapter.deadline(), self._session.get(url, timeout=timeout, allow_redirects=False, stream=True) as response:
+            with (
+                self._adapter.deadline(),
+                self._session.get(
+                    url, timeout=timeout, allow_redirects=False, stream=True
+                ) as response,
+            ):
                 return self._judge(endpoint, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             reason = cause_of(error)
@@ -155,7 +185,9 @@ class Netify:
                 ) from None
             said = str(reason) or type(reason).__name__
             if is_unreachable(error):
-                verdict: EnrichmentError = ProviderStopped(f"{self._host} cannot be reached ({said}); check the network and MT_NETIFY_URL")
+                verdict: EnrichmentError = ProviderStopped(
+                    f"{self._host} cannot be reached ({said}); check the network and MT_NETIFY_URL"
+                )
             else:
                 verdict = EndpointFailed(f"no answer for {endpoint.value!r} ({said})")
             raise _TryAgain(verdict) from None
@@ -168,23 +200,40 @@ class Netify:
             try:
                 facts = facts_of(endpoint.kind, self._body(response))
             except BrokenBody as error:
-                raise _TryAgain(EndpointFailed(f"no answer for {endpoint.value!r}: {error}")) from None
-            return Answer(endpoint, self.name, found=facts is not None, asked_at=now, facts=facts or Facts())
+                raise _TryAgain(
+                    EndpointFailed(f"no answer for {endpoint.value!r}: {error}")
+                ) from None
+            return Answer(
+                endpoint, self.name, found=facts is not None, asked_at=now, facts=facts or Facts()
+            )
         if status in NOT_FOUND:
             with suppress(BrokenBody, urllib3.exceptions.HTTPError, OSError):
                 self._body(response)  # read to its end, the connection can be used again
             return Answer(endpoint, self.name, found=False, asked_at=now)
         if status == 401:
-            raise ProviderStopped("Netify refuses the key (HTTP 401); set MT_NETIFY_API_KEY to a valid one")
+            raise ProviderStopped(
+                "Netify refuses the key (HTTP 401); set MT_NETIFY_API_KEY to a valid one"
+            )
         if status == 403:
-            raise ProviderStopped("Netify does not permit this key to ask (HTTP 403); look after the subscription that MT_NETIFY_API_KEY belongs to")
+            raise ProviderStopped(
+                "Netify does not permit this key to ask (HTTP 403); look after the subscription that MT_NETIFY_API_KEY belongs to"
+            )
         if status == 429:
             wish = "" if told is None else f" and wants a wait of {told:.0f} s"
-            raise _TryAgain(ProviderStopped(f"Netify says too many requests (HTTP 429){wish}; run again later or lower MT_NETIFY_RATE"), told)
+            raise _TryAgain(
+                ProviderStopped(
+                    f"Netify says too many requests (HTTP 429){wish}; run again later or lower MT_NETIFY_RATE"
+                ),
+                told,
+            )
         if status >= 500:
-            raise _TryAgain(EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})"), told)
+            raise _TryAgain(
+                EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})"), told
+            )
         if 300 <= status < 400:
-            raise EndpointFailed(f"no answer for {endpoint.value!r}: the server points to another address (HTTP {status}); check MT_NETIFY_URL")
+            raise EndpointFailed(
+                f"no answer for {endpoint.value!r}: the server points to another address (HTTP {status}); check MT_NETIFY_URL"
+            )
         raise EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})")
 
     def _told(self, response: requests.Response) -> float | None:
@@ -193,7 +242,9 @@ class Netify:
         said = retry_after(response.headers) if refused else None
         told = until_reset(response.headers) if said is None else said
         if told:
-            with suppress(ProviderStopped):  # this answer was paid for; that the file cannot be used is said before the next request
+            with suppress(
+                ProviderStopped
+            ):  # this answer was paid for; that the file cannot be used is said before the next request
                 self._rate.hold(told)
         return told
 
@@ -220,6 +271,12 @@ def _host_of(url: str) -> str:
     with suppress(ValueError):
         parts = urlsplit(url)
         # The rest of a path goes behind it; and a key does not belong into it.
-        if parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment or "@" in parts.netloc):
+        if (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and not (parts.query or parts.fragment or "@" in parts.netloc)
+        ):
             return parts.hostname
-    raise EnrichmentError("MT_NETIFY_URL is no address of a server; it looks like https://feeds.netify.ai/api/v2")
+    raise EnrichmentError(
+        "MT_NETIFY_URL is no address of a server; it looks like https://feeds.netify.ai/api/v2"
+    )

@@ -25,7 +25,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def until_reset(headers: Mapping[str, str]) -> float | None:
     """Return the seconds until there are requests again, if X-RateLimit-Remaining says that none is left; None if some are, or with nonsense."""
-    remaining, reset = (_number(headers.get(f"X-RateLimit-{name}")) for name in ("Remaining", "Reset"))
+    remaining, reset = (
+        _number(headers.get(f"X-RateLimit-{name}")) for name in ("Remaining", "Reset")
+    )
     if remaining is None or remaining >= 1 or reset is None:
         return None
     if reset >= _EPOCH:

@@ -50,7 +50,9 @@ class SharedRate:
             while (held := _held(bucket)) > 0:
                 if held > longest_hold:
                     until = datetime.fromtimestamp(time.time() + held, UTC)
-                    raise ProviderStopped(f"the server wants no request before {until:%Y-%m-%d %H:%M:%S} UTC; run again then")
+                    raise ProviderStopped(
+                        f"the server wants no request before {until:%Y-%m-%d %H:%M:%S} UTC; run again then"
+                    )
                 time.sleep(held)
             now = time.time_ns() // 1_000_000  # as the bucket counts
             bucket.leak(now)
@@ -74,7 +76,9 @@ class SharedRate:
             until = now + min(seconds, LONGEST_HOLD)
             if until - now > _held(bucket):
                 with bucket.lock, bucket.conn:
-                    bucket.conn.execute("INSERT OR REPLACE INTO hold VALUES (1, ?, ?)", (now, until))
+                    bucket.conn.execute(
+                        "INSERT OR REPLACE INTO hold VALUES (1, ?, ?)", (now, until)
+                    )
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from None
 
@@ -85,13 +89,21 @@ class SharedRate:
             self._open = None
 
     def _unusable(self, error: Exception) -> ProviderStopped:
-        return ProviderStopped(f"{self._path}: the file that limits the rate of calls cannot be used ({error}); remove it and run again")
+        return ProviderStopped(
+            f"{self._path}: the file that limits the rate of calls cannot be used ({error}); remove it and run again"
+        )
 
     def _opened(self) -> tuple[Limiter, SQLiteBucket]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._path)) as probe:  # the bucket would leave a connection open when it finds garbage
-            probe.execute("CREATE TABLE IF NOT EXISTS hold (one INTEGER PRIMARY KEY, since REAL NOT NULL, until REAL NOT NULL)")
-        bucket = SQLiteBucket.init_from_file([self._rate], db_path=str(self._path), use_file_lock=True)
+        with closing(
+            sqlite3.connect(self._path)
+        ) as probe:  # the bucket would leave a connection open when it finds garbage
+            probe.execute(
+                "CREATE TABLE IF NOT EXISTS hold (one INTEGER PRIMARY KEY, since REAL NOT NULL, until REAL NOT NULL)"
+            )
+        bucket = SQLiteBucket.init_from_file(
+            [self._rate], db_path=str(self._path), use_file_lock=True
+        )
         # Old calls are leaked in wait(): the library would start a thread for it. No buffer: waits are exact to the millisecond already.
         return Limiter(SingleBucketFactory(bucket, schedule_leak=False), buffer_ms=0), bucket
 

@@ -49,7 +49,9 @@ def _address(data: Json) -> Facts:
     place = _at(data, "geolocation")
     return Facts(
         app_tag=next(filter(None, (_tag(application) for application in applications)), None),
-        app_category_tag=next(filter(None, (_tag(_at(application, "category")) for application in applications)), None),
+        app_category_tag=next(
+            filter(None, (_tag(_at(application, "category")) for application in applications)), None
+        ),
         geo_continent=_text(_at(place, "continent", "label")),
         geo_country=_text(_at(place, "country", "label")),
         geo_city=_text(_at(place, "city", "label")),

@@ -72,14 +72,18 @@ class DeadlineAdapter(HTTPAdapter):
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
         assert isinstance(pool, HTTPConnectionPool)  # noqa: S101  its declared type is too wide
         if not issubclass(pool.ConnectionCls, _Telling):
-            pool.ConnectionCls = type("Telling", (_Telling, pool.ConnectionCls), {"sockets": self._sockets})
+            pool.ConnectionCls = type(
+                "Telling", (_Telling, pool.ConnectionCls), {"sockets": self._sockets}
+            )
         return pool
 
     def _cut(self, late: threading.Event) -> None:
         late.set()
         for one in list(self._sockets):
             with suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)  # a TLS socket's own would first take leave from under whoever reads
+                socket.socket.shutdown(
+                    one, socket.SHUT_RDWR
+                )  # a TLS socket's own would first take leave from under whoever reads
 
 
 class _Telling(HTTPConnection):
@@ -95,11 +99,15 @@ class _Telling(HTTPConnection):
 
 def is_unreachable(error: Exception) -> bool:
     """Tell a server that is not there from one that broke off."""
-    return isinstance(error, (ConnectTimeout, SSLError, ProxyError)) or (bool(error.args) and isinstance(error.args[0], MaxRetryError))
+    return isinstance(error, (ConnectTimeout, SSLError, ProxyError)) or (
+        bool(error.args) and isinstance(error.args[0], MaxRetryError)
+    )
 
 
 def cause_of(error: BaseException) -> BaseException:
     """Return what the operating system or the protocol raised first, or that a deadline passed, which made them raise; it holds no header."""
-    while isinstance(deeper := error.__cause__ or error.__context__, (OSError, HTTPError, HTTPException)) and not isinstance(error, TimeoutError):
+    while isinstance(
+        deeper := error.__cause__ or error.__context__, (OSError, HTTPError, HTTPException)
+    ) and not isinstance(error, TimeoutError):
         error = deeper
     return error

@@ -45,28 +45,47 @@ class Apps:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            raise ProviderUnusable(f"{path} cannot be read ({error.strerror or error}); {_CURE}") from None
+            raise ProviderUnusable(
+                f"{path} cannot be read ({error.strerror or error}); {_CURE}"
+            ) from None
         except UnicodeDecodeError:
             raise ProviderUnusable(f"{path} is no text file; {_CURE}") from None
         if any(_PROPRIETARY.search(line) for line in lines if line.startswith(("#", ";", "//"))):
-            raise ProviderUnusable(f"{path} is the proprietary edition, says its header, and must not be used so; {_CURE}")
+            raise ProviderUnusable(
+                f"{path} is the proprietary edition, says its header, and must not be used so; {_CURE}"
+            )
         apps = cls(beneath)
         entries = list(_entries(path, lines))
-        tags = {identity: tag.removeprefix("netify.") for _, kind, identity, tag in entries if kind == "app"}
+        tags = {
+            identity: tag.removeprefix("netify.")
+            for _, kind, identity, tag in entries
+            if kind == "app"
+        }
         if not tags:
             raise ProviderUnusable(f"{path} names no application (no line `app:ID:TAG`); {_CURE}")
-        apps._categories = {tags[identity]: category for _, kind, identity, category in entries if kind == "cat" and identity in tags}
-        facts = {identity: Facts(app_tag=tag, app_category_tag=apps._category(tag)) for identity, tag in tags.items()}
+        apps._categories = {
+            tags[identity]: category
+            for _, kind, identity, category in entries
+            if kind == "cat" and identity in tags
+        }
+        facts = {
+            identity: Facts(app_tag=tag, app_category_tag=apps._category(tag))
+            for identity, tag in tags.items()
+        }
         for number, kind, identity, value in entries:
             if kind in ("dom", "net") and identity in facts:
                 try:
                     apps._add(kind, value, facts[identity])
                 except ValueError:
-                    raise ProviderUnusable(f"{path}: line {number} has {value[:80]!r}, which is no address block; mend it, or {_CURE}") from None
+                    raise ProviderUnusable(
+                        f"{path}: line {number} has {value[:80]!r}, which is no address block; mend it, or {_CURE}"
+                    ) from None
         return apps
 
     def _category(self, tag: str) -> str | None:
-        return self._categories.get(tag) or (self._beneath._category(tag) if self._beneath else None)
+        return self._categories.get(tag) or (
+            self._beneath._category(tag) if self._beneath else None
+        )
 
     def _add(self, kind: str, value: str, facts: Facts) -> None:
         if kind == "dom":
@@ -101,5 +120,7 @@ def _entries(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str, str, 
         identity, _, value = rest.partition(":")
         if kind in ("app", "cat", "dom", "net"):
             if not value.strip():
-                raise ProviderUnusable(f"{path}: line {number} is not of the form {kind}:ID:VALUE; mend it, or {_CURE}")
+                raise ProviderUnusable(
+                    f"{path}: line {number} is not of the form {kind}:ID:VALUE; mend it, or {_CURE}"
+                )
             yield number, kind, identity, value.strip()

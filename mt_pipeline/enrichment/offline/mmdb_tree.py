@@ -43,17 +43,26 @@ class Tree:
         # The four bytes from any place of the tree on; the gap is there for the last ones.
         self._words: npt.NDArray[np.uint32] = np.ndarray(size, ">u4", file, strides=(1,))
         # IPv4 is in a tree of IPv6 behind 96 zeros.
-        self._first_of_four = int(self._walk(np.zeros((1, 12), np.uint8), 0)[0]) if self._has_six else 0
+        self._first_of_four = (
+            int(self._walk(np.zeros((1, 12), np.uint8), 0)[0]) if self._has_six else 0
+        )
 
     def records(self, addresses: Sequence[str]) -> Numbers:
         """Number the record of each address, NO_RECORD where there is none; equal numbers are the same record."""
         numbers = np.full(len(addresses), NO_RECORD, np.int64)
         is_six = np.array([":" in address for address in addresses], bool)
-        for family, rows in ((socket.AF_INET, np.flatnonzero(~is_six)), (socket.AF_INET6, np.flatnonzero(is_six))):
+        for family, rows in (
+            (socket.AF_INET, np.flatnonzero(~is_six)),
+            (socket.AF_INET6, np.flatnonzero(is_six)),
+        ):
             if len(rows) and (self._has_six or family == socket.AF_INET):
-                packed = b"".join([socket.inet_pton(family, addresses[row]) for row in rows.tolist()])
+                packed = b"".join(
+                    [socket.inet_pton(family, addresses[row]) for row in rows.tolist()]
+                )
                 first = self._first_of_four if family == socket.AF_INET else 0
-                numbers[rows] = self._walk(np.frombuffer(packed, np.uint8).reshape(len(rows), -1), first)
+                numbers[rows] = self._walk(
+                    np.frombuffer(packed, np.uint8).reshape(len(rows), -1), first
+                )
         return np.where(numbers == self._nodes, NO_RECORD, numbers)
 
     def _walk(self, packed: npt.NDArray[np.uint8], first: int) -> Numbers:
@@ -68,7 +77,9 @@ class Tree:
 
     def _next(self, nodes: Numbers, right: npt.NDArray[np.uint8]) -> Numbers:
         """Take one step: a node is two numbers of 24, 28 or 32 bits; those of 28 have their four highest bits in one byte between them."""
-        words: Numbers = self._words[nodes * (self._bits // 4) + right * (4 if self._bits == 32 else 3)].astype(np.int64)
+        words: Numbers = self._words[
+            nodes * (self._bits // 4) + right * (4 if self._bits == 32 else 3)
+        ].astype(np.int64)
         if self._bits == 24:
             words >>= 8
         elif self._bits == 28:

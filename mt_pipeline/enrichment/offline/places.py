@@ -45,7 +45,9 @@ class Allocations:
 
     def of(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the country of each address."""
-        return [None if code is None else _of_country(code) for code in iptocc.country_code(addresses)]
+        return [
+            None if code is None else _of_country(code) for code in iptocc.country_code(addresses)
+        ]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -65,9 +67,13 @@ class CityFile:
         try:
             self._reader = maxminddb.open_database(path)
         except OSError as error:
-            raise ProviderUnusable(f"{path} cannot be read ({error.strerror or error}); {_CURE}") from None
+            raise ProviderUnusable(
+                f"{path} cannot be read ({error.strerror or error}); {_CURE}"
+            ) from None
         except (maxminddb.InvalidDatabaseError, ValueError) as error:
-            raise ProviderUnusable(f"{path} is no MMDB, or is cut or damaged ({error}); fetch it again, or {_CURE}") from None
+            raise ProviderUnusable(
+                f"{path} is no MMDB, or is cut or damaged ({error}); fetch it again, or {_CURE}"
+            ) from None
         try:
             self._check()
         except ProviderUnusable:
@@ -79,17 +85,26 @@ class CityFile:
             self._tree = Tree(self._path, self._reader.metadata())
             seen = [record for _, record in islice(self._reader, LOOKED_AT)]
         except (maxminddb.InvalidDatabaseError, ValueError, UnicodeError) as error:
-            raise ProviderUnusable(f"{self._path} is cut or damaged ({error}); fetch it again, or {_CURE}") from None
+            raise ProviderUnusable(
+                f"{self._path} is cut or damaged ({error}); fetch it again, or {_CURE}"
+            ) from None
         if not any((facts := _facts(record)) and facts.geo_country for record in seen):
             kind = self._reader.metadata().database_type
-            raise ProviderUnusable(f"{self._path} has no countries, it is of the type {kind!r}; {_CURE}")
+            raise ProviderUnusable(
+                f"{self._path} has no countries, it is of the type {kind!r}; {_CURE}"
+            )
 
     def of(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the place of each address."""
-        numbers, firsts, which = np.unique(self._tree.records(addresses), return_index=True, return_inverse=True)
+        numbers, firsts, which = np.unique(
+            self._tree.records(addresses), return_index=True, return_inverse=True
+        )
         if len(self._seen) > RECORDS_KEPT:
             self._seen.clear()
-        found = [self._of_record(number, addresses[first]) for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True)]
+        found = [
+            self._of_record(number, addresses[first])
+            for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True)
+        ]
         return [found[place] for place in which.tolist()]
 
     def _of_record(self, number: int, address: str) -> Facts | None:
@@ -119,10 +134,26 @@ def _facts(record: object) -> Facts | None:
         return None
     country = record.get("country")
     if not isinstance(country, dict):
-        return _place(record.get("country_code"), None, None, record.get("city"), record.get("longitude"), record.get("latitude"))
+        return _place(
+            record.get("country_code"),
+            None,
+            None,
+            record.get("city"),
+            record.get("longitude"),
+            record.get("latitude"),
+        )
     spot = record.get("location")
-    longitude, latitude = (spot.get("longitude"), spot.get("latitude")) if isinstance(spot, dict) else (None, None)
-    return _place(country.get("iso_code"), _english(country), _english(record.get("continent")), _english(record.get("city")), longitude, latitude)
+    longitude, latitude = (
+        (spot.get("longitude"), spot.get("latitude")) if isinstance(spot, dict) else (None, None)
+    )
+    return _place(
+        country.get("iso_code"),
+        _english(country),
+        _english(record.get("continent")),
+        _english(record.get("city")),
+        longitude,
+        latitude,
+    )
 
 
 def _english(named: object) -> object:
@@ -130,7 +161,14 @@ def _english(named: object) -> object:
     return names.get("en") if isinstance(names, dict) else None
 
 
-def _place(code: object, country: object, continent: object, city: object, longitude: object, latitude: object) -> Facts | None:
+def _place(
+    code: object,
+    country: object,
+    continent: object,
+    city: object,
+    longitude: object,
+    latitude: object,
+) -> Facts | None:
     try:
         return _of_place(code, country, continent, city, longitude, latitude)
     except TypeError:  # not hashable: no text and no number
@@ -138,7 +176,14 @@ def _place(code: object, country: object, continent: object, city: object, longi
 
 
 @lru_cache(maxsize=200_000)
-def _of_place(code: object, country: object, continent: object, city: object, longitude: object, latitude: object) -> Facts | None:
+def _of_place(
+    code: object,
+    country: object,
+    continent: object,
+    city: object,
+    longitude: object,
+    latitude: object,
+) -> Facts | None:
     known = COUNTRIES.get(code) if isinstance(code, str) else None
     degrees = _degrees(longitude, limit=180), _degrees(latitude, limit=90)
     facts = Facts(

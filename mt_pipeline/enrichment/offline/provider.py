@@ -38,11 +38,17 @@ class Offline:
         if kind == "name":
             return self._apps.of_names(endpoints)
         # Of an address that is mapped into IPv6 the files know the IPv4 form alone.
-        addresses = [address[7:] if address.startswith("::ffff:") and "." in address else address for address in endpoints]
+        addresses = [
+            address[7:] if address.startswith("::ffff:") and "." in address else address
+            for address in endpoints
+        ]
         places = self._places.of(addresses)
         if not self._apps.has_blocks:
             return places
-        return [_both(place, app) for place, app in zip(places, self._apps.of_addresses(addresses), strict=True)]
+        return [
+            _both(place, app)
+            for place, app in zip(places, self._apps.of_addresses(addresses), strict=True)
+        ]
 
 
 @lru_cache(maxsize=100_000)

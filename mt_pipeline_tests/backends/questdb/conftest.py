@@ -41,10 +41,18 @@ def _spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spare]:
 def spare(_spare: Spare, near: bool) -> Spare:
     """Give the server that may be broken: running, and without any table or view."""
     _spare.start_again()
-    _spare.database = replace(_spare.database, import_folder=_spare.imports if near else None, folder=_spare.folder if near else None)
+    _spare.database = replace(
+        _spare.database,
+        import_folder=_spare.imports if near else None,
+        folder=_spare.folder if near else None,
+    )
     with _spare.database.connect() as connection:
-        for name, kind in connection.execute("SELECT table_name, table_type FROM tables()").fetchall():
-            assert eventually(partial(_dropped, connection, f'{"VIEW" if kind == "V" else "TABLE"} "{name}"')), name
+        for name, kind in connection.execute(
+            "SELECT table_name, table_type FROM tables()"
+        ).fetchall():
+            assert eventually(
+                partial(_dropped, connection, f'{"VIEW" if kind == "V" else "TABLE"} "{name}"')
+            ), name
     return _spare
 
 

@@ -62,10 +62,18 @@ def time_of(number: int) -> datetime:
 
 @contextmanager
 def batches_of(
-    wanted: Iterable[Packet], *, capture: str, experiment: str, answers: Answers | None = None, devices: Devices | None = None
+    wanted: Iterable[Packet],
+    *,
+    capture: str,
+    experiment: str,
+    answers: Answers | None = None,
+    devices: Devices | None = None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
-    with files_of(wanted, answers) as files, closing(rows(files, capture=capture, experiment=experiment, devices=devices)) as batches:
+    with (
+        files_of(wanted, answers) as files,
+        closing(rows(files, capture=capture, experiment=experiment, devices=devices)) as batches,
+    ):
         yield batches
 
 
@@ -74,8 +82,13 @@ def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterat
     """Make the files that rows are made of."""
     with tempfile.TemporaryDirectory() as folder:
         documents, found = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
-        sources = Sources(*(Path(folder) / name for name in ("packets", "sums", "names", "answers")))
-        layers = ({key: [value] if isinstance(value, str) else value for key, value in fields.items()} for fields in wanted)
+        sources = Sources(
+            *(Path(folder) / name for name in ("packets", "sums", "names", "answers"))
+        )
+        layers = (
+            {key: [value] if isinstance(value, str) else value for key, value in fields.items()}
+            for fields in wanted
+        )
         lines = [json.dumps({"timestamp": "0", "layers": of_packet}) + "\n" for of_packet in layers]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
@@ -87,8 +100,13 @@ def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterat
         if answers is None:
             enrich(found, sources.answers, providers=())
         else:
-            records = [{"kind": kind, "endpoint": endpoint, "state": "answered", **facts} for (kind, endpoint), facts in answers.items()]
-            pyarrow.parquet.write_table(pa.Table.from_pylist(records, schema=SCHEMA), sources.answers)
+            records = [
+                {"kind": kind, "endpoint": endpoint, "state": "answered", **facts}
+                for (kind, endpoint), facts in answers.items()
+            ]
+            pyarrow.parquet.write_table(
+                pa.Table.from_pylist(records, schema=SCHEMA), sources.answers
+            )
         yield sources
 
 
@@ -110,13 +128,17 @@ def load(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
     """Load packets as a capture; with `between` in pieces of a hundred rows, and it is called with the number of each before that is made."""
-    with batches_of(wanted, capture=capture, experiment=experiment, answers=answers, devices=devices) as batches:
+    with batches_of(
+        wanted, capture=capture, experiment=experiment, answers=answers, devices=devices
+    ) as batches:
         pieces = batches if between is None else _pieces(batches, between)
         [loaded] = loader.load(database, [Part(capture, experiment, pieces, progress)])
         return loaded
 
 
-def _pieces(batches: Iterator[pa.RecordBatch], between: Callable[[int], object]) -> Iterator[pa.RecordBatch]:
+def _pieces(
+    batches: Iterator[pa.RecordBatch], between: Callable[[int], object]
+) -> Iterator[pa.RecordBatch]:
     number = 0
     for batch in batches:
         for start in range(0, batch.num_rows, 100):
@@ -135,7 +157,9 @@ def view(database: Database, experiment: str) -> list[dict[str, object]]:
     """Read the view of an experiment, ordered by capture and packet."""
     with database.connect() as connection:
         cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-        return cursor.execute(f'SELECT * FROM "packets_{experiment}" ORDER BY capture, frame_number, ts').fetchall()
+        return cursor.execute(
+            f'SELECT * FROM "packets_{experiment}" ORDER BY capture, frame_number, ts'
+        ).fetchall()
 
 
 def frames(database: Database, experiment: str) -> list[tuple[str, int, datetime]]:

@@ -35,21 +35,28 @@ WRITES = (
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     reader = Reader("reader", USERS["reader"])
     folder = tmp_path_factory.mktemp("access") / "questdb"
-    with start(folder, http_port=0, pg_port=0, user="admin", password=USERS["admin"], reader=reader) as started:
+    with start(
+        folder, http_port=0, pg_port=0, user="admin", password=USERS["admin"], reader=reader
+    ) as started:
         ask(started, "CREATE TABLE table_to_keep AS (SELECT 1 x)")
         yield started
 
 
 def ask(server: Server, sql: str, user: str = "admin") -> list[tuple[object, ...]]:
     login = {"user": user, "password": USERS[user]}
-    with psycopg.connect(host="127.0.0.1", port=server.pg_port, dbname="qdb", autocommit=True, **login) as connection:
+    with psycopg.connect(
+        host="127.0.0.1", port=server.pg_port, dbname="qdb", autocommit=True, **login
+    ) as connection:
         done = connection.execute(sql, prepare=False)
         return done.fetchall() if done.description else []
 
 
 def stored(server: Server) -> list[tuple[object, ...]]:
     """List the tables and views that are not QuestDB's own, and what is in the one that is to stay."""
-    names = ask(server, "SELECT table_name FROM tables() WHERE NOT table_name LIKE 'sys.%' AND NOT table_name LIKE 'telemetry%'")
+    names = ask(
+        server,
+        "SELECT table_name FROM tables() WHERE NOT table_name LIKE 'sys.%' AND NOT table_name LIKE 'telemetry%'",
+    )
     return [*names, *ask(server, "SELECT x FROM table_to_keep")]
 
 
@@ -73,7 +80,9 @@ UNTOUCHED = [ALL, (1,)]
 )
 def test_no_user_sees_or_writes_files_of_the_machine(server: Server, user: str, statement: str):
     folder = server.folder.parent
-    (folder / "secret.parquet").write_bytes(next((server.folder / "import").glob("*.parquet")).read_bytes())
+    (folder / "secret.parquet").write_bytes(
+        next((server.folder / "import").glob("*.parquet")).read_bytes()
+    )
 
     with pytest.raises(psycopg.DatabaseError):
         ask(server, statement.format(folder=folder), user)
@@ -85,7 +94,9 @@ def test_no_user_sees_or_writes_files_of_the_machine(server: Server, user: str, 
 def test_what_other_functions_need_of_them_stays(server: Server):
     assert ask(server, "SELECT count() FROM long_sequence(3) WHERE glob('files', 'f*')") == [(3,)]
     assert ask(server, "SELECT count() FROM read_parquet('trades.parquet')")[0][0]
-    left = ask(server, f"SELECT name, signature FROM functions() WHERE name IN {functions.FUNCTIONS}")
+    left = ask(
+        server, f"SELECT name, signature FROM functions() WHERE name IN {functions.FUNCTIONS}"
+    )
     assert [signature for _, signature in left] == ["glob(Ss)"]
 
 
@@ -100,7 +111,9 @@ def test_a_jar_of_another_version_is_noticed(tmp_path: Path):
 def test_over_http_nobody_writes(server: Server, statement: str):
     for auth in (None, ("admin", "quest"), ("admin", USERS["admin"]), ("reader", USERS["reader"])):
         for path in ("exec", "exp"):
-            done = requests.get(f"{url(server)}/{path}", params={"query": statement}, auth=auth, timeout=120)
+            done = requests.get(
+                f"{url(server)}/{path}", params={"query": statement}, auth=auth, timeout=120
+            )
             assert done.status_code != requests.codes.ok or "error" in done.text
 
     assert stored(server) == UNTOUCHED
@@ -108,9 +121,18 @@ def test_over_http_nobody_writes(server: Server, statement: str):
 
 def test_over_http_nobody_imports_or_sends_rows(server: Server):
     auth = ("admin", USERS["admin"])
-    requests.post(f"{url(server)}/imp?name=by_web", files={"data": "x\n1\n"}, auth=auth, timeout=120)
-    sent = requests.post(f"{url(server)}/write", data="table_to_keep x=2i\n", auth=auth, timeout=120)
-    named = requests.put(f"{url(server)}/settings?version=0", json={"instance_name": "by_web"}, auth=auth, timeout=120)
+    requests.post(
+        f"{url(server)}/imp?name=by_web", files={"data": "x\n1\n"}, auth=auth, timeout=120
+    )
+    sent = requests.post(
+        f"{url(server)}/write", data="table_to_keep x=2i\n", auth=auth, timeout=120
+    )
+    named = requests.put(
+        f"{url(server)}/settings?version=0",
+        json={"instance_name": "by_web"},
+        auth=auth,
+        timeout=120,
+    )
 
     assert (sent.status_code, named.status_code) == (421, requests.codes.unauthorized)
     assert stored(server) == UNTOUCHED
@@ -118,7 +140,11 @@ def test_over_http_nobody_imports_or_sends_rows(server: Server):
 
 def test_whoever_signs_in_by_http_gets_no_cookie(server: Server):
     """It would be sent by a page of another port of the same machine, too, and to whoever listens there."""
-    signed_in = requests.get(f"{url(server)}/exec?query=SELECT 1&session=true", auth=("admin", USERS["admin"]), timeout=120)
+    signed_in = requests.get(
+        f"{url(server)}/exec?query=SELECT 1&session=true",
+        auth=("admin", USERS["admin"]),
+        timeout=120,
+    )
 
     assert signed_in.json()["dataset"] == [[1]]
     assert "Set-Cookie" not in signed_in.headers
@@ -126,7 +152,9 @@ def test_whoever_signs_in_by_http_gets_no_cookie(server: Server):
 
 def test_a_page_of_a_name_that_was_bound_to_this_machine_reads_nothing(server: Server):
     headers = {"Host": f"rebound.example:{server.http_port}", "Origin": "http://rebound.example"}
-    read = requests.get(f"{url(server)}/exec?query=SELECT x FROM table_to_keep", headers=headers, timeout=120)
+    read = requests.get(
+        f"{url(server)}/exec?query=SELECT x FROM table_to_keep", headers=headers, timeout=120
+    )
 
     assert read.status_code == requests.codes.unauthorized
     assert "dataset" not in read.text
@@ -137,14 +165,18 @@ def url(server: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def signed_in(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def signed_in(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[webdriver.Chrome]:
     """A browser in whose console somebody has signed in and asked something."""
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         page(browser, url(server), "Sign In")
         for name, text in (("username", "admin"), ("password", USERS["admin"])):
             browser.find_element(By.NAME, name).send_keys(text)
         browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-        assert eventually(lambda: "table_to_keep" in browser.find_element(By.TAG_NAME, "body").text, seconds=60)
+        assert eventually(
+            lambda: "table_to_keep" in browser.find_element(By.TAG_NAME, "body").text, seconds=60
+        )
         page(browser, link(server, "SELECT x + 41 AS answer FROM table_to_keep"), "1 row")
         yield browser
 
@@ -189,7 +221,9 @@ def another_site(request: pytest.FixtureRequest, server: Server) -> Iterator[str
         thread.join()
 
 
-def test_a_page_of_another_site_changes_and_reads_nothing(server: Server, signed_in: webdriver.Chrome, another_site: str):
+def test_a_page_of_another_site_changes_and_reads_nothing(
+    server: Server, signed_in: webdriver.Chrome, another_site: str
+):
     shown = page(signed_in, another_site, "tried: ")
 
     assert "tried: rejected" in shown
@@ -204,7 +238,11 @@ def test_a_link_to_the_console_changes_nothing(server: Server, signed_in: webdri
     assert stored(server) == UNTOUCHED
 
 
-def test_an_address_with_user_and_password_is_no_way_in_that_a_browser_remembers(server: Server, signed_in: webdriver.Chrome):
-    with_password = f"http://admin:{quote(USERS['admin'])}@127.0.0.1:{server.http_port}/exec?query=SELECT 1"
+def test_an_address_with_user_and_password_is_no_way_in_that_a_browser_remembers(
+    server: Server, signed_in: webdriver.Chrome
+):
+    with_password = (
+        f"http://admin:{quote(USERS['admin'])}@127.0.0.1:{server.http_port}/exec?query=SELECT 1"
+    )
 
     assert page(signed_in, with_password, "Unauthorized") == "Unauthorized"

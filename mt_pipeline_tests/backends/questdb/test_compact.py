@@ -78,7 +78,10 @@ def taken_out(database: Database, key: str, *, day: int, count: int = 10) -> Non
 
 
 def rows(database: Database, experiment: str) -> list[tuple]:
-    return select(database, f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number")
+    return select(
+        database,
+        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number",
+    )
 
 
 def in_all(database: Database) -> int:
@@ -88,8 +91,14 @@ def in_all(database: Database) -> int:
 
 def beside(database: Database) -> list[tuple]:
     """List the tables beside, and the views that do not read the table itself."""
-    tables = select(database, "SELECT table_name FROM tables() WHERE table_name LIKE 'beside%%' OR table_name LIKE 'filling%%'")
-    return tables + select(database, "SELECT view_name FROM views() WHERE NOT view_sql LIKE '%%FROM \"captured_packets\" %%'")
+    tables = select(
+        database,
+        "SELECT table_name FROM tables() WHERE table_name LIKE 'beside%%' OR table_name LIKE 'filling%%'",
+    )
+    return tables + select(
+        database,
+        "SELECT view_name FROM views() WHERE NOT view_sql LIKE '%%FROM \"captured_packets\" %%'",
+    )
 
 
 @contextmanager
@@ -103,7 +112,14 @@ def reading(database: Database, experiment: str, *, patient: bool = False) -> It
             try:
                 with database.connect() as connection:
                     while not ended.wait(0.01):
-                        seen.add(tuple(connection.execute(f"SELECT count(), sum(frame_len) FROM packets_{experiment}").fetchone() or ()))
+                        seen.add(
+                            tuple(
+                                connection.execute(
+                                    f"SELECT count(), sum(frame_len) FROM packets_{experiment}"
+                                ).fetchone()
+                                or ()
+                            )
+                        )
             except psycopg.Error as error:
                 seen.add(str(error))
             except BackendError as error:
@@ -121,7 +137,13 @@ def reading(database: Database, experiment: str, *, patient: bool = False) -> It
 
 def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: Spare, lock: Path):
     server = spare.database
-    for key, day in {"days/a.pcap": 0, "days/b.pcap": 1, "others/c.pcap": 0, "days/d.pcap": 400, "apart/e.pcap": 400}.items():
+    for key, day in {
+        "days/a.pcap": 0,
+        "days/b.pcap": 1,
+        "others/c.pcap": 0,
+        "days/d.pcap": 400,
+        "apart/e.pcap": 400,
+    }.items():
         load(server, key, day=day, count=2_000)
     taken_out(server, "days/gone.pcap", day=0, count=6_000)
     taken_out(server, "days/whole.pcap", day=60)
@@ -142,10 +164,16 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     assert seen == {(6_000, 360_000)}
     assert in_all(server) == 10_000
     assert {experiment: rows(server, experiment) for experiment in before} == before
-    assert (planned.partitions, planned.rewritten, planned.rows) == (done.partitions, done.rewritten, done.rows) == (2, 1, 6_010)
+    assert (
+        (planned.partitions, planned.rewritten, planned.rows)
+        == (done.partitions, done.rewritten, done.rows)
+        == (2, 1, 6_010)
+    )
     assert planned.bytes > 0
     assert planned.needed > 0
-    assert again == Compacted("captured_packets", partitions=0, rewritten=0, rows=0, bytes=0, needed=0)
+    assert again == Compacted(
+        "captured_packets", partitions=0, rewritten=0, rows=0, bytes=0, needed=0
+    )
     assert beside(server) == []
     load(server, "days/gone.pcap", day=0)
     assert len(rows(server, "days")) == 6_010
@@ -161,7 +189,12 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
         while True:
             taken_out(server, "others/gone.pcap", day=0)
             where = (server.host, server.http_port, server.pg_port, lock, len(steps))
-            killed = subprocess.run([sys.executable, "-c", _KILLED, *map(str, where)], capture_output=True, text=True, check=False)
+            killed = subprocess.run(
+                [sys.executable, "-c", _KILLED, *map(str, where)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if killed.returncode == 0:
                 break
             assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -175,7 +208,11 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
 
     assert seen == {(20, 1_200)}
     assert in_all(server) == 30
-    assert [step.partition("captured_packets")[2].removeprefix(": ") for step in steps if "2023-11 is" in step] == [
+    assert [
+        step.partition("captured_packets")[2].removeprefix(": ")
+        for step in steps
+        if "2023-11 is" in step
+    ] == [
         "2023-11 is copied",
         "2023-11 is dropped",
         "2023-11 is copied back",
@@ -207,7 +244,9 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Pat
     assert beside(server) == []
 
 
-def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_for_it(spare: Spare, lock: Path):
+def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_for_it(
+    spare: Spare, lock: Path
+):
     server, order = spare.database, list[str]()
     taken_out(server, "days/a.pcap", day=0)
     load(server, "days/b.pcap", day=0)
@@ -225,7 +264,9 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
             order.append("loaded late")
             load(server, "days/c.pcap", day=0)
 
-    compacting = threading.Thread(target=lambda: (compact(server, lock, say=say), order.append("compacted")))
+    compacting = threading.Thread(
+        target=lambda: (compact(server, lock, say=say), order.append("compacted"))
+    )
     loading = threading.Thread(target=load_late)
     loading.start()
     with undisturbed(server, lock), undisturbed(server, lock):  # two loads at once
@@ -245,7 +286,9 @@ def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):
     load(server, "days/a.pcap", day=0)
     taken_out(server, "days/b.pcap", day=0)
 
-    with pytest.raises(NoRoom, match=r"bytes must be free for that meanwhile, but /proc has 0: make room"):
+    with pytest.raises(
+        NoRoom, match=r"bytes must be free for that meanwhile, but /proc has 0: make room"
+    ):
         compact(replace(server, folder=Path("/proc")), lock)
 
     assert in_all(server) == 20

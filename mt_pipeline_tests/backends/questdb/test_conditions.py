@@ -22,7 +22,13 @@ from mt_pipeline_tests.backends.questdb.parts import files_of, packets, select
 from mt_pipeline_tests.building.names import ODD
 from mt_pipeline_tests.services import eventually
 
-NAMES = (*"[ [x x[x { {} (a) 'a' null NULL NaN true 0 -1 $1 %s * 2020-01-01".split(), '{"a":1}', '"a"', r"\N", " ")
+NAMES = (
+    *"[ [x x[x { {} (a) 'a' null NULL NaN true 0 -1 $1 %s * 2020-01-01".split(),
+    '{"a":1}',
+    '"a"',
+    r"\N",
+    " ",
+)
 """Each is loaded and asked for by itself, which takes QuestDB a while; all names are in `test_a_value_is_among_values`."""
 
 
@@ -31,24 +37,37 @@ def _load(database: Database, names: Sequence[str], experiment: str) -> dict[str
     with files_of(packets(3)) as sources, ExitStack() as opened:
         loads = []
         for name in names:
-            made = [opened.enter_context(closing(make(sources, capture=name, experiment=experiment))) for make in (rows, flows)]
+            made = [
+                opened.enter_context(closing(make(sources, capture=name, experiment=experiment)))
+                for make in (rows, flows)
+            ]
             loads.append(Load(name, experiment, *made))
         loaded = flow_loader.load(database, loads)
-    return {name: (done.rows, stored.flow_packets) for name, (done, stored) in zip(names, loaded, strict=True)}
+    return {
+        name: (done.rows, stored.flow_packets)
+        for name, (done, stored) in zip(names, loaded, strict=True)
+    }
 
 
 def test_a_name_is_text_in_every_statement(database: Database, near: bool):
     experiment, day = f"odd_names_{near}".lower(), datetime(2026, 1, 1, tzinfo=UTC)
 
     assert _load(database, NAMES, experiment) == dict.fromkeys(NAMES, (3, 3))
-    assert {name: _load(database, [name], experiment)[name] for name in NAMES[:8]} == dict.fromkeys(NAMES[:8], (3, 3))
+    assert {name: _load(database, [name], experiment)[name] for name in NAMES[:8]} == dict.fromkeys(
+        NAMES[:8], (3, 3)
+    )
     assert _held(database) == dict.fromkeys(NAMES, 3)
     for name in NAMES:
-        captures_table.add(database, {"ts": day, "capture": name, "experiment": experiment, "state": "done", "owed": 1})
+        captures_table.add(
+            database,
+            {"ts": day, "capture": name, "experiment": experiment, "state": "done", "owed": 1},
+        )
         captures_table.owes(database, name, loaded_at=day, owed=2)
     assert eventually(lambda: _owed(database, experiment) == dict.fromkeys(NAMES, 2))
     summaries = {name: flow_loader.summaries(database, [name])[name] for name in NAMES}
-    assert {name: (one.rows, one.flow_packets) for name, one in summaries.items()} == dict.fromkeys(NAMES, (3, 3))
+    assert {name: (one.rows, one.flow_packets) for name, one in summaries.items()} == dict.fromkeys(
+        NAMES, (3, 3)
+    )
     assert {name: loader.remove(database, name) for name in NAMES} == dict.fromkeys(NAMES, 3)
     assert _held(database) == {}
 
@@ -58,7 +77,9 @@ def _held(database: Database) -> dict[str, int]:
 
 
 def _owed(database: Database, experiment: str) -> dict[str, int]:
-    return dict(select(database, "SELECT capture, owed FROM captures WHERE experiment = %s", experiment))
+    return dict(
+        select(database, "SELECT capture, owed FROM captures WHERE experiment = %s", experiment)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -76,7 +97,11 @@ def test_a_value_is_among_values(database: Database, count: int):
 def test_no_other_statement_binds_a_value_alone():
     """QuestDB reads `IN ($1)` as `IN` of an array: a value that begins with a bracket is not found then."""
     bare = re.compile(r"\b(NOT\s+)?IN\s*\(\s*(%s|%\(|\{\}|\$\d|\?)|\b(capture|experiment)\s+IN\b")
-    found = [f"{path.name}:{line}: {text}" for path, line, text in _texts() if bare.search(text) and path.name != "conditions.py"]
+    found = [
+        f"{path.name}:{line}: {text}"
+        for path, line, text in _texts()
+        if bare.search(text) and path.name != "conditions.py"
+    ]
     assert found == [], "use conditions.among"
 
 

@@ -27,7 +27,12 @@ def connection(spare: Spare) -> Iterator[psycopg.Connection]:
 
 
 def columns(connection: psycopg.Connection, table: str) -> dict[str, str]:
-    return {name: kind.upper() for name, kind in connection.execute(f'SELECT "column", type FROM (SHOW COLUMNS FROM "{table}")').fetchall()}
+    return {
+        name: kind.upper()
+        for name, kind in connection.execute(
+            f'SELECT "column", type FROM (SHOW COLUMNS FROM "{table}")'
+        ).fetchall()
+    }
 
 
 def shown(connection: psycopg.Connection, view: str) -> list[str]:
@@ -43,9 +48,13 @@ def one(connection: psycopg.Connection, query: str) -> tuple:
 def make_older_table(connection: psycopg.Connection, *, without: tuple[str, ...] = LATER) -> None:
     kinds = {column.name: column.type for column in COLUMNS if column.name not in without} | HIDDEN
     of_columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-    connection.execute(f"CREATE TABLE {TABLE} ({of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)")
+    connection.execute(
+        f"CREATE TABLE {TABLE} ({of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)"
+    )
     for number in (1, 2):
-        connection.execute(f"INSERT INTO {TABLE} (ts, capture, frame_number, tls_sni, gone) VALUES ({number}, 'old/a.pcap', {number}, 'old', false)")
+        connection.execute(
+            f"INSERT INTO {TABLE} (ts, capture, frame_number, tls_sni, gone) VALUES ({number}, 'old/a.pcap', {number}, 'old', false)"
+        )
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
 
 
@@ -53,11 +62,22 @@ def test_the_table_is_made_from_the_column_table(connection: psycopg.Connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
     assert list(columns(connection, TABLE)) == [*NAMES, *HIDDEN]
-    assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE designated') == ("ts",)
-    assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed') == ("tls_sni",)
-    keys = connection.execute(f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE upsertKey').fetchall()
+    assert one(
+        connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE designated'
+    ) == ("ts",)
+    assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed') == (
+        "tls_sni",
+    )
+    keys = connection.execute(
+        f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE upsertKey'
+    ).fetchall()
     assert sorted(keys) == [("capture",), ("frame_number",), ("ts",)]
-    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (TABLE, "MONTH", True, True)
+    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (
+        TABLE,
+        "MONTH",
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize("table", [FLOWS, CAPTURES], ids=lambda table: table.name)
@@ -65,20 +85,38 @@ def test_the_other_tables_are_made_from_theirs(connection: psycopg.Connection, t
     for _ in range(2):
         ensure_table(connection, table)
         assert list(columns(connection, table.name).items()) == list(table.types.items())
-        assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE designated') == ("ts",)
-        keys = connection.execute(f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE upsertKey').fetchall()
+        assert one(
+            connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE designated'
+        ) == ("ts",)
+        keys = connection.execute(
+            f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE upsertKey'
+        ).fetchall()
         assert sorted(keys) == sorted((key,) for key in table.keys)
 
 
 @pytest.mark.parametrize("table", [FLOWS, CAPTURES], ids=lambda table: table.name)
-def test_the_other_tables_of_an_older_release_get_the_columns_they_lack(connection: psycopg.Connection, table: Table):
-    ensure_table(connection, replace(table, columns={name: kind for name, kind in table.columns.items() if name not in ("experiment", "bytes")}))
+def test_the_other_tables_of_an_older_release_get_the_columns_they_lack(
+    connection: psycopg.Connection, table: Table
+):
+    ensure_table(
+        connection,
+        replace(
+            table,
+            columns={
+                name: kind
+                for name, kind in table.columns.items()
+                if name not in ("experiment", "bytes")
+            },
+        ),
+    )
     ensure_table(connection, table)
     assert columns(connection, table.name) == table.types
 
 
 @pytest.mark.parametrize("table", [PACKETS, FLOWS], ids=lambda table: table.name)
-def test_a_view_shows_the_column_table_and_nothing_hidden(connection: psycopg.Connection, table: Table):
+def test_a_view_shows_the_column_table_and_nothing_hidden(
+    connection: psycopg.Connection, table: Table
+):
     ensure_table(connection, table)
     assert ensure_view(connection, "kitchen", table)
     assert shown(connection, table.view("kitchen")) == list(table.columns)
@@ -94,7 +132,10 @@ def test_a_table_whose_keys_were_taken_away_is_refused(connection: psycopg.Conne
 
 def test_twice_is_the_same(connection: psycopg.Connection):
     def state() -> list:
-        return [columns(connection, TABLE), connection.execute("SELECT view_name, view_sql FROM views()").fetchall()]
+        return [
+            columns(connection, TABLE),
+            connection.execute("SELECT view_name, view_sql FROM views()").fetchall(),
+        ]
 
     ensure_table(connection)
     assert ensure_view(connection, "kitchen")
@@ -104,25 +145,36 @@ def test_twice_is_the_same(connection: psycopg.Connection):
     assert state() == before
 
 
-def test_a_table_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(connection: psycopg.Connection):
+def test_a_table_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(
+    connection: psycopg.Connection,
+):
     make_older_table(connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
-    kept = connection.execute(f"SELECT ts::LONG, capture, frame_number, tls_sni, vlan_id FROM {TABLE}").fetchall()
+    kept = connection.execute(
+        f"SELECT ts::LONG, capture, frame_number, tls_sni, vlan_id FROM {TABLE}"
+    ).fetchall()
     assert kept == [(1, "old/a.pcap", 1, "old", None), (2, "old/a.pcap", 2, "old", None)]
 
 
-def test_a_view_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(connection: psycopg.Connection):
+def test_a_view_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(
+    connection: psycopg.Connection,
+):
     later = tuple(name for name in LATER if name != "experiment")
     make_older_table(connection, without=later)
     connection.execute(f"UPDATE {TABLE} SET experiment = 'kitchen'")
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
     present = ", ".join(f'"{name}"' for name in NAMES if name not in later)
-    connection.execute(f"""CREATE VIEW packets_kitchen AS (SELECT {present} FROM "{TABLE}" WHERE experiment = 'kitchen' AND NOT gone)""")
+    connection.execute(
+        f"""CREATE VIEW packets_kitchen AS (SELECT {present} FROM "{TABLE}" WHERE experiment = 'kitchen' AND NOT gone)"""
+    )
     ensure_table(connection)
     assert ensure_view(connection, "kitchen")
     assert shown(connection, "packets_kitchen") == NAMES
-    assert connection.execute("SELECT frame_number, protocol FROM packets_kitchen").fetchall() == [(1, None), (2, None)]
+    assert connection.execute("SELECT frame_number, protocol FROM packets_kitchen").fetchall() == [
+        (1, None),
+        (2, None),
+    ]
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["from nothing", "from an older release"])
@@ -132,7 +184,12 @@ def test_several_that_begin_at_once_do_not_disturb_each_other(spare: Spare, olde
             together.wait()
             ensure_table(connection)
             assert ensure_view(connection, "shared")
-            assert connection.execute("SELECT protocol, tls_sni_provider FROM packets_shared").fetchall() == []
+            assert (
+                connection.execute(
+                    "SELECT protocol, tls_sni_provider FROM packets_shared"
+                ).fetchall()
+                == []
+            )
 
     for _ in range(2):
         if older:
@@ -143,25 +200,44 @@ def test_several_that_begin_at_once_do_not_disturb_each_other(spare: Spare, olde
             for _ in range(3):
                 threads.start(ensure, together)
         with spare.database.connect() as connection:
-            assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
+            assert (
+                columns(connection, TABLE)
+                == {column.name: column.type for column in COLUMNS} | HIDDEN
+            )
             connection.execute("DROP VIEW packets_shared")
             connection.execute(f"DROP TABLE {TABLE}")
 
 
 def is_refused(ensure: Callable[[], object], *, naming: str) -> None:
-    with pytest.raises(NameTaken, match=rf"QuestDB has a (table |view )?{naming}\b.*(rename|drop|RENAME|DROP).*launch again"):
+    with pytest.raises(
+        NameTaken,
+        match=rf"QuestDB has a (table |view )?{naming}\b.*(rename|drop|RENAME|DROP).*launch again",
+    ):
         ensure()
 
 
-@pytest.mark.parametrize("of_columns", ["x INT", "x INT, load LONG, gone BOOLEAN", "capture SYMBOL, frame_number LONG, load LONG, gone BOOLEAN"])
-def test_a_users_own_table_of_our_name_is_refused_and_left_alone(connection: psycopg.Connection, of_columns: str):
-    connection.execute(f"CREATE TABLE {TABLE} (ts TIMESTAMP, {of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL")
+@pytest.mark.parametrize(
+    "of_columns",
+    [
+        "x INT",
+        "x INT, load LONG, gone BOOLEAN",
+        "capture SYMBOL, frame_number LONG, load LONG, gone BOOLEAN",
+    ],
+)
+def test_a_users_own_table_of_our_name_is_refused_and_left_alone(
+    connection: psycopg.Connection, of_columns: str
+):
+    connection.execute(
+        f"CREATE TABLE {TABLE} (ts TIMESTAMP, {of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL"
+    )
     before = columns(connection, TABLE)
     is_refused(lambda: ensure_table(connection), naming=TABLE)
     assert columns(connection, TABLE) == before
 
 
-def test_a_users_own_view_of_our_tables_name_is_refused_and_left_alone(connection: psycopg.Connection):
+def test_a_users_own_view_of_our_tables_name_is_refused_and_left_alone(
+    connection: psycopg.Connection,
+):
     # QuestDB's own words once came through: `view or materialized view with the requested name already exists`.
     connection.execute("CREATE TABLE mine (x INT, ts TIMESTAMP)")
     connection.execute(f"CREATE VIEW {TABLE} AS (SELECT x FROM mine)")
@@ -171,7 +247,9 @@ def test_a_users_own_view_of_our_tables_name_is_refused_and_left_alone(connectio
 
 # Names in QuestDB know no case: `Packets_kitchen` is in the way as well.
 @pytest.mark.parametrize("name", ["packets_kitchen", "Packets_Kitchen"])
-def test_a_users_own_table_of_a_views_name_is_refused_and_left_alone(connection: psycopg.Connection, name: str):
+def test_a_users_own_table_of_a_views_name_is_refused_and_left_alone(
+    connection: psycopg.Connection, name: str
+):
     ensure_table(connection)
     connection.execute(f"CREATE TABLE {name} AS (SELECT 42 x)")
     is_refused(lambda: ensure_view(connection, "kitchen"), naming=f"(?i:{name})")
@@ -188,7 +266,9 @@ def test_a_users_own_table_of_a_views_name_is_refused_and_left_alone(connection:
         f"SELECT frame_number AS x FROM {TABLE} WHERE experiment = 'kitchen' AND NOT gone",
     ],
 )
-def test_a_users_own_view_is_refused_and_left_alone(connection: psycopg.Connection, name: str, query: str):
+def test_a_users_own_view_is_refused_and_left_alone(
+    connection: psycopg.Connection, name: str, query: str
+):
     ensure_table(connection)
     for table in ("mine", f"{TABLE}_of_mine"):
         connection.execute(f"CREATE TABLE {table} (x INT, ts TIMESTAMP)")
@@ -206,8 +286,14 @@ def test_beyond_the_most_views_there_are_no_new_ones_and_the_old_ones_are_kept_u
     connection.execute("CREATE VIEW of_mine AS (SELECT x FROM mine)")  # does not count
     monkeypatch.setattr(ddl, "MOST_VIEWS", 2)
     assert [ensure_view(connection, name) for name in ("a", "b", "c")] == [True, True, False]
-    assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [("of_mine",), ("packets_a",), ("packets_b",)]
-    connection.execute(f"""CREATE OR REPLACE VIEW packets_a AS (SELECT "ts" FROM "{TABLE}" WHERE experiment = 'a' AND NOT gone)""")
+    assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [
+        ("of_mine",),
+        ("packets_a",),
+        ("packets_b",),
+    ]
+    connection.execute(
+        f"""CREATE OR REPLACE VIEW packets_a AS (SELECT "ts" FROM "{TABLE}" WHERE experiment = 'a' AND NOT gone)"""
+    )
     assert ensure_view(connection, "a")
     assert shown(connection, "packets_a") == NAMES
     drop_view(connection, "b")
@@ -219,19 +305,31 @@ def test_a_view_shows_its_experiment_only(connection: psycopg.Connection):
     ensure_table(connection)
     for number, experiment in enumerate(("a_b", "axb", "a_b_c"), start=1):
         values = f"{number}, 'x', {number}, '{experiment}', false"
-        connection.execute(f"INSERT INTO {TABLE} (ts, capture, frame_number, experiment, gone) VALUES ({values})")
+        connection.execute(
+            f"INSERT INTO {TABLE} (ts, capture, frame_number, experiment, gone) VALUES ({values})"
+        )
         assert ensure_view(connection, experiment)
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
-    assert [one(connection, f"SELECT frame_number FROM packets_{experiment}") for experiment in ("a_b", "axb", "a_b_c")] == [(1,), (2,), (3,)]
+    assert [
+        one(connection, f"SELECT frame_number FROM packets_{experiment}")
+        for experiment in ("a_b", "axb", "a_b_c")
+    ] == [(1,), (2,), (3,)]
 
 
-def test_views_of_packets_and_of_flows_share_the_memory_and_go_one_by_one(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch):
+def test_views_of_packets_and_of_flows_share_the_memory_and_go_one_by_one(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(ddl, "MOST_VIEWS", 3)
     for table in (PACKETS, FLOWS):
         ensure_table(connection, table)
-    assert [ensure_view(connection, name, table) for name in ("a", "b") for table in (PACKETS, FLOWS)] == [True, True, True, False]
+    assert [
+        ensure_view(connection, name, table) for name in ("a", "b") for table in (PACKETS, FLOWS)
+    ] == [True, True, True, False]
     drop_view(connection, "a", FLOWS)
-    assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [("packets_a",), ("packets_b",)]
+    assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [
+        ("packets_a",),
+        ("packets_b",),
+    ]
 
 
 def test_a_view_is_dropped_with_its_experiment(connection: psycopg.Connection):

@@ -13,7 +13,19 @@ from mt_pipeline.backends.questdb import ddl, loader, retry
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.loader import count, remove
 from mt_pipeline_tests.backends.questdb.conftest import Spare
-from mt_pipeline_tests.backends.questdb.parts import SERVER, START, Threads, batches_of, frames, load, packet, packets, select, time_of, view
+from mt_pipeline_tests.backends.questdb.parts import (
+    SERVER,
+    START,
+    Threads,
+    batches_of,
+    frames,
+    load,
+    packet,
+    packets,
+    select,
+    time_of,
+    view,
+)
 
 MANY = 6_000
 
@@ -29,43 +41,121 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_packets_are_rows_that_can_be_read(database: Database):
     progress: list[int] = []
-    loaded = load(database, packets(250), capture="all/a.pcap", experiment="all", between=lambda _: None, progress=progress.append)
+    loaded = load(
+        database,
+        packets(250),
+        capture="all/a.pcap",
+        experiment="all",
+        between=lambda _: None,
+        progress=progress.append,
+    )
     assert loaded == Loaded(rows=250, read=250, skipped={}, replaced=0, has_view=True)
-    assert frames(database, "all") == [("all/a.pcap", number, time_of(number)) for number in range(1, 251)]
+    assert frames(database, "all") == [
+        ("all/a.pcap", number, time_of(number)) for number in range(1, 251)
+    ]
     assert progress == [100, 200, 250]
 
 
 def test_no_packets_are_no_rows_and_an_empty_view(database: Database):
-    assert load(database, [], capture="none/a.pcap", experiment="none") == Loaded(rows=0, read=0, skipped={}, replaced=0, has_view=True)
+    assert load(database, [], capture="none/a.pcap", experiment="none") == Loaded(
+        rows=0, read=0, skipped={}, replaced=0, has_view=True
+    )
     assert view(database, "none") == []
 
 
 def test_what_is_stored_is_what_was_said(database: Database):
-    ipv6 = {"frame_protocols": "eth:ethertype:ipv6:udp", "ip_src": None, "ip_dst": None, "ip_proto": None, "ipv6_nxt": "17", "tcp_stream": None}
-    ipv6 |= {"ipv6_src": "fd00:1::20", "ipv6_dst": "2a00:1450:4001:831::200e", "udp_srcport": "1", "udp_dstport": "65535", "udp_stream": "2147483647"}
+    ipv6 = {
+        "frame_protocols": "eth:ethertype:ipv6:udp",
+        "ip_src": None,
+        "ip_dst": None,
+        "ip_proto": None,
+        "ipv6_nxt": "17",
+        "tcp_stream": None,
+    }
+    ipv6 |= {
+        "ipv6_src": "fd00:1::20",
+        "ipv6_dst": "2a00:1450:4001:831::200e",
+        "udp_srcport": "1",
+        "udp_dstport": "65535",
+        "udp_stream": "2147483647",
+    }
     wanted = [
-        packet(1, frame_len="200000", tcp_srcport="65535", tcp_dstport="0", vlan_id="4095", tls_handshake_extensions_server_name="a.example"),
+        packet(
+            1,
+            frame_len="200000",
+            tcp_srcport="65535",
+            tcp_dstport="0",
+            vlan_id="4095",
+            tls_handshake_extensions_server_name="a.example",
+        ),
         packet(2, tcp_stream="1", ip_src="0.0.0.0", ip_dst="255.255.255.255"),  # noqa: S104
         packet(3, tcp_srcport=None, tcp_dstport=None, **ipv6),
         packet(4, frame_protocols="eth:ethertype:arp", frame_len="2147483647"),
         packet(5, frame_protocols=None, frame_len="2147483648"),  # longer than the column holds
     ]
-    netflix = {"provider": "netify", "app_tag": "netflix", "geo_city": "São Paulo", "geo_lon": -46.625, "geo_lat": 0.1 + 0.2}
-    load(database, wanted, capture="said/a.pcap", experiment="said", answers={("address", SERVER): netflix})
+    netflix = {
+        "provider": "netify",
+        "app_tag": "netflix",
+        "geo_city": "São Paulo",
+        "geo_lon": -46.625,
+        "geo_lat": 0.1 + 0.2,
+    }
+    load(
+        database,
+        wanted,
+        capture="said/a.pcap",
+        experiment="said",
+        answers={("address", SERVER): netflix},
+    )
     tcp, broadcast, udp6, arp, unknown = view(database, "said")
 
     def of(row: dict[str, object], names: str) -> list[object]:
         return [row[name] for name in names.split()]
 
     layer = "ip_src ip_dst ipv6_src ipv6_dst ip_src_type ip_dst_type ip_proto port_src port_dst stream_index"
-    assert of(tcp, layer) == ["192.168.1.20", SERVER, None, None, "LOCAL", "PUBLIC", "TCP", 65535, 0, 0]
-    assert of(broadcast, layer) == [None, "255.255.255.255", None, None, "LOCAL", "LOCAL", "TCP", 50000, 443, 1]
+    assert of(tcp, layer) == [
+        "192.168.1.20",
+        SERVER,
+        None,
+        None,
+        "LOCAL",
+        "PUBLIC",
+        "TCP",
+        65535,
+        0,
+        0,
+    ]
+    assert of(broadcast, layer) == [
+        None,
+        "255.255.255.255",
+        None,
+        None,
+        "LOCAL",
+        "LOCAL",
+        "TCP",
+        50000,
+        443,
+        1,
+    ]
     # Nobody was asked about the other end of the third: it is none of these answers' endpoints.
-    assert of(udp6, layer) == [None, None, "fd00:1::20", "2a00:1450:4001:831::200e", "LOCAL", "LOCAL", "UDP", 1, 65535, 2_147_483_647]
+    assert of(udp6, layer) == [
+        None,
+        None,
+        "fd00:1::20",
+        "2a00:1450:4001:831::200e",
+        "LOCAL",
+        "LOCAL",
+        "UDP",
+        1,
+        65535,
+        2_147_483_647,
+    ]
     for row in (arp, unknown):
         assert of(row, layer) == [None] * 4 + ["Unknown"] * 3 + [None] * 3
     assert [row["frame_len"] for row in (tcp, arp, unknown)] == [200_000, 2_147_483_647, None]
-    names = "tls_sni tls_alpn tls_sni_netify_app_tag tls_sni_provider vlan_id protocol dns_name eth_src"
+    names = (
+        "tls_sni tls_alpn tls_sni_netify_app_tag tls_sni_provider vlan_id protocol dns_name eth_src"
+    )
     assert of(tcp, names) == ["a.example", "Unknown", "Unknown", None, 4095, "tcp", None, None]
     assert of(arp, names) == ["Unknown", "Unknown", "Unknown", None, None, "arp", None, None]
     answer = "ip_dst_provider ip_dst_netify_app_tag ip_dst_netify_geo_city ip_dst_netify_geo_lon ip_dst_netify_geo_lat ip_dst_netify_geo_country"
@@ -74,28 +164,52 @@ def test_what_is_stored_is_what_was_said(database: Database):
 
 
 def test_any_server_name_is_stored_as_it_is(database: Database):
-    names = ["comma,in.example.com", "quote'and\"quote.example.com", "tab\tin\nline.example.com", "back\\slash.example.com", "näme.例え.example"]
+    names = [
+        "comma,in.example.com",
+        "quote'and\"quote.example.com",
+        "tab\tin\nline.example.com",
+        "back\\slash.example.com",
+        "näme.例え.example",
+    ]
     names += ["x" * 300, "%s = $1; --", "NaN", "null", "None", " "]
     wanted = [
-        packet(number, tcp_stream=str(number), tls_handshake_extensions_server_name=name, dns_qry_name=name, http_host=name)
+        packet(
+            number,
+            tcp_stream=str(number),
+            tls_handshake_extensions_server_name=name,
+            dns_qry_name=name,
+            http_host=name,
+        )
         for number, name in enumerate(names)
     ]
     load(database, wanted, capture="names/a.pcap", experiment="names")
-    assert [(row["tls_sni"], row["dns_name"], row["http_host"]) for row in view(database, "names")] == [(name, name, name) for name in names]
+    assert [
+        (row["tls_sni"], row["dns_name"], row["http_host"]) for row in view(database, "names")
+    ] == [(name, name, name) for name in names]
 
 
 def test_nul_bytes_in_names_are_left_out(database: Database):
-    wanted = [packet(1, dns_qry_name="nul\0in\0side.example", http_host="\0first.example"), packet(2, dns_qry_name="plain.example")]
+    wanted = [
+        packet(1, dns_qry_name="nul\0in\0side.example", http_host="\0first.example"),
+        packet(2, dns_qry_name="plain.example"),
+    ]
     assert load(database, wanted, capture="nul/a.pcap", experiment="nul").rows == 2
-    assert [(row["dns_name"], row["http_host"]) for row in view(database, "nul")] == [("nulinside.example", "first.example"), ("plain.example", None)]
+    assert [(row["dns_name"], row["http_host"]) for row in view(database, "nul")] == [
+        ("nulinside.example", "first.example"),
+        ("plain.example", None),
+    ]
 
 
-@pytest.mark.parametrize("key", ["a'b", 'a"b', "100 %s {} $1", "a\\b,c;d", "日本 ñ", "--; DROP TABLE x"])
+@pytest.mark.parametrize(
+    "key", ["a'b", 'a"b', "100 %s {} $1", "a\\b,c;d", "日本 ñ", "--; DROP TABLE x"]
+)
 def test_any_capture_key_is_stored_counted_loaded_again_and_removed(database: Database, key: str):
     capture, neighbour = f"keys/{key}.pcap", f"keys/{key}.pcap2"
     load(database, packets(3), capture=neighbour, experiment="keys")
     assert load(database, packets(3), capture=capture, experiment="keys").rows == 3
-    assert load(database, packets(2), capture=capture, experiment="keys") == Loaded(rows=2, read=2, skipped={}, replaced=1, has_view=True)
+    assert load(database, packets(2), capture=capture, experiment="keys") == Loaded(
+        rows=2, read=2, skipped={}, replaced=1, has_view=True
+    )
     assert [number for stored, number, _ in frames(database, "keys") if stored == capture] == [1, 2]
     assert remove(database, capture) == 2
     assert [stored for stored, *_ in frames(database, "keys")] == [neighbour] * 3
@@ -103,10 +217,23 @@ def test_any_capture_key_is_stored_counted_loaded_again_and_removed(database: Da
 
 
 def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(database: Database):
-    times = ["-1.0", "-0.000000001", "253402300800.0", "999999999999.0", "nonsense", None, "0.0", "253402300799.999999"]
+    times = [
+        "-1.0",
+        "-0.000000001",
+        "253402300800.0",
+        "999999999999.0",
+        "nonsense",
+        None,
+        "0.0",
+        "253402300799.999999",
+    ]
     wanted = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
     assert load(database, wanted, capture="times/a.pcap", experiment="times") == Loaded(
-        rows=2, read=8, skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2}, replaced=0, has_view=True
+        rows=2,
+        read=8,
+        skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2},
+        replaced=0,
+        has_view=True,
     )
     rows = [(row["frame_number"], row["ts"].isoformat()) for row in view(database, "times")]
     assert rows == [(7, "1970-01-01T00:00:00"), (8, "9999-12-31T23:59:59.999999")]
@@ -120,16 +247,38 @@ def test_packets_of_one_moment_are_rows_of_their_own(database: Database):
 
 def test_loading_the_same_again_leaves_exactly_the_same_rows(database: Database):
     answers = {("address", SERVER): {"provider": "netify", "app_tag": "netflix"}}
-    first = load(database, packets(30), capture="twice_the_same/a.pcap", experiment="twice_the_same", answers=answers)
+    first = load(
+        database,
+        packets(30),
+        capture="twice_the_same/a.pcap",
+        experiment="twice_the_same",
+        answers=answers,
+    )
     before = view(database, "twice_the_same")
-    assert load(database, packets(30), capture="twice_the_same/a.pcap", experiment="twice_the_same", answers=answers) == first
+    assert (
+        load(
+            database,
+            packets(30),
+            capture="twice_the_same/a.pcap",
+            experiment="twice_the_same",
+            answers=answers,
+        )
+        == first
+    )
     assert view(database, "twice_the_same") == before
 
 
-def test_a_load_after_the_clock_was_set_back_counts_as_the_last_one(database: Database, monkeypatch: pytest.MonkeyPatch):
+def test_a_load_after_the_clock_was_set_back_counts_as_the_last_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
     load(database, packets(30), capture="set_back/a.pcap", experiment="set_back")
     monkeypatch.setattr(time, "time_ns", lambda: START * 10**9)
-    assert load(database, packets(20, frame_len="61"), capture="set_back/a.pcap", experiment="set_back").replaced == 10
+    assert (
+        load(
+            database, packets(20, frame_len="61"), capture="set_back/a.pcap", experiment="set_back"
+        ).replaced
+        == 10
+    )
     assert [row["frame_len"] for row in view(database, "set_back")] == [61] * 20
 
 
@@ -143,16 +292,27 @@ def test_a_load_after_the_clock_was_set_back_counts_as_the_last_one(database: Da
         ([packet(number, frame_time_epoch="-1.0") for number in range(1, 31)], 30),
         ([], 30),
     ],
-    ids=["fewer packets", "another filter", "other times", "another order", "all skipped", "nothing"],
+    ids=[
+        "fewer packets",
+        "another filter",
+        "other times",
+        "another order",
+        "all skipped",
+        "nothing",
+    ],
 )
-def test_loading_a_changed_capture_leaves_exactly_its_rows(database: Database, changed: list, gone: int):
+def test_loading_a_changed_capture_leaves_exactly_its_rows(
+    database: Database, changed: list, gone: int
+):
     load(database, packets(3), capture="changed/other.pcap", experiment="changed")
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     loaded = load(database, changed, capture="changed/a.pcap", experiment="changed")
     wanted = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
     assert (loaded.rows, loaded.replaced) == (len(wanted), gone)
     of_a = [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"]
-    assert sorted(number for _, number, _ in of_a) == sorted(int(fields["frame_number"]) for fields in wanted)
+    assert sorted(number for _, number, _ in of_a) == sorted(
+        int(fields["frame_number"]) for fields in wanted
+    )
     assert count(database, experiment="changed") == len(wanted) + 3
     # And back: rows that were gone are there again.
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
@@ -163,12 +323,30 @@ def test_loading_a_changed_capture_leaves_exactly_its_rows(database: Database, c
 
 def test_loading_again_with_other_answers_replaces_all_of_a_row(database: Database):
     hello = {"tls_handshake_extensions_server_name": "a.example", "dns_qry_name": "a.example"}
-    load(database, packets(2, **hello), capture="replaced/a.pcap", experiment="replaced", answers={("address", SERVER): {"app_tag": "old"}})
-    load(database, packets(2), capture="replaced/a.pcap", experiment="replaced", answers={("address", SERVER): {"geo_city": "Rome"}})
+    load(
+        database,
+        packets(2, **hello),
+        capture="replaced/a.pcap",
+        experiment="replaced",
+        answers={("address", SERVER): {"app_tag": "old"}},
+    )
+    load(
+        database,
+        packets(2),
+        capture="replaced/a.pcap",
+        experiment="replaced",
+        answers={("address", SERVER): {"geo_city": "Rome"}},
+    )
     rows = view(database, "replaced")
-    assert [(row["tls_sni"], row["dns_name"], row["ip_dst_netify_app_tag"], row["ip_dst_netify_geo_city"]) for row in rows] == [
-        ("Unknown", None, "Unknown", "Rome")
-    ] * 2
+    assert [
+        (
+            row["tls_sni"],
+            row["dns_name"],
+            row["ip_dst_netify_app_tag"],
+            row["ip_dst_netify_geo_city"],
+        )
+        for row in rows
+    ] == [("Unknown", None, "Unknown", "Rome")] * 2
 
 
 @pytest.mark.parametrize("again", [MANY, MANY // 2], ids=["the same", "half of it"])
@@ -181,13 +359,17 @@ def test_a_reader_never_sees_a_hole_while_a_capture_is_loaded_again(database: Da
     def read() -> None:
         with database.connect() as connection:
             while not done.is_set():
-                seen.append(connection.execute(f"SELECT count() FROM packets_{experiment}").fetchone()[0])
+                seen.append(
+                    connection.execute(f"SELECT count() FROM packets_{experiment}").fetchone()[0]
+                )
 
     with Threads() as threads:
         threads.start(read)
         try:
             for _ in range(2):
-                load(database, packets(again), capture=f"{experiment}/a.pcap", experiment=experiment)
+                load(
+                    database, packets(again), capture=f"{experiment}/a.pcap", experiment=experiment
+                )
         finally:
             done.set()
     assert len(seen) > 10
@@ -196,24 +378,38 @@ def test_a_reader_never_sees_a_hole_while_a_capture_is_loaded_again(database: Da
     assert seen == sorted(seen, reverse=True)  # at once from the old to the new
 
 
-def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_other(database: Database):
+def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_other(
+    database: Database,
+):
     def work(capture: str, rows: int) -> None:
         for wanted in (packets(rows + 200), packets(rows)):
-            assert load(database, wanted, capture=capture, experiment="loaded_at_once", between=lambda _: None).rows == len(wanted)
+            assert load(
+                database,
+                wanted,
+                capture=capture,
+                experiment="loaded_at_once",
+                between=lambda _: None,
+            ).rows == len(wanted)
 
     with Threads() as threads:
         for number in range(3):
             threads.start(work, f"loaded_at_once/{number}.pcap", 300 + number)
     assert frames(database, "loaded_at_once") == [
-        (f"loaded_at_once/{number}.pcap", frame, time_of(frame)) for number in range(3) for frame in range(1, 301 + number)
+        (f"loaded_at_once/{number}.pcap", frame, time_of(frame))
+        for number in range(3)
+        for frame in range(1, 301 + number)
     ]
 
 
-def test_beyond_the_most_views_rows_are_loaded_all_the_same(database: Database, monkeypatch: pytest.MonkeyPatch):
+def test_beyond_the_most_views_rows_are_loaded_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(ddl, "MOST_VIEWS", 0)
     loaded = load(database, packets(3), capture="unseen/a.pcap", experiment="unseen")
     assert (loaded.rows, loaded.has_view) == (3, False)
-    assert select(database, "SELECT count() FROM views() WHERE view_name = 'packets_unseen'") == [(0,)]
+    assert select(database, "SELECT count() FROM views() WHERE view_name = 'packets_unseen'") == [
+        (0,)
+    ]
     assert count(database, experiment="unseen") == 3
 
 
@@ -243,16 +439,23 @@ def test_a_database_without_our_table_has_nothing_to_count_or_remove(spare: Spar
     assert remove(spare.database, "x/x.pcap") == 0
 
 
-def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(database: Database, near: bool):
+def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(
+    database: Database, near: bool
+):
     column, said = ("frame_len", "no number.*INT") if near else ("ip_src", r"line \d.*ip_src")
     experiment = f"refused_{column}"
     with batches_of(packets(3), capture=f"{experiment}/a.pcap", experiment=experiment) as batches:
         values = pa.array(["1", "no number", None]).dictionary_encode()
-        wrong = [batch.set_column(batch.schema.get_field_index(column), column, values) for batch in batches]
+        wrong = [
+            batch.set_column(batch.schema.get_field_index(column), column, values)
+            for batch in batches
+        ]
     with pytest.raises(LoadFailed, match=f"refuses rows.*{said}"):
         loader.load(database, [Part(f"{experiment}/a.pcap", experiment, iter(wrong))])
     assert count(database, experiment=experiment) == 0
-    assert load(database, packets(3), capture=f"{experiment}/a.pcap", experiment=experiment).rows == 3
+    assert (
+        load(database, packets(3), capture=f"{experiment}/a.pcap", experiment=experiment).rows == 3
+    )
 
 
 def test_what_ends_the_batches_ends_the_load(database: Database):
@@ -268,7 +471,9 @@ def test_what_ends_the_batches_ends_the_load(database: Database):
 
 def test_a_capture_that_came_twice_in_one_load_is_not_taken_for_whole(database: Database):
     # Rows with the same keys replace each other, so fewer are stored than were sent.
-    with pytest.raises(RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB holds 3.*launch") as missing:
+    with pytest.raises(
+        RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB holds 3.*launch"
+    ) as missing:
         load(database, packets(3) + packets(3), capture="twice/a.pcap", experiment="twice")
     assert missing.value.loaded == Loaded(rows=3, read=6, skipped={}, replaced=0, has_view=True)
 
@@ -301,7 +506,15 @@ def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Sp
             killed.wait(120)
 
     def work() -> None:
-        loaded.append(load(spare.database, packets(1000), capture="killed/a.pcap", experiment="killed", between=stop_half_way))
+        loaded.append(
+            load(
+                spare.database,
+                packets(1000),
+                capture="killed/a.pcap",
+                experiment="killed",
+                between=stop_half_way,
+            )
+        )
 
     with Threads() as threads:
         threads.start(work)
@@ -310,7 +523,9 @@ def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Sp
         killed.set()
         spare.start_again()
     assert loaded == [Loaded(rows=1000, read=1000, skipped={}, replaced=0, has_view=True)]
-    assert frames(spare.database, "killed") == [("killed/a.pcap", number, time_of(number)) for number in range(1, 1001)]
+    assert frames(spare.database, "killed") == [
+        ("killed/a.pcap", number, time_of(number)) for number in range(1, 1001)
+    ]
 
 
 def test_a_server_that_stays_away_is_told_without_the_password_and_the_next_load_makes_it_good(
@@ -324,26 +539,47 @@ def test_a_server_that_stays_away_is_told_without_the_password_and_the_next_load
             spare.kill()
             killed.set()
 
-    with pytest.raises(Unreachable, match=r"127.0.0.1:\d+ went away.*launch the capture again") as away:
-        load(spare.database, packets(400, frame_len="61"), capture="away/a.pcap", experiment="away", between=kill_half_way)
+    with pytest.raises(
+        Unreachable, match=r"127.0.0.1:\d+ went away.*launch the capture again"
+    ) as away:
+        load(
+            spare.database,
+            packets(400, frame_len="61"),
+            capture="away/a.pcap",
+            experiment="away",
+            between=kill_half_way,
+        )
     assert killed.is_set()
-    assert spare.database.password not in "".join(traceback.format_exception(away.value)) + caplog.text
+    assert (
+        spare.database.password not in "".join(traceback.format_exception(away.value)) + caplog.text
+    )
     spare.start_again()
     assert len(view(spare.database, "away")) == 500
-    assert load(spare.database, packets(400, frame_len="61"), capture="away/a.pcap", experiment="away").rows == 400
+    assert (
+        load(
+            spare.database, packets(400, frame_len="61"), capture="away/a.pcap", experiment="away"
+        ).rows
+        == 400
+    )
     assert [row["frame_len"] for row in view(spare.database, "away")] == [61] * 400
 
 
 def test_a_suspended_table_fails_the_load_with_what_to_do(spare: Spare):
     load(spare.database, packets(3), capture="suspended/a.pcap", experiment="suspended")
     with spare.database.connect() as connection:
-        connection.execute("ALTER TABLE captured_packets SUSPEND WAL WITH 'DISK FULL', 'no space left on device'")
+        connection.execute(
+            "ALTER TABLE captured_packets SUSPEND WAL WITH 'DISK FULL', 'no space left on device'"
+        )
     with pytest.raises(
-        LoadFailed, match=r"suspended captured_packets .DISK FULL no space left on device.*ALTER TABLE captured_packets RESUME WAL"
+        LoadFailed,
+        match=r"suspended captured_packets .DISK FULL no space left on device.*ALTER TABLE captured_packets RESUME WAL",
     ) as suspended:
         load(spare.database, packets(5), capture="suspended/a.pcap", experiment="suspended")
     assert spare.database.password not in "".join(traceback.format_exception(suspended.value))
     assert len(view(spare.database, "suspended")) == 3
     with spare.database.connect() as connection:
         connection.execute("ALTER TABLE captured_packets RESUME WAL")
-    assert load(spare.database, packets(5), capture="suspended/a.pcap", experiment="suspended").rows == 5
+    assert (
+        load(spare.database, packets(5), capture="suspended/a.pcap", experiment="suspended").rows
+        == 5
+    )

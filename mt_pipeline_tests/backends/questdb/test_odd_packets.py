@@ -26,7 +26,21 @@ NUMBERS = (
 )
 TEXTS = (
     *". .. ... .com a..com , a,b ' \" \\ null %s $1 [ { é名🙂.example 。 xn-- xn--a.com".split(),
-    *("", " ", "\t", "a\nb", "\0", "a\0b", "\x1b[31m", "\x7f", "\u202ecom.", "\u2028", "\u200b", "\ufeff", "\ufffd"),
+    *(
+        "",
+        " ",
+        "\t",
+        "a\nb",
+        "\0",
+        "a\0b",
+        "\x1b[31m",
+        "\x7f",
+        "\u202ecom.",
+        "\u2028",
+        "\u200b",
+        "\ufeff",
+        "\ufffd",
+    ),
     *("x" * 2047, "." * 2047, "é" * 1023, "a." * 1023),
 )
 ADDRESSES = (
@@ -38,14 +52,28 @@ TIMES = (
     *"2023-11-14T22:13:20.123456789Z 2023-11-14T22:13:20Z 99999-01-01T00:00:00Z 0000-00-00T00:00:00Z : 1:1 T::Z -1:-1".split(),
 )
 VALUES = (*NUMBERS, *TEXTS, *ADDRESSES, *TIMES)
-PROTOCOLS = (*": eth:ethertype:ip:tcp:tls ip ipv6 icmp:ip:udp tcp:udp eth:ipv6:ipv6.hopopts:udp:quic _ws.malformed".split(), "", "eth:" * 500)
+PROTOCOLS = (
+    *": eth:ethertype:ip:tcp:tls ip ipv6 icmp:ip:udp tcp:udp eth:ipv6:ipv6.hopopts:udp:quic _ws.malformed".split(),
+    "",
+    "eth:" * 500,
+)
 FEW = 4
 
 
 def _one_by_one() -> Iterator[Packet]:
     """Make packets of which one field has each of the values, of IPv4 and of IPv6; their numbers are their own."""
-    ipv6 = {"frame_protocols": "eth:ethertype:ipv6:udp:quic", "ipv6_src": "fd00::1", "ipv6_dst": "2001:4860:4860::8888", "ipv6_nxt": "17"}
-    ipv6 |= {"udp_srcport": "5", "udp_dstport": "443", "udp_stream": "3", "tls_handshake_extensions_server_name": "www.example.com"}
+    ipv6 = {
+        "frame_protocols": "eth:ethertype:ipv6:udp:quic",
+        "ipv6_src": "fd00::1",
+        "ipv6_dst": "2001:4860:4860::8888",
+        "ipv6_nxt": "17",
+    }
+    ipv6 |= {
+        "udp_srcport": "5",
+        "udp_dstport": "443",
+        "udp_stream": "3",
+        "tls_handshake_extensions_server_name": "www.example.com",
+    }
     of_ipv4 = ("ip_src", "ip_dst", "ip_proto", "tcp_srcport", "tcp_dstport", "tcp_stream")
     number = 0
     for key in ALL_KEYS:
@@ -59,41 +87,76 @@ def _mixed(count: int, *, seed: int = 15) -> Iterator[Packet]:
     """Make packets of which every field may have any of the values, several, or none."""
     chance = random.Random(seed)  # noqa: S311 - the same packets every time
     for number in range(1, count + 1):
-        chosen = {key: [chance.choice(VALUES) for _ in range(chance.randrange(FEW))] for key in ALL_KEYS if chance.random() < 0.5}
+        chosen = {
+            key: [chance.choice(VALUES) for _ in range(chance.randrange(FEW))]
+            for key in ALL_KEYS
+            if chance.random() < 0.5
+        }
         protocols = chance.choice(PROTOCOLS) if chance.random() < 0.5 else chance.choice(VALUES)
         said = {key: values for key, values in chosen.items() if values}
         yield {**packet(number), **said, "frame_protocols": protocols, "frame_number": str(number)}
 
 
-def _load(database: Database, sources: Sources, capture: str, experiment: str, folder: Path) -> tuple[Loaded, Stored, CaptureSummary]:
+def _load(
+    database: Database, sources: Sources, capture: str, experiment: str, folder: Path
+) -> tuple[Loaded, Stored, CaptureSummary]:
     """Load a capture into both back ends, which must hold the same."""
     teller = Summarizer()
     given = {"capture": capture, "experiment": experiment}
-    with closing(rows(sources, **given)) as of_packets, closing(flows(sources, **given)) as of_flows:
-        [(loaded, stored)] = flow_loader.load(database, [Load(capture, experiment, of_packets, teller.pass_on(of_flows))])
-    with closing(rows(sources, **given)) as of_packets, closing(flows(sources, **given)) as of_flows:
+    with (
+        closing(rows(sources, **given)) as of_packets,
+        closing(flows(sources, **given)) as of_flows,
+    ):
+        [(loaded, stored)] = flow_loader.load(
+            database, [Load(capture, experiment, of_packets, teller.pass_on(of_flows))]
+        )
+    with (
+        closing(rows(sources, **given)) as of_packets,
+        closing(flows(sources, **given)) as of_flows,
+    ):
         of_files, in_files = dataset.load(folder, Load(capture, experiment, of_packets, of_flows))
     assert (of_files.rows, of_files.skipped, in_files) == (loaded.rows, loaded.skipped, stored)
     return loaded, stored, teller.summary()
 
 
 @pytest.mark.parametrize("kind", ["one by one", "mixed"])
-def test_each_odd_packet_is_a_row_or_counted_as_skipped(database: Database, near: bool, kind: str, tmp_path: Path):
+def test_each_odd_packet_is_a_row_or_counted_as_skipped(
+    database: Database, near: bool, kind: str, tmp_path: Path
+):
     wanted = list(_one_by_one() if kind == "one by one" else _mixed(2000))
     experiment = f"odd_packets_{kind}_{near}".lower().replace(" ", "_")
     with files_of(wanted) as sources:
-        loaded, stored, story = _load(database, sources, f"{experiment}/a.pcap", experiment, tmp_path)
+        loaded, stored, story = _load(
+            database, sources, f"{experiment}/a.pcap", experiment, tmp_path
+        )
     assert loaded.read == len(wanted)
     assert loaded.rows == stored.rows == len(wanted) - sum(loaded.skipped.values())
     assert stored.agrees
     assert set(loaded.skipped) <= {"time not readable", "time before 1970", "time after 9999"}
     assert loaded.rows > len(wanted) // 3
-    assert charts.of_summary(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"] == stored.bytes
+    assert (
+        charts.of_summary(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"]
+        == stored.bytes
+    )
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
 
 
 def test_a_packet_without_a_number_is_counted_as_skipped(database: Database, tmp_path: Path):
-    values = ("", ".", "NaN", "inf", "null", "x" * 2047, "\0", "-1", "-2147483648", "2147483648", "4294967296", "9223372036854775808", "1" * 400)
+    values = (
+        "",
+        ".",
+        "NaN",
+        "inf",
+        "null",
+        "x" * 2047,
+        "\0",
+        "-1",
+        "-2147483648",
+        "2147483648",
+        "4294967296",
+        "9223372036854775808",
+        "1" * 400,
+    )
     odd = [packet(2, frame_number=value) for value in values]
     with files_of([packet(1), *odd, packet(3)]) as sources:
         loaded, stored, _ = _load(database, sources, "odd_numbers/a.pcap", "odd_numbers", tmp_path)
@@ -103,12 +166,20 @@ def test_a_packet_without_a_number_is_counted_as_skipped(database: Database, tmp
 
 
 @pytest.mark.parametrize("length", ["0", "4294967295"])
-def test_packets_without_a_length_are_rows_and_told_of(database: Database, length: str, tmp_path: Path):
+def test_packets_without_a_length_are_rows_and_told_of(
+    database: Database, length: str, tmp_path: Path
+):
     experiment = f"no_length_{length}"
-    with files_of(packets(3, frame_len=length, tls_handshake_extensions_server_name=".")) as sources:
-        loaded, stored, story = _load(database, sources, f"{experiment}/a.pcap", experiment, tmp_path)
+    with files_of(
+        packets(3, frame_len=length, tls_handshake_extensions_server_name=".")
+    ) as sources:
+        loaded, stored, story = _load(
+            database, sources, f"{experiment}/a.pcap", experiment, tmp_path
+        )
     assert (loaded.rows, stored.bytes, stored.agrees) == (3, 0, True)
     described = charts.of_summary(story, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
-    assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}["rows"] == 3
+    assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}[
+        "rows"
+    ] == 3
     assert f"{experiment}/a.pcap" in page_of(database, experiment)

@@ -14,19 +14,68 @@ _near = pytest.mark.parametrize("near", ["near"], indirect=True)
 
 @_near
 def test_both_ways_lead_to_the_same_rows(database: Database):
-    ipv6 = {"frame_protocols": "eth:ethertype:ipv6:udp", "ip_src": None, "ip_dst": None, "ip_proto": None, "tcp_stream": None, "ipv6_nxt": "17"}
+    ipv6 = {
+        "frame_protocols": "eth:ethertype:ipv6:udp",
+        "ip_src": None,
+        "ip_dst": None,
+        "ip_proto": None,
+        "tcp_stream": None,
+        "ipv6_nxt": "17",
+    }
     wanted = [
         *packets(2_000),
-        packet(2_001, ip_src="0.0.0.0", ip_dst="255.255.255.255", vlan_id="7", dns_qry_name="only.once.example"),  # noqa: S104
-        packet(2_002, ipv6_src="fd00:1::20", ipv6_dst="2a00:1450:4001:831::200e", udp_srcport="1", udp_dstport="2", udp_stream="1", **ipv6),
-        packet(2_003, frame_protocols=None, frame_len="2147483648", tls_handshake_extensions_server_name="NULL", dns_qry_name="\0"),
-        packet(2_004, frame_time_epoch="0.000000999", tls_handshake_extensions_server_name="näme\\'.example", tcp_stream="9"),
+        packet(
+            2_001,
+            ip_src="0.0.0.0",
+            ip_dst="255.255.255.255",
+            vlan_id="7",
+            dns_qry_name="only.once.example",
+        ),  # noqa: S104
+        packet(
+            2_002,
+            ipv6_src="fd00:1::20",
+            ipv6_dst="2a00:1450:4001:831::200e",
+            udp_srcport="1",
+            udp_dstport="2",
+            udp_stream="1",
+            **ipv6,
+        ),
+        packet(
+            2_003,
+            frame_protocols=None,
+            frame_len="2147483648",
+            tls_handshake_extensions_server_name="NULL",
+            dns_qry_name="\0",
+        ),
+        packet(
+            2_004,
+            frame_time_epoch="0.000000999",
+            tls_handshake_extensions_server_name="näme\\'.example",
+            tcp_stream="9",
+        ),
         packet(2_005, frame_time_epoch="253402300799.999999999", http_host=" "),
     ]
-    answers = {("address", SERVER): {"provider": "netify", "app_tag": "netflix", "geo_city": "São Paulo", "geo_lon": -46.625, "geo_lat": 0.1 + 0.2}}
-    load(replace(database, import_folder=None), wanted, capture="ways/a.pcap", experiment="ways", answers=answers)
+    answers = {
+        ("address", SERVER): {
+            "provider": "netify",
+            "app_tag": "netflix",
+            "geo_city": "São Paulo",
+            "geo_lon": -46.625,
+            "geo_lat": 0.1 + 0.2,
+        }
+    }
+    load(
+        replace(database, import_folder=None),
+        wanted,
+        capture="ways/a.pcap",
+        experiment="ways",
+        answers=answers,
+    )
     over_ilp = view(database, "ways")
-    assert load(database, wanted, capture="ways/a.pcap", experiment="ways", answers=answers).rows == 2_005
+    assert (
+        load(database, wanted, capture="ways/a.pcap", experiment="ways", answers=answers).rows
+        == 2_005
+    )
     assert view(database, "ways") == over_ilp
 
 
@@ -36,10 +85,15 @@ def test_no_file_is_left_behind(database: Database):
     assert list(database.import_folder.glob("load-*")) == []
 
 
-def test_files_of_a_killed_load_are_deleted_by_the_next_but_not_those_of_one_at_work_or_of_others(tmp_path: Path):
+def test_files_of_a_killed_load_are_deleted_by_the_next_but_not_those_of_one_at_work_or_of_others(
+    tmp_path: Path,
+):
     for folder in ("load-killed", "of_the_user"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.parquet").touch()
     with own_folder(tmp_path) as first, own_folder(tmp_path) as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second, tmp_path / "of_the_user"])
-    assert list(tmp_path.rglob("*")) == [tmp_path / "of_the_user", tmp_path / "of_the_user" / "x.parquet"]
+    assert list(tmp_path.rglob("*")) == [
+        tmp_path / "of_the_user",
+        tmp_path / "of_the_user" / "x.parquet",
+    ]

@@ -70,11 +70,16 @@ def load(database: Database, key: str, *, day: int, count: int = 5) -> None:
 
 
 def rows(database: Database, experiment: str) -> list[tuple]:
-    return select(database, f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number")
+    return select(
+        database,
+        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number",
+    )
 
 
 def cut(database: Database) -> dict[str, str]:
-    return dict(select(database, "SELECT table_name, partitionBy FROM tables() WHERE table_type <> 'V'"))
+    return dict(
+        select(database, "SELECT table_name, partitionBy FROM tables() WHERE table_type <> 'V'")
+    )
 
 
 def many_days(database: Database, days: int) -> None:
@@ -96,7 +101,12 @@ def test_days_become_months_and_a_kill_at_any_step_hurts_nothing(spare: Spare, l
         again(server)
         expected = rows(server, "lab")
         arguments = (server.host, server.http_port, server.pg_port, lock, len(steps))
-        killed = subprocess.run([sys.executable, "-c", _KILLED, *map(str, arguments)], capture_output=True, text=True, check=False)
+        killed = subprocess.run(
+            [sys.executable, "-c", _KILLED, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert rows(server, "lab") == expected, steps
         assert len(rows(server, "other")) == 5
         bring_up_to_date(server, lock)
@@ -120,7 +130,9 @@ def test_days_become_months_and_a_kill_at_any_step_hurts_nothing(spare: Spare, l
 def again(database: Database) -> None:
     """Make the tables of an older release anew, with captures on several days, some of whose rows are gone."""
     with database.connect() as connection:
-        for name, kind in connection.execute("SELECT table_name, table_type FROM tables()").fetchall():
+        for name, kind in connection.execute(
+            "SELECT table_name, table_type FROM tables()"
+        ).fetchall():
             connection.execute(f"DROP {'VIEW' if kind == 'V' else 'TABLE'} {name}")
     older(database)
     for key, day in {"lab/a.pcap": 0, "lab/b.pcap": 1, "lab/c.pcap": 40, "other/d.pcap": 1}.items():
@@ -129,7 +141,9 @@ def again(database: Database) -> None:
     loader.remove(database, "lab/gone.pcap")
     with database.connect() as connection:  # a column of the user's own
         connection.execute("ALTER TABLE captured_packets ADD COLUMN note VARCHAR")
-        connection.execute("INSERT INTO captures (ts, capture, state) VALUES ('2024-01-01', 'lab/a.pcap', 'done')")
+        connection.execute(
+            "INSERT INTO captures (ts, capture, state) VALUES ('2024-01-01', 'lab/a.pcap', 'done')"
+        )
         connection.execute("SELECT wait_wal_table('captures')")
 
 
@@ -169,15 +183,22 @@ def sizes_of(database: Database) -> list[str]:
 
 
 @pytest.mark.skipif(MAPS > 70_000, reason="Linux gives QuestDB more maps here than 1,600 days take")
-def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after_the_next_start(spare: Spare, lock: Path):
+def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after_the_next_start(
+    spare: Spare, lock: Path
+):
     server = spare.database
     load(server, "lab/a.pcap", day=0)
     many_days(server, 1_600)
     everything = "SELECT sum(frame_len) FROM captured_packets"
     with pytest.raises(psycopg.DatabaseError, match="could not mmap"):
         select(server, everything)
-    with pytest.raises(Scattered, match=r"still cut into days.*`mt-pipeline compact`"), server.connect():
-        flow_loader.load(server, [Load("lab/b.pcap", "lab", iter(()), iter(()), months=frozenset({"2031-01"}))])
+    with (
+        pytest.raises(Scattered, match=r"still cut into days.*`mt-pipeline compact`"),
+        server.connect(),
+    ):
+        flow_loader.load(
+            server, [Load("lab/b.pcap", "lab", iter(()), iter(()), months=frozenset({"2031-01"}))]
+        )
     assert stored_counts(server, thorough=True)["wide/wide.pcap"].rows == 1_600
     spare.kill()
     spare.start_again()
@@ -195,10 +216,16 @@ def test_a_lack_of_maps_is_never_taken_for_damage():
     from mt_pipeline.backends.questdb.stored_counts import _check_exhausted
 
     with pytest.raises(Exhausted, match="no row is lost, and none must be dropped"):
-        _check_exhausted(psycopg.DatabaseError("[12] could not mmap  [size=4, offset=0, fd=1, memUsed=37011561, fileLen=4]"))
+        _check_exhausted(
+            psycopg.DatabaseError(
+                "[12] could not mmap  [size=4, offset=0, fd=1, memUsed=37011561, fileLen=4]"
+            )
+        )
 
 
-def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_others(spare: Spare, lock: Path):
+def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_others(
+    spare: Spare, lock: Path
+):
     server = spare.database
     bring_up_to_date(server, lock)
     months = frozenset(f"{1970 + number // 12}-{number % 12 + 1:02}" for number in range(1_600))
@@ -208,10 +235,16 @@ def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_oth
             flow_loader.load(server, [Load(key, "lab", iter(()), iter(()), months=months)])
         return str(error.value)
 
-    assert "lab/a.pcap: its packets lie in 1,600 different months, 1970-01 to 2103-04, and at most 150" in refused("lab/a.pcap", months)
+    assert (
+        "lab/a.pcap: its packets lie in 1,600 different months, 1970-01 to 2103-04, and at most 150"
+        in refused("lab/a.pcap", months)
+    )
     assert "editcap -t" in refused("lab/a.pcap", months)
     for number in range(3):
-        wide = [packet(at + 1, frame_time_epoch=f"{(number * 140 + at) * 31 * DAY}.5") for at in range(131)]
+        wide = [
+            packet(at + 1, frame_time_epoch=f"{(number * 140 + at) * 31 * DAY}.5")
+            for at in range(131)
+        ]
         load_packets(server, wide, capture=f"lab/{number}.pcap", experiment="lab")
     more = frozenset(f"{2040 + number}-01" for number in range(20))
     told = refused("lab/b.pcap", more)

@@ -15,7 +15,15 @@ import pytest
 import requests
 
 from mt_pipeline.backends.questdb import java
-from mt_pipeline.backends.questdb.java import DidNotStart, FolderInUse, FolderUnusable, JarDiffers, JarMissing, PortTaken, ServerError
+from mt_pipeline.backends.questdb.java import (
+    DidNotStart,
+    FolderInUse,
+    FolderUnusable,
+    JarDiffers,
+    JarMissing,
+    PortTaken,
+    ServerError,
+)
 from mt_pipeline.backends.questdb.server import Address, Server, find, start, use
 from mt_pipeline_tests.conftest import READER
 from mt_pipeline_tests.services import eventually
@@ -25,32 +33,54 @@ FREE = {"http_port": 0, "pg_port": 0, "user": "admin", "password": "quest"}
 SECRET = "s3cret'pass word"
 
 
-def execute(server: Address, sql: str, *, auth: tuple[str, str] = ("admin", "quest")) -> requests.Response:
-    return requests.get(f"http://127.0.0.1:{server.http_port}/exec", params={"query": sql}, auth=auth, timeout=10)
+def execute(
+    server: Address, sql: str, *, auth: tuple[str, str] = ("admin", "quest")
+) -> requests.Response:
+    return requests.get(
+        f"http://127.0.0.1:{server.http_port}/exec", params={"query": sql}, auth=auth, timeout=10
+    )
 
 
-def select(server: Address, sql: str, *, user: str = "admin", password: str = FREE["password"]) -> list[tuple[object, ...]]:
-    with psycopg.connect(host="127.0.0.1", port=server.pg_port, user=user, password=password, dbname="qdb", autocommit=True) as connection:
+def select(
+    server: Address, sql: str, *, user: str = "admin", password: str = FREE["password"]
+) -> list[tuple[object, ...]]:
+    with psycopg.connect(
+        host="127.0.0.1",
+        port=server.pg_port,
+        user=user,
+        password=password,
+        dbname="qdb",
+        autocommit=True,
+    ) as connection:
         return connection.execute(sql, prepare=False).fetchall()
 
 
 def done(server: Address, sql: str, **login: str) -> bool:
     """Have a statement done that has no rows."""
-    with psycopg.connect(host="127.0.0.1", port=server.pg_port, dbname="qdb", autocommit=True, **login) as connection:
+    with psycopg.connect(
+        host="127.0.0.1", port=server.pg_port, dbname="qdb", autocommit=True, **login
+    ) as connection:
         return connection.execute(sql, prepare=False).rownumber is None
 
 
 def our_java() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True) if child.name() == "java"}
+    return {
+        child.pid for child in psutil.Process().children(recursive=True) if child.name() == "java"
+    }
 
 
 @contextmanager
 def command(script: str, *, folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run a script in a process of its own, which talks to us by lines."""
     modules = "import json, sys\nfrom pathlib import Path\n"
-    head = modules + "from mt_pipeline.backends.questdb.server import Server, start, use\nfolder = Path(sys.argv[1])\n"
+    head = (
+        modules
+        + "from mt_pipeline.backends.questdb.server import Server, start, use\nfolder = Path(sys.argv[1])\n"
+    )
     argv = [sys.executable, "-c", head + script, str(folder)]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | environment
+    )
     with process:
         try:
             yield process
@@ -80,14 +110,24 @@ def test_it_answers_nobody_else(questdb: Server):
 
 def test_it_listens_on_this_machine_only_and_on_two_ports_only(questdb: Server):
     connections = psutil.Process(questdb.pid).net_connections(kind="all")
-    listening = {tuple(connection.laddr) for connection in connections if connection.status == psutil.CONN_LISTEN}
+    listening = {
+        tuple(connection.laddr)
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN
+    }
     assert listening == {("127.0.0.1", questdb.http_port), ("127.0.0.1", questdb.pg_port)}
 
 
 def test_a_wide_table_with_a_few_rows_takes_little_disk(questdb: Server):
     # With QuestDB's own page sizes: 937 MB.
-    columns = ", ".join(f"c{i} SYMBOL" for i in range(20)) + ", " + ", ".join(f"d{i} INT" for i in range(20))
-    assert execute(questdb, f"CREATE TABLE wide (ts TIMESTAMP, {columns}) TIMESTAMP(ts) PARTITION BY DAY WAL").ok
+    columns = (
+        ", ".join(f"c{i} SYMBOL" for i in range(20))
+        + ", "
+        + ", ".join(f"d{i} INT" for i in range(20))
+    )
+    assert execute(
+        questdb, f"CREATE TABLE wide (ts TIMESTAMP, {columns}) TIMESTAMP(ts) PARTITION BY DAY WAL"
+    ).ok
     values = ", ".join(["'x'"] * 20 + ["1"] * 20)
     for second in range(5):
         assert execute(questdb, f"INSERT INTO wide VALUES ({second}000000, {values})").ok
@@ -101,9 +141,13 @@ def test_a_wide_table_with_a_few_rows_takes_little_disk(questdb: Server):
 
 def test_ilp_makes_no_table_by_itself(questdb: Server):
     url = f"http://127.0.0.1:{questdb.http_port}/write"
-    answer = requests.post(url, data="stray,a=b c=1i 1700000000000000000\n", auth=("admin", "quest"), timeout=10)
+    answer = requests.post(
+        url, data="stray,a=b c=1i 1700000000000000000\n", auth=("admin", "quest"), timeout=10
+    )
     assert answer.status_code == 400
-    assert execute(questdb, "SELECT count() FROM tables() WHERE table_name = 'stray'").json()["dataset"] == [[0]]
+    assert execute(questdb, "SELECT count() FROM tables() WHERE table_name = 'stray'").json()[
+        "dataset"
+    ] == [[0]]
 
 
 def test_its_log_does_not_grow_with_every_statement(questdb: Server):
@@ -117,7 +161,9 @@ def test_a_running_server_is_found(questdb: Server):
     assert find(questdb.folder) == Address(questdb.pid, questdb.http_port, questdb.pg_port)
 
 
-def test_a_server_that_was_killed_is_not_found_even_if_its_process_id_lives_on(questdb: Server, tmp_path: Path):
+def test_a_server_that_was_killed_is_not_found_even_if_its_process_id_lives_on(
+    questdb: Server, tmp_path: Path
+):
     record = json.loads((questdb.folder / "server.json").read_text())
     for name in ("server.json", "server.lock"):
         shutil.copy(questdb.folder / name, tmp_path)
@@ -132,14 +178,20 @@ def test_a_damaged_record_is_no_server(tmp_path: Path, record: str):
 
 
 def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(questdb: Server):
-    with pytest.raises(FolderInUse, match=f"{questdb.folder}, as process {questdb.pid};.*MT_DATA_DIR"):
+    with pytest.raises(
+        FolderInUse, match=f"{questdb.folder}, as process {questdb.pid};.*MT_DATA_DIR"
+    ):
         start(questdb.folder, **FREE)
     assert find(questdb.folder)
     assert select(questdb, "SELECT 1") == [(1,)]
 
 
-@pytest.mark.parametrize(("port", "setting"), [("http_port", "MT_QUESTDB_HTTP_PORT"), ("pg_port", "MT_QUESTDB_PG_PORT")])
-def test_a_taken_port_is_refused_with_who_has_it_and_the_setting(questdb: Server, tmp_path: Path, port: str, setting: str):
+@pytest.mark.parametrize(
+    ("port", "setting"), [("http_port", "MT_QUESTDB_HTTP_PORT"), ("pg_port", "MT_QUESTDB_PG_PORT")]
+)
+def test_a_taken_port_is_refused_with_who_has_it_and_the_setting(
+    questdb: Server, tmp_path: Path, port: str, setting: str
+):
     before = our_java()
     with pytest.raises(PortTaken) as refused:
         start(tmp_path, **FREE | {port: getattr(questdb, port)})
@@ -150,16 +202,23 @@ def test_a_taken_port_is_refused_with_who_has_it_and_the_setting(questdb: Server
 
 
 def test_a_start_that_fails_says_what_questdb_said(tmp_path: Path):
-    with pytest.raises(DidNotStart, match=f"(?i)status 1.*too small maximum heap.*{tmp_path / java.LOG}"):
+    with pytest.raises(
+        DidNotStart, match=f"(?i)status 1.*too small maximum heap.*{tmp_path / java.LOG}"
+    ):
         start(tmp_path, **FREE, heap="1k")
     assert find(tmp_path) is None
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(FolderUnusable, match=f"{tmp_path}/file/questdb .*Not a directory.*MT_DATA_DIR"):
+    with pytest.raises(
+        FolderUnusable, match=f"{tmp_path}/file/questdb .*Not a directory.*MT_DATA_DIR"
+    ):
         start(tmp_path / "file" / "questdb", **FREE)
-    with pytest.raises(FolderUnusable, match="Not a directory"), use(tmp_path / "file" / "questdb", **FREE):
+    with (
+        pytest.raises(FolderUnusable, match="Not a directory"),
+        use(tmp_path / "file" / "questdb", **FREE),
+    ):
         pass
 
 
@@ -169,32 +228,54 @@ def test_the_reader_reads_and_can_do_nothing_else(questdb: Server):
     execute(questdb, "INSERT INTO for_the_reader VALUES (42)")
 
     assert select(questdb, "SELECT x FROM for_the_reader", **login) == [(42,)]
-    for statement in ("INSERT INTO for_the_reader VALUES (1)", "CREATE TABLE of_the_reader (x INT)", "DROP TABLE for_the_reader"):
+    for statement in (
+        "INSERT INTO for_the_reader VALUES (1)",
+        "CREATE TABLE of_the_reader (x INT)",
+        "DROP TABLE for_the_reader",
+    ):
         with pytest.raises(psycopg.DatabaseError, match="permission denied"):
             select(questdb, statement, **login)
-    assert execute(questdb, "SELECT 1", auth=(READER.name, READER.password)).status_code == requests.codes.unauthorized
+    assert (
+        execute(questdb, "SELECT 1", auth=(READER.name, READER.password)).status_code
+        == requests.codes.unauthorized
+    )
     assert READER.password not in repr(READER)
 
 
 @only_linux
 def test_a_full_disk_is_refused_before_questdb_fills_the_rest(tmp_path: Path):
-    disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"', str(tmp_path)]
+    disk = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"',
+        str(tmp_path),
+    ]
     if subprocess.run([*disk, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount a small disk")
     script = f"from mt_pipeline.backends.questdb.server import *\nstart(Path({str(tmp_path)!r}), http_port=0, pg_port=0, user='a', password='b')"
-    done = subprocess.run([*disk, sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*disk, sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert f"FolderUnusable: {tmp_path} cannot hold QuestDB's data: its disk has " in done.stderr
 
 
 @only_linux
-def test_a_stopped_server_is_gone_and_a_killed_owner_takes_it_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_stopped_server_is_gone_and_a_killed_owner_takes_it_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("QDB_PG_ENABLED", "false")  # of another QuestDB of the user's
     login = {"user": "someone", "password": SECRET}
     with start(tmp_path, http_port=0, pg_port=0, **login) as server:
         assert done(server, "CREATE TABLE kept AS (SELECT 42 x)", **login)
         assert find(tmp_path)
         assert SECRET not in " ".join(psutil.Process(server.pid).cmdline())
-        assert not [path for path in tmp_path.glob("*") if path.is_file() and SECRET in path.read_text()]
+        assert not [
+            path for path in tmp_path.glob("*") if path.is_file() and SECRET in path.read_text()
+        ]
     assert is_gone(server.pid, 0)
     assert find(tmp_path) is None
     server.stop()  # again does nothing
@@ -252,11 +333,18 @@ def test_another_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         start(tmp_path / "data", **FREE)
 
 
-def test_a_jar_that_cannot_be_fetched_is_one_line_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None):
+def test_a_jar_that_cannot_be_fetched_is_one_line_for_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
+):
     monkeypatch.setenv("M2_REPO", str(tmp_path))
     with pytest.raises(JarMissing, match=r"cannot be fetched.*make setup"):
         java.jar()
-    done = subprocess.run([sys.executable, "-m", "mt_pipeline.backends.questdb.java"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "mt_pipeline.backends.questdb.java"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("QuestDB's jar cannot be fetched")
     assert done.stderr.count("\n") == 1

@@ -23,7 +23,9 @@ def rows(spare: Spare) -> dict[str, int]:
     return {key: numbers.rows for key, numbers in stored_counts(spare.database).items()}
 
 
-def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_answers_again(spare: Spare):
+def test_rows_that_were_acknowledged_before_a_kill_count_as_soon_as_the_server_answers_again(
+    spare: Spare,
+):
     load(spare.database, packets(3), capture="killed/a.pcap", experiment="killed")
     with spare.database.connect() as connection:
         connection.execute("ALTER TABLE captured_packets SUSPEND WAL")
@@ -50,7 +52,9 @@ def test_a_view_whose_files_a_power_cut_took_is_made_again(spare: Spare, tmp_pat
     assert len(frames(spare.database, "torn")) == 4
 
 
-def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(spare: Spare, tmp_path: Path):
+def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded_again(
+    spare: Spare, tmp_path: Path
+):
     months = ["2023-11", "2023-12", "2024-01"]
     for number in range(3):
         again = packets(2_000, frame_time_epoch=f"{START + number * 31 * 86_400}.5")
@@ -62,7 +66,10 @@ def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded
             values.truncate(100)
     spare.start_again()
 
-    with pytest.raises(Damaged, match=f"of 1 partitions of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`"):
+    with pytest.raises(
+        Damaged,
+        match=f"of 1 partitions of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`",
+    ):
         stored_counts(spare.database)
     cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}', '{months[2]}'"
     with pytest.raises(Damaged, match=f"of 2 partitions of captured_packets: say `{cure}`"):

@@ -16,7 +16,9 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 
 def said(app: str | None, days: float = 0, *, endpoint: Endpoint = GOOGLE) -> Answer:
     """Make an answer of so many days after noon; None is "not found"."""
-    return Answer(endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app))
+    return Answer(
+        endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app)
+    )
 
 
 def after(*answers: Answer) -> History:
@@ -31,7 +33,10 @@ def after(*answers: Answer) -> History:
 def told(known: History) -> list[tuple[str | None, float, float]]:
     """Say what each entry says, and the days after noon from when to when."""
     day = timedelta(days=1)
-    return [(entry.facts.app_tag, (entry.asked_at - NOON) / day, (entry.confirmed_at - NOON) / day) for entry in known.entries]
+    return [
+        (entry.facts.app_tag, (entry.asked_at - NOON) / day, (entry.confirmed_at - NOON) / day)
+        for entry in known.entries
+    ]
 
 
 def test_what_is_said_again_is_confirmed_and_what_is_new_is_an_entry():
@@ -45,9 +50,13 @@ def test_the_newest_answer_is_of_the_time_when_it_was_last_confirmed():
 
 
 @pytest.mark.parametrize(
-    ("days", "app", "of"), [(0, "a", 0), (1.5, "a", 0), (2, "b", 2), (3.5, "b", 2), (4, "a", 4), (400, "a", 4)], ids=lambda value: str(value)
+    ("days", "app", "of"),
+    [(0, "a", 0), (1.5, "a", 0), (2, "b", 2), (3.5, "b", 2), (4, "a", 4), (400, "a", 4)],
+    ids=lambda value: str(value),
 )
-def test_what_was_known_at_a_moment_stays_the_same_whatever_is_confirmed_later(days: float, app: str, of: float):
+def test_what_was_known_at_a_moment_stays_the_same_whatever_is_confirmed_later(
+    days: float, app: str, of: float
+):
     known = after(said("a"), said("a", 1), said("b", 2), said("b", 3), said("a", 4), said("a", 5))
     assert known.as_of(NOON + timedelta(days=days)) == said(app, of)
 
@@ -65,7 +74,12 @@ def test_what_was_just_paid_is_the_newest_even_after_the_clock_jumped_back():
 
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
 def test_histories_are_merged_in_the_order_of_time_whatever_came_first(order: tuple[int, ...]):
-    parts = [after(said("a"), said("a", 4)), History.of(said("b", 2)), History.of(said("a", 1)), History.of(said(None, 6))]
+    parts = [
+        after(said("a"), said("a", 4)),
+        History.of(said("b", 2)),
+        History.of(said("a", 1)),
+        History.of(said(None, 6)),
+    ]
     first, *others = [parts[place] for place in order]
     merged = first
     for other in others:
@@ -90,7 +104,18 @@ def test_what_is_old_goes_and_the_newest_stays():
 @pytest.mark.parametrize(
     "known",
     [
-        History("netify", GOOGLE, (Entry(True, NOON, NOON, Facts("a", "b", None, "Europe", "Curaçao", 'Say "x"', -13.25, 0.0)),)),
+        History(
+            "netify",
+            GOOGLE,
+            (
+                Entry(
+                    True,
+                    NOON,
+                    NOON,
+                    Facts("a", "b", None, "Europe", "Curaçao", 'Say "x"', -13.25, 0.0),
+                ),
+            ),
+        ),
         after(said("a"), said(None, 1), said("b", 2)),
         History.of(Answer(NETFLIX, "lab", True, NOON, Facts(domain_tag="games"))),
     ],
@@ -108,7 +133,9 @@ def test_the_single_answer_of_the_first_release_is_read():
         '{"kind": "address", "endpoint": "8.8.8.8", "provider": "netify", "found": true, '
         '"asked_at": "2026-03-01T12:00:00.000005+00:00", "facts": {"app_tag": "dns", "geo_lon": 1.5}}'
     )
-    assert History.from_json(text).newest == Answer(GOOGLE, "netify", True, NOON, Facts(app_tag="dns", geo_lon=1.5))
+    assert History.from_json(text).newest == Answer(
+        GOOGLE, "netify", True, NOON, Facts(app_tag="dns", geo_lon=1.5)
+    )
 
 
 def test_json_leaves_out_what_is_not_known():
@@ -125,7 +152,16 @@ def test_facts_of_a_later_release_are_passed_over():
     "damage",
     [
         *("", "no json", "[]", "null", "17", "{}", '{"kind": "address"}', "[" * 100_000),
-        *("wrong fact", "facts null", "no time", "no zone", "end of time", "no entries", "entries null", "wrong kind"),
+        *(
+            "wrong fact",
+            "facts null",
+            "no time",
+            "no zone",
+            "end of time",
+            "no entries",
+            "entries null",
+            "wrong kind",
+        ),
     ],
     ids=lambda damage: damage[:20] or "empty",
 )

@@ -28,7 +28,10 @@ def answer(endpoint: Endpoint, app: str = "dns") -> Answer:
 
 
 def found(store: AnswerStore, endpoints: list[Endpoint] = MANY) -> int:
-    return sum(known is not None and known.newest.facts.app_tag == "dns" for known in store.histories("netify", endpoints))
+    return sum(
+        known is not None and known.newest.facts.app_tag == "dns"
+        for known in store.histories("netify", endpoints)
+    )
 
 
 def aside(folder: Path) -> list[Path]:
@@ -71,7 +74,15 @@ def cut(content: bytearray) -> None:
         (cut, 800),
         (scribble(0, 1), 0),
     ],
-    ids=["header", "first pages", "middle", "all but a quarter", "pages here and there", "end missing", "all"],
+    ids=[
+        "header",
+        "first pages",
+        "middle",
+        "all but a quarter",
+        "pages here and there",
+        "end missing",
+        "all",
+    ],
 )
 def test_what_can_still_be_read_is_taken_over_and_the_run_goes_on(folder, caplog, damage, at_least):
     content = bytearray((folder / "cache.db").read_bytes())
@@ -87,7 +98,10 @@ def test_what_can_still_be_read_is_taken_over_and_the_run_goes_on(folder, caplog
     [moved] = aside(folder)
     assert (moved / "cache.db").stat().st_size > 0
     assert f"{folder / 'cache.db'}: the store of answers is damaged (" in caplog.text
-    assert f"taken over into {folder / 'mended-1' / 'cache.db'}; the damaged file lies in {moved} now" in caplog.text
+    assert (
+        f"taken over into {folder / 'mended-1' / 'cache.db'}; the damaged file lies in {moved} now"
+        in caplog.text
+    )
 
 
 def test_a_store_can_be_damaged_twice(folder):
@@ -128,7 +142,10 @@ def test_what_a_killed_process_left_of_its_mending_is_no_hindrance(folder):
 
 
 def test_a_store_that_is_locked_is_not_taken_for_damaged(folder):
-    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as other, opened(folder) as store:
+    with (
+        closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as other,
+        opened(folder) as store,
+    ):
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, other.interrupt)
         timer.start()
@@ -138,7 +155,9 @@ def test_a_store_that_is_locked_is_not_taken_for_damaged(folder):
     assert aside(folder) == []
 
 
-def keep_on(folder: Path, opened_it: "multiprocessing.Barrier", mended: "multiprocessing.Barrier") -> None:
+def keep_on(
+    folder: Path, opened_it: "multiprocessing.Barrier", mended: "multiprocessing.Barrier"
+) -> None:
     """Be a process that has the store open while another one mends it."""
     with opened(folder) as store:
         assert found(store, MANY[:1]) == 1
@@ -183,7 +202,9 @@ def mend(folder: Path, start: "multiprocessing.Barrier") -> None:
         assert found(store, [GOOGLE]) == 1
 
 
-@pytest.mark.parametrize("damage", [scribble(0, 0.001), scribble(0.3, 0.7)], ids=["header", "middle"])
+@pytest.mark.parametrize(
+    "damage", [scribble(0, 0.001), scribble(0.3, 0.7)], ids=["header", "middle"]
+)
 def test_of_processes_that_find_the_damage_at_once_one_mends_it(folder, damage):
     content = bytearray((folder / "cache.db").read_bytes())
     damage(content)

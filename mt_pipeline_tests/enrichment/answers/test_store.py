@@ -23,12 +23,26 @@ from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses
 
 
-def answered(endpoint: Endpoint = GOOGLE, *, found: bool = True, age: timedelta = timedelta(), provider: str = "netify") -> Answer:
-    return Answer(endpoint, provider, found, datetime.now(UTC) - age, Facts(app_tag="dns") if found else Facts())
+def answered(
+    endpoint: Endpoint = GOOGLE,
+    *,
+    found: bool = True,
+    age: timedelta = timedelta(),
+    provider: str = "netify",
+) -> Answer:
+    return Answer(
+        endpoint,
+        provider,
+        found,
+        datetime.now(UTC) - age,
+        Facts(app_tag="dns") if found else Facts(),
+    )
 
 
 @contextmanager
-def opened(folder: Path, *, answer_days: float = 14, not_found_days: float = 1) -> Iterator[AnswerStore]:
+def opened(
+    folder: Path, *, answer_days: float = 14, not_found_days: float = 1
+) -> Iterator[AnswerStore]:
     with AnswerStore(folder, answer_days=answer_days, not_found_days=not_found_days) as store:
         yield store
 
@@ -65,7 +79,11 @@ def test_answers_of_other_providers_kinds_and_endpoints_are_others(store):
 
 
 def test_the_newest_answer_counts_and_those_before_are_remembered(store):
-    first, again, other = answered(found=False, age=timedelta(days=9)), answered(found=False, age=timedelta(days=8)), answered(age=timedelta(days=3))
+    first, again, other = (
+        answered(found=False, age=timedelta(days=9)),
+        answered(found=False, age=timedelta(days=8)),
+        answered(age=timedelta(days=3)),
+    )
     for answer in (first, again, other):
         store.put(answer)
     assert store.get("netify", GOOGLE) == store.newest("netify", GOOGLE) == other
@@ -206,7 +224,13 @@ def test_answers_are_readable_json_and_no_pickle(tmp_path):
 
 def test_an_answer_that_the_first_release_kept_is_good_and_becomes_history(tmp_path):
     before = answered(age=timedelta(days=2))
-    text = {"kind": "address", "endpoint": "8.8.8.8", "provider": "netify", "found": True, "asked_at": before.asked_at.isoformat()}
+    text = {
+        "kind": "address",
+        "endpoint": "8.8.8.8",
+        "provider": "netify",
+        "found": True,
+        "asked_at": before.asked_at.isoformat(),
+    }
     with diskcache.Cache(str(tmp_path)) as cache:
         cache["netify/address/8.8.8.8"] = json.dumps({**text, "facts": {"app_tag": "dns"}})
     with opened(tmp_path) as store:
@@ -227,16 +251,33 @@ def test_a_history_of_any_length_stays_in_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["'scribble'", "NULL", "17", "x'ff00'", "CAST(x'ff7b' AS TEXT)", "replace(value, '8.8.8.8', '9.9.9.9')"], ids=lambda damage: damage[:7]
+    "damage",
+    [
+        "'scribble'",
+        "NULL",
+        "17",
+        "x'ff00'",
+        "CAST(x'ff7b' AS TEXT)",
+        "replace(value, '8.8.8.8', '9.9.9.9')",
+    ],
+    ids=lambda damage: damage[:7],
 )
 def test_one_record_that_cannot_be_read_is_asked_for_anew(tmp_path, caplog, damage):
     with opened(tmp_path) as store:
         store.put(answered(provider="lab"))
         store.put(answered(NETFLIX, provider="lab"))
     with closing(sqlite3.connect(tmp_path / "cache.db")) as file, file:
-        assert file.execute(f"UPDATE Cache SET value = {damage} WHERE key LIKE '%8.8.8.8'").rowcount == 1
+        assert (
+            file.execute(f"UPDATE Cache SET value = {damage} WHERE key LIKE '%8.8.8.8'").rowcount
+            == 1
+        )
     with opened(tmp_path) as store:
-        assert [asked for _, asked in (store.answer(endpoint, Lab()) for endpoint in (GOOGLE, NETFLIX, GOOGLE))] == [True, False, False]
+        assert [
+            asked
+            for _, asked in (
+                store.answer(endpoint, Lab()) for endpoint in (GOOGLE, NETFLIX, GOOGLE)
+            )
+        ] == [True, False, False]
     assert "8.8.8.8' cannot be read" in caplog.text
 
 
@@ -248,7 +289,10 @@ def test_hits_misses_and_calls_saved_are_added_up_over_sessions(tmp_path):
             store.get("lab", NETFLIX)
             store.get("netify", GOOGLE)
     with opened(tmp_path) as store:
-        assert store.tallies() == {"lab": Tally(hits=3, misses=3, calls_saved=1), "netify": Tally(misses=2)}
+        assert store.tallies() == {
+            "lab": Tally(hits=3, misses=3, calls_saved=1),
+            "netify": Tally(misses=2),
+        }
 
 
 def test_a_tally_that_cannot_be_read_begins_anew_and_costs_no_answer(tmp_path, caplog):
@@ -266,19 +310,26 @@ def write_and_look(folder: Path, name: str) -> None:
     """Be one of several processes that work with one store."""
     with AnswerStore(folder, answer_days=14, not_found_days=1) as store:
         for number in range(30):
-            store.put(Answer(GOOGLE, "netify", True, datetime.now(UTC), Facts(app_tag=f"{name}-{number}")))
+            store.put(
+                Answer(GOOGLE, "netify", True, datetime.now(UTC), Facts(app_tag=f"{name}-{number}"))
+            )
             store.get("netify", GOOGLE)
 
 
 def test_processes_that_write_at_once_lose_no_entry_and_no_hit(tmp_path):
-    processes = [multiprocessing.get_context("spawn").Process(target=write_and_look, args=(tmp_path, name)) for name in "abc"]
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=write_and_look, args=(tmp_path, name))
+        for name in "abc"
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     with opened(tmp_path) as store:
         [known] = store.histories("netify", [GOOGLE])
-        assert {entry.facts.app_tag for entry in known.entries} == {f"{name}-{number}" for name in "abc" for number in range(30)}
+        assert {entry.facts.app_tag for entry in known.entries} == {
+            f"{name}-{number}" for name in "abc" for number in range(30)
+        }
         assert store.tallies() == {"netify": Tally(hits=90)}
 
 
@@ -297,14 +348,24 @@ with AnswerStore(folder, answer_days=14, not_found_days=1) as store:
 """
 
 
-def test_a_disk_that_is_full_is_named_and_nothing_that_was_kept_is_lost_or_taken_for_damage(tmp_path):
+def test_a_disk_that_is_full_is_named_and_nothing_that_was_kept_is_lost_or_taken_for_damage(
+    tmp_path,
+):
     """A limit on the size of files stands for the disk: to SQLite it is the same, for it cannot write."""
-    said = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=PROJECT)
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=PROJECT
+    )
     last = int(said.stdout.split()[-1])
     assert 5 < last < 999
-    assert re.search(r"StoreError: .*cache\.db: the store of answers cannot be used \(.+\); make room", said.stderr)
+    assert re.search(
+        r"StoreError: .*cache\.db: the store of answers cannot be used \(.+\); make room",
+        said.stderr,
+    )
     with opened(tmp_path) as store:
-        kept = [store.get("netify", Endpoint("name", f"n{number}.example")) is not None for number in range(last + 1)]
+        kept = [
+            store.get("netify", Endpoint("name", f"n{number}.example")) is not None
+            for number in range(last + 1)
+        ]
         store.put(answered())
     assert kept == [True] * last + [False]
     assert list(tmp_path.parent.glob("*.damaged-*")) == []
@@ -316,7 +377,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         AnswerStore(tmp_path / "file" / "answers", answer_days=14, not_found_days=1)
 
 
-def hold_turns(folder: Path, start: "multiprocessing.Barrier", turns: "multiprocessing.Queue[int]") -> None:
+def hold_turns(
+    folder: Path, start: "multiprocessing.Barrier", turns: "multiprocessing.Queue[int]"
+) -> None:
     """Take turn after turn without a break, as a capture with many endpoints does."""
 
     class Slow(Lab):
@@ -341,7 +404,9 @@ def test_two_captures_share_the_turns_fairly(tmp_path):
         pass
     context = multiprocessing.get_context("spawn")
     start, turns = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=hold_turns, args=(tmp_path, start, turns)) for _ in range(2)]
+    processes = [
+        context.Process(target=hold_turns, args=(tmp_path, start, turns)) for _ in range(2)
+    ]
     for process in processes:
         process.start()
     counts = sorted(turns.get(timeout=60) for _ in processes)

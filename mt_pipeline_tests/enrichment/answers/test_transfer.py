@@ -27,7 +27,9 @@ def other(tmp_path: Path) -> AnswerStore:
 
 
 def said(app: str | None, days: float = 0, endpoint: Endpoint = GOOGLE) -> Answer:
-    return Answer(endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app))
+    return Answer(
+        endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app)
+    )
 
 
 def taken_in(store: AnswerStore, source: Path) -> list[PassedOver]:
@@ -42,7 +44,13 @@ def everything(store: AnswerStore) -> dict[str, str]:
 
 
 def test_what_goes_out_comes_in_whole_and_a_second_time_changes_nothing(store, other, tmp_path):
-    for answer in (said("a"), said("a", 1), said("b", 2), said(None, 3), said("a", endpoint=NETFLIX)):
+    for answer in (
+        said("a"),
+        said("a", 1),
+        said("b", 2),
+        said(None, 3),
+        said("a", endpoint=NETFLIX),
+    ):
         store.put(answer)
     assert transfer.export(store, tmp_path / "out" / "answers.ndjson") == 4
     for _ in range(2):
@@ -56,19 +64,33 @@ def test_a_line_is_an_answer_that_says_whose_it_is(store, tmp_path):
     transfer.export(store, tmp_path / "answers")
     assert [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()] == [
         {
-            **{"kind": "address", "endpoint": "8.8.8.8", "provider": "netify", "found": True, "facts": {"app_tag": "a"}},
-            **{"asked_at": "2026-03-01T12:00:00+00:00", "confirmed_at": "2026-03-02T12:00:00+00:00"},
+            **{
+                "kind": "address",
+                "endpoint": "8.8.8.8",
+                "provider": "netify",
+                "found": True,
+                "facts": {"app_tag": "a"},
+            },
+            **{
+                "asked_at": "2026-03-01T12:00:00+00:00",
+                "confirmed_at": "2026-03-02T12:00:00+00:00",
+            },
         }
     ]
 
 
-def test_what_comes_in_takes_its_place_in_time_and_the_newest_stays_the_newest(store, other, tmp_path):
+def test_what_comes_in_takes_its_place_in_time_and_the_newest_stays_the_newest(
+    store, other, tmp_path
+):
     store.put(said("a"))
     store.put(said("c", 4))
     other.put(said("b", 2))
     transfer.export(other, tmp_path / "answers")
     assert taken_in(store, tmp_path / "answers") == []
-    assert [store.as_of("netify", GOOGLE, NOON + timedelta(days=days)).facts.app_tag for days in (1, 3, 5)] == ["a", "b", "c"]
+    assert [
+        store.as_of("netify", GOOGLE, NOON + timedelta(days=days)).facts.app_tag
+        for days in (1, 3, 5)
+    ] == ["a", "b", "c"]
     assert store.newest("netify", GOOGLE) == said("c", 4)
 
 
@@ -79,8 +101,13 @@ def test_a_file_that_is_there_is_not_written_over(store, tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_of_a_large_file_with_broken_lines_all_others_come_in_and_the_broken_are_told_by_number(store, tmp_path):
-    lines = [History.of(said("a", endpoint=endpoint)).to_lines()[0].encode() for endpoint in addresses(3000)]
+def test_of_a_large_file_with_broken_lines_all_others_come_in_and_the_broken_are_told_by_number(
+    store, tmp_path
+):
+    lines = [
+        History.of(said("a", endpoint=endpoint)).to_lines()[0].encode()
+        for endpoint in addresses(3000)
+    ]
     record = json.loads(lines[0])
     broken = {
         5: b'{"kind": "address", "endpo',
@@ -98,12 +125,18 @@ def test_of_a_large_file_with_broken_lines_all_others_come_in_and_the_broken_are
         3000: lines[2999][:-1],
     }
     content = [broken.get(number, line) for number, line in enumerate(lines, 1)]
-    (tmp_path / "answers").write_bytes(b"\n".join([*content[:1400], b"", b"  ", *content[1400:]]))  # lines without a word are none
+    (tmp_path / "answers").write_bytes(
+        b"\n".join([*content[:1400], b"", b"  ", *content[1400:]])
+    )  # lines without a word are none
 
     passed_over = taken_in(store, tmp_path / "answers")
 
-    assert [one.what for one in passed_over] == [f"line {number if number <= 1400 else number + 2}" for number in broken]
-    assert all(one.broken and one.why and len(one.why) < 200 and "\n" not in one.why for one in passed_over)
+    assert [one.what for one in passed_over] == [
+        f"line {number if number <= 1400 else number + 2}" for number in broken
+    ]
+    assert all(
+        one.broken and one.why and len(one.why) < 200 and "\n" not in one.why for one in passed_over
+    )
     assert len(everything(store)) == 3000 - len(broken)
 
 
@@ -121,7 +154,9 @@ def original(tmp_path: Path) -> Callable[[str, object], Path]:
     return put
 
 
-def test_the_cache_folder_of_the_original_comes_in_with_the_times_of_its_files(store, tmp_path, original):
+def test_the_cache_folder_of_the_original_comes_in_with_the_times_of_its_files(
+    store, tmp_path, original
+):
     original("ips/8.8.8.8.json", address_body("8.8.8.8"))
     original("ips/2606:4700::1111.json", address_body("2606:4700::1111", rdns=None))
     original("hostnames/www.netflix.com.json", name_body("www.netflix.com"))
@@ -130,17 +165,35 @@ def test_the_cache_folder_of_the_original_comes_in_with_the_times_of_its_files(s
     for _ in range(2):
         assert taken_in(store, tmp_path / "netify_cache") == []
     assert len(everything(store)) == 5
-    place = Facts(geo_continent="Europe", geo_country="Germany", geo_city="Berlin", geo_lon=13.405, geo_lat=52.52)
+    place = Facts(
+        geo_continent="Europe",
+        geo_country="Germany",
+        geo_city="Berlin",
+        geo_lon=13.405,
+        geo_lat=52.52,
+    )
     assert store.newest("netify", Endpoint("address", "2606:4700::1111")) == Answer(
         Endpoint("address", "2606:4700::1111"), "netify", True, NOON, place
     )
     assert store.newest("netify", GOOGLE).facts.app_tag == "example-app"
-    assert store.newest("netify", Endpoint("name", "www.example.com")).facts == Facts(domain_tag="technology")
-    assert store.newest("netify", Endpoint("name", "gone.example.org")) == Answer(Endpoint("name", "gone.example.org"), "netify", False, NOON)
+    assert store.newest("netify", Endpoint("name", "www.example.com")).facts == Facts(
+        domain_tag="technology"
+    )
+    assert store.newest("netify", Endpoint("name", "gone.example.org")) == Answer(
+        Endpoint("name", "gone.example.org"), "netify", False, NOON
+    )
 
 
-def test_private_addresses_and_names_and_what_cannot_be_read_are_passed_over_and_named(store, tmp_path, original):
-    for name in ("ips/192.168.1.1.json", "ips/ff02::1.json", "ips/nonsense.json", "hostnames/tv.lan.json", "hostnames/localhost.json"):
+def test_private_addresses_and_names_and_what_cannot_be_read_are_passed_over_and_named(
+    store, tmp_path, original
+):
+    for name in (
+        "ips/192.168.1.1.json",
+        "ips/ff02::1.json",
+        "ips/nonsense.json",
+        "hostnames/tv.lan.json",
+        "hostnames/localhost.json",
+    ):
         original(name, address_body("x"))
     original("ips/8.8.8.8.json", b"")
     original("ips/9.9.9.9.json", b"<html>")
@@ -157,9 +210,21 @@ def test_private_addresses_and_names_and_what_cannot_be_read_are_passed_over_and
     def names(*, broken: bool) -> list[str]:
         return sorted(Path(one.what).name for one in passed_over if one.broken == broken)
 
-    assert names(broken=False) == ["192.168.1.1.json", "ff02::1.json", "localhost.json", "nonsense.json", "tv.lan.json"]
+    assert names(broken=False) == [
+        "192.168.1.1.json",
+        "ff02::1.json",
+        "localhost.json",
+        "nonsense.json",
+        "tv.lan.json",
+    ]
     assert names(broken=True) == [
-        *("1.1.1.1.json", "8.8.8.8.json", "9.9.9.9.json", "a.example.com.json", "b.example.com.json"),
+        *(
+            "1.1.1.1.json",
+            "8.8.8.8.json",
+            "9.9.9.9.json",
+            "a.example.com.json",
+            "b.example.com.json",
+        ),
         *("c.example.com.json", "d.example.com.json", "notes.txt"),
     ]
     assert list(everything(store)) == ["netify/name/www.netflix.com"]

@@ -30,7 +30,14 @@ except BudgetSpent:
 """
 
 
-def budget(folder: Path, *, run: str = "one", per_day: int | None = None, per_run: int | None = None, provider: str = "netify") -> Budget:
+def budget(
+    folder: Path,
+    *,
+    run: str = "one",
+    per_day: int | None = None,
+    per_run: int | None = None,
+    provider: str = "netify",
+) -> Budget:
     return Budget(folder, provider=provider, run=run, per_day=per_day, per_run=per_run)
 
 
@@ -64,7 +71,10 @@ def test_so_many_calls_a_day_and_no_more_over_all_runs(tmp_path):
     spend(two, 2)
     assert (two.spent_today(), two.left()) == (5, 0)
     tomorrow = today() + timedelta(days=1)
-    assert spent(two) == f"MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; asking goes on at {tomorrow} 00:00 UTC"
+    assert (
+        spent(two)
+        == f"MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; asking goes on at {tomorrow} 00:00 UTC"
+    )
     assert spent(budget(tmp_path, run="three", per_day=5)).startswith("MT_NETIFY_BUDGET_DAY")
     assert two.spent_today() == 5, "what was refused is not counted"
 
@@ -74,7 +84,10 @@ def test_so_many_calls_a_run_and_no_more_whoever_counts_for_it(tmp_path):
     again = budget(tmp_path, run="one", per_run=3)
     assert again.left() == 1
     again.spend()
-    assert spent(again) == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; asking goes on with the next run"
+    assert (
+        spent(again)
+        == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; asking goes on with the next run"
+    )
     spend(budget(tmp_path, run="two", per_run=3), 3)
     assert again.spent_today() == 6
 
@@ -97,14 +110,21 @@ def test_without_a_limit_calls_are_counted_all_the_same(tmp_path):
 
 
 def test_who_only_looks_makes_no_file(tmp_path):
-    assert (budget(tmp_path / "cache", per_day=7).left(), budget(tmp_path / "cache").spent_today()) == (7, 0)
+    assert (
+        budget(tmp_path / "cache", per_day=7).left(),
+        budget(tmp_path / "cache").spent_today(),
+    ) == (7, 0)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("limits", "setting"), [({"per_day": 0}, "DAY"), ({"per_run": 0, "per_day": 5}, "RUN")])
+@pytest.mark.parametrize(
+    ("limits", "setting"), [({"per_day": 0}, "DAY"), ({"per_run": 0, "per_day": 5}, "RUN")]
+)
 def test_a_limit_of_nothing_asks_never_and_says_how_to_change_that(tmp_path, limits, setting):
     none = budget(tmp_path, **limits)
-    assert spent(none) == f"MT_NETIFY_BUDGET_{setting} is 0, so netify is never asked; raise it to ask"
+    assert (
+        spent(none) == f"MT_NETIFY_BUDGET_{setting} is 0, so netify is never asked; raise it to ask"
+    )
     assert none.left() == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -141,7 +161,10 @@ def test_a_clock_that_is_set_back_hands_no_day_out_twice(tmp_path):
     spend(of, 2)
     day = today() + timedelta(days=1)
     said = spent(of)
-    assert f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; the clock was at {day} before: if that was wrong, remove {tmp_path}" in said
+    assert (
+        f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; the clock was at {day} before: if that was wrong, remove {tmp_path}"
+        in said
+    )
     days_pass(tmp_path, 1)  # and right again
     assert "4 were made" in spent(of)
     assert "the clock" not in spent(of)
@@ -155,7 +178,10 @@ def test_days_and_runs_of_long_ago_are_forgotten(tmp_path):
         if days:
             days_pass(tmp_path, days)
     with closing(sqlite3.connect(tmp_path / "budget.sqlite")) as file:
-        ages = [(today() - date.fromisoformat(day)).days for (day,) in file.execute("SELECT day FROM days ORDER BY day")]
+        ages = [
+            (today() - date.fromisoformat(day)).days
+            for (day,) in file.execute("SELECT day FROM days ORDER BY day")
+        ]
         runs = [run for (run,) in file.execute("SELECT run FROM runs")]
     assert ages == [31, 10, 0], "40 and 37 days are too long ago"
     assert runs == ["e"]
@@ -163,7 +189,10 @@ def test_days_and_runs_of_long_ago_are_forgotten(tmp_path):
 
 def test_all_processes_spend_one_budget(tmp_path):
     command = [sys.executable, "-c", SPENDER, str(tmp_path)]
-    running = [subprocess.Popen([*command, f"run {number}", "60"], stdout=subprocess.PIPE, text=True) for number in range(3)]
+    running = [
+        subprocess.Popen([*command, f"run {number}", "60"], stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
     said = [process.communicate(timeout=120)[0].split() for process in running]
     assert [words.pop() for words in said] == ["spent"] * 3
     assert sum(map(len, said)) == 60 == budget(tmp_path).spent_today()
@@ -173,7 +202,11 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
     """A call is counted before it is made: of what a killed process counted, the last may not have been made."""
     made = 0
     for _ in range(4):
-        process = subprocess.Popen([sys.executable, "-c", SPENDER, str(tmp_path), "run", "100000"], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SPENDER, str(tmp_path), "run", "100000"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert process.stdout.readline() == "call\n"
         time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
@@ -185,7 +218,10 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (b"garbage" * 1000, "is damaged .*not a database.*; remove the file and run again: the count begins at 0"),
+        (
+            b"garbage" * 1000,
+            "is damaged .*not a database.*; remove the file and run again: the count begins at 0",
+        ),
         (None, "cannot be counted .*unable to open.*; make room or set the permissions right"),
     ],
     ids=["garbage", "a folder"],
@@ -196,7 +232,11 @@ def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, dama
         file.write_bytes(damage)
     else:
         file.mkdir()
-    for act in (budget(tmp_path, per_day=5).spend, budget(tmp_path).spent_today, budget(tmp_path).left):
+    for act in (
+        budget(tmp_path, per_day=5).spend,
+        budget(tmp_path).spent_today,
+        budget(tmp_path).left,
+    ):
         with pytest.raises(ProviderStopped, match=rf"^{re.escape(str(file))}: .*{said}") as stop:
             act()
         assert not isinstance(stop.value, BudgetSpent)
@@ -204,11 +244,15 @@ def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, dama
         assert file.read_bytes() == damage, "it is left as it is"
 
 
-@pytest.mark.parametrize("change", ["day = 'yesterday'", "day = 5", "day = '9999-12-31', calls = 9"])
+@pytest.mark.parametrize(
+    "change", ["day = 'yesterday'", "day = 5", "day = '9999-12-31', calls = 9"]
+)
 def test_a_count_of_nonsense_stops_the_asking(tmp_path, change):
     of = budget(tmp_path, per_day=5)
     of.spend()
     with closing(sqlite3.connect(tmp_path / "budget.sqlite")) as file, file:
         file.execute(f"UPDATE days SET {change}")
-    with pytest.raises(ProviderStopped, match=r"budget\.sqlite: the count of calls is damaged .*remove the file"):
+    with pytest.raises(
+        ProviderStopped, match=r"budget\.sqlite: the count of calls is damaged .*remove the file"
+    ):
         of.spend()

@@ -18,7 +18,9 @@ from mt_pipeline_tests.fake_netify import FakeNetify, address_body
 def test_a_found_address(fake_netify, netify):
     answer = netify(fake_netify).ask(GOOGLE)
     assert (answer.endpoint, answer.provider, answer.found) == (GOOGLE, "netify", True)
-    assert answer.facts == Facts("example-app", "business", None, "Europe", "Germany", "Berlin", 13.405, 52.52)
+    assert answer.facts == Facts(
+        "example-app", "business", None, "Europe", "Germany", "Berlin", 13.405, 52.52
+    )
     assert fake_netify.requests()[0].target == "/api/v2/ips/8.8.8.8"
 
 
@@ -28,7 +30,10 @@ def test_a_found_name(fake_netify, netify):
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-@pytest.mark.parametrize("body", [None, "<html>gone</html>", {"status_code": f"{404}.000", "status_message": "Not found."}])
+@pytest.mark.parametrize(
+    "body",
+    [None, "<html>gone</html>", {"status_code": f"{404}.000", "status_message": "Not found."}],
+)
 def test_not_found_is_an_answer_after_one_request(fake_netify, netify, status, body):
     fake_netify.say(status=status, body=body)
     answer = netify(fake_netify).ask(NETFLIX)
@@ -38,7 +43,10 @@ def test_not_found_is_an_answer_after_one_request(fake_netify, netify, status, b
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_stops_after_one_request_and_names_the_setting(fake_netify, netify, status):
-    fake_netify.say(status=status, body={"status_code": f"{status}.000", "status_message": "Subscription has expired."})
+    fake_netify.say(
+        status=status,
+        body={"status_code": f"{status}.000", "status_message": "Subscription has expired."},
+    )
     with pytest.raises(ProviderStopped, match=rf"HTTP {status}.*MT_NETIFY_API_KEY"):
         netify(fake_netify).ask(GOOGLE)
     assert len(fake_netify.asked()) == 1
@@ -69,7 +77,9 @@ def test_a_server_error_costs_this_endpoint_after_all_tries(fake_netify, netify,
     assert len(fake_netify.asked()) == 3
 
 
-@pytest.mark.parametrize("body", ["", "<html>hello</html>", '{"data": {', "[]", "{}", '{"data": []}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", ["", "<html>hello</html>", '{"data": {', "[]", "{}", '{"data": []}', b"\xff\xfe"]
+)
 def test_a_200_with_nonsense_costs_this_endpoint_after_all_tries(fake_netify, netify, body):
     fake_netify.say(body=body)
     with pytest.raises(EndpointFailed, match="the "):
@@ -92,14 +102,20 @@ def test_a_body_of_20_megabytes_is_not_read(fake_netify, netify):
 
 
 def test_a_small_body_that_unpacks_to_a_huge_one_is_not_read(fake_netify, netify):
-    fake_netify.say(body=gzip.compress(b" " * (LARGEST_BODY * 10)), headers={"Content-Encoding": "gzip"})
+    fake_netify.say(
+        body=gzip.compress(b" " * (LARGEST_BODY * 10)), headers={"Content-Encoding": "gzip"}
+    )
     with pytest.raises(EndpointFailed, match="4,194,304 bytes"):
         netify(fake_netify).ask(GOOGLE)
 
 
 def test_gzip_is_understood_and_garbage_in_its_place_is_not(fake_netify, netify):
     fake_netify.say(body="no gzip", headers={"Content-Encoding": "gzip"})
-    fake_netify.say(body=gzip.compress(b'{"data": {"application": {"tag": "packed"}}}'), headers={"Content-Encoding": "gzip"}, times=1)
+    fake_netify.say(
+        body=gzip.compress(b'{"data": {"application": {"tag": "packed"}}}'),
+        headers={"Content-Encoding": "gzip"},
+        times=1,
+    )
     provider = netify(fake_netify)
     assert provider.ask(NETFLIX).facts == Facts("packed")
     with pytest.raises(EndpointFailed):
@@ -109,7 +125,9 @@ def test_gzip_is_understood_and_garbage_in_its_place_is_not(fake_netify, netify)
 def test_a_server_that_is_not_there_stops(netify):
     with FakeNetify() as gone:
         pass
-    with pytest.raises(ProviderStopped, match=r"127\.0\.0\.1 cannot be reached .*refused.*MT_NETIFY_URL"):
+    with pytest.raises(
+        ProviderStopped, match=r"127\.0\.0\.1 cannot be reached .*refused.*MT_NETIFY_URL"
+    ):
         netify(gone).ask(GOOGLE)
 
 
@@ -132,7 +150,9 @@ def test_too_many_requests_without_a_word_is_tried_again_and_then_stops(fake_net
     assert len(fake_netify.asked()) == 3
 
 
-@pytest.mark.parametrize("told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400])
+@pytest.mark.parametrize(
+    "told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400]
+)
 def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, told):
     fake_netify.say(status=429, headers={"Retry-After": told})
     began = time.monotonic()
@@ -151,8 +171,12 @@ def test_a_wait_of_nonsense_does_no_harm(fake_netify, netify, told):
 def test_a_redirect_is_not_followed(fake_netify, netify):
     with FakeNetify() as other:
         for status in (301, 302, 307, 308):
-            fake_netify.say(status=status, headers={"Location": f"{other.url}/ips/8.8.8.8"}, times=1)
-            with pytest.raises(EndpointFailed, match=rf"another address \(HTTP {status}\); check MT_NETIFY_URL"):
+            fake_netify.say(
+                status=status, headers={"Location": f"{other.url}/ips/8.8.8.8"}, times=1
+            )
+            with pytest.raises(
+                EndpointFailed, match=rf"another address \(HTTP {status}\); check MT_NETIFY_URL"
+            ):
                 netify(fake_netify).ask(GOOGLE)
         assert len(fake_netify.asked()) == 4
         assert other.asked() == []
@@ -187,7 +211,9 @@ def test_a_name_that_would_be_another_path_is_not_asked(fake_netify, netify, nam
     assert fake_netify.asked() == []
 
 
-def test_the_key_goes_into_its_header_and_nowhere_else(fake_netify, netify, caplog, tmp_path, monkeypatch):
+def test_the_key_goes_into_its_header_and_nowhere_else(
+    fake_netify, netify, caplog, tmp_path, monkeypatch
+):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -195,7 +221,9 @@ def test_the_key_goes_into_its_header_and_nowhere_else(fake_netify, netify, capl
     provider = netify(fake_netify, patience=Patience(tries=2, pause=0.01, read=0.3))
     told = []
     for status in (200, 204, 302, 401, 403, 404, 418, 429, 500):
-        fake_netify.say(status=status, headers={"Location": "/elsewhere"} if status == 302 else {}, times=2)
+        fake_netify.say(
+            status=status, headers={"Location": "/elsewhere"} if status == 302 else {}, times=2
+        )
         try:
             told.append(repr(provider.ask(GOOGLE)))
         except EnrichmentError:
@@ -233,8 +261,19 @@ def test_a_key_with_a_newline_at_its_end_works(fake_netify, netify):
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "feeds.netify.ai/api/v2", "ftp://feeds.netify.ai", "http://", "http://[", "http://[::1/api"),
-        *(f"https://feeds.netify.ai/api/v2?x-api-key={KEY}", f"https://{KEY}@feeds.netify.ai/api/v2", f"https://feeds.netify.ai/api/v2#{KEY}"),
+        *(
+            "",
+            "feeds.netify.ai/api/v2",
+            "ftp://feeds.netify.ai",
+            "http://",
+            "http://[",
+            "http://[::1/api",
+        ),
+        *(
+            f"https://feeds.netify.ai/api/v2?x-api-key={KEY}",
+            f"https://{KEY}@feeds.netify.ai/api/v2",
+            f"https://feeds.netify.ai/api/v2#{KEY}",
+        ),
     ],
 )
 def test_an_address_of_no_server_is_refused_and_not_quoted(fake_netify, netify, url):

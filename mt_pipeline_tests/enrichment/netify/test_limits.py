@@ -19,7 +19,21 @@ from mt_pipeline.enrichment.netify.rate_limit import LONGEST_HOLD, SharedRate
 from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, ProviderStopped
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX
 
-NONSENSE = ["", "soon", "nan", "inf", "-1", "1e400", "0x10", "60, 60", "9" * 30, "5", "1700000000", "Fri, 31 Dec 1999 23:59:59 GMT", "⁵"]
+NONSENSE = [
+    "",
+    "soon",
+    "nan",
+    "inf",
+    "-1",
+    "1e400",
+    "0x10",
+    "60, 60",
+    "9" * 30,
+    "5",
+    "1700000000",
+    "Fri, 31 Dec 1999 23:59:59 GMT",
+    "⁵",
+]
 
 
 def budget(folder: Path, *, per_day: int | None = None, per_run: int | None = None) -> Budget:
@@ -28,7 +42,11 @@ def budget(folder: Path, *, per_day: int | None = None, per_run: int | None = No
 
 def left_none(**headers: str) -> dict[str, str]:
     """Say that no request is left."""
-    return {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", **{f"X-RateLimit-{name}": value for name, value in headers.items()}}
+    return {
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "0",
+        **{f"X-RateLimit-{name}": value for name, value in headers.items()},
+    }
 
 
 def test_each_request_is_counted_and_what_is_not_allowed_is_not_sent(fake_netify, netify, tmp_path):
@@ -36,12 +54,16 @@ def test_each_request_is_counted_and_what_is_not_allowed_is_not_sent(fake_netify
     assert provider.ask(GOOGLE).found
     assert provider.ask(NETFLIX).found
     for _ in range(2):
-        with pytest.raises(BudgetSpent, match="MT_NETIFY_BUDGET_DAY allows 2 calls a day, and 2 were made"):
+        with pytest.raises(
+            BudgetSpent, match="MT_NETIFY_BUDGET_DAY allows 2 calls a day, and 2 were made"
+        ):
             provider.ask(GOOGLE)
     assert fake_netify.asked() == [GOOGLE.value, NETFLIX.value]
 
 
-def test_tries_are_counted_and_a_budget_that_ends_among_them_is_told_as_such(fake_netify, netify, tmp_path):
+def test_tries_are_counted_and_a_budget_that_ends_among_them_is_told_as_such(
+    fake_netify, netify, tmp_path
+):
     fake_netify.say(status=500)
     provider = netify(fake_netify, budget=budget(tmp_path, per_run=5))
     with pytest.raises(EndpointFailed):
@@ -87,7 +109,9 @@ def test_a_reset_may_be_a_time_since_1970(fake_netify, netify, unit):
     assert moment - 0.01 <= fake_netify.requests()[1].began < moment + 2
 
 
-def test_a_reset_that_is_far_stops_all_processes_and_the_budget_stays(fake_netify, netify, tmp_path):
+def test_a_reset_that_is_far_stops_all_processes_and_the_budget_stays(
+    fake_netify, netify, tmp_path
+):
     """Another object stands for another process: they share the files alone."""
     fake_netify.say(headers=left_none(Reset="3600"))
     assert netify(fake_netify, budget=budget(tmp_path)).ask(GOOGLE).found
@@ -107,9 +131,15 @@ def test_too_many_requests_with_a_reset_waits_for_it(fake_netify, netify, status
     assert 1.8 <= second.began - first.began < 4
 
 
-@pytest.mark.parametrize("headers", [{"Retry-After": "3600"}, left_none(Reset="3600")], ids=["Retry-After", "X-RateLimit-Reset"])
+@pytest.mark.parametrize(
+    "headers",
+    [{"Retry-After": "3600"}, left_none(Reset="3600")],
+    ids=["Retry-After", "X-RateLimit-Reset"],
+)
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_long_wait_that_one_process_is_told_holds_back_all_others(fake_netify, netify, status, headers):
+def test_a_long_wait_that_one_process_is_told_holds_back_all_others(
+    fake_netify, netify, status, headers
+):
     fake_netify.say(status=status, headers=headers)
     with pytest.raises((ProviderStopped, EndpointFailed), match=f"HTTP {status}"):
         netify(fake_netify).ask(GOOGLE)
@@ -119,7 +149,14 @@ def test_a_long_wait_that_one_process_is_told_holds_back_all_others(fake_netify,
 
 
 def test_retry_after_as_a_date_holds_back_too(fake_netify, netify):
-    fake_netify.say(status=429, headers={"Retry-After": format_datetime(datetime.fromtimestamp(time.time() + 3600, UTC), usegmt=True)})
+    fake_netify.say(
+        status=429,
+        headers={
+            "Retry-After": format_datetime(
+                datetime.fromtimestamp(time.time() + 3600, UTC), usegmt=True
+            )
+        },
+    )
     with pytest.raises(ProviderStopped, match=r"wants a wait of 3[56]\d\d s"):
         netify(fake_netify).ask(GOOGLE)
     with pytest.raises(ProviderStopped, match="the server wants no request before"):
@@ -153,7 +190,13 @@ def test_a_reset_in_more_than_a_month_is_not_meant():
 def test_headers_of_nonsense_cost_no_answer(fake_netify, netify):
     for value in NONSENSE[:-1]:  # the last one no header can carry
         fake_netify.say(
-            headers={"X-RateLimit-Limit": value, "X-RateLimit-Remaining": value, "X-RateLimit-Reset": value, "Retry-After": value}, times=1
+            headers={
+                "X-RateLimit-Limit": value,
+                "X-RateLimit-Remaining": value,
+                "X-RateLimit-Reset": value,
+                "Retry-After": value,
+            },
+            times=1,
         )
         assert netify(fake_netify).ask(GOOGLE).found
 
@@ -175,12 +218,16 @@ def test_a_hold_of_a_clock_that_was_set_back_is_over(tmp_path):
     rate = SharedRate(tmp_path / "rate.sqlite", per_second=1000)
     rate.hold(3600)
     with closing(sqlite3.connect(tmp_path / "rate.sqlite")) as file, file:
-        assert file.execute("UPDATE hold SET since = since + 7200, until = until + 7200").rowcount == 1
+        assert (
+            file.execute("UPDATE hold SET since = since + 7200, until = until + 7200").rowcount == 1
+        )
     rate.wait(longest_hold=1)
     rate.close()
 
 
-def test_a_file_of_the_rate_that_breaks_costs_no_answer_that_was_paid(fake_netify, netify, tmp_path):
+def test_a_file_of_the_rate_that_breaks_costs_no_answer_that_was_paid(
+    fake_netify, netify, tmp_path
+):
     fake_netify.say(headers=left_none(Reset="3600"), delay=0.5)
     provider = netify(fake_netify)
 

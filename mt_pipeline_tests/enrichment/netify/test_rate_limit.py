@@ -30,7 +30,10 @@ rate.close()
 
 def calls_of(path: Path, *, processes: int, per_second: float, seconds: float) -> list[float]:
     command = [sys.executable, "-c", CALLER, str(path), str(per_second), str(seconds)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) for _ in range(processes)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        for _ in range(processes)
+    ]
     printed = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0] * processes
     assert all(printed), "every process got through"
@@ -38,7 +41,9 @@ def calls_of(path: Path, *, processes: int, per_second: float, seconds: float) -
 
 
 def most_in_a_window(moments: list[float], seconds: float) -> int:
-    return max(sum(1 for other in moments if moment <= other < moment + seconds) for moment in moments)
+    return max(
+        sum(1 for other in moments if moment <= other < moment + seconds) for moment in moments
+    )
 
 
 def test_so_many_calls_a_second_and_no_more_over_all_processes(tmp_path):
@@ -72,7 +77,12 @@ def test_a_clock_that_was_set_back_does_not_stop_anybody(tmp_path):
     rate = SharedRate(path, per_second=1)
     rate.wait()
     with closing(sqlite3.connect(path)) as file, file:
-        assert file.execute("UPDATE rate_bucket SET item_timestamp = item_timestamp + 3600000").rowcount == 1
+        assert (
+            file.execute(
+                "UPDATE rate_bucket SET item_timestamp = item_timestamp + 3600000"
+            ).rowcount
+            == 1
+        )
     began = time.monotonic()
     rate.wait()
     assert time.monotonic() - began < 3

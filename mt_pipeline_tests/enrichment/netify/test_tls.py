@@ -20,11 +20,20 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 def of(port: int, folder: Path) -> Netify:
-    return Netify(url=f"https://localhost:{port}/api/v2", key=KEY, calls_per_second=1000, rate_file=folder / "rate.sqlite", patience=QUICK)
+    return Netify(
+        url=f"https://localhost:{port}/api/v2",
+        key=KEY,
+        calls_per_second=1000,
+        rate_file=folder / "rate.sqlite",
+        patience=QUICK,
+    )
 
 
 def test_a_server_that_proves_who_it_is_is_given_the_key(tmp_path, authority):
-    with tls_server(authority.certificate("localhost")) as server, of(server.port, tmp_path) as provider:
+    with (
+        tls_server(authority.certificate("localhost")) as server,
+        of(server.port, tmp_path) as provider,
+    ):
         assert provider.ask(GOOGLE).found
         [headers] = server.requests
     assert headers["x-api-key"] == KEY
@@ -35,16 +44,24 @@ def test_a_server_that_proves_who_it_is_is_given_the_key(tmp_path, authority):
     [
         ("of another host", "Hostname mismatch, certificate is not valid for 'localhost'"),
         ("expired", "certificate has expired"),
-        ("of an authority that nobody trusts", "unable to get local issuer certificate|self-signed certificate"),
+        (
+            "of an authority that nobody trusts",
+            "unable to get local issuer certificate|self-signed certificate",
+        ),
     ],
 )
-def test_a_server_that_does_not_stops_at_once_and_is_never_given_the_key(tmp_path, authority, monkeypatch, fault, said):
-    certificate = authority.certificate("other.example" if fault == "of another host" else "localhost", expired=fault == "expired")
+def test_a_server_that_does_not_stops_at_once_and_is_never_given_the_key(
+    tmp_path, authority, monkeypatch, fault, said
+):
+    certificate = authority.certificate(
+        "other.example" if fault == "of another host" else "localhost", expired=fault == "expired"
+    )
     if fault == "of an authority that nobody trusts":
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with tls_server(certificate) as server, of(server.port, tmp_path) as provider:
         with pytest.raises(
-            ProviderStopped, match=rf"localhost does not prove who it is \(.*({said}).*, so the key was not sent; check MT_NETIFY_URL"
+            ProviderStopped,
+            match=rf"localhost does not prove who it is \(.*({said}).*, so the key was not sent; check MT_NETIFY_URL",
         ):
             provider.ask(GOOGLE)
         assert (len(server.connections), server.requests) == (1, [])

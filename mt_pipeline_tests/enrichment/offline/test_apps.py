@@ -19,7 +19,11 @@ CATEGORIES = set(
 )
 """Netify's."""
 
-LINES = [line.split(":", 2) for line in WELL_KNOWN.read_text().splitlines() if line and not line.startswith("#")]
+LINES = [
+    line.split(":", 2)
+    for line in WELL_KNOWN.read_text().splitlines()
+    if line and not line.startswith("#")
+]
 DOMAINS = {domain: identity for kind, identity, domain in LINES if kind == "dom"}
 
 
@@ -40,8 +44,14 @@ def test_every_application_of_the_list_has_a_tag_a_category_of_netifys_and_a_dom
 
 def test_no_domain_of_the_list_is_there_twice_or_said_by_a_shorter_one_or_a_suffix_of_everyone():
     assert len(DOMAINS) == sum(kind == "dom" for kind, *_ in LINES)
-    assert [domain for domain in DOMAINS if domain != domain.lower() or not is_askable(domain)] == []
-    assert [domain for domain in DOMAINS if not f".{domain}".endswith(f".{registrable_domain(f'x.{domain}')}")] == []
+    assert [
+        domain for domain in DOMAINS if domain != domain.lower() or not is_askable(domain)
+    ] == []
+    assert [
+        domain
+        for domain in DOMAINS
+        if not f".{domain}".endswith(f".{registrable_domain(f'x.{domain}')}")
+    ] == []
     of_shorter = {domain: of(domain.partition(".")[2])[0] for domain in DOMAINS}
     assert [domain for domain, tag in of_shorter.items() if tag == DOMAINS[domain]] == []
 
@@ -58,7 +68,9 @@ def test_no_domain_of_the_list_is_there_twice_or_said_by_a_shorter_one_or_a_suff
         ("com", (None, None)),
     ],
 )
-def test_well_known_names_have_an_application_out_of_the_box(name: str, known: tuple[str | None, str | None]):
+def test_well_known_names_have_an_application_out_of_the_box(
+    name: str, known: tuple[str | None, str | None]
+):
     assert of(name) == known
 
 

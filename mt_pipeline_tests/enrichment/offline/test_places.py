@@ -18,14 +18,32 @@ PADDING = {f"1.0.{number}.0/24": {"padding": f"{number}" * 30_000} for number in
 
 def blocks(chance: random.Random, *, version: int, bits: int) -> dict[str, Record]:
     """Make blocks of all sizes, some within others, with fewer places than blocks."""
-    places = [nested("DE", "Germany", f"City {number}", (number, number / 2)) for number in range(40)]
+    places = [
+        nested("DE", "Germany", f"City {number}", (number, number / 2)) for number in range(40)
+    ]
     made: dict[str, Record] = {} if bits == 24 else dict(PADDING)
     for _ in range(200):
-        made[f"{chance.randrange(2, 224)}.{chance.randrange(256)}.0.0/{chance.randrange(16, 20)}"] = chance.choice(places)
-        made[str(ipaddress.ip_network((chance.randrange(2 << 24, 224 << 24), chance.randrange(9, 33)), strict=False))] = chance.choice(places)
+        made[
+            f"{chance.randrange(2, 224)}.{chance.randrange(256)}.0.0/{chance.randrange(16, 20)}"
+        ] = chance.choice(places)
+        made[
+            str(
+                ipaddress.ip_network(
+                    (chance.randrange(2 << 24, 224 << 24), chance.randrange(9, 33)), strict=False
+                )
+            )
+        ] = chance.choice(places)
         if version == 6:
-            made[str(ipaddress.ip_network((chance.getrandbits(125) | 1 << 125, chance.randrange(4, 129)), strict=False))] = chance.choice(places)
-    return dict(sorted(made.items(), key=lambda block: int(block[0].partition("/")[2])))  # narrow ones last, or they are written over
+            made[
+                str(
+                    ipaddress.ip_network(
+                        (chance.getrandbits(125) | 1 << 125, chance.randrange(4, 129)), strict=False
+                    )
+                )
+            ] = chance.choice(places)
+    return dict(
+        sorted(made.items(), key=lambda block: int(block[0].partition("/")[2]))
+    )  # narrow ones last, or they are written over
 
 
 def near(made: dict[str, Record], chance: random.Random) -> Iterator[str]:
@@ -42,7 +60,9 @@ def near(made: dict[str, Record], chance: random.Random) -> Iterator[str]:
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("bits", [24, 28, 32])
-def test_many_addresses_have_the_places_that_the_reader_says_of_each(tmp_path: Path, version: int, bits: int):
+def test_many_addresses_have_the_places_that_the_reader_says_of_each(
+    tmp_path: Path, version: int, bits: int
+):
     chance = random.Random(f"{version} {bits}")  # noqa: S311  # no secret
     made = blocks(chance, version=version, bits=bits)
     path = city_file(tmp_path / "city.mmdb", made, version=version, bits=bits)
@@ -57,10 +77,24 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(tmp_path: P
     with maxminddb.open_database(path) as reader:
         numbers = Tree(path, reader.metadata()).records(wanted).tolist()
         assert reader.metadata().record_size == bits
-        records = [reader.get(address) if version == 6 or ":" not in address else None for address in wanted]
-    expected = [record["city"]["names"]["en"] if record and "city" in record else None for record in records]
+        records = [
+            reader.get(address) if version == 6 or ":" not in address else None
+            for address in wanted
+        ]
+    expected = [
+        record["city"]["names"]["en"] if record and "city" in record else None for record in records
+    ]
     assert [facts and facts.geo_city for batch in found for facts in batch] == expected
     assert len(set(expected)) > 30
-    with maxminddb.open_database(path, maxminddb.MODE_MEMORY) as slow:  # the one in Python, which tells the number of a record
-        packed = [bytearray(ipaddress.ip_address(address).packed) if version == 6 or ":" not in address else None for address in wanted]
-        assert numbers == [(address and slow._find_address_in_tree(address)[0]) or NO_RECORD for address in packed]
+    with maxminddb.open_database(
+        path, maxminddb.MODE_MEMORY
+    ) as slow:  # the one in Python, which tells the number of a record
+        packed = [
+            bytearray(ipaddress.ip_address(address).packed)
+            if version == 6 or ":" not in address
+            else None
+            for address in wanted
+        ]
+        assert numbers == [
+            (address and slow._find_address_in_tree(address)[0]) or NO_RECORD for address in packed
+        ]
