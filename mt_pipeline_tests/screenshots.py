@@ -105,9 +105,9 @@ def _report(service: Running, browser: webdriver.Chrome) -> None:
 
 
 def _wait(service: Running, *keys: str, state: State) -> None:
-    made: Callable[[], bool] = lambda: all(
+    made: Callable[[], bool] = lambda: all(  # noqa: E731
         (one := service.record(key)) and one.state is state for key in keys
-    )  # noqa: E731
+    )  # noqa: E731, RUF100
     assert eventually(made), [service.record(key) for key in keys]
 
 

@@ -189,11 +189,11 @@ def test_a_service_is_given_the_secrets_that_it_needs_and_no_others():
 def made(folder: Path) -> dict[str, str]:
     """Say `make secrets` in a folder; returns what is in the files then."""
     subprocess.run(
-        ["make", "-s", "-f", str(PROJECT / "Makefile"), "secrets"],
+        ["make", "-s", "-f", str(PROJECT / "Makefile"), "secrets"],  # noqa: S607
         cwd=folder,
         check=True,
         stdout=subprocess.DEVNULL,
-    )  # noqa: S607
+    )  # noqa: RUF100, S607
     return {file.name: file.read_text() for file in (folder / "secrets").iterdir()}
 
 

@@ -27,7 +27,7 @@ NAMES = (
     "$1 %s",
     "'a'",
     "a, b",
-    "‘q’ “w”",
+    "‘q’ “w”",  # noqa: RUF001
     "NaN",
     "(a)",
     "--",
@@ -36,7 +36,7 @@ NAMES = (
     "`x`",
     "<b>",
     "a" * 250,
-)  # noqa: RUF001
+)  # noqa: RUF001, RUF100
 
 
 def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(

@@ -465,9 +465,9 @@ def main() -> None:
     if (
         sys.getfilesystemencoding() != "utf-8"
     ):  # in a locale without UTF-8 Python would not know the names of files, nor would its children
-        os.execve(
+        os.execve(  # noqa: S606
             sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"}
-        )  # noqa: S606
+        )  # noqa: RUF100, S606
     private.files()
     try:
         cli(standalone_mode=False, prog_name="mt-pipeline")

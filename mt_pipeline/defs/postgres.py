@@ -23,8 +23,10 @@ class Storage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> "Storage":  # noqa: ANN401  as Dagster has it
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Any,  # noqa: ANN401
+    ) -> "Storage":  # noqa: ANN401, RUF100
         """Open it, for Dagster."""
         told = dict(config_value)
         password = Path(told.pop("password_file")).read_text(encoding="utf-8").strip()

@@ -78,9 +78,13 @@ class Asking:
 
     def counts(self) -> Counts:
         """Count what became of the endpoints so far."""
+        endpoints = sum(self._n[state] for state in STATES)
+        numbers: dict[str, int] = self._n
         return Counts(
-            endpoints=sum(self._n[state] for state in STATES), stopped=self._stopped, **self._n
-        )  # type: ignore[arg-type]  # by_provider is none of its keys
+            endpoints=endpoints,
+            stopped=self._stopped,
+            **numbers,  # type: ignore[arg-type]  # by_provider is none of its keys
+        )
 
     def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
         """Ask about endpoints, all of `kinds`; each has a state, whatever happens.
@@ -136,9 +140,9 @@ class AskingFree(Asking):
         try:
             facts = self._provider.look_up(kind, endpoints)
             if len(facts) != len(endpoints) or not set(map(type, facts)) <= {Facts, type(None)}:
-                raise ValueError(
+                raise ValueError(  # noqa: TRY301
                     f"it must return facts or None for each of {len(endpoints)} endpoints"
-                )  # noqa: TRY301
+                )  # noqa: RUF100, TRY301
         except (
             Exception
         ) as error:  # it may be anyone's code: whatever is wrong with it, the capture is loaded

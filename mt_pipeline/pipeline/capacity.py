@@ -53,7 +53,7 @@ _BEYOND = 2
 _COMPRESSED = 5
 """So many times as large it is decompressed, if nobody can count."""
 
-_CURE = "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
+_CURE = "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"  # noqa: E501
 
 
 class NoRoomError(CaptureError):

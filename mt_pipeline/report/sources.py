@@ -27,7 +27,7 @@ class Files:
     apps: bool = False
 
 
-_REGISTRIES = "where the holder of an address is registered with AFRINIC, APNIC, ARIN, LACNIC or RIPE NCC. The machine may stand elsewhere. The data are what "
+_REGISTRIES = "where the holder of an address is registered with AFRINIC, APNIC, ARIN, LACNIC or RIPE NCC. The machine may stand elsewhere. The data are what "  # noqa: E501
 _IPTOCC = ("iptocc", "https://github.com/roniemartinez/IPToCC", " carries.")
 _ALLOCATED = Source(
     f"Countries that offline answered are countries of allocation: {_REGISTRIES}", *_IPTOCC

@@ -62,8 +62,8 @@ def confined(command: Sequence[str], *visible: Path) -> list[str]:
         "--dev",
         "/dev",
         "--tmpfs",
-        "/tmp",
-    ]  # noqa: S108  its own
+        "/tmp",  # noqa: S108
+    ]  # noqa: RUF100, S108
     for link in map(Path, _LINKED):
         if link.is_symlink():
             prefix += ["--symlink", str(link.readlink()), str(link)]

@@ -226,10 +226,10 @@ def dhcp() -> list[bytes]:
     )
     return [
         ethernet(
-            IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / Raw(bootp),
+            IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / Raw(bootp),  # noqa: S104
             target=BROADCAST_MAC,
         )
-    ]  # noqa: S104
+    ]  # noqa: RUF100, S104
 
 
 def http(host: str = "plain.example.com", *, client_port: int = 50_080) -> list[bytes]:

@@ -39,8 +39,8 @@ class Lab:
         *,
         calls: int = 1_000_000,
         then: Exception | None = None,
-        facts: Facts = Facts(app_tag="new"),
-    ) -> None:  # noqa: B008
+        facts: Facts = Facts(app_tag="new"),  # noqa: B008
+    ) -> None:  # noqa: B008, RUF100
         self.name = name
         self.kinds: frozenset[Kind] = frozenset({"address", "name"})
         self.asked: list[str] = []

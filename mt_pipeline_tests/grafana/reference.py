@@ -112,9 +112,9 @@ class Reference:
             counted = flow_reference.flows(found)
             self.flows += counted
             self.packets += [
-                {**row, **{name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}}
+                {**row, **{name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}}  # noqa: S104
                 for row in found
-            ]  # noqa: S104
+            ]  # noqa: RUF100, S104
             seconds = {
                 f"seconds_{name}": ran.metadata(stage, key)["seconds"]
                 for name, stage in zip(_STAGES, STAGES, strict=True)

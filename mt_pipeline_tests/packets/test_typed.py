@@ -208,8 +208,8 @@ def test_addresses_are_of_one_family_only(named: dict[str, list[Row]]):
     assert picked(named["6in4"], *addresses) == [(None, None, *V6, *V6)]
     assert picked(named["4in6"], *addresses) == [(*V4, None, None, *V4)]
     assert picked(named["dhcp"], *addresses) == [
-        ("0.0.0.0", "255.255.255.255", None, None, "0.0.0.0", "255.255.255.255")
-    ]  # noqa: S104
+        ("0.0.0.0", "255.255.255.255", None, None, "0.0.0.0", "255.255.255.255")  # noqa: S104
+    ]  # noqa: RUF100, S104
 
 
 # Other columns

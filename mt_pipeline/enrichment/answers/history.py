@@ -55,9 +55,8 @@ class Entry:
         """
         asked_at = _moment(record["asked_at"])
         confirmed_at = _moment(record["confirmed_at"]) if "confirmed_at" in record else asked_at
-        return cls(
-            record["found"] is True, asked_at, confirmed_at, Facts.from_mapping(record["facts"])
-        )  # type: ignore[arg-type]  # raises by itself
+        facts = Facts.from_mapping(record["facts"])  # type: ignore[arg-type]  # raises by itself
+        return cls(record["found"] is True, asked_at, confirmed_at, facts)
 
 
 @dataclass(frozen=True)

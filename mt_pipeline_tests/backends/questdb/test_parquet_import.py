@@ -26,11 +26,11 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
         *packets(2_000),
         packet(
             2_001,
-            ip_src="0.0.0.0",
+            ip_src="0.0.0.0",  # noqa: S104
             ip_dst="255.255.255.255",
             vlan_id="7",
             dns_qry_name="only.once.example",
-        ),  # noqa: S104
+        ),  # noqa: RUF100, S104
         packet(
             2_002,
             ipv6_src="fd00:1::20",
