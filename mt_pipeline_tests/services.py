@@ -50,10 +50,11 @@ def processes_of(data: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if (
-                process.environ().get("MT_DATA_DIR") == str(data)
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
+            # Programs that need no settings have none in their environment.
+            names_it = process.environ().get("MT_DATA_DIR") == str(data)
+            names_it = names_it or any(str(data) in argument for argument in process.cmdline())
+            works_there = Path(process.cwd()).is_relative_to(data)
+            if (names_it or works_there) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -68,7 +69,7 @@ def open_to_others(folder: Path) -> list[str]:
     paths = [
         path
         for path in (folder, *folder.rglob("*"))
-        if not path.is_symlink() and (path.is_dir() or "questdb/db" not in str(path))
+        if not path.is_symlink() and (path.is_dir() or folder / "questdb" not in path.parents)
     ]
     return [f"{path} {path.stat().st_mode:o}" for path in paths if path.stat().st_mode & OTHERS]
 

@@ -50,7 +50,7 @@ def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(
 
     told = terminal("ingest", folder)
 
-    assert (told.code, told.err) == (0, "")
+    assert (told.code, told.err) == (0, f"new experiment any_time: {len(keys)} captures\n")
     assert sorted(told.out.splitlines()) == [
         f"{key}: 2 packets, 2 rows in packets_any_time" for key in keys
     ]
@@ -86,7 +86,11 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
 
     assert (
         told.code,
-        [line for line in told.err.splitlines() if not line.startswith("note: ")],
+        [
+            line
+            for line in told.err.splitlines()
+            if not line.startswith(("note: ", "new experiment ", "experiment "))
+        ],
     ) == (0, [])
     for key in keys[:2]:  # each is the only value of its statement
         assert terminal("verify", "--capture", key).out == "0 differences\n"

@@ -149,12 +149,10 @@ def sniff(capture: Capture) -> str | None:
                 head = _decompressed(capture, codec)
     except FileNotFoundError:
         return f"{capture.key} is not in the inbox any more: copy it there again."
-    except OSError as error:
-        return unreadable(capture.key, error)
-    except (
-        ValueError,
-        MemoryError,
-    ) as error:  # what Arrow says of compressed bytes that make no sense
+    except (OSError, ValueError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno:
+            return unreadable(capture.key, error)
+        # Arrow raises these for compressed bytes that make no sense.
         return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
     if head in _PCAP or head == _PCAPNG:
         return None

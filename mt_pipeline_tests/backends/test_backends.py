@@ -224,7 +224,7 @@ def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tm
     )
     assert number > 10
     assert told("status")[1].startswith(
-        f"done     night/night.pcap  {number} packets, {number} rows"
+        f"done     night night/night.pcap  {number} packets, {number} rows"
     )
     assert told("refresh", "night")[0] == 0
     assert told("report", "night") == (

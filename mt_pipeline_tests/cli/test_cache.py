@@ -275,8 +275,8 @@ def test_a_run_goes_on_while_answers_are_taken_in_and_pruned(terminal, folder, t
     [
         (["import", "/nowhere"], 2, "'/nowhere' does not exist"),
         (["import", "{folder}"], 1, "has no folder `ips` or `hostnames`"),
-        (["export", "{folder}"], 1, "is there already"),
-        (["export", "/dev/null/x"], 1, "/dev/null"),
+        (["export", "{folder}"], 2, "is a directory"),
+        (["export", "/dev/null/x"], 2, "/dev/null"),
         (["prune", "--older-than", "-1"], 2, "-1"),
         (["prune", "--older-than", "1e300"], 1, "1e+300 days are no age"),
         (["digest"], 2, "No such command 'digest'"),

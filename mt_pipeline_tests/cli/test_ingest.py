@@ -463,14 +463,16 @@ def test_skipped_packets_and_a_cut_are_in_the_line(terminal: Terminal, tmp_path:
 
 
 def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
-    path = lab.put("at once/a.pcap")
+    path = lab.put("two at once/a.pcap")
     settings = lab.settings()
 
     both = [program("ingest", path, settings=settings) for _ in range(2)]
     told = [ended(process) for process in both]
 
-    assert told == [Said(0, "at once/a.pcap: 2 packets, 2 rows in packets_at_once\n", "")] * 2
-    assert len(lab.rows("at_once")) == PACKETS
+    assert (
+        told == [Said(0, "two at once/a.pcap: 2 packets, 2 rows in packets_two_at_once\n", "")] * 2
+    )
+    assert len(lab.rows("two_at_once")) == PACKETS
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import dagster as dg
+import pyarrow.parquet
 import pytest
 
 from mt_pipeline.captures.identity import capture_at
@@ -150,7 +151,7 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ("empty.pcap", "zoo/empty.pcap is empty: record it again, or remove it."),
         (
             "folder.pcap",
-            "zoo/folder.pcap is not a file: put a capture there, or take another name.",
+            "zoo/folder.pcap is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here.",
         ),
         (
             "grows.pcap",
@@ -789,13 +790,13 @@ def test_a_questdb_that_refuses_us_is_named_but_not_the_password(lab: Lab):
     assert "wr0ng-s3cret" not in ran.failure + json.dumps(ran.failure_metadata)
 
 
-def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(
-    lab: Lab, tmp_path: Path
-):
+def test_flows_that_do_not_have_all_packets_fail_the_capture_and_its_check(lab: Lab):
     lab.put("flows_lost/a.pcap")
-    nameless = wrapper(tmp_path / "tshark", '"$TSHARK" "$@" | sed "s/^ *[0-9]*//"')
+    assert lab.run("flows_lost/a.pcap", stages=STAGES[:3]).success
+    [sums] = (lab.data / "endpoints" / "flows_lost").rglob("*.sums.parquet")
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(sums).slice(0, 0), sums)
 
-    ran = lab.run("flows_lost/a.pcap", workspace=lab.workspace(tshark=str(nameless)))
+    ran = lab.run("flows_lost/a.pcap")
 
     assert "flows_lost/a.pcap: the flows have 0 packets and 0 bytes, the rows 2 and " in ran.failure
     [evaluation] = ran.checks("flows_reconciled")

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
+from mt_pipeline.captures.identity import label_of
 from mt_pipeline.packets import typed
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.schema.flows import FLOW_COLUMNS
@@ -73,7 +74,7 @@ def packets(lab: Lab, key: str) -> list[Row]:
             f"""SELECT {chosen}, p.skipped FROM p LEFT JOIN answers src ON src.kind = 'address' AND src.endpoint = p.address_src
             LEFT JOIN answers dst ON dst.kind = 'address' AND dst.endpoint = p.address_dst
             LEFT JOIN answers sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(p.tls_sni), '.')""",
-            params={"capture": key, "experiment": record.experiment},
+            params={"capture": key, "experiment": record.experiment, "label": label_of(key)},
         )
         return [row for row in found.to_arrow_table().to_pylist() if row["skipped"] is None]
 

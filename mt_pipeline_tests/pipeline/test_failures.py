@@ -23,7 +23,7 @@ from mt_pipeline.tshark.command import NotACapture
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
-            "the disk is full (data folder): free some space, then launch the capture again",
+            "the quota of this user is used up: delete something, or have it raised, then launch the capture again",
         ),
         (
             duckdb.IOException("IO Error: No space left on device"),

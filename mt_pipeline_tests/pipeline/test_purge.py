@@ -225,6 +225,7 @@ def test_the_runs_of_several_captures_stay(terminal: Terminal, lab: Lab):
 def test_the_report_goes_with_the_last_capture_of_its_experiment(terminal: Terminal, lab: Lab):
     loaded(terminal, lab, "purge report/a.pcap", "purge report/b.pcap")
     path = report_file(lab.data, "purge_report")
+    path.parent.mkdir(exist_ok=True)
     assert terminal("report", "purge_report", "--output", path).code == 0
     lab.instance.add_dynamic_partitions("experiments", ["purge_report"])
 

@@ -11,6 +11,7 @@ import pytest
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.cli import refresh as refreshing
 from mt_pipeline.cli.ingest import ingest
+from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.defs import refresh
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
@@ -104,7 +105,8 @@ def put(settings: Settings, files: Sequence[Path], experiment: str) -> list[str]
 
 
 def ingested(settings: Settings, paths: Sequence[Path]) -> None:
-    assert ingest(settings, paths, name=None, display_filter=None)
+    with Bars() as bars:
+        assert ingest(settings, paths, name=None, display_filter=None, bars=bars)
 
 
 def asked(settings: Settings, query: str) -> list[tuple[object, ...]]:

@@ -629,12 +629,15 @@ def test_lengths_that_no_column_holds_count_as_packets_without_bytes(database: D
 
 
 def test_flows_that_lack_a_packet_fail_the_load_and_say_what_they_have(database: Database):
-    # A packet without a number is in no conversation; no tshark that we know leaves it out.
-    wanted = [*packets(2), packet(3, frame_number=None, tcp_stream="1")]
-    said = r"flows_differ/a.pcap: the flows have 2 packets and 120 bytes, the rows 3 and 180; launch the capture again"
-    with pytest.raises(FlowsDiffer, match=said) as differ:
-        load(database, wanted, capture="flows_differ/a.pcap", experiment="flows_differ")
-    assert (differ.value.summary.flows, differ.value.summary.agrees) == (2, False)
+    capture, experiment = "flows_differ/a.pcap", "flows_differ"
+    message = f"{capture}: the flows have 2 packets and 120 bytes, the rows 3 and 180; launch the capture again"
+    with files_of([*packets(2), packet(3, tcp_stream="1")]) as files:
+        of_packets = rows(files, capture=capture, experiment=experiment)
+        of_flows = flows.flows(files, capture=capture, experiment=experiment)
+        lacking = (batch.slice(0, batch.num_rows - 1) for batch in of_flows)
+        with closing(of_packets), pytest.raises(FlowsDiffer, match=message) as differ:
+            flow_loader.load(database, [Load(capture, experiment, of_packets, lacking)])
+    assert (differ.value.stored.flows, differ.value.stored.agrees) == (2, False)
 
 
 def test_what_questdb_holds_is_compared_not_what_was_sent(database: Database):

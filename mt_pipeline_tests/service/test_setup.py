@@ -203,6 +203,8 @@ def test_folders_may_have_any_name_that_is_not_refused(
     assert said.out.startswith("room/a.pcap: 2 packets, 2 rows in ")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([data.name, inbox.name])
     assert [
-        path for path in data.rglob("*") if "telemetry" in path.name or path.name == "event.log"
+        path
+        for path in (data / "dagster").rglob("*")
+        if "telemetry" in path.name or path.name == "event.log"
     ] == []
     assert (data / "dagster" / "history" / "runs" / "index.db").exists()

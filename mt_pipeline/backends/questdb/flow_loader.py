@@ -46,10 +46,10 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored
     with database.connect() as connection:  # a name that is taken is told before anything is loaded
         ensure_table(connection, CAPTURES, lock=database.lock)
         ensure_table(connection, FLOWS, lock=database.lock)
-        ensure_table(connection, lock=database.lock)
-        partitions.check(connection, PACKETS, {one.capture: one.months for one in loads})
         for experiment in {one.experiment for one in loads}:
             ensure_view(connection, experiment, FLOWS, lock=database.lock)
+        ensure_table(connection, lock=database.lock)
+        partitions.check(connection, PACKETS, {one.capture: one.months for one in loads})
     with _begun():
         return _load(database, loads)
 

@@ -166,13 +166,13 @@ def test_without_room_for_a_copy_the_days_stay_and_go_on_working(spare: Spare, l
     server, told = spare.database, list[str]()
     load(server, "lab/a.pcap", day=0)
 
-    bring_up_to_date(replace(server, import_folder=Path("/proc/import")), lock, say=told.append)
+    bring_up_to_date(replace(server, folder=Path("/proc")), lock, say=told.append)
 
     assert "captured_packets keeps its 1 partitions: to cut it by month," in told[0]
     assert cut(server)["captured_packets"] == "DAY"
     load(server, "lab/b.pcap", day=1)
     assert loader.remove(server, "lab/a.pcap") == 5
-    compact(replace(server, import_folder=Path("/proc/import")), lock)
+    compact(replace(server, folder=Path("/proc")), lock)
     assert {name for name in sizes_of(server)} == {"2023-11-15"}
     assert len(rows(server, "lab")) == 5
 
