@@ -25,7 +25,6 @@ from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import flow_reference
-from mt_pipeline_tests.backends.questdb.conftest import Spare
 from mt_pipeline_tests.backends.questdb.parts import (
     CLIENT,
     SERVER,
@@ -42,6 +41,7 @@ from mt_pipeline_tests.building import odd, traffic
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.soaking.servers import Spare
 
 ROUTER = "192.168.1.1"
 CLIENT6, SERVER6 = "fd00:1::20", "2606:2800:220:1:248:1893:25c8:1946"

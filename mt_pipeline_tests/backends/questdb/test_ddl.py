@@ -12,8 +12,8 @@ from mt_pipeline.backends.questdb import ddl
 from mt_pipeline.backends.questdb.ddl import TABLE, drop_view, ensure_table, ensure_view
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, HIDDEN, PACKETS, Table
-from mt_pipeline_tests.backends.questdb.conftest import Spare
 from mt_pipeline_tests.backends.questdb.parts import Threads
+from mt_pipeline_tests.soaking.servers import Spare
 
 NAMES = [column.name for column in COLUMNS]
 LATER = ("protocol", "vlan_id", "dns_name", "experiment", "tls_sni_provider")

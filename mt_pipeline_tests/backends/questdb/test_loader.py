@@ -12,7 +12,6 @@ from mt_pipeline.backends.loads import Loaded, LoadFailed, NameTaken, Part, Rows
 from mt_pipeline.backends.questdb import ddl, loader, retry
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.loader import count, remove
-from mt_pipeline_tests.backends.questdb.conftest import Spare
 from mt_pipeline_tests.backends.questdb.parts import (
     SERVER,
     START,
@@ -26,6 +25,7 @@ from mt_pipeline_tests.backends.questdb.parts import (
     time_of,
     view,
 )
+from mt_pipeline_tests.soaking.servers import Spare
 
 MANY = 6_000
 
