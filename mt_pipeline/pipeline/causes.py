@@ -11,7 +11,14 @@ import duckdb
 import psycopg
 import sqlalchemy as sa
 
-from mt_pipeline.backends.loads import BackendError, Damaged, Lost, Suspended, Unreachable
+from mt_pipeline.backends.loads import (
+    BackendError,
+    Damaged,
+    Exhausted,
+    Lost,
+    Suspended,
+    Unreachable,
+)
 from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
@@ -25,7 +32,7 @@ from mt_pipeline.tshark.command import (
 )
 
 OUTAGES = (
-    *(Unreachable, Suspended, Damaged, ServerError),  # QuestDB
+    *(Unreachable, Suspended, Damaged, Exhausted, ServerError),  # QuestDB
     *(
         LedgerError,
         StoreError,
@@ -43,7 +50,7 @@ OUTAGES = (
 )
 """What stands in the way of any capture."""
 
-SUSPECTS = (Lost, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryException)
+SUSPECTS = (Lost, Exhausted, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryException)
 """Those of them that the capture at work may have caused: a capture that is large or odd enough ends what reads it."""
 
 _ERRNOS = (
