@@ -20,16 +20,17 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Set environment variables, or write lines into a file `.env` in the project's folder. The environment
-wins. [.env.example](../.env.example) is a start. Secrets may be files in a folder, `MT_SECRETS_DIR`, over
-which both win. Empty is the same as not set. Restart the service after a change.
+Set environment variables, or write lines into a file `.env` in the project's folder. The
+environment wins. [.env.example](../.env.example) is a start. Secrets may be files in a folder,
+`MT_SECRETS_DIR`, over which both win. Empty is the same as not set. Restart the service after a
+change.
 
-Relative paths are relative to where you start the command. A value that cannot be used ends the command
-with exit status 2 and a line that names the variable.
+Relative paths are relative to where you start the command. A value that cannot be used ends the
+command with exit status 2 and a line that names the variable.
 
-A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it, on
-stderr, and names the nearest setting. It goes on, as the variable may belong to another release or
-another program. The warning never holds the value.
+A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it,
+on stderr, and names the nearest setting. It goes on, as the variable may belong to another release
+or another program. The warning never holds the value.
 
 {}
 """
@@ -38,8 +39,8 @@ _COLUMNS = """# Columns
 
 <!-- Written by `make docs` from mt_pipeline/schema/; do not edit. -->
 
-[What a row means](rows.md) says what to know of them: which layer a row speaks of, `Unknown` and NULL,
-names of streams. [Add a column](how-to/add-a-column.md) says how to get another one.
+[What a row means](rows.md) says what to know of them: which layer a row speaks of, `Unknown` and
+NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get another one.
 
 - [`packets_<experiment>`](#packets_experiment): a row per packet
 - [`flows_<experiment>`](#flows_experiment): a row per second and conversation
@@ -47,7 +48,8 @@ names of streams. [Add a column](how-to/add-a-column.md) says how to get another
 
 ## `packets_<experiment>`
 
-"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the whole capture.
+"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the
+whole capture.
 
 ### Those of MT_ProcessPKTs
 
@@ -62,13 +64,14 @@ NULL where nothing is known.
 {}
 
 The table `{}` behind the views has more: {}.
-`load` names the load that made the row, by its time; `gone` says that a later load or a purge took it out.
+`load` names the load that made the row, by its time; `gone` says that a later load or a purge took
+it out.
 
 ## `flows_<experiment>`
 
 What each conversation of a capture sent in each second. A conversation is what two ends, each with
-address, port and hardware address, say to each other in one stream; where there are no streams, in one
-protocol. After every load the packets and bytes of the flows are compared with those of
+address, port and hardware address, say to each other in one stream; where there are no streams, in
+one protocol. After every load the packets and bytes of the flows are compared with those of
 `packets_<experiment>`. NULL where nothing is known.
 
 {}
@@ -77,9 +80,9 @@ The table `{}` behind the views has `load` and `gone` too.
 
 ## `captures`
 
-What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for people.
-Numbers are those of that load; one that failed has none but those of its answers. NULL where nothing is
-known.
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for
+people. Numbers are those of that load; one that failed has none but those of its answers. NULL
+where nothing is known.
 
 {}
 """
