@@ -1,4 +1,4 @@
-"""The chain as the settings say it; and the provider of another package, exactly the one that the docs walk through."""
+"""The providers of the settings; and that of another package, the one that the docs walk through."""
 
 import os
 import re
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from mt_pipeline import settings
-from mt_pipeline.defs import providers
+from mt_pipeline.pipeline import providers
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file
 folder = Path(sys.argv[1])
