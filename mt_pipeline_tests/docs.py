@@ -20,20 +20,27 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Environment variables, or lines in a file `.env` in the project's folder; the environment wins. Secrets may be files in a folder, `MT_SECRETS_DIR`,
-over which both win. Empty is the same as not set.
-A value that cannot be used ends the command with exit status 2 and a line that names the variable.
-A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it, on stderr, and names the nearest setting; it goes
-on, as the variable may belong to another release or another program. The warning never holds the value.
+Set environment variables, or write lines into a file `.env` in the project's folder. The
+environment wins. [.env.example](../.env.example) is a start. Secrets may be files in a folder,
+`MT_SECRETS_DIR`, over which both win. Empty is the same as not set. Restart the service after a
+change.
+
+Relative paths are relative to where you start the command. A value that cannot be used ends the
+command with exit status 2 and a line that names the variable.
+
+A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it,
+on stderr, and names the nearest setting. It goes on, as the variable may belong to another release
+or another program. The warning never holds the value.
 
 {}
 """
 
 _COLUMNS = """# Columns
 
-<!-- Written by `make docs` from mt_pipeline/schema/packets.py and mt_pipeline/questdb/*_columns.py; do not edit. -->
+<!-- Written by `make docs` from mt_pipeline/schema/; do not edit. -->
 
-What one must know of them is in the [README](../README.md#columns): which layer a row speaks of, `Unknown` and NULL, names of streams.
+[What a row means](rows.md) says what to know of them: which layer a row speaks of, `Unknown` and
+NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get another one.
 
 - [`packets_<experiment>`](#packets_experiment): a row per packet
 - [`flows_<experiment>`](#flows_experiment): a row per second and conversation
@@ -41,7 +48,8 @@ What one must know of them is in the [README](../README.md#columns): which layer
 
 ## `packets_<experiment>`
 
-"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the whole capture.
+"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the
+whole capture.
 
 ### Those of MT_ProcessPKTs
 
@@ -56,12 +64,14 @@ NULL where nothing is known.
 {}
 
 The table `{}` behind the views has more: {}.
-`load` names the load that made the row, by its time; `gone` says that a later load or a purge took it out.
+`load` names the load that made the row, by its time; `gone` says that a later load or a purge took
+it out.
 
 ## `flows_<experiment>`
 
-What each conversation of a capture sent in each second. A conversation is what two ends, each with address, port and hardware address, say to each
-other in one stream; where there are no streams, in one protocol. After every load the packets and bytes of the flows are held against those of
+What each conversation of a capture sent in each second. A conversation is what two ends, each with
+address, port and hardware address, say to each other in one stream; where there are no streams, in
+one protocol. After every load the packets and bytes of the flows are compared with those of
 `packets_<experiment>`. NULL where nothing is known.
 
 {}
@@ -70,8 +80,9 @@ The table `{}` behind the views has `load` and `gone` too.
 
 ## `captures`
 
-What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for people. Numbers are those of that load; one that failed
-has none but those of its answers. NULL where nothing is known.
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for
+people. Numbers are those of that load; one that failed has none but those of its answers. NULL
+where nothing is known.
 
 {}
 """

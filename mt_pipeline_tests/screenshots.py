@@ -1,4 +1,4 @@
-"""The pictures of the README, as `make screenshots` renews them: `python -m mt_pipeline_tests.screenshots`.
+"""The pictures of the documentation, as `make screenshots` renews them: `python -m mt_pipeline_tests.screenshots`.
 
 A service of its own, with a made-up household (`building/household.py`), in the browser of the tests. Nothing of it stays but `docs/pictures/`.
 """

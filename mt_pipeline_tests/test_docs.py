@@ -23,6 +23,9 @@ from mt_pipeline_tests.compose import variables
 from mt_pipeline_tests.pipelines import STAGES as ASSETS
 
 README = (PROJECT / "README.md").read_text()
+REFERENCE = (PROJECT / "docs" / "commands.md").read_text()
+STATES = (PROJECT / "docs" / "states.md").read_text()
+INDEX = PROJECT / "docs" / "README.md"
 PAGES = sorted(
     [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("mt_pipeline*/**/*.md")]
 )
@@ -69,7 +72,7 @@ def test_every_setting_and_every_column_says_what_it_means():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_readme_has_every_command_with_its_arguments_and_options(name: str):
+def test_the_reference_has_every_command_with_its_arguments_and_options(name: str):
     rows = _table_rows_of_command(name)
     for parameter in COMMANDS[name].params:
         said = (
@@ -95,7 +98,7 @@ def test_what_the_docs_type_after_mt_pipeline_exists():
         assert {word for word in words if word.startswith("--")} <= known, (page, text)
 
 
-def test_the_readme_has_every_target_and_the_docs_name_no_other():
+def test_the_reference_has_every_target_and_the_docs_name_no_other():
     named = {
         target
         for page in GUIDES
@@ -105,15 +108,15 @@ def test_the_readme_has_every_target_and_the_docs_name_no_other():
     assert named == TARGETS
     assert [
         target
-        for target in TARGETS - {"chromium", "postgresql", "luaposix"}
-        if f"| `make {target}` |" not in README
+        for target in TARGETS - {"chromium", "postgresql", "luaposix", "bubblewrap"}
+        if f"| `make {target}` |" not in REFERENCE
     ] == []  # parts of test
 
 
-def test_the_readme_has_every_exit_status_in_one_place_and_the_help_has_them_too():
+def test_the_reference_has_every_exit_status_in_one_place_and_the_help_has_them_too():
     """130, of Ctrl-C, was nowhere to be read."""
     statuses = {0, FAILED, WRONG_USAGE, CANCELLED}
-    table = README.partition("| exit status |")[2].partition("\n\n")[0]
+    table = REFERENCE.partition("| exit status |")[2].partition("\n\n")[0]
 
     assert {int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == statuses
     assert {
@@ -125,9 +128,10 @@ def test_the_readme_has_every_exit_status_in_one_place_and_the_help_has_them_too
 def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_inside():
     """The address to clone from was `…`, and four names of assets came before the start."""
     start = README.partition("## Start\n")[2].partition("\n## ")[0]
-    before_how_it_works = README.partition("## How it works\n")[0].partition("## What you see\n")[0]
+    before_the_pages, _, after = README.partition("## What you see\n")
     typed = [line for _, block in _FENCE.findall(start) for line in block.splitlines()]
 
+    assert after
     assert typed[:2] == ["cd mt_pipeline", "make run"]
     assert [
         line
@@ -137,7 +141,7 @@ def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_insid
         if line.startswith("git clone")
     ] == []
     assert README.index("make run") < 1500
-    words = _SPAN.findall(before_how_it_works)
+    words = _SPAN.findall(before_the_pages)
     assert [
         word
         for word in words
@@ -145,9 +149,35 @@ def test_the_readme_begins_with_what_can_be_typed_and_without_names_of_the_insid
     ] == []
 
 
-def test_the_readme_has_every_state():
-    states = README.partition("States in `status`")[2].partition("## ")[0]
-    assert [state for state in State if f"`{state}`" not in states] == []
+def test_the_front_page_is_short():
+    """It was 588 lines that a newcomer scrolled through."""
+    lines = README.splitlines()
+
+    assert len(lines) <= 200
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_prose_of_the_docs_has_lines_of_at_most_100_characters():
+    """Tables, code, headings and pictures cannot be broken."""
+    assert [
+        (page.relative_to(PROJECT).as_posix(), line)
+        for page in [*PROJECT.glob("docs/**/*.md"), PROJECT / "CONTRIBUTING.md"]
+        if page.name != "benchmarks.md"
+        for line in _FENCE.sub("", page.read_text()).splitlines()
+        if len(line) > 100 and not line.startswith(("|", "    ", "#", "!["))
+    ] == []
+
+
+def test_every_page_is_in_the_index_and_the_front_page_leads_there():
+    assert "docs/README.md" in _links(PROJECT / "README.md")
+    index = {*_linked(INDEX), *_linked(PROJECT / "docs" / "decisions" / "README.md"), INDEX}
+    assert [page for page in PROJECT.glob("docs/**/*.md") if page.resolve() not in index] == []
+
+
+def test_the_reference_has_every_state():
+    states, _, changes = STATES.partition("## From one state to the next")
+    for part in (states, changes):
+        assert [state for state in State if f"| `{state}`" not in part] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
@@ -160,7 +190,7 @@ def test_no_relative_link_is_dead(page: Path):
 
 
 def test_links_are_found_at_all():
-    assert "docs/settings.md" in _links(PROJECT / "README.md")
+    assert {"docs/settings.md", "docs/README.md"} <= set(_links(PROJECT / "README.md"))
     assert "first-questions" in _anchors(PROJECT / "README.md")
 
 
@@ -214,13 +244,15 @@ def test_env_example_holds_nothing_but_settings_and_variables_of_compose_that_ar
     ] == []
 
 
-def test_the_sql_of_the_readme_runs(questdb: Server):
+def test_the_sql_of_the_docs_runs(questdb: Server):
     statements = [
         re.sub(r"\b(packets|flows)_kitchen\b", r"\1_of_the_readme", text)
-        for language, text in _fenced(README)
-        if language == "sql"
+        for page in GUIDES
+        for language, text in _fenced(page.read_text())
+        if language == "sql" and not text.startswith("-- DuckDB\n")
     ]
-    assert len(statements) >= 3
+    assert len([text for language, text in _fenced(README) if language == "sql"]) >= 3
+    assert len(statements) >= 13
     with Database(
         HOST, questdb.http_port, questdb.pg_port, "admin", "quest"
     ).connect() as connection:
@@ -233,13 +265,15 @@ def test_the_sql_of_the_readme_runs(questdb: Server):
 
 
 def _table_rows_of_command(name: str) -> list[str]:
-    """Find the rows of the README's table that speak of a command: its own, and those below that begin with an ellipsis."""
-    rows = [line for line in README.splitlines() if line.startswith(("| `mt-pipeline ", "| `… "))]
+    """Find the rows of the reference that speak of a command: its own, and those below with an ellipsis."""
+    rows = [
+        line for line in REFERENCE.splitlines() if line.startswith(("| `mt-pipeline ", "| `… "))
+    ]
     first = next(
         (place for place, row in enumerate(rows) if re.match(rf"\| `mt-pipeline {name}\b", row)),
         None,
     )
-    assert first is not None, f"the README has no row for mt-pipeline {name}"
+    assert first is not None, f"docs/commands.md has no row for mt-pipeline {name}"
     last = next(
         (place for place, row in enumerate(rows) if place > first and not row.startswith("| `… ")),
         len(rows),
@@ -263,6 +297,11 @@ def _code(page: Path) -> Iterator[str]:
 def _links(page: Path) -> list[str]:
     text = _SPAN.sub("", _FENCE.sub("", page.read_text()))
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+
+
+def _linked(page: Path) -> set[Path]:
+    """Name the files that a page links to."""
+    return {(page.parent / link.partition("#")[0]).resolve() for link in _links(page)}
 
 
 def _anchors(page: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""A made-up household that looks alive: five devices, what they talk to, and where that stands. For the pictures of the README.
+"""A made-up household that looks alive: five devices, what they talk to, and where that stands. For the pictures of the documentation.
 
 Names are well-known ones, so that applications show; addresses are public ones, and the places that they are given are made up.
 """

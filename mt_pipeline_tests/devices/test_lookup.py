@@ -366,10 +366,10 @@ def test_what_is_said_twice_of_one_device_is_no_harm(written):
     )
 
 
-def test_the_inventories_of_the_readme_can_be_read(written):
+def test_the_inventories_of_the_docs_can_be_read(written):
     examples = re.findall(
         r"^```(csv|toml)\n(device,.*?|\[\[device.*?)^```$",
-        (PROJECT / "README.md").read_text(),
+        (PROJECT / "docs" / "how-to" / "devices.md").read_text(),
         re.MULTILINE | re.DOTALL,
     )
     assert [len(Devices.read(written(text, f"devices.{kind}"))) for kind, text in examples] == [

@@ -1,4 +1,4 @@
-"""The chain as the settings say it; and the provider of another package, exactly the one that the README walks through."""
+"""The providers of the settings; and that of another package, the one that the docs walk through."""
 
 import os
 import re
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from mt_pipeline import settings
-from mt_pipeline.defs import providers
+from mt_pipeline.pipeline import providers
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file
 folder = Path(sys.argv[1])
@@ -72,8 +72,9 @@ def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp
         assert store is not None
 
 
-def test_the_provider_of_the_readme_is_installed_and_answers(tmp_path: Path):
-    files = dict(EXAMPLE.findall((PROJECT / "README.md").read_text()))
+def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):
+    guide = PROJECT / "docs" / "how-to" / "add-a-provider.md"
+    files = dict(EXAMPLE.findall(guide.read_text()))
     assert sorted(files) == ["lab-list/lab_list.py", "lab-list/pyproject.toml"]
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
