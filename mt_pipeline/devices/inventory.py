@@ -24,7 +24,7 @@ _TABLE = re.compile(r"^[ \t]*\[\[[ \t]*device[ \t]*\]\]", re.MULTILINE)
 
 
 class DevicesUnusable(Exception):
-    """The inventory cannot be used: the message names the file, the line, the reason and the cure."""
+    """The inventory cannot be used; the message names file, line, reason and cure."""
 
     def __init__(self, path: Path, line: int | None, reason: str) -> None:
         super().__init__(f"{path}{f', line {line}' if line else ''}: {reason}, or unset MT_DEVICES")
@@ -160,7 +160,7 @@ def _entries(
             )
         except ValueError as error:
             raise DevicesUnusable(
-                path, line, f"{value[:80]!r} is not a `{name}` ({error}); {cure}"
+                path, line, f"{value[:80]!r} is not valid for `{name}` ({error}); {cure}"
             ) from None
 
 

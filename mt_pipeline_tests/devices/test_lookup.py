@@ -229,32 +229,32 @@ TABLE = '[[device]]\nlabel = "A"\n'
         (
             "a.csv",
             "device,mac\n\nRing,aa:bb\n",
-            "{path}, line 3: 'aa:bb' is not a `mac` (it needs six bytes in hexadecimal); "
+            "{path}, line 3: 'aa:bb' is not valid for `mac` (it needs six bytes in hexadecimal); "
             "write it like 02:00:00:00:00:20",
         ),
-        ("a.csv", "device,mac\nRing,2:a:0-0:0:20\n", "'2:a:0-0:0:20' is not a `mac`"),
+        ("a.csv", "device,mac\nRing,2:a:0-0:0:20\n", "'2:a:0-0:0:20' is not valid for `mac`"),
         (
             "a.csv",
             "device,address\nRing,192.168.1.0/24\n",
-            "{path}, line 2: '192.168.1.0/24' is not a `address` (",
+            "{path}, line 2: '192.168.1.0/24' is not valid for `address` (",
         ),
         (
             "a.csv",
             "device,address\nRing,fe80::1%eth0\n",
-            "'fe80::1%eth0' is not a `address` (it names a network interface)",
+            "'fe80::1%eth0' is not valid for `address` (it names a network interface)",
         ),
         (
             "a.csv",
             "device,network\nRing,192.168.1.7/24\n",
-            "'192.168.1.7/24' is not a `network` "
+            "'192.168.1.7/24' is not valid for `network` "
             "(it is an address within 192.168.1.0/24); write it like",
         ),
-        ("a.csv", "device,network\nRing,fe80::%eth0/64\n", "'fe80::%eth0/64' is not a `network` ("),
-        ("a.csv", "device,network\nRing,192.168.1.*\n", "'192.168.1.*' is not a `network` ("),
+        ("a.csv", "device,network\nRing,fe80::%eth0/64\n", "'fe80::%eth0/64' is not valid for `network` ("),
+        ("a.csv", "device,network\nRing,192.168.1.*\n", "'192.168.1.*' is not valid for `network` ("),
         (
             "a.csv",
             "device,name\nRing,https://ring.com\n",
-            "'https://ring.com' is not a `name` (a server name has no such characters); "
+            "'https://ring.com' is not valid for `name` (a server name has no such characters); "
             "write it like *.example.com",
         ),
         (
