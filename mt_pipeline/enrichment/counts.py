@@ -11,12 +11,13 @@ class Counts:
 
     Over a chain of providers, an endpoint is answered if any provider knows it; else failed if any
     failed; else not_found if any said so; else pending if the budget of any was spent. Cached,
-    asked and stale are sums. The counts of one provider cover the endpoints that it was meant to answer.
+    asked and stale are sums. The counts of one provider cover the endpoints that it was meant to
+    answer.
 
     Attributes:
         endpoints: all endpoints.
         cached: good answers of paid providers that were in the store.
-        asked: endpoints that a paid provider was asked about, the one at which it stopped included.
+        asked: endpoints that a paid provider was asked about, also the one at which it stopped.
         answered: endpoints that are known.
         not_found: endpoints that are not known.
         failed: endpoints that got no answer this time.

@@ -87,8 +87,8 @@ def enrich(
 
     The providers are asked in their order, each about the endpoints of which something is still
     unknown. Neither an unknown endpoint nor a provider that stops is an error: the file is
-    complete, with NULLs, and the counts show it. Each paid answer is stored before the next call, so an
-    interruption loses none.
+    complete, with NULLs, and the counts show it. Each paid answer is stored before the next
+    call, so an interruption loses none.
 
     Args:
         endpoints: Parquet with columns kind, endpoint, packets, bytes; several files are summed.
@@ -119,7 +119,7 @@ def enrich(
 
 
 def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
-    """Return kind and endpoint of the distinct endpoints, in the order to ask about them."""
+    """Return kind and endpoint of distinct endpoints, in the order to ask about them."""
     tables = [
         pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_INPUT)
         for path in endpoints

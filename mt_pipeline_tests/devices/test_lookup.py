@@ -249,8 +249,16 @@ TABLE = '[[device]]\nlabel = "A"\n'
             "'192.168.1.7/24' is not valid for `network` "
             "(it is an address within 192.168.1.0/24); write it like",
         ),
-        ("a.csv", "device,network\nRing,fe80::%eth0/64\n", "'fe80::%eth0/64' is not valid for `network` ("),
-        ("a.csv", "device,network\nRing,192.168.1.*\n", "'192.168.1.*' is not valid for `network` ("),
+        (
+            "a.csv",
+            "device,network\nRing,fe80::%eth0/64\n",
+            "'fe80::%eth0/64' is not valid for `network` (",
+        ),
+        (
+            "a.csv",
+            "device,network\nRing,192.168.1.*\n",
+            "'192.168.1.*' is not valid for `network` (",
+        ),
         (
             "a.csv",
             "device,name\nRing,https://ring.com\n",

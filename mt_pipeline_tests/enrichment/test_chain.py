@@ -66,8 +66,16 @@ def test_a_later_provider_fills_what_is_unknown_and_both_are_named(
 def test_who_is_paid_is_not_asked_about_what_is_known_and_the_order_is_that_of_the_list(
     tmp_path, wanted, fake_netify, netify, store
 ):
-    everything = Facts(**{"app_tag": "own", "app_category_tag": "c", "domain_tag": "d"}, geo_continent="Asia", geo_country="Japan", geo_city="Tokyo",
-                       geo_lon=1, geo_lat=2)  # fmt: skip
+    everything = Facts(
+        app_tag="own",
+        app_category_tag="c",
+        domain_tag="d",
+        geo_continent="Asia",
+        geo_country="Japan",
+        geo_city="Tokyo",
+        geo_lon=1,
+        geo_lat=2,
+    )
     own = Table("own", {"8.8.8.8": everything, "www.netflix.com": everything})
     enrich(wanted, tmp_path / "out", providers=[own, netify(fake_netify)], store=store)
     assert fake_netify.asked() == ["9.9.9.9"]

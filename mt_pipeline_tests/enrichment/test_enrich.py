@@ -13,8 +13,8 @@ import pytest
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
-from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline_tests.enrichment.parts import (
     GOOGLE,
     NETFLIX,
@@ -252,7 +252,7 @@ def test_progress_is_told_while_it_asks(tmp_path, output, fake_netify, netify, s
 def test_an_interruption_keeps_what_was_paid_and_leaves_no_file(
     tmp_path, output, fake_netify, netify, store
 ):
-    """An interruption in the middle: here from within the progress call, in life from Ctrl-C or a cancelled run."""
+    """The progress call raises here; for users it is Ctrl-C or a cancelled run."""
     wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(6))
     fake_netify.say(delay=0.2)
 

@@ -1,4 +1,4 @@
-"""What is not asked, or not answered, now: stale answers, pending ones, and what is owed; and looking without asking."""
+"""Stale, pending and owed answers, and look-ups without asking."""
 
 import logging
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.estimate import Calls, Cost, cost
-from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, ProviderStopped
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses, endpoints_file, rows_of
 

@@ -28,8 +28,8 @@ def names_in(path: Path) -> set[Name]:
 def everything_said(
     heard: Conversations, folder: Path
 ) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
-    said = endpoints.write(heard, folder / "endpoints.parquet")
-    heard.write_names(folder / "names.parquet")
+    said = endpoints.write(streams, folder / "endpoints.parquet")
+    streams.write_names(folder / "names.parquet")
     return (
         said,
         pq.read_table(folder / "endpoints.parquet").to_pylist(),
@@ -39,12 +39,12 @@ def everything_said(
 
 def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Path):
     capture, written = everything(tmp_path / "x.pcapng"), tmp_path / "x.ndjson.zst"
-    with conversations(tmp_path / "listening" / "x") as heard:
-        documents.write(tshark(), capture, written, listener=heard)
-        listened = everything_said(heard, tmp_path / "listening")
-    with conversations(tmp_path / "reading" / "x") as heard:
-        heard.read(written)
-        read = everything_said(heard, tmp_path / "reading")
+    with conversations(tmp_path / "listening" / "x") as streams:
+        documents.write(tshark(), capture, written, listener=streams)
+        listened = everything_said(streams, tmp_path / "listening")
+    with conversations(tmp_path / "reading" / "x") as streams:
+        streams.read(written)
+        read = everything_said(streams, tmp_path / "reading")
     assert listened == read
     assert listened[0].packets == len(rows_of(written))
     assert len(listened[2]) > 30
@@ -53,15 +53,17 @@ def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Pa
 def test_blocks_of_any_size_say_the_same(tmp_path: Path):
     """A stream, a name and its replacement may lie in different blocks."""
     written = documents_of(everything(tmp_path / "x.pcapng"))
-    with conversations(tmp_path / "whole" / "x") as heard:
-        table = documents.read(heard.connection, written, keys=Conversations.keys).to_arrow_table()
-        heard.read(written)
-        whole = everything_said(heard, tmp_path / "whole")
+    with conversations(tmp_path / "whole" / "x") as streams:
+        table = documents.read(
+            streams.connection, written, keys=Conversations.keys
+        ).to_arrow_table()
+        streams.read(written)
+        whole = everything_said(streams, tmp_path / "whole")
     for rows in (7, 100):
-        with conversations(tmp_path / f"by {rows}" / "x") as heard:
+        with conversations(tmp_path / f"by {rows}" / "x") as streams:
             for start in range(0, table.num_rows, rows):
-                heard.add(table.slice(start, rows))
-            assert everything_said(heard, tmp_path / f"by {rows}") == whole
+                streams.add(table.slice(start, rows))
+            assert everything_said(streams, tmp_path / f"by {rows}") == whole
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
@@ -78,11 +80,13 @@ def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
         for number, name in enumerate(said)
     ]
     written = write_by_hand(tmp_path / "x.ndjson.zst", packets)
-    with conversations(written) as heard:
-        table = documents.read(heard.connection, written, keys=Conversations.keys).to_arrow_table()
-        heard.add(table.slice(4, 8))
-        heard.add(table.slice(0, 4))
-        heard.write_names(tmp_path / "names")
+    with conversations(written) as streams:
+        table = documents.read(
+            streams.connection, written, keys=Conversations.keys
+        ).to_arrow_table()
+        streams.add(table.slice(4, 8))
+        streams.add(table.slice(0, 4))
+        streams.write_names(tmp_path / "names")
     assert names_in(tmp_path / "names") == {(True, 1, "c.example", None)}
 
 
@@ -103,24 +107,24 @@ def test_streams_are_told_apart_by_protocol_and_those_without_names_left_out(tmp
 
 
 def test_no_packets_are_no_conversations(tmp_path: Path):
-    with conversations(tmp_path / "x") as heard:
+    with conversations(tmp_path / "x") as streams:
         assert (
             documents.write(
                 tshark(),
                 write_pcapng(tmp_path / "x.pcapng", []),
                 tmp_path / "x.ndjson.zst",
-                listener=heard,
+                listener=streams,
             )
             == 0
         )
-        said, rows, names = everything_said(heard, tmp_path / "out")
+        said, rows, names = everything_said(streams, tmp_path / "out")
     assert (said.packets, rows, names) == (0, [], set())
 
 
 def test_the_keys_are_fields_of_the_documents_and_all_that_is_needed(tmp_path: Path):
     assert set(Conversations.keys) <= set(documents.ALL_KEYS)
-    with conversations(tmp_path / "x") as heard:
-        heard.add(
+    with conversations(tmp_path / "x") as streams:
+        streams.add(
             pa.table({key: pa.array([["1"]], pa.list_(pa.string())) for key in Conversations.keys})
         )
-        assert heard.connection.sql("SELECT packets FROM conversations").fetchall() == [(1,)]
+        assert streams.connection.sql("SELECT packets FROM conversations").fetchall() == [(1,)]

@@ -158,9 +158,9 @@ def test_the_longest_name_has_253_bytes():
 def written(documents: Path) -> tuple[Endpoints, list[Row]]:
     """Write the endpoints of documents beside them: the summary and the rows."""
     output = documents.parent / "endpoints" / "x.parquet"
-    with conversations(output) as heard:
-        heard.read(documents)
-        said = endpoints.write(heard, output)
+    with conversations(output) as streams:
+        streams.read(documents)
+        said = endpoints.write(streams, output)
     assert [each.name for each in output.parent.iterdir()] == ["x.parquet"], (
         "nothing is left beside it"
     )
@@ -309,7 +309,7 @@ def test_odd_names_are_asked_only_if_they_could_be_names(tmp_path: Path):
 
 
 def test_nothing_of_the_table_of_nonsense_becomes_an_endpoint(tmp_path: Path):
-    """Upper case, spaces about and dots after are the packet's way to write a name; the first is folded, the last is taken off."""
+    """Case is folded and trailing dots are removed: a packet may write a name in many ways."""
     tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": CLIENT, "ip_dst": SERVER}
     said = [
         *(name for names in NONSENSE.values() for name in names),

@@ -20,7 +20,9 @@ import sys
 from pathlib import Path
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.provider import BudgetSpent
-budget = Budget(Path(sys.argv[1]), provider="netify", run=sys.argv[2], per_day=int(sys.argv[3]), per_run=None)
+budget = Budget(
+    Path(sys.argv[1]), provider="netify", run=sys.argv[2], per_day=int(sys.argv[3]), per_run=None
+)
 try:
     while True:
         budget.spend()
@@ -54,7 +56,7 @@ def spent(of: Budget) -> str:
 
 
 def days_pass(folder: Path, days: int) -> None:
-    """Let so many days pass, fewer than none for a clock that is set back: the days that were counted move the other way."""
+    """Let days pass, a negative number for a clock that is set back, by moving the counted days."""
     with closing(sqlite3.connect(folder / "budget.sqlite")) as file, file:
         for table in ("days", "runs"):
             assert file.execute(f"UPDATE {table} SET day = date(day, '{-days} days')").rowcount >= 1
@@ -72,8 +74,8 @@ def test_so_many_calls_a_day_and_no_more_over_all_runs(tmp_path):
     assert (two.spent_today(), two.left()) == (5, 0)
     tomorrow = today() + timedelta(days=1)
     assert (
-        spent(two)
-        == f"MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; asking goes on at {tomorrow} 00:00 UTC"
+        spent(two) == "MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; "
+        f"asking goes on at {tomorrow} 00:00 UTC"
     )
     assert spent(budget(tmp_path, run="three", per_day=5)).startswith("MT_NETIFY_BUDGET_DAY")
     assert two.spent_today() == 5, "what was refused is not counted"
@@ -85,8 +87,8 @@ def test_so_many_calls_a_run_and_no_more_whoever_counts_for_it(tmp_path):
     assert again.left() == 1
     again.spend()
     assert (
-        spent(again)
-        == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; asking goes on with the next run"
+        spent(again) == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; "
+        "asking goes on with the next run"
     )
     spend(budget(tmp_path, run="two", per_run=3), 3)
     assert again.spent_today() == 6
@@ -162,8 +164,8 @@ def test_a_clock_that_is_set_back_hands_no_day_out_twice(tmp_path):
     day = today() + timedelta(days=1)
     said = spent(of)
     assert (
-        f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; the clock was at {day} before: if that was wrong, remove {tmp_path}"
-        in said
+        f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; "
+        f"the clock was at {day} before: if that was wrong, remove {tmp_path}" in said
     )
     days_pass(tmp_path, 1)  # and right again
     assert "4 were made" in spent(of)
@@ -199,7 +201,7 @@ def test_all_processes_spend_one_budget(tmp_path):
 
 
 def test_a_kill_spends_at_most_what_was_counted(tmp_path):
-    """A call is counted before it is made: of what a killed process counted, the last may not have been made."""
+    """A call is counted before it is made, so the last one of a killed process may be missing."""
     made = 0
     for _ in range(4):
         process = subprocess.Popen(
@@ -222,7 +224,7 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
             b"garbage" * 1000,
             "is damaged .*not a database.*; remove the file and run again: the count begins at 0",
         ),
-        (None, "cannot be counted .*unable to open.*; make room or set the permissions right"),
+        (None, "cannot be counted .*unable to open.*; free disk space or correct the permissions"),
     ],
     ids=["garbage", "a folder"],
 )

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mt_pipeline.enrichment.models import Endpoint, Facts
-from mt_pipeline.enrichment.netify.client import LARGEST_BODY, Patience
+from mt_pipeline.enrichment.netify.client import RetryPolicy
+from mt_pipeline.enrichment.netify.statuses import LARGEST_BODY
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
 from mt_pipeline_tests.enrichment.parts import GOOGLE, KEY, NETFLIX, QUICK
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body
@@ -57,7 +58,7 @@ def test_a_connection_that_breaks_or_never_ends_costs_this_endpoint_alone(fake_n
     fake_netify.say(how=how, times=3)
     began = time.monotonic()
     with pytest.raises(EndpointFailed, match=r"8\.8\.8\.8"):
-        netify(fake_netify, patience=replace(QUICK, read=1, answer=2)).ask(GOOGLE)
+        netify(fake_netify, retry=replace(QUICK, read=1, answer=2)).ask(GOOGLE)
     assert time.monotonic() - began < 20
     assert len(fake_netify.asked()) == 3
 
@@ -156,7 +157,7 @@ def test_too_many_requests_without_a_word_is_tried_again_and_then_stops(fake_net
 def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, told):
     fake_netify.say(status=429, headers={"Retry-After": told})
     began = time.monotonic()
-    with pytest.raises(ProviderStopped, match=r"wants a wait of \d+ s"):
+    with pytest.raises(ProviderStopped, match=r"asks for a wait of \d+ s"):
         netify(fake_netify).ask(GOOGLE)
     assert time.monotonic() - began < 2
     assert len(fake_netify.asked()) == 1
@@ -218,7 +219,7 @@ def test_the_key_goes_into_its_header_and_nowhere_else(
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     caplog.set_level(logging.DEBUG)
-    provider = netify(fake_netify, patience=Patience(tries=2, pause=0.01, read=0.3))
+    provider = netify(fake_netify, retry=RetryPolicy(tries=2, pause=0.01, read=0.3))
     told = []
     for status in (200, 204, 302, 401, 403, 404, 418, 429, 500):
         fake_netify.say(
@@ -277,7 +278,7 @@ def test_a_key_with_a_newline_at_its_end_works(fake_netify, netify):
     ],
 )
 def test_an_address_of_no_server_is_refused_and_not_quoted(fake_netify, netify, url):
-    with pytest.raises(EnrichmentError, match=r"^MT_NETIFY_URL is no address") as refusal:
+    with pytest.raises(EnrichmentError, match=r"^MT_NETIFY_URL is not the address") as refusal:
         netify(fake_netify, url=url)
     assert KEY not in str(refusal.value)
 

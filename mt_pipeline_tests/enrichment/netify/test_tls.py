@@ -25,7 +25,7 @@ def of(port: int, folder: Path) -> Netify:
         key=KEY,
         calls_per_second=1000,
         rate_file=folder / "rate.sqlite",
-        patience=QUICK,
+        retry=QUICK,
     )
 
 
@@ -61,7 +61,8 @@ def test_a_server_that_does_not_stops_at_once_and_is_never_given_the_key(
     with tls_server(certificate) as server, of(server.port, tmp_path) as provider:
         with pytest.raises(
             ProviderStopped,
-            match=rf"localhost does not prove who it is \(.*({said}).*, so the key was not sent; check MT_NETIFY_URL",
+            match=rf"localhost does not prove who it is \(.*({said}).*, "
+            "so the key was not sent; check MT_NETIFY_URL",
         ):
             provider.ask(GOOGLE)
         assert (len(server.connections), server.requests) == (1, [])

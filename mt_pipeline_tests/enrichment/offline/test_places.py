@@ -47,7 +47,7 @@ def blocks(chance: random.Random, *, version: int, bits: int) -> dict[str, Recor
 
 
 def near(made: dict[str, Record], chance: random.Random) -> Iterator[str]:
-    """Yield both ends of each block, their neighbours, an address within, and some from anywhere."""
+    """Yield the ends of each block, their neighbours, an address within, and random ones."""
     for network in map(ipaddress.ip_network, made):
         first, last = int(network.network_address), int(network.broadcast_address)
         for number in (first - 1, first, chance.randint(first, last), last, last + 1):
@@ -70,7 +70,7 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(
     chance.shuffle(wanted)
 
     places = CityFile(path)
-    found = [places.of(wanted[start : start + 700]) for start in range(0, len(wanted), 700)]
+    found = [places.look_up(wanted[start : start + 700]) for start in range(0, len(wanted), 700)]
     places.close()
 
     assert bits == 24 or path.stat().st_size > 1 << 24
