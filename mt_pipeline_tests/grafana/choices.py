@@ -1,4 +1,4 @@
-"""What somebody chooses on a dashboard, and which flows, packets and loads that leaves, in plain Python."""
+"""The choices on a dashboard, and the flows, packets and loads that they select."""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -8,11 +8,15 @@ from mt_pipeline_tests.grafana.plugin import Value
 
 Row = Mapping[str, object]
 Chosen = Mapping[str, Value | float]
-"""Values of variables; `from` and `to` are seconds after the begin and before the end of everything."""
+"""Values of variables; `from` and `to` are seconds after the first and before the last time."""
 
-FLOW_ENDS = "local remote tls_sni tls_sni_domain app_tag device_local device_remote eth_local eth_remote dns_name http_host".split()
+FLOW_ENDS = (
+    "local remote tls_sni tls_sni_domain app_tag device_local device_remote "
+    "eth_local eth_remote dns_name http_host"
+).split()
 PACKET_ENDS = (
-    "ip_src ip_dst ipv6_src ipv6_dst tls_sni tls_sni_domain tls_sni_netify_app_tag ip_src_netify_app_tag ip_dst_netify_app_tag "
+    "ip_src ip_dst ipv6_src ipv6_dst tls_sni tls_sni_domain tls_sni_netify_app_tag "
+    "ip_src_netify_app_tag ip_dst_netify_app_tag "
     "eth_src eth_dst device_src device_dst dns_name http_host"
 ).split()
 

@@ -48,9 +48,12 @@ ALIASES = {
     "bucket",
 }
 WORDS = {
-    *"select from where and or not in is null as on by group order limit with case when then else end join left union all desc over".split(),
-    *"sum min max count distinct count_distinct coalesce replace timestamp_floor cast datediff dateadd to_str greatest lag row_number".split(),
-    *"string_agg nullif last arg_max concat cross long_sequence x rows latest partition timestamp long int varchar".split(),
+    *"select from where and or not in is null as on by group order limit with case when".split(),
+    *"then else end join left union all desc over".split(),
+    *"sum min max count distinct count_distinct coalesce replace timestamp_floor cast".split(),
+    *"datediff dateadd to_str greatest lag row_number".split(),
+    *"string_agg nullif last arg_max concat cross long_sequence x rows latest partition".split(),
+    *"timestamp long int varchar".split(),
 }
 
 

@@ -1,4 +1,7 @@
-"""Every query of every dashboard on a real QuestDB, as the plugin would send it: no value breaks one. What panels show is `test_panels.py`."""
+"""Every query of every dashboard on a real QuestDB, as the plugin sends it: no value breaks one.
+
+`test_panels.py` checks the results.
+"""
 
 import subprocess
 from collections.abc import Mapping
@@ -20,7 +23,7 @@ def named_in(panel: Json) -> set[str]:
         said for override in overrides for said in override["properties"] if said["id"] == "links"
     ]
     links = "".join(link["url"] for said in properties for link in said["value"])
-    # What differs from series to series is named by regular expressions; a name is that of a column.
+    # Names that differ between series are matched by regular expressions; others are columns.
     named = {
         override["matcher"]["options"]
         for override in overrides

@@ -72,7 +72,7 @@ def names(
 
 
 def renumbered(session: list[bytes], number: int) -> list[bytes]:
-    """Shift the sequence numbers of a connection, so that it differs from one with the same ends."""
+    """Shift the sequence numbers of a connection to tell it from one with the same ends."""
     frames = [Ether(frame) for frame in session]
     for frame in frames:
         frame[TCP].seq += number

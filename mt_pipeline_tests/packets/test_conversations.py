@@ -1,4 +1,4 @@
-"""Conversations heard while tshark works are those read from the documents afterwards."""
+"""Blocks that are added while tshark runs give the same conversations as its documents."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def names_in(path: Path) -> set[Name]:
 
 
 def everything_said(
-    heard: Conversations, folder: Path
+    streams: Conversations, folder: Path
 ) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
     said = endpoints.write(streams, folder / "endpoints.parquet")
     streams.write_names(folder / "names.parquet")

@@ -282,7 +282,7 @@ def test_every_packet_is_one_row_with_the_packet_columns(tmp_path: Path):
 
 
 def test_a_layer_is_its_place_among_the_values_of_its_fields(tmp_path: Path):
-    """The choice of layers relies on tshark printing a field once per dissector, outermost first."""
+    """The choice of layers relies on this: a field once per dissector, outermost first."""
     tunnelled = write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(FRAMES.values())))
     for document in read_all(documents_of(tunnelled)):
         layers = document["layers"]
