@@ -37,44 +37,44 @@ class Choice:
         self._dashboard = dashboard
 
     def flows(self, row: Row) -> bool:
-        """Keep flows of the chosen, of the seconds of the time range."""
+        """Return whether to select flows of the chosen, of the seconds of the time range."""
         start, end = self.span
         return self.every(row) and start // 10**6 * 10**6 <= microseconds(row["ts"]) <= end
 
     def every(self, row: Row) -> bool:
-        """Keep flows of the chosen, whenever."""
-        kept = (
+        """Return whether to select flows of the chosen, whenever."""
+        selected = (
             self._of(row)
             and self._among("direction", row["direction"])
             and self._among("app", row["app_tag"] or "(none)")
         )
-        kept = (
-            kept
+        selected = (
+            selected
             and row["app_tag"] not in self._excluded("app_exclude")
             and self._named(row["tls_sni"])
         )
-        return kept and (
+        return selected and (
             self._dashboard != "mt-host" or self.values["who"] in [row[end] for end in FLOW_ENDS]
         )
 
     def packets(self, row: Row) -> bool:
-        """Keep packets of the chosen, of the time range."""
+        """Return whether to select packets of the chosen, of the time range."""
         name = None if row["tls_sni"] == "Unknown" else row["tls_sni"]
         who, stream = self.values.get("who", ""), self.values.get("stream", "")
-        kept = (
+        selected = (
             self._of(row)
             and self._named(name)
             and self._among("protocol", row["protocol"])
             and stream in ("", str(row["stream_index"]))
         )
         return (
-            kept
+            selected
             and self.span[0] <= microseconds(row["ts"]) <= self.span[1]
             and (not who or who in [row[end] for end in PACKET_ENDS])
         )
 
     def of_experiment(self, row: Row) -> bool:
-        """Keep all of the chosen experiments."""
+        """Return whether to select all of the chosen experiments."""
         return self._among("experiment", row["experiment"])
 
     def _of(self, row: Row) -> bool:

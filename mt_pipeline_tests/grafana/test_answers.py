@@ -67,7 +67,7 @@ class Paid:
             )
 
     def latest(self) -> Mapping[str, tuple[object, ...]]:
-        """Return of each capture what the table of latest loads says of its answers."""
+        """Return the answers of each capture in the table of latest loads."""
         names = ("endpoints", "cache_hits", "calls", "pending", "owed")
         return {
             str(row["capture"]): tuple(row[name] for name in names)

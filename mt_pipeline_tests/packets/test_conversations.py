@@ -25,13 +25,13 @@ def names_in(path: Path) -> set[Name]:
     return set(names)
 
 
-def everything_said(
+def results(
     streams: Conversations, folder: Path
 ) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
-    said = endpoints.write(streams, folder / "endpoints.parquet")
+    summary = endpoints.write(streams, folder / "endpoints.parquet")
     streams.write_names(folder / "names.parquet")
     return (
-        said,
+        summary,
         pq.read_table(folder / "endpoints.parquet").to_pylist(),
         names_in(folder / "names.parquet"),
     )
@@ -41,10 +41,10 @@ def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Pa
     capture, written = everything(tmp_path / "x.pcapng"), tmp_path / "x.ndjson.zst"
     with conversations(tmp_path / "listening" / "x") as streams:
         documents.write(tshark(), capture, written, listener=streams)
-        listened = everything_said(streams, tmp_path / "listening")
+        listened = results(streams, tmp_path / "listening")
     with conversations(tmp_path / "reading" / "x") as streams:
         streams.read(written)
-        read = everything_said(streams, tmp_path / "reading")
+        read = results(streams, tmp_path / "reading")
     assert listened == read
     assert listened[0].packets == len(rows_of(written))
     assert len(listened[2]) > 30
@@ -58,12 +58,12 @@ def test_blocks_of_any_size_say_the_same(tmp_path: Path):
             streams.connection, written, keys=Conversations.keys
         ).to_arrow_table()
         streams.read(written)
-        whole = everything_said(streams, tmp_path / "whole")
+        whole = results(streams, tmp_path / "whole")
     for rows in (7, 100):
         with conversations(tmp_path / f"by {rows}" / "x") as streams:
             for start in range(0, table.num_rows, rows):
                 streams.add(table.slice(start, rows))
-            assert everything_said(streams, tmp_path / f"by {rows}") == whole
+            assert results(streams, tmp_path / f"by {rows}") == whole
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
@@ -74,10 +74,10 @@ def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
         "tcp_stream": "1",
     }
     back = {**tcp, "ip_src": traffic.SERVER, "ip_dst": traffic.CLIENT}
-    said = ["", "a.example", "", "", "b.example", "", "", "", "", "", "c.example", ""]
+    names = ["", "a.example", "", "", "b.example", "", "", "", "", "", "c.example", ""]
     packets = [
         {**(tcp if number % 3 else back), "tls_handshake_extensions_server_name": name}
-        for number, name in enumerate(said)
+        for number, name in enumerate(names)
     ]
     written = write_by_hand(tmp_path / "x.ndjson.zst", packets)
     with conversations(written) as streams:
@@ -117,8 +117,8 @@ def test_no_packets_are_no_conversations(tmp_path: Path):
             )
             == 0
         )
-        said, rows, names = everything_said(streams, tmp_path / "out")
-    assert (said.packets, rows, names) == (0, [], set())
+        summary, rows, names = results(streams, tmp_path / "out")
+    assert (summary.packets, rows, names) == (0, [], set())
 
 
 def test_the_keys_are_fields_of_the_documents_and_all_that_is_needed(tmp_path: Path):

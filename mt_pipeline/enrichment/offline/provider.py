@@ -31,7 +31,7 @@ class Offline:
             ProviderUnusable: a file cannot be used.
         """
         well_known = Apps.read(WELL_KNOWN)
-        self._apps = well_known if apps is None else Apps.read(apps, beneath=well_known)
+        self._apps = well_known if apps is None else Apps.read(apps, fallback=well_known)
         self._places = Allocations() if city_mmdb is None else CityFile(city_mmdb)
 
     def close(self) -> None:

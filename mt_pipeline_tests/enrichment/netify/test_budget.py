@@ -49,7 +49,7 @@ def spend(of: Budget, calls: int) -> None:
 
 
 def spent(of: Budget) -> str:
-    """Spend one too many, and return what is said."""
+    """Spend one call too many, and return the message."""
     with pytest.raises(BudgetSpent) as refusal:
         of.spend()
     return str(refusal.value)
@@ -162,10 +162,10 @@ def test_a_clock_that_is_set_back_hands_no_day_out_twice(tmp_path):
     assert (of.spent_today(), of.left()) == (2, 2)
     spend(of, 2)
     day = today() + timedelta(days=1)
-    said = spent(of)
+    message = spent(of)
     assert (
         f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; "
-        f"the clock was at {day} before: if that was wrong, remove {tmp_path}" in said
+        f"the clock was at {day} before: if that was wrong, remove {tmp_path}" in message
     )
     days_pass(tmp_path, 1)  # and right again
     assert "4 were made" in spent(of)
@@ -195,9 +195,9 @@ def test_all_processes_spend_one_budget(tmp_path):
         subprocess.Popen([*command, f"run {number}", "60"], stdout=subprocess.PIPE, text=True)
         for number in range(3)
     ]
-    said = [process.communicate(timeout=120)[0].split() for process in running]
-    assert [words.pop() for words in said] == ["spent"] * 3
-    assert sum(map(len, said)) == 60 == budget(tmp_path).spent_today()
+    outputs = [process.communicate(timeout=120)[0].split() for process in running]
+    assert [words.pop() for words in outputs] == ["spent"] * 3
+    assert sum(map(len, outputs)) == 60 == budget(tmp_path).spent_today()
 
 
 def test_a_kill_spends_at_most_what_was_counted(tmp_path):
@@ -218,7 +218,7 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "reason"),
     [
         (
             b"garbage" * 1000,
@@ -228,7 +228,7 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
     ],
     ids=["garbage", "a folder"],
 )
-def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, damage, said):
+def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, damage, reason):
     file = tmp_path / "budget.sqlite"
     if damage:
         file.write_bytes(damage)
@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, dama
         budget(tmp_path).spent_today,
         budget(tmp_path).left,
     ):
-        with pytest.raises(ProviderStopped, match=rf"^{re.escape(str(file))}: .*{said}") as stop:
+        with pytest.raises(ProviderStopped, match=rf"^{re.escape(str(file))}: .*{reason}") as stop:
             act()
         assert not isinstance(stop.value, BudgetSpent)
     if damage:

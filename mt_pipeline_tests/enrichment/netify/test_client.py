@@ -124,12 +124,12 @@ def test_gzip_is_understood_and_garbage_in_its_place_is_not(fake_netify, netify)
 
 
 def test_a_server_that_is_not_there_stops(netify):
-    with FakeNetify() as gone:
+    with FakeNetify() as stopped:
         pass
     with pytest.raises(
         ProviderStopped, match=r"127\.0\.0\.1 cannot be reached .*refused.*MT_NETIFY_URL"
     ):
-        netify(gone).ask(GOOGLE)
+        netify(stopped).ask(GOOGLE)
 
 
 def test_a_server_that_does_not_speak_tls_stops(fake_netify, netify):
@@ -152,10 +152,10 @@ def test_too_many_requests_without_a_word_is_tried_again_and_then_stops(fake_net
 
 
 @pytest.mark.parametrize(
-    "told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400]
+    "retry_after", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400]
 )
-def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, told):
-    fake_netify.say(status=429, headers={"Retry-After": told})
+def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, retry_after):
+    fake_netify.say(status=429, headers={"Retry-After": retry_after})
     began = time.monotonic()
     with pytest.raises(ProviderStopped, match=r"asks for a wait of \d+ s"):
         netify(fake_netify).ask(GOOGLE)
@@ -163,9 +163,9 @@ def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, n
     assert len(fake_netify.asked()) == 1
 
 
-@pytest.mark.parametrize("told", ["soon", "", "-5", "Fri, 31 Dec 1999 23:59:59 GMT"])
-def test_a_wait_of_nonsense_does_no_harm(fake_netify, netify, told):
-    fake_netify.say(status=429, headers={"Retry-After": told}, times=2)
+@pytest.mark.parametrize("retry_after", ["soon", "", "-5", "Fri, 31 Dec 1999 23:59:59 GMT"])
+def test_a_wait_of_nonsense_does_no_harm(fake_netify, netify, retry_after):
+    fake_netify.say(status=429, headers={"Retry-After": retry_after}, times=2)
     assert netify(fake_netify).ask(GOOGLE).found
 
 
@@ -220,21 +220,21 @@ def test_the_key_goes_into_its_header_and_nowhere_else(
     monkeypatch.setenv("NETRC", str(netrc))
     caplog.set_level(logging.DEBUG)
     provider = netify(fake_netify, retry=RetryPolicy(tries=2, pause=0.01, read=0.3))
-    told = []
+    texts = []
     for status in (200, 204, 302, 401, 403, 404, 418, 429, 500):
         fake_netify.say(
             status=status, headers={"Location": "/elsewhere"} if status == 302 else {}, times=2
         )
         try:
-            told.append(repr(provider.ask(GOOGLE)))
+            texts.append(repr(provider.ask(GOOGLE)))
         except EnrichmentError:
-            told.append(traceback.format_exc())
+            texts.append(traceback.format_exc())
         fake_netify.say(times=10)
     for how in ("close", "hang"):
         fake_netify.say(how=how, times=2)
         with pytest.raises(EndpointFailed) as failure:
             provider.ask(NETFLIX)
-        told.append("".join(traceback.format_exception(failure.value, chain=True)))
+        texts.append("".join(traceback.format_exception(failure.value, chain=True)))
     seen = fake_netify.requests()
     assert len(seen) > 10
     for request in seen:
@@ -243,7 +243,7 @@ def test_the_key_goes_into_its_header_and_nowhere_else(
         assert KEY not in request.target
         assert [name.lower() for name, value in request.headers if KEY in value] == ["x-api-key"]
     assert len(caplog.records) > 10
-    assert KEY not in caplog.text + "".join(told) + repr(provider) + str(vars(provider))
+    assert KEY not in caplog.text + "".join(texts) + repr(provider) + str(vars(provider))
 
 
 @pytest.mark.parametrize("key", ["", "  ", "two\nlines", "smart“quotes”", "tab\tin it"])

@@ -207,8 +207,8 @@ def test_all_wait_as_long_as_the_longest_hold_and_no_longer_than_a_day(tmp_path)
     rate.hold(1)
     with pytest.raises(ProviderStopped) as stop:
         other.wait(longest_hold=60)
-    [said] = re.findall(r"before (.*) UTC", str(stop.value))
-    until = datetime.strptime(said, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    [time_text] = re.findall(r"before (.*) UTC", str(stop.value))
+    until = datetime.strptime(time_text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     assert LONGEST_HOLD - 60 < (until - datetime.now(UTC)).total_seconds() <= LONGEST_HOLD
     rate.close()
     other.close()

@@ -1,4 +1,4 @@
-"""Places of many addresses at once: the same as the reader of the file says of each alone."""
+"""Places of many addresses at once are those that the reader of the file returns for each."""
 
 import ipaddress
 import random
@@ -66,20 +66,22 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(
     chance = random.Random(f"{version} {bits}")  # noqa: S311  # no secret
     made = blocks(chance, version=version, bits=bits)
     path = city_file(tmp_path / "city.mmdb", made, version=version, bits=bits)
-    wanted = list(near(made, chance))
-    chance.shuffle(wanted)
+    addresses = list(near(made, chance))
+    chance.shuffle(addresses)
 
     places = CityFile(path)
-    found = [places.look_up(wanted[start : start + 700]) for start in range(0, len(wanted), 700)]
+    found = [
+        places.look_up(addresses[start : start + 700]) for start in range(0, len(addresses), 700)
+    ]
     places.close()
 
     assert bits == 24 or path.stat().st_size > 1 << 24
     with maxminddb.open_database(path) as reader:
-        numbers = Tree(path, reader.metadata()).records(wanted).tolist()
+        numbers = Tree(path, reader.metadata()).records(addresses).tolist()
         assert reader.metadata().record_size == bits
         records = [
             reader.get(address) if version == 6 or ":" not in address else None
-            for address in wanted
+            for address in addresses
         ]
     expected = [
         record["city"]["names"]["en"] if record and "city" in record else None for record in records
@@ -88,12 +90,12 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(
     assert len(set(expected)) > 30
     with maxminddb.open_database(
         path, maxminddb.MODE_MEMORY
-    ) as slow:  # the one in Python, which tells the number of a record
+    ) as slow:  # the one in Python, which has the number of a record
         packed = [
             bytearray(ipaddress.ip_address(address).packed)
             if version == 6 or ":" not in address
             else None
-            for address in wanted
+            for address in addresses
         ]
         assert numbers == [
             (address and slow._find_address_in_tree(address)[0]) or NO_RECORD for address in packed
