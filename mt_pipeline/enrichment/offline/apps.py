@@ -46,20 +46,8 @@ class Apps:
             ProviderUnusable: the file is missing, has another format, or is the proprietary
                 edition.
         """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ProviderUnusable(
-                f"{path} cannot be read ({error.strerror or error}); {_CURE}"
-            ) from None
-        except UnicodeDecodeError:
-            raise ProviderUnusable(f"{path} is not a text file; {_CURE}") from None
-        if any(_PROPRIETARY.search(line) for line in lines if line.startswith(("#", ";", "//"))):
-            raise ProviderUnusable(
-                f"{path} is the proprietary edition, by its header, and must not be used; {_CURE}"
-            )
         apps = cls(fallback)
-        entries = list(_entries(path, lines))
+        entries = list(_entries(path, _read_lines(path)))
         tags = {
             identity: tag.removeprefix("netify.")
             for _, kind, identity, tag in entries
@@ -116,6 +104,22 @@ class Apps:
                 return facts
             suffix = suffix.partition(".")[2]
         return self._fallback._look_up_name(name) if self._fallback else None
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ProviderUnusable(
+            f"{path} cannot be read ({error.strerror or error}); {_CURE}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ProviderUnusable(f"{path} is not a text file; {_CURE}") from None
+    if any(_PROPRIETARY.search(line) for line in lines if line.startswith(("#", ";", "//"))):
+        raise ProviderUnusable(
+            f"{path} is the proprietary edition, by its header, and must not be used; {_CURE}"
+        )
+    return lines
 
 
 def _entries(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
