@@ -1,1 +1,1 @@
-"""Which device of the user an address is."""
+"""The devices of the user, by hardware address, network or name."""

@@ -1,7 +1,8 @@
-"""The user's inventory of devices, from a file to entries: each a way to tell a device, and what to call it. `devices.py` looks things up in them.
+"""The user's inventory of devices, read from a file into entries. `lookup.py` searches them.
 
-A CSV file has a header of `device` and some of `mac`, `address`, `network`, `name`; a device may have several rows, and a cell several values,
-separated by spaces. A TOML file has a table `[[device]]` for each, with `label` and the same names: a text or a list of texts.
+A CSV file has a header with `device` and some of `mac`, `address`, `network`, `name`. A device may
+have several rows, and a cell several values, separated by spaces. A TOML file has a table
+`[[device]]` per device, with `label` and the same names: a text or a list of texts.
 """
 
 import csv
@@ -14,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_pipeline.enrichment.provider import EnrichmentError
-
 LONGEST_LABEL = 64
 
 _MAC = re.compile(
@@ -24,8 +23,8 @@ _MAC = re.compile(
 _TABLE = re.compile(r"^[ \t]*\[\[[ \t]*device[ \t]*\]\]", re.MULTILINE)
 
 
-class DevicesUnusable(EnrichmentError):
-    """The inventory cannot be used. The message names the file, the line, the reason and the cure."""
+class DevicesUnusable(Exception):
+    """The inventory cannot be used; the message names file, line, reason and cure."""
 
     def __init__(self, path: Path, line: int | None, reason: str) -> None:
         super().__init__(f"{path}{f', line {line}' if line else ''}: {reason}, or unset MT_DEVICES")
@@ -33,13 +32,14 @@ class DevicesUnusable(EnrichmentError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A way to tell a device.
+    """One thing that identifies a device.
 
     Attributes:
-        line: where the file says it, from 1.
-        label: what to call the device.
-        kind: `mac`, `network` or `name`; an address is a network of one.
-        value: as it is looked up: `02:00:00:00:00:20`, a network as CIDR, a pattern of server names in lower case.
+        line: its line in the file, from 1.
+        label: the name of the device.
+        kind: `mac`, `network` or `name`; an address is a network of its own.
+        value: in canonical form: `02:00:00:00:00:20`, a network as CIDR, or a pattern of server
+            names in lower case.
     """
 
     line: int
@@ -49,10 +49,10 @@ class Entry:
 
 
 def read(path: Path) -> list[Entry]:
-    """Read an inventory: TOML if it is called so, else CSV.
+    """Read an inventory: TOML if the name of the file ends in `.toml`, else CSV.
 
     Raises:
-        DevicesUnusable: it cannot be read, or something in it cannot be understood.
+        DevicesUnusable: the file cannot be read, or has something that is not understood.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -61,18 +61,19 @@ def read(path: Path) -> list[Entry]:
             path, None, f"it cannot be read ({error.strerror or error}); name another file"
         ) from None
     except UnicodeDecodeError:
-        raise DevicesUnusable(path, None, "it is no text in UTF-8; save it as UTF-8") from None
-    devices = _of_toml(path, text) if path.suffix.lower() == ".toml" else _of_csv(path, text)
+        raise DevicesUnusable(path, None, "it is not UTF-8 text; save it as UTF-8") from None
+    is_toml = path.suffix.lower() == ".toml"
+    devices = _read_toml(path, text) if is_toml else _read_csv(path, text)
     entries = [
-        entry for line, label, said in devices for entry in _entries(path, line, label, said)
+        entry for line, label, values in devices for entry in _entries(path, line, label, values)
     ]
     if not entries:
         raise DevicesUnusable(path, None, "it has no devices; add some")
     return entries
 
 
-def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, Mapping[str, str]]]:
-    """Yield line, label and the other cells of each row that is not empty."""
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, str, Mapping[str, str]]]:
+    """Yield the line, the label and the other cells of each row that is not empty."""
     rows = _rows(path, text)
     line, header = next(rows, (1, []))
     names = [name.strip().lower() for name in header]
@@ -86,7 +87,8 @@ def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, Mapping[str, str]
         raise DevicesUnusable(
             path,
             line,
-            f"the column {odd[0][:80]!r} is unknown or there twice; have `device` and some of {_NAMES}, each once",
+            f"the column {odd[0][:80]!r} is unknown or appears twice; "
+            f"use `device` and some of {_NAMES}, each once",
         )
     for line, cells in rows:
         if any(cell.strip() for cell in cells[len(names) :]):
@@ -95,13 +97,13 @@ def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, Mapping[str, str]
                 line,
                 "it has more cells than the header; separate several values of a cell by spaces",
             )
-        said = {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
-        if said:
-            yield line, said.pop("device", ""), said
+        values = {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
+        if values:
+            yield line, values.pop("device", ""), values
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows with the line on which each begins; in some countries a spreadsheet separates cells by semicolons."""
+    """Yield the rows, each with its first line; some spreadsheets separate cells by semicolons."""
     header = text.partition("\n")[0]
     delimiter = next((mark for mark in ";\t" if mark in header), ",")
     rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -112,43 +114,44 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise DevicesUnusable(path, line, f"it is no CSV ({error}); mend it") from None
+            raise DevicesUnusable(path, line, f"it is not valid CSV ({error}); fix it") from None
         yield line, cells
 
 
-def _of_toml(path: Path, text: str) -> Iterator[tuple[int, object, Mapping[str, object]]]:
-    """Yield line, label and the other values of each table."""
+def _read_toml(path: Path, text: str) -> Iterator[tuple[int, object, Mapping[str, object]]]:
+    """Yield the line, the label and the other values of each table."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise DevicesUnusable(path, None, f"it is no TOML ({error}); mend it") from None
+        raise DevicesUnusable(path, None, f"it is not valid TOML ({error}); fix it") from None
     tables = document.pop("device", [])
-    lines = [
-        text.count("\n", 0, table.start()) + 1 for table in _TABLE.finditer(text)
-    ]  # the parser does not say where a table is
+    # The parser does not report the lines of tables.
+    lines = [text.count("\n", 0, table.start()) + 1 for table in _TABLE.finditer(text)]
     if document or not isinstance(tables, list) or len(tables) != len(lines):
         raise DevicesUnusable(
             path,
             None,
-            "it has something else than tables `[[device]]`; write one for each device, and nothing beside",
+            "it has more than tables `[[device]]`; write one per device and nothing else",
         )
     for line, table in zip(lines, tables, strict=True):
         yield line, table.pop("label", ""), table
 
 
-def _entries(path: Path, line: int, label: object, said: Mapping[str, object]) -> Iterator[Entry]:
+def _entries(
+    path: Path, line: int, label: object, texts_by_name: Mapping[str, object]
+) -> Iterator[Entry]:
     checked = _label(path, line, label)
-    if unknown := [name for name in said if name not in _READ]:
+    if unknown := [name for name in texts_by_name if name not in _READ]:
         raise DevicesUnusable(
             path, line, f"{unknown[0][:80]!r} is unknown; a device has `label` and some of {_NAMES}"
         )
     values = [
-        (name, value) for name, texts in said.items() for value in _values(path, line, name, texts)
+        (name, value)
+        for name, texts in texts_by_name.items()
+        for value in _values(path, line, name, texts)
     ]
     if not values:
-        raise DevicesUnusable(
-            path, line, f"nothing tells {checked!r} from other devices; say some of {_NAMES}"
-        )
+        raise DevicesUnusable(path, line, f"nothing identifies {checked!r}; add some of {_NAMES}")
     for name, value in values:
         read_value, cure = _READ[name]
         try:
@@ -157,7 +160,7 @@ def _entries(path: Path, line: int, label: object, said: Mapping[str, object]) -
             )
         except ValueError as error:
             raise DevicesUnusable(
-                path, line, f"{value[:80]!r} is no `{name}` ({error}); {cure}"
+                path, line, f"{value[:80]!r} is not valid for `{name}` ({error}); {cure}"
             ) from None
 
 
@@ -169,11 +172,12 @@ def _label(path: Path, line: int, label: object) -> str:
         raise DevicesUnusable(
             path,
             line,
-            f"the label {label[:20] + '…'!r} has {len(label)} characters; use {LONGEST_LABEL} at most",
+            f"the label {label[:20] + '…'!r} has {len(label)} characters; "
+            f"use at most {LONGEST_LABEL}",
         )
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in label):
         raise DevicesUnusable(
-            path, line, f"the label {label!r} has a control character or a line break; take it out"
+            path, line, f"the label {label!r} has a control character or a line break; remove it"
         )
     return label
 
@@ -190,10 +194,10 @@ def _values(path: Path, line: int, name: str, texts: object) -> list[str]:
 
 def _mac(value: str) -> str:
     if not _MAC.fullmatch(value):
-        raise ValueError("six bytes in hexadecimal")
+        raise ValueError("it needs six bytes in hexadecimal")
     parts = re.split("[:-]", value)
     digits = "".join(part.zfill(2) for part in parts) if len(parts) == 6 else value.replace(".", "")
-    return ":".join(digits[place : place + 2] for place in range(0, 12, 2))
+    return ":".join(digits[start : start + 2] for start in range(0, 12, 2))
 
 
 def _address(value: str) -> str:
@@ -209,7 +213,7 @@ def _network(value: str) -> str:
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if "%" in address:
-        raise ValueError("it names an interface of some machine")
+        raise ValueError("it names a network interface")
     return ipaddress.ip_address(address)
 
 
@@ -225,6 +229,6 @@ _READ: dict[str, tuple[Callable[[str], str], str]] = {
     "network": (_network, "write it like 192.168.20.0/24 or fd00:20::/64"),
     "name": (_pattern, "write it like *.example.com"),
 }
-"""How the values of each are read, and how they are meant to look."""
+"""For each name, the function that reads its values, and the cure for a wrong one."""
 
 _NAMES = ", ".join(f"`{name}`" for name in _READ)

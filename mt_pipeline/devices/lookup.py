@@ -1,10 +1,11 @@
-"""Which device of the user's inventory an end of a packet is. How the inventory is written is `inventory.py`.
+"""The device at each end of a packet. `inventory.py` reads the user's inventory.
 
-In this order, as far as something is known:
+The first of these that is in the inventory decides:
 
-1. the hardware address, unless the end is a public address: on a packet from the internet it is the router's;
-2. the most specific network that has the address, an address itself being the most specific one;
-3. the server name of the stream, for the end that serves it: the pattern with most characters beside wildcards, of equals the first in the file.
+1. the hardware address, unless the end is public: a packet from the internet has the router's;
+2. the most specific network with the address; an address itself is the most specific of all;
+3. the server name of the stream, for the end that serves it: the pattern with the most characters
+   that are not wildcards; among equals, the first in the file.
 """
 
 import fnmatch
@@ -20,75 +21,79 @@ import radix
 
 from mt_pipeline.devices.inventory import DevicesUnusable, Entry, read
 
-_NAMES_KEPT = 100_000
+_CACHED_NAMES = 100_000
 _WILDCARDS = re.compile(r"\[[^]]*\]|[*?]")
 
 
 class Devices:
-    """The labels of devices; by default of none."""
+    """The labels of devices; without entries, of none."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        owners = list(entries)
-        self._labels = {entry.label for entry in owners}
-        self._of_hardware = {entry.value: entry.label for entry in owners if entry.kind == "mac"}
-        self._of_network = radix.Radix()
-        for entry in owners:
+        entries = list(entries)
+        self._labels = {entry.label for entry in entries}
+        self._by_mac = {entry.value: entry.label for entry in entries if entry.kind == "mac"}
+        self._networks = radix.Radix()
+        for entry in entries:
             if entry.kind == "network":
-                self._of_network.add(entry.value).data["label"] = entry.label
+                self._networks.add(entry.value).data["label"] = entry.label
         patterns = sorted(
-            (entry for entry in owners if entry.kind == "name"),
+            (entry for entry in entries if entry.kind == "name"),
             key=lambda entry: _generality(entry.value),
         )
         self._patterns = [
             (re.compile(fnmatch.translate(entry.value)).match, entry.label) for entry in patterns
         ]
-        self._of_name = lru_cache(maxsize=_NAMES_KEPT)(self._by_name)
+        self._by_name = lru_cache(maxsize=_CACHED_NAMES)(self._match_name)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read an inventory.
 
         Raises:
-            DevicesUnusable: it cannot be used, or two devices claim one thing.
+            DevicesUnusable: the file cannot be used, or two devices have the same entry.
         """
         entries = read(path)
         first: dict[tuple[str, str], Entry] = {}
         for entry in entries:
             other = first.setdefault((entry.kind, entry.value), entry)
             if other.label != entry.label:
-                reason = f"{entry.label!r} has {entry.value}, and so has {other.label!r} on line {other.line}; give it to one of them"
-                raise DevicesUnusable(path, entry.line, reason)
+                raise DevicesUnusable(
+                    path,
+                    entry.line,
+                    f"{entry.label!r} has {entry.value}, and so has {other.label!r} "
+                    f"on line {other.line}; give it to one of them",
+                )
         return cls(entries)
 
     def __len__(self) -> int:
-        """Count the devices: distinct labels."""
+        """Return the number of distinct labels."""
         return len(self._labels)
 
     def of(
         self, *, hardware: pa.Array, public: pa.Array, addresses: pa.Array, names: pa.Array
     ) -> pa.Array:
-        """Say the label of one end of each packet, NULL where it is no device of the inventory.
+        """Return the label of one end of each packet, NULL where it is not in the inventory.
 
         Args:
-            hardware: its hardware addresses.
-            public: whether its address is a public one.
+            hardware: the hardware addresses of the end.
+            public: whether its addresses are public.
             addresses: its addresses.
-            names: the server names of the streams that this end serves, NULL where it does not.
+            names: the server names of the streams; NULL where this end is the client.
         """
         if not self._labels:
             return pa.nulls(len(hardware), pa.string())
-        near = pc.if_else(public, pa.scalar(None, pa.string()), hardware)
+        local = pc.if_else(public, pa.scalar(None, pa.string()), hardware)
         return pc.coalesce(
-            _each(near, self._of_hardware.get),
+            _each(local, self._by_mac.get),
             _each(addresses, self._by_address),
-            _each(names, self._of_name),
+            _each(names, self._by_name),
         )
 
     def _by_address(self, address: str) -> str | None:
-        node = self._of_network.search_best(address)
+        node = self._networks.search_best(address)
         return None if node is None else node.data["label"]
 
-    def _by_name(self, name: str) -> str | None:
+    def _match_name(self, name: str) -> str | None:
         name = name.lower().rstrip(".")
         return next((label for matches, label in self._patterns if matches(name)), None)
 
@@ -99,7 +104,7 @@ def _generality(pattern: str) -> tuple[int, bool]:
 
 
 def _each(values: pa.Array, label_of: Callable[[str], str | None]) -> pa.Array:
-    """Look up each distinct value once."""
+    """Return the label of each value; each distinct value is looked up once."""
     encoded = values.dictionary_encode()
     return pa.array(map(label_of, encoded.dictionary.to_pylist()), pa.string()).take(
         encoded.indices

@@ -1,1 +1,1 @@
-"""The enrichment room: endpoints in, what providers say of them out."""
+"""What providers know of endpoints: their application, category and place."""

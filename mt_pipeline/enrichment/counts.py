@@ -1,4 +1,4 @@
-"""What became of the endpoints, counted: over all providers, and by each of them."""
+"""Counts of endpoints by what became of them: over all providers, and per provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,24 +7,27 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the endpoints: endpoints = answered + not_found + failed + pending + not_asked.
+    """Counts of endpoints: endpoints = answered + not_found + failed + pending + not_asked.
 
-    Of a chain, an endpoint is answered if anyone knows it; else failed if anyone failed; else not_found if anyone said so; else pending if anyone's
-    budget was spent. Cached, asked and stale are sums. Of one provider the same numbers count those endpoints that it was to be asked about.
+    Over a chain of providers, an endpoint is answered if any provider knows it; else failed if any
+    failed; else not_found if any said so; else pending if the budget of any was spent. Cached,
+    asked and stale are sums. The counts of one provider cover the endpoints that it was meant to
+    answer.
 
     Attributes:
-        endpoints: rows.
-        cached: answers of paid providers that were there already, and still good.
-        asked: endpoints that a paid provider was asked about now, the one at which it stopped included.
+        endpoints: all endpoints.
+        cached: good answers of paid providers that were in the store.
+        asked: endpoints that a paid provider was asked about, also the one at which it stopped.
         answered: endpoints that are known.
         not_found: endpoints that are not known.
-        failed: endpoints without an answer this time.
-        pending: endpoints that wait until a provider may be asked again, as its budget is spent.
-        not_asked: endpoints that nobody was asked about, for lack of a provider or because it stopped.
-        stale: answers of paid providers that are too old, and were used as there was none that is fresh.
-        owed: endpoints of which a paid provider owes a fresh answer: not asked though it was to be, failed, pending, or stale.
-        stopped: why a provider stopped, if one did.
-        by_provider: the same for each provider, in their order.
+        failed: endpoints that got no answer this time.
+        pending: endpoints that wait for a new budget.
+        not_asked: endpoints without a provider, or after it stopped.
+        stale: answers of paid providers that are too old, used for lack of fresh ones.
+        owed: endpoints for which a paid provider owes a fresh answer: not asked, failed, pending or
+            stale.
+        stopped: why a provider stopped; None if none did.
+        by_provider: the counts of each provider, in their order.
     """
 
     endpoints: int = 0
@@ -42,18 +45,22 @@ class Counts:
 
     @property
     def missing(self) -> int:
-        """Of one provider: the endpoints without any answer of it that another run may get: it failed, or was not asked though it was to be."""
+        """Return the count of endpoints without an answer of this provider that a retry may get.
+
+        Those that were not asked count only if the provider stopped, or was to be asked.
+        """
         return self.failed + self.pending + (self.not_asked if self.stopped or self.owed else 0)
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The numbers alone, by name, to be kept and summed."""
+        """Return the numbers alone, by name."""
         return {name: getattr(self, name) for name in _NUMBERS}
 
     @classmethod
     def of(cls, numbers: Mapping[str, int]) -> Self:
-        """Make counts of `numbers`, also of an earlier or later release."""
-        return cls(**{name: number for name, number in numbers.items() if name in _NUMBERS})  # type: ignore[arg-type]  # numbers alone
+        """Return counts from `numbers`; names of other releases are ignored."""
+        known = {name: number for name, number in numbers.items() if name in _NUMBERS}
+        return cls(**known)  # type: ignore[arg-type]  # numbers alone
 
 
-_NUMBERS = tuple(one.name for one in fields(Counts) if one.type is int)
+_NUMBERS = tuple(attribute.name for attribute in fields(Counts) if attribute.type is int)

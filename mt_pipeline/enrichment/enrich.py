@@ -1,6 +1,7 @@
-"""The stage: files of endpoints in, a file with what is known of each out, and the counts.
+"""The stage: from files of endpoints to a file of answers, and counts.
 
-How to ask is not said here (`provider.py`, `asking.py`), nor what is kept (`store.py`), nor whose word counts (`known.py`).
+`lookup.py` and `paid_lookup.py` ask the providers, `answers/` stores what paid ones answered, and
+`precedence.py` decides between providers.
 """
 
 import logging
@@ -11,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,10 +23,11 @@ from mt_pipeline.enrichment.lookup import (
     ANSWERED,
     NOT_FOUND,
     STATES,
-    Asking,
-    AskingFree,
-    AskingPaid,
+    FreeLookup,
+    Lookup,
+    Outcome,
 )
+from mt_pipeline.enrichment.paid_lookup import PaidLookup
 from mt_pipeline.enrichment.precedence import TYPES, Known, columns_of
 from mt_pipeline.enrichment.provider import FreeProvider, PaidProvider, Provider
 from mt_pipeline.system.atomic import whole
@@ -42,11 +45,17 @@ SCHEMA = pa.schema(
         *TYPES.items(),
     ]
 )
-"""Columns of the file of answers, a row per endpoint: state is answered, failed, not_found, pending or not_asked; provider is who filled a field, in
-order, separated by commas, or who said that it knows nothing; asked_at is when a paid provider last said so; owed is whether a paid provider owes a
-fresh answer; facts are NULL where nothing is known."""
+"""Columns of the file of answers, which has a row per endpoint.
 
-_READ = pa.schema(
+- `state`: answered, failed, not_found, pending or not_asked.
+- `provider`: the providers that filled a field, in order, separated by commas; or the first that
+  answered that it knows nothing.
+- `asked_at`: when a paid provider last gave its answer.
+- `owed`: whether a paid provider owes a fresh answer.
+- The facts, NULL where nothing is known.
+"""
+
+_INPUT = pa.schema(
     [
         ("kind", pa.string()),
         ("endpoint", pa.string()),
@@ -59,7 +68,7 @@ BATCH = 10_000
 SECONDS_BETWEEN_LOGS = 10
 SECONDS_BETWEEN_PROGRESS = 0.5
 
-_SAID_SOMETHING = pa.array([STATES.index(NOT_FOUND), STATES.index(ANSWERED)], pa.int8())
+_HAS_ANSWER = pa.array([STATES.index(NOT_FOUND), STATES.index(ANSWERED)], pa.int8())
 
 Progress = Callable[[Counts, int], None]
 
@@ -74,48 +83,53 @@ def enrich(
     ask: bool = True,
     as_of: datetime | None = None,
 ) -> Counts:
-    """Write what is known of each endpoint, the most useful ones first: those with most bytes, then packets.
+    """Write what is known of each endpoint, those with the most bytes and packets first.
 
-    The providers are asked in their order, each about the endpoints of which something is still unknown. Neither an unknown endpoint nor a provider
-    that stops makes this fail: the file is complete, with NULLs, and the counts say so. Each answer of a paid provider is in the store before the
-    next is asked for, so an interruption loses nothing that was paid.
+    The providers are asked in their order, each about the endpoints of which something is still
+    unknown. Neither an unknown endpoint nor a provider that stops is an error: the file is
+    complete, with NULLs, and the counts show it. Each paid answer is stored before the next
+    call, so an interruption loses none.
 
     Args:
-        endpoints: Parquet with columns kind, endpoint, packets, bytes; of several, an endpoint has the bytes and packets of all.
-        output: Parquet as SCHEMA says; it appears when it is whole.
-        providers: whom to ask, in order; none for nobody.
-        store: the answers so far; needed with a paid provider.
+        endpoints: Parquet with columns kind, endpoint, packets, bytes; several files are summed.
+        output: Parquet with SCHEMA; it appears when it is complete.
+        providers: in the order in which they are asked.
+        store: the answers so far; required with a paid provider.
         progress: called now and then with the counts so far and the number of all endpoints.
-        ask: whether paid providers are asked; if not, their answers in the store count, however old. Free ones look up anyway.
-        as_of: take of the answers in the store those that were there at this moment, and ask no paid provider; nothing is owed then.
+        ask: whether paid providers are asked; if not, their stored answers count at any age.
+        as_of: use the answers that the store had at this time; no paid provider is asked, and
+            nothing is owed.
+
+    Returns:
+        The counts, also per provider.
 
     Raises:
         StoreError: the store cannot be used.
     """
     table = most_useful_first([endpoints] if isinstance(endpoints, Path) else endpoints)
     chain = Chain(
-        [_asking(provider, store, ask=ask, as_of=as_of) for provider in providers],
+        [_lookup(provider, store, ask=ask, as_of=as_of) for provider in providers],
         table.num_rows,
         progress,
     )
-    with whole(output) as beside, pq.ParquetWriter(beside, SCHEMA, compression="zstd") as writer:
+    with whole(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         for batch in table.to_batches(max_chunksize=BATCH):
             writer.write_batch(chain.answers(batch))
     return chain.counts()
 
 
 def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
-    """Read kind and endpoint of the distinct endpoints of some files, in the order in which to ask about them."""
-    read = [
-        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_READ)
+    """Return kind and endpoint of distinct endpoints, in the order to ask about them."""
+    tables = [
+        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_INPUT)
         for path in endpoints
     ]
     distinct = (
-        pa.concat_tables([_READ.empty_table(), *read])
+        pa.concat_tables([_INPUT.empty_table(), *tables])
         .group_by(["kind", "endpoint"])
         .aggregate([("bytes", "sum"), ("packets", "sum")])
     )
-    # The endpoint itself last, so that two runs ask in the same order.
+    # The endpoint comes last, so that two runs ask in the same order.
     order = pc.sort_indices(
         distinct,
         sort_keys=[
@@ -127,106 +141,101 @@ def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
     return distinct.select(["kind", "endpoint"]).take(order).combine_chunks()
 
 
-def _asking(
+def _lookup(
     provider: Provider, store: AnswerStore | None, *, ask: bool, as_of: datetime | None
-) -> Asking:
+) -> Lookup:
     if isinstance(provider, FreeProvider):
-        return AskingFree(provider)
+        return FreeLookup(provider)
     if not isinstance(provider, PaidProvider):
         raise TypeError(f"{provider.name!r} can neither look up nor ask")
     if store is None:
         raise ValueError(f"{provider.name!r} needs a store for its answers")
-    return AskingPaid(provider, store, ask=ask, as_of=as_of)
+    return PaidLookup(provider, store, ask=ask, as_of=as_of)
 
 
 class Chain:
-    """One walk over the endpoints with all providers: rows out, counts kept."""
+    """One pass over the endpoints with all providers; it returns rows and counts them."""
 
-    def __init__(self, askings: Sequence[Asking], total: int, progress: Progress | None) -> None:
-        self._askings = askings
+    def __init__(self, lookups: Sequence[Lookup], total: int, progress: Progress | None) -> None:
+        self._lookups = lookups
         self._total = total
         self._progress = progress
-        self._n = dict.fromkeys((*STATES, "owed"), 0)
+        self._numbers = dict.fromkeys((*STATES, "owed"), 0)
         self._logged = self._shown = time.monotonic()
 
     def counts(self) -> Counts:
-        """Count what became of the endpoints so far."""
-        each = {asking.name: asking.counts() for asking in self._askings}
+        """Return the counts so far."""
+        each = {lookup.name: lookup.counts() for lookup in self._lookups}
         return Counts(
-            endpoints=sum(self._n[state] for state in STATES),
+            endpoints=sum(self._numbers[state] for state in STATES),
             cached=sum(counts.cached for counts in each.values()),
             asked=sum(counts.asked for counts in each.values()),
             stale=sum(counts.stale for counts in each.values()),
             stopped="; ".join(counts.stopped for counts in each.values() if counts.stopped) or None,
             by_provider=each,
-            **self._n,
+            **self._numbers,
         )
 
     def answers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Put endpoints to the providers, and return the rows that SCHEMA describes."""
-        known, state, owed = (
-            Known(batch.num_rows),
-            np.zeros(batch.num_rows, np.int8),
-            np.zeros(batch.num_rows, np.bool_),
-        )
-        for asking in self._askings:
-            of_its_kind = pc.is_in(batch["kind"], pa.array(sorted(asking.kinds), pa.string()))
-            rows = np.flatnonzero(
-                pc.and_(of_its_kind, known.lacking(batch["kind"])).to_numpy(zero_copy_only=False)
-            )
-            said = asking.said(batch.take(pa.array(rows)), self._report)
-            # Where in what was said each row of the batch is; rows that were not chosen take a NULL.
-            places = np.full(batch.num_rows, -1)
-            places[rows] = np.arange(len(rows))
-            at = pa.array(places, mask=places < 0)
-            facts = {name: column.take(at) for name, column in columns_of(said.facts).items()}
-            when = (
-                None
-                if said.when is None
-                else pa.array(said.when, pa.timestamp("us", tz="UTC")).take(at)
-            )
-            known.add(
-                asking.name, facts, pc.is_in(pa.array(said.states).take(at), _SAID_SOMETHING), when
-            )
-            state[rows] = np.maximum(state[rows], said.states)
-            if said.owed is not None:
-                owed[rows] |= said.owed
-        for rank, one in enumerate(STATES):
-            self._n[one] += int((state == rank).sum())
-        self._n["owed"] += int(owed.sum())
+        """Look up endpoints with all providers, and return rows with SCHEMA.
+
+        Args:
+            batch: columns kind and endpoint.
+        """
+        known = Known(batch.num_rows)
+        states = np.zeros(batch.num_rows, np.int8)
+        owed = np.zeros(batch.num_rows, np.bool_)
+        for lookup in self._lookups:
+            eligible = pc.is_in(batch["kind"], pa.array(sorted(lookup.kinds), pa.string()))
+            lacking = pc.and_(eligible, known.lacking(batch["kind"]))
+            rows = np.flatnonzero(lacking.to_numpy(zero_copy_only=False))
+            outcome = lookup.look_up(batch.take(pa.array(rows)), self._report)
+            _add(known, lookup.name, outcome, rows, batch.num_rows)
+            states[rows] = np.maximum(states[rows], outcome.states)
+            if outcome.owed is not None:
+                owed[rows] |= outcome.owed
+        for index, state in enumerate(STATES):
+            self._numbers[state] += int((states == index).sum())
+        self._numbers["owed"] += int(owed.sum())
         self._report(0)
-        states = pa.array(STATES).take(pa.array(state))
         columns = {
             **known.columns(),
-            "state": states,
+            "state": pa.array(STATES).take(pa.array(states)),
             "owed": pa.array(owed),
             "kind": batch["kind"],
             "endpoint": batch["endpoint"],
         }
         return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
-    def _report(self, of_this_batch: int) -> None:
+    def _report(self, done_in_batch: int) -> None:
         now = time.monotonic()
-        shows = self._progress is not None and now - self._shown >= SECONDS_BETWEEN_PROGRESS
-        if not shows and now - self._logged < SECONDS_BETWEEN_LOGS:
+        progress = self._progress if now - self._shown >= SECONDS_BETWEEN_PROGRESS else None
+        logs = now - self._logged >= SECONDS_BETWEEN_LOGS
+        if progress is None and not logs:
             return
         counts = self.counts()
-        counts = replace(counts, endpoints=counts.endpoints + of_this_batch)
-        if shows and self._progress is not None:
+        counts = replace(counts, endpoints=counts.endpoints + done_in_batch)
+        if progress is not None:
             self._shown = now
-            self._progress(counts, self._total)
-        if now - self._logged >= SECONDS_BETWEEN_LOGS:
+            progress(counts, self._total)
+        if logs:
             self._logged = now
             logger.info(
-                "%s of %s endpoints: %s from the cache, %s asked, %s failed",
-                *(
-                    f"{number:,}"
-                    for number in (
-                        counts.endpoints,
-                        self._total,
-                        counts.cached,
-                        counts.asked,
-                        counts.failed,
-                    )
-                ),
+                f"{counts.endpoints:,} of {self._total:,} endpoints: {counts.cached:,} "
+                f"from the cache, {counts.asked:,} asked, {counts.failed:,} failed"
             )
+
+
+def _add(
+    known: Known, provider: str, outcome: Outcome, rows: npt.NDArray[np.intp], size: int
+) -> None:
+    """Add the outcome for some rows of a batch of `size` rows; the other rows get NULL."""
+    positions = np.full(size, -1)
+    positions[rows] = np.arange(len(rows))
+    indices = pa.array(positions, mask=positions < 0)
+    facts = {name: column.take(indices) for name, column in columns_of(outcome.facts).items()}
+    asked_at = None
+    if outcome.asked_at is not None:
+        asked_at = pa.array(outcome.asked_at, pa.timestamp("us", tz="UTC")).take(indices)
+    answered = pc.is_in(pa.array(outcome.states).take(indices), _HAS_ANSWER)
+    known.add(provider, facts, answered, asked_at)

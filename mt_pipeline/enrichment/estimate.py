@@ -1,4 +1,4 @@
-"""What it would cost to ask about the endpoints of captures, told without asking."""
+"""The number of calls that the endpoints of captures would cost, counted without asking."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ import pyarrow as pa
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.enrich import BATCH, Chain, most_useful_first
 from mt_pipeline.enrichment.lookup import (
-    ANSWERED,
     NOT_ASKED,
-    NOT_FOUND,
     STATES,
-    Asking,
-    AskingFree,
-    Said,
+    FreeLookup,
+    Lookup,
+    Outcome,
+    endpoints_of,
 )
-from mt_pipeline.enrichment.models import Endpoint
+from mt_pipeline.enrichment.models import Answer, Endpoint
+from mt_pipeline.enrichment.paid_lookup import state_of
 from mt_pipeline.enrichment.provider import FreeProvider, Provider
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What one paid provider would be asked.
+    """The calls to one paid provider.
 
     Attributes:
         cached: endpoints with an answer in the store that is still good.
-        calls: endpoints that it would be asked about; tries after an error come on top.
+        calls: endpoints to ask about; retries come on top.
     """
 
     cached: int
@@ -37,11 +37,11 @@ class Calls:
 
 @dataclass(frozen=True)
 class Cost:
-    """What it would cost to ask.
+    """The cost of enriching captures.
 
     Attributes:
-        endpoints: distinct ones.
-        by_provider: the paid providers, in their order.
+        endpoints: count of distinct endpoints.
+        by_provider: the calls to each paid provider, in the order of the providers.
     """
 
     endpoints: int
@@ -51,67 +51,59 @@ class Cost:
 def cost(
     endpoints: Sequence[Path], *, providers: Sequence[Provider], store: AnswerStore | None
 ) -> Cost:
-    """Count what `enrich` would ask; no request is sent, and nothing is written.
+    """Count the calls that `enrich` would make; nothing is sent or written.
 
-    A provider counts the endpoints of which something would be unknown after those before it. What one would say that is not in the store, nobody
-    knows: then all is taken for unknown, so a second paid provider may be asked less than this says.
+    A provider counts those endpoints of which something is unknown after the providers before it.
+    An endpoint without a stored answer counts as unknown. The real answer may tell more, so a
+    second paid provider may get fewer calls than this.
 
     Args:
         endpoints: files as `enrich` takes them.
-        providers: whom to ask, in order.
+        providers: in the order in which they are asked.
         store: the answers so far; None if there are none.
 
     Raises:
         StoreError: the store cannot be read.
     """
     table = most_useful_first(endpoints)
-    askings = [
-        AskingFree(provider) if isinstance(provider, FreeProvider) else _Counting(provider, store)
+    lookups = [
+        FreeLookup(provider)
+        if isinstance(provider, FreeProvider)
+        else _StoredLookup(provider, store)
         for provider in providers
     ]
-    chain = Chain(askings, table.num_rows, None)
+    chain = Chain(lookups, table.num_rows, None)
     for batch in table.to_batches(max_chunksize=BATCH):
         chain.answers(batch)
-    paid = {asking.name: asking.counts() for asking in askings if isinstance(asking, _Counting)}
-    return Cost(
-        table.num_rows,
-        {
-            name: Calls(cached=counts.cached, calls=counts.not_asked)
-            for name, counts in paid.items()
-        },
-    )
+    paid = {lookup.name: lookup.counts() for lookup in lookups if isinstance(lookup, _StoredLookup)}
+    calls = {
+        name: Calls(cached=counts.cached, calls=counts.not_asked) for name, counts in paid.items()
+    }
+    return Cost(table.num_rows, calls)
 
 
-class _Counting(Asking):
-    """Stands for a paid provider: says what is in the store and still good, and leaves the rest unasked."""
+class _StoredLookup(Lookup):
+    """Stands in for a paid provider: uses good answers of the store, and asks nothing."""
 
     def __init__(self, provider: Provider, store: AnswerStore | None) -> None:
         super().__init__(provider.name, provider.kinds)
         self._store = store
 
-    def said(self, endpoints: pa.RecordBatch, tell: Callable[[int], None]) -> Said:
-        """See `Asking.said`."""
-        wanted = [
-            Endpoint(*one)
-            for one in zip(
-                endpoints["kind"].to_pylist(), endpoints["endpoint"].to_pylist(), strict=True
-            )
+    def look_up(self, endpoints: pa.RecordBatch, progress: Callable[[int], None]) -> Outcome:
+        """See `Lookup.look_up`."""
+        answers = self._good_answers(endpoints_of(endpoints))
+        names = [NOT_ASKED if answer is None else state_of(answer) for answer in answers]
+        states = np.array([STATES.index(name) for name in names], np.int8)
+        self._count(states)
+        self._numbers["cached"] += len(names) - names.count(NOT_ASKED)
+        progress(len(names))
+        return Outcome(states, [None if answer is None else answer.facts for answer in answers])
+
+    def _good_answers(self, endpoints: Sequence[Endpoint]) -> list[Answer | None]:
+        if self._store is None:
+            return [None] * len(endpoints)
+        newest = [
+            history.newest if history else None
+            for history in self._store.histories(self.name, endpoints)
         ]
-        known = (
-            [None] * len(wanted)
-            if self._store is None
-            else self._store.histories(self.name, wanted)
-        )
-        answers = [
-            one.newest if one and self._store and self._store.is_good(one.newest) else None
-            for one in known
-        ]
-        states = [
-            NOT_ASKED if answer is None else ANSWERED if answer.found else NOT_FOUND
-            for answer in answers
-        ]
-        places = np.array([STATES.index(state) for state in states], np.int8)
-        self._count(places)
-        self._n["cached"] += len(states) - states.count(NOT_ASKED)
-        tell(len(states))
-        return Said(places, [None if answer is None else answer.facts for answer in answers])
+        return [answer if answer and self._store.is_good(answer) else None for answer in newest]

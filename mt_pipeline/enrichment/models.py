@@ -1,6 +1,6 @@
-"""Records of the enrichment room: what is asked, what is known of it, who said so and when.
+"""Records of the enrichment room: endpoints, facts, and answers with their provider and time.
 
-Nothing here asks, stores or decides how long an answer is good for: see `provider.py`, `history.py` and `store.py`.
+Asking is the business of `provider.py`, storing that of `answers/`.
 """
 
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from typing import Literal, Self, get_args
 
 Kind = Literal["address", "name"]
-"""What an endpoint is: a public IPv4 or IPv6 address, or a TLS server name."""
+"""The kind of an endpoint: a public IPv4 or IPv6 address, or a TLS server name."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One thing that a provider can be asked about.
+    """An address or a name that a provider can be asked about.
 
     Attributes:
         kind: address or name.
-        value: canonical text of the address, or the name in lower case without a trailing dot.
+        value: the address in canonical form, or the name in lower case without a trailing dot.
     """
 
     kind: Kind
@@ -28,7 +28,9 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"{self.kind!r} is no kind of endpoint: {', '.join(KINDS)} are")
+            raise ValueError(
+                f"{self.kind!r} is not a kind of endpoint; use one of {', '.join(KINDS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Facts:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """Make facts of a mapping; names that are no fact are passed over, so that a later release's records can be read.
+        """Return facts from a mapping; unknown names are ignored, as later releases may add some.
 
         Raises:
             ValueError: a value is of the wrong type.
@@ -68,8 +70,8 @@ class Facts:
             if isinstance(value, (int, float) if name in NUMBERS else str):
                 known[name] = float(value) if name in NUMBERS else str(value)
             elif value is not None:
-                raise ValueError(f"{name} is of the wrong type: {type(value).__name__}")
-        return cls(**known)  # type: ignore[arg-type]  # checked one by one above
+                raise ValueError(f"{name} has the wrong type: {type(value).__name__}")
+        return cls(**known)  # type: ignore[arg-type]  # each is checked above
 
 
 NUMBERS = frozenset({"geo_lon", "geo_lat"})
@@ -81,14 +83,14 @@ FACTS: tuple[str, ...] = tuple(field.name for field in fields(Facts))
 
 @dataclass(frozen=True)
 class Answer:
-    """What one provider said of one endpoint. That it knows nothing is an answer, too; that it failed is none.
+    """An answer of one provider about one endpoint; "not known" is an answer, a failure is not.
 
     Attributes:
-        endpoint: what was asked.
+        endpoint: the endpoint.
         provider: name of the provider.
-        found: False if the provider said that it does not know the endpoint.
-        asked_at: when it said so, in UTC; of an answer that it gave again and again, the last time.
-        facts: what it said; may be empty even if found.
+        found: False if the provider does not know the endpoint.
+        asked_at: when it answered, in UTC; the last time, if it repeated its answer.
+        facts: what it knows; may be empty even if found.
     """
 
     endpoint: Endpoint

@@ -1,7 +1,7 @@
-"""Providers of other packages: found by the entry point group `mt_pipeline.providers`, made, and checked.
+"""Providers of other packages, loaded from the entry point group `mt_pipeline.providers`.
 
-An entry point names a callable that takes a mapping of texts, the environment, and returns the provider. Its own settings are its own
-variables; ours are not among them.
+An entry point names a callable that takes the environment, a mapping of texts, and returns the
+provider. A provider has settings of its own; those of this project are not passed on.
 """
 
 import re
@@ -20,53 +20,57 @@ from mt_pipeline.enrichment.provider import (
 GROUP = "mt_pipeline.providers"
 
 NAME = re.compile(r"[a-z0-9_-]{1,32}")
-"""What a provider may be called."""
+"""A valid name of a provider."""
 
 
 def names() -> list[str]:
-    """List the providers that installed packages bring."""
+    """Return the names of the providers in installed packages."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def make(name: str, environment: Mapping[str, str]) -> Provider:
-    """Make the provider of this name.
+    """Return a new provider.
 
     Args:
-        name: of the entry point.
-        environment: what its callable is given.
+        name: name of the entry point.
+        environment: the argument of its callable.
 
     Raises:
-        ProviderUnusable: there is none, or several, it cannot be made, or what was made is no provider.
+        ProviderUnusable: none or several exist, it cannot be made, or it is not a provider.
     """
     points = list({point.value: point for point in entry_points(group=GROUP, name=name)}.values())
     if len(points) != 1:
         raise ProviderUnusable(
-            f"{len(points)} installed packages bring a provider {name!r}; install exactly one that does, or leave it out"
+            f"{len(points)} installed packages bring a provider {name!r}; "
+            "install exactly one that does, or leave it out"
         )
-    return _checked(name, _made(points[0], environment))
+    return _checked(name, _load(points[0], environment))
 
 
-def _made(point: EntryPoint, environment: Mapping[str, str]) -> object:
+def _load(point: EntryPoint, environment: Mapping[str, str]) -> object:
     try:
         return point.load()(environment)
     except EnrichmentError as error:
         raise ProviderUnusable(str(error)) from None
-    except Exception as error:  # anyone's code: whatever it is, the user shall know whose
-        # The text of any other error may hold a secret of its settings; a missing variable is named.
-        which = f": {error}" if isinstance(error, (KeyError, OSError, ImportError)) else ""
+    except Exception as error:  # the message names whose code failed
+        # The text of these errors names a variable or a file; that of others may hold a secret.
+        detail = f": {error}" if isinstance(error, (KeyError, OSError, ImportError)) else ""
         raise ProviderUnusable(
-            f"{point.value} cannot make its provider ({type(error).__name__}{which}); set what it needs or leave it out"
+            f"{point.value} cannot make its provider ({type(error).__name__}{detail}); "
+            "set what it needs or leave it out"
         ) from None
 
 
 def _checked(name: str, made: object) -> Provider:
     if not isinstance(made, (FreeProvider, PaidProvider)):
         raise ProviderUnusable(
-            f"what its package makes has not `name`, `kinds` and one of `look_up` and `ask`, so it is no provider: {type(made)}"
+            f"its package makes {type(made)}, which is not a provider: "
+            "it needs `name`, `kinds` and one of `look_up` and `ask`"
         )
     if made.name != name or not NAME.fullmatch(name):
         raise ProviderUnusable(
-            f"it calls itself {made.name!r}; entry point and provider need one name of a-z, 0-9, _ and -"
+            f"it calls itself {made.name!r}; "
+            "entry point and provider need the same name, of a-z, 0-9, _ and -"
         )
     if not made.kinds or not made.kinds <= set(KINDS):
         raise ProviderUnusable(

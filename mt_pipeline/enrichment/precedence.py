@@ -1,10 +1,12 @@
-"""What is known of a batch of endpoints so far, as columns, and how the words of one provider are put to those of others.
+"""What is known of a batch of endpoints, as columns, and how the facts of providers combine.
 
-A field that is known stays as it is. What a later provider adds must fit: its category belongs to its own application and its city to its own
-country, so both are taken only if it does not contradict the application, or the country, that is known.
+A field that is known never changes. What a later provider adds must fit: its category belongs to
+its own application, and its city to its own country. Both are added only if the provider does not
+contradict the known application or country.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from operator import attrgetter
 
 import pyarrow as pa
@@ -18,30 +20,30 @@ FACTS_OF: dict[Kind, tuple[str, ...]] = {
     "address": tuple(name for name in FACTS if name != "domain_tag"),
     "name": ("app_tag", "app_category_tag", "domain_tag"),
 }
-"""What can be known of an endpoint of each kind: nobody is asked for more."""
+"""The facts that an endpoint of each kind can have; no provider is asked for others."""
 
 _NOTHING = Facts()
 _values = attrgetter(*FACTS)
 
-_TOGETHER = {
+_GROUPS = {
     "app_tag": ("app_tag", "app_category_tag"),
     "domain_tag": ("domain_tag",),
     "geo_country": ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat"),
 }
-"""Fields that speak of one thing, by the one that tells whether two providers mean the same."""
+"""Fields of one subject, by the field that shows whether two providers agree on it."""
 
 
 class Known:
-    """Columns of a batch: the facts, who gave them, and when a paid provider did."""
+    """Columns of a batch: the facts, their providers, and when a paid provider answered."""
 
     def __init__(self, rows: int) -> None:
         self._facts = {name: pa.nulls(rows, kind) for name, kind in TYPES.items()}
-        self._who = pa.nulls(rows, pa.string())  # whoever filled a field
-        self._asked = pa.nulls(rows, pa.string())  # the first that said anything, be it "not found"
-        self._when = pa.nulls(rows, pa.timestamp("us", tz="UTC"))
+        self._contributors = pa.nulls(rows, pa.string())  # all that filled a field
+        self._first_answer = pa.nulls(rows, pa.string())  # the first to answer, even "not found"
+        self._asked_at = pa.nulls(rows, pa.timestamp("us", tz="UTC"))
 
     def lacking(self, kinds: pa.Array) -> pa.Array:
-        """Say of each row whether something of what can be known is unknown."""
+        """Return for each row whether any of the facts of its kind is unknown."""
         lacking = {
             kind: _any([pc.is_null(self._facts[name]) for name in names])
             for kind, names in FACTS_OF.items()
@@ -51,57 +53,56 @@ class Known:
     def add(
         self,
         provider: str,
-        said: dict[str, pa.Array],
-        answers: pa.Array,
-        when: pa.Array | None = None,
+        facts: dict[str, pa.Array],
+        answered: pa.Array,
+        asked_at: pa.Array | None = None,
     ) -> None:
-        """Take in what a provider said of all rows.
+        """Add the answers of a provider, a value per row.
 
         Args:
             provider: its name.
-            said: facts, a column each, NULL where it says nothing.
-            answers: whether it said anything of a row, be it that it does not know it.
-            when: when it said so; None for a free one.
+            facts: a column per fact, NULL where the provider does not know it.
+            answered: whether it answered at all, even "not found".
+            asked_at: when it answered; None for a free provider.
         """
-        filled = pa.array([False] * len(answers), pa.bool_())
-        for lead, names in _TOGETHER.items():
-            fits = pc.fill_null(
-                pc.equal(self._facts[lead], said[lead]), True
-            )  # NULL on either side contradicts nothing
+        filled = pa.array([False] * len(answered), pa.bool_())
+        for lead, names in _GROUPS.items():
+            # NULL on either side is no contradiction.
+            fits = pc.fill_null(pc.equal(self._facts[lead], facts[lead]), True)
             for name in names:
-                news = pc.and_(
-                    fits, pc.and_(pc.is_null(self._facts[name]), pc.is_valid(said[name]))
-                )
-                self._facts[name] = pc.if_else(news, said[name], self._facts[name])
-                filled = pc.or_(filled, news)
-        named = pc.if_else(
-            pc.is_null(self._who),
+                is_new = pc.and_(pc.is_null(self._facts[name]), pc.is_valid(facts[name]))
+                is_new = pc.and_(fits, is_new)
+                self._facts[name] = pc.if_else(is_new, facts[name], self._facts[name])
+                filled = pc.or_(filled, is_new)
+        contributors = pc.if_else(
+            pc.is_null(self._contributors),
             provider,
-            pc.binary_join_element_wise(self._who, provider, ",", null_handling="skip"),
+            pc.binary_join_element_wise(self._contributors, provider, ",", null_handling="skip"),
         )
-        self._who = pc.if_else(filled, named, self._who)
-        self._asked = pc.coalesce(
-            self._asked, pc.if_else(answers, provider, None).cast(pa.string())
-        )
-        if when is not None:
-            self._when = pc.coalesce(self._when, when)
+        self._contributors = pc.if_else(filled, contributors, self._contributors)
+        answers = pc.if_else(answered, provider, None).cast(pa.string())
+        self._first_answer = pc.coalesce(self._first_answer, answers)
+        if asked_at is not None:
+            self._asked_at = pc.coalesce(self._asked_at, asked_at)
 
     def columns(self) -> dict[str, pa.Array]:
         """Return provider, asked_at and the facts."""
         return {
-            "provider": pc.coalesce(self._who, self._asked),
-            "asked_at": self._when,
+            "provider": pc.coalesce(self._contributors, self._first_answer),
+            "asked_at": self._asked_at,
             **self._facts,
         }
 
 
 def columns_of(facts: Sequence[Facts | None]) -> dict[str, pa.Array]:
-    """Turn facts into columns; each distinct object is looked at once."""
-    places: dict[int, int] = {}
-    indices = pa.array([places.setdefault(id(one), len(places)) for one in facts], pa.int32())
-    distinct = [
-        _values(one or _NOTHING) for one in {id(one): one for one in facts}.values()
-    ]  # dicts keep the order in which keys first came
+    """Return facts as columns; each distinct object is converted once."""
+    positions: dict[int, int] = {}
+    indices = pa.array(
+        [positions.setdefault(id(fact), len(positions)) for fact in facts], pa.int32()
+    )
+    # A dict preserves the order in which its keys were first added, as `positions` does.
+    by_identity = {id(fact): fact for fact in facts}
+    distinct = [_values(fact or _NOTHING) for fact in by_identity.values()]
     columns = zip(*distinct, strict=True) if distinct else [()] * len(TYPES)
     return {
         name: pa.array(column, kind).take(indices)
@@ -110,7 +111,4 @@ def columns_of(facts: Sequence[Facts | None]) -> dict[str, pa.Array]:
 
 
 def _any(columns: Sequence[pa.Array]) -> pa.Array:
-    found = columns[0]
-    for column in columns[1:]:
-        found = pc.or_(found, column)
-    return found
+    return reduce(pc.or_, columns)

@@ -1,1 +1,1 @@
-"""The packets room: documents in, typed rows and distinct endpoints out."""
+"""Typed packets, conversations and distinct endpoints, made from documents."""

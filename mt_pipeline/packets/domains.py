@@ -1,4 +1,7 @@
-"""Registrable domains of server names: `www.example.co.uk` is of `example.co.uk`. By the public suffix list in the package tldextract."""
+"""Registrable domains of server names: `www.example.co.uk` belongs to `example.co.uk`.
+
+The public suffix list is the copy in the package tldextract.
+"""
 
 from functools import cache, lru_cache
 
@@ -7,13 +10,17 @@ import tldextract
 
 @cache
 def _extractor() -> tldextract.TLDExtract:
-    # Neither a newer list from the network nor a folder to keep it in. Suffixes that are of a company, such as github.io, are no suffixes here.
+    # Never fetch a newer list, and need no cache folder. Private suffixes such as github.io do not
+    # count as suffixes.
     return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
 @lru_cache(maxsize=100_000)
 def registrable_domain(name: str | None) -> str | None:
-    """Return the domain that someone registered; the name itself, lower-cased, where none can be told, as of addresses and names at home."""
+    """Return the registrable domain of a name.
+
+    A name without one, such as an address or a name of a home network, is returned in lower case.
+    """
     if name is None:
         return None
     name = name.lower().rstrip(".")

@@ -1,4 +1,7 @@
-"""The distinct endpoints of a capture: its public addresses and its TLS server names, with how much of the traffic each has."""
+"""The distinct endpoints of a capture, its public addresses and TLS server names.
+
+Each comes with its packets, bytes and times. What endpoints are is the enrichment room's business.
+"""
 
 import ipaddress
 import json
@@ -24,18 +27,24 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Letters, digits, hyphens and underscores in labels of at most 63, two labels at least, the last not all digits.
+# At least two labels of at most 63 letters, digits, hyphens and underscores; the last one not all
+# digits.
 _NAME = re.compile(
-    r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
+    r"(?=.{4,253}\Z)"
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+"
+    r"(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
 )
 
-# A name counts all packets of its streams. An address counts each packet once, also one from itself to itself.
+# A name has all packets of its streams. An address has each packet once, even one from itself to
+# itself.
 _ENDPOINTS = """
 WITH streams AS (
-    SELECT arg_max(sni, sni_number) AS endpoint, sum(packets) AS packets, sum(bytes) AS bytes, min(first_us) AS first_us, max(last_us) AS last_us
+    SELECT arg_max(sni, sni_number) AS endpoint, sum(packets) AS packets, sum(bytes) AS bytes,
+        min(first_us) AS first_us, max(last_us) AS last_us
     FROM conversations WHERE stream_index IS NOT NULL GROUP BY is_tcp, stream_index),
 ends AS (
-    SELECT 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint, packets, bytes, first_us, last_us FROM conversations
+    SELECT 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint,
+        packets, bytes, first_us, last_us FROM conversations
     UNION ALL
     SELECT 'name', rtrim(lower(endpoint), '.'), packets, bytes, first_us, last_us FROM streams)
 SELECT kind, endpoint, sum(packets)::BIGINT AS packets, sum(bytes)::BIGINT AS bytes,
@@ -43,13 +52,18 @@ SELECT kind, endpoint, sum(packets)::BIGINT AS packets, sum(bytes)::BIGINT AS by
 FROM ends WHERE endpoint <> '' GROUP BY kind, endpoint ORDER BY kind, bytes DESC, endpoint
 """
 
+_PRIVATE_SUFFIXES = (
+    "local localhost localdomain lan home home.arpa internal intranet private corp "
+    "test example invalid onion alt"
+).split()
+_PRIVATE = tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)
+"""Ends of names in private networks. No provider knows them, and none should see them."""
 
-# Names of networks at home and at work, which nobody outside can know and nobody outside should read.
-_PRIVATE = tuple(
-    f".{suffix}"
-    for suffix in "local localhost localdomain lan home home.arpa internal intranet private corp test example invalid onion alt".split()
-)
-_TOTAL = "SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT, min(first_us), max(last_us) FROM conversations"
+_TOTAL = """
+SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT,
+    min(first_us), max(last_us)
+FROM conversations
+"""
 _SKIPPED = (
     "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
 )
@@ -58,17 +72,17 @@ _SUMMARY = b"mt_pipeline"  # key of the summary in the metadata of the file
 
 @dataclass(frozen=True)
 class Endpoints:
-    """What a capture holds.
+    """A summary of a capture.
 
     Attributes:
-        addresses: distinct public addresses.
-        names: distinct server names that can be asked.
-        packets: packets in the documents.
-        bytes: their length on the wire.
-        first_us: time of the earliest packet that can be stored, microseconds since 1970; None without packets.
-        last_us: time of the latest.
-        skipped: packets that cannot be stored, by reason.
-        top_names: the names with the most bytes, at most ten, with these.
+        addresses: count of distinct public addresses.
+        names: count of distinct server names that a provider may be asked about.
+        packets: count of packets.
+        bytes: length of the packets on the wire.
+        first_us: microseconds since 1970 of the earliest packet with a time; None without one.
+        last_us: the same of the latest.
+        skipped: count of packets that cannot be stored, by reason.
+        top_names: at most ten names with the most bytes, and these bytes.
     """
 
     addresses: int
@@ -82,32 +96,44 @@ class Endpoints:
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address is globally reachable, multicast excluded: only such are ever asked."""
+    """Return whether an address is a globally reachable unicast address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    # An IPv4 address in the form of IPv6 is for a machine's own use; Python takes it for reachable if the IPv4 address is.
+    # An IPv4-mapped address never leaves a machine, yet Python judges it by its IPv4 address.
     mapped = isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None
     return parsed.is_global and not parsed.is_multicast and not mapped
 
 
 def is_askable(name: str) -> bool:
-    """Say whether a server name, lower-cased and without its last dot, could be a name that the world knows."""
+    """Return whether a server name may be public.
+
+    Args:
+        name: in lower case, without a trailing dot.
+    """
     return _NAME.match(name) is not None and not name.endswith(_PRIVATE)
 
 
 def write(conversations: Conversations, output: Path) -> Endpoints:
-    """Write the endpoints of a capture as Parquet with SCHEMA, most bytes first; the file appears only when whole."""
+    """Write the endpoints of a capture, those with the most bytes first.
+
+    Args:
+        conversations: all of the capture.
+        output: Parquet with SCHEMA; it appears when it is complete.
+
+    Returns:
+        The summary, which is also in the file.
+    """
     table = conversations.connection.sql(_ENDPOINTS).to_arrow_table().cast(SCHEMA)
     [(packets, length, first_us, last_us)] = conversations.connection.sql(_TOTAL).fetchall()
-    asked = [
+    is_eligible = [
         is_public(endpoint) if kind == "address" else is_askable(endpoint)
         for kind, endpoint in zip(
             table["kind"].to_pylist(), table["endpoint"].to_pylist(), strict=True
         )
     ]
-    table = table.filter(pa.array(asked, pa.bool_()))
+    table = table.filter(pa.array(is_eligible, pa.bool_()))
     names = table.filter(pyarrow.compute.equal(table["kind"], "name"))
     summary = Endpoints(
         addresses=table.num_rows - names.num_rows,
@@ -131,6 +157,6 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
 
 
 def summary(path: Path) -> Endpoints:
-    """Read what `write` said of a capture from its file of endpoints."""
+    """Return the summary of a capture from its file of endpoints."""
     stored = json.loads(pyarrow.parquet.read_schema(path).metadata[_SUMMARY])
     return Endpoints(**{**stored, "top_names": [tuple(name) for name in stored["top_names"]]})

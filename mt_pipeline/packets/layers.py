@@ -1,16 +1,19 @@
-"""Which layer of a frame a row speaks of, decided once per distinct `frame.protocols` (a few hundred in any capture).
+"""The layer of a frame that a row describes, chosen once per distinct `frame.protocols`.
 
-The address pair, protocol, ports and stream of a row belong to ONE layer: the innermost IP layer, tunnels opened, but never the
-packet that an ICMP error quotes. tshark gives a field's values outermost first, so a layer is its place among those of its kind.
+The address pair, protocol, ports and stream of a row belong to ONE layer: the innermost IP layer,
+inside any tunnel, but never in the packet that an ICMP error quotes. tshark lists the values of a
+field outermost first, so the position of a layer among those of its kind identifies it.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-# Where IPv6 extension headers come before it, `ipv6.nxt` names the first of these, and only the dissector tells the protocol.
+# With IPv6 extension headers, `ipv6.nxt` names the first of them; only the dissector names the
+# protocol.
 _AFTER_EXTENSIONS = {
-    "tcp": "TCP", "udp": "UDP", "udplite": "UDPLite", "icmpv6": "IPv6-ICMP", "sctp": "SCTP", "dccp": "DCCP", "esp": "ESP", "ah": "AH",
-    "gre": "GRE", "ip": "IPv4", "ipv6": "IPv6", "ospf": "OSPFIGP", "pim": "PIM", "vrrp": "VRRP", "l2tp": "L2TP", "etherip": "ETHERIP",
+    "tcp": "TCP", "udp": "UDP", "udplite": "UDPLite", "icmpv6": "IPv6-ICMP", "sctp": "SCTP",
+    "dccp": "DCCP", "esp": "ESP", "ah": "AH", "gre": "GRE", "ip": "IPv4", "ipv6": "IPv6",
+    "ospf": "OSPFIGP", "pim": "PIM", "vrrp": "VRRP", "l2tp": "L2TP", "etherip": "ETHERIP",
 }  # fmt: skip
 _EXTENSION = "ipv6."
 _NO_PROTOCOL = ("data", "x509", "pkix", "image-", "media", "_ws.")
@@ -18,16 +21,19 @@ _NO_PROTOCOL = ("data", "x509", "pkix", "image-", "media", "_ws.")
 
 @dataclass(frozen=True)
 class Layers:
-    """The chosen layer of all frames with the same `frame.protocols`; places count from 1, None where there is no such layer.
+    """The chosen layer of all frames with the same `frame.protocols`.
+
+    Positions count from 1; None means that there is no such layer.
 
     Attributes:
-        ip_at: place among the values of ip.*; None if the chosen layer is IPv6 or the frame has no IP.
-        ipv6_at: place among the values of ipv6.*.
-        tcp_at: place among the values of tcp.*.
-        udp_at: place among the values of udp.*.
-        above_extensions: IANA keyword of what follows the extension headers of IPv6, if there are any and it is known.
+        ip_at: position among the values of ip.*; None if the chosen layer is IPv6, or without IP.
+        ipv6_at: position among the values of ipv6.*.
+        tcp_at: position among the values of tcp.*.
+        udp_at: position among the values of udp.*.
+        above_extensions: IANA keyword of the protocol after the IPv6 extension headers, if known.
         protocol: the innermost dissector that names a protocol.
-        quotes: whether the frame is an ICMP error with a quoted packet, whose names are not this packet's.
+        quotes: whether the frame is an ICMP error that quotes a packet. The names in a quote are
+            not those of this packet.
     """
 
     ip_at: int | None
@@ -40,10 +46,10 @@ class Layers:
 
 
 def choose(frame_protocols: str) -> Layers:
-    """Choose the layer of frames with these dissectors, for example `eth:ethertype:ip:udp:gtp:ip:tcp:tls`."""
+    """Choose the layer of frames by their dissectors, such as `eth:ethertype:ip:udp:gtp:ip:tcp`."""
     dissectors = frame_protocols.split(":")
     own = _before_quote(dissectors)
-    ip = max((place for place, name in enumerate(own) if name in ("ip", "ipv6")), default=None)
+    ip = max((index for index, name in enumerate(own) if name in ("ip", "ipv6")), default=None)
     return Layers(
         ip_at=own.count("ip") if ip is not None and own[ip] == "ip" else None,
         ipv6_at=own.count("ipv6") if ip is not None and own[ip] == "ipv6" else None,
@@ -58,14 +64,14 @@ def choose(frame_protocols: str) -> Layers:
 
 
 def _before_quote(dissectors: list[str]) -> list[str]:
-    for place, (name, following) in enumerate(pairwise(dissectors), start=1):
+    for position, (name, following) in enumerate(pairwise(dissectors), start=1):
         if name in ("icmp", "icmpv6") and following in ("ip", "ipv6"):
-            return dissectors[:place]
+            return dissectors[:position]
     return dissectors
 
 
 def _transport(own: list[str], ip: int | None, kind: tuple[str, ...]) -> int | None:
-    """Find the first layer of a kind above the chosen IP layer, as its place among all of that kind."""
+    """Return the position of the first layer of a kind above the chosen IP layer."""
     if ip is None:
         return None
     above = own[ip + 1 :]

@@ -1,7 +1,7 @@
-"""Documents to typed packets: the layer of each, and the packet columns of `columns.py`; then rows, with the names of the streams.
+"""SQL from documents to typed packets, and from these to rows with the names of their streams.
 
-Nothing here holds more than a block. What streams are called is found by `conversations.py`; what answers add to a row is the business of
-`rows/packets.py`.
+All of it works block by block. `conversations.py` collects the names of the streams, and
+`rows/packets.py` adds what providers answered.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from mt_pipeline.schema.packets import COLUMNS, Origin
 from mt_pipeline.system import duckdb_pool
 
 _Type: TypeAlias = tuple[pa.DataType, str]
-"""Of Arrow, and of DuckDB."""
+"""The type in Arrow and in DuckDB."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
 _LAYER_FIELDS = {
@@ -36,17 +36,20 @@ _LAYER_FIELDS = {
 _LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_FIELDS.items()])
 _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"
 
-# Exact microseconds since 1970 from `1700000000.123456789` or ISO 8601, digit by digit, never through a float; NULL if it is neither.
-# tshark 4.0 always says nine decimals, which is the quick way.
-# QuestDB stores none before 1970 and none after the last microsecond of 9999.
-# No number of tshark's is negative, and QuestDB takes the least one for NULL.
+# `epoch_us_of` reads `1700000000.123456789` or ISO 8601 to exact microseconds since 1970, digit by
+# digit, as a float would round; all else is NULL. tshark 4.0 prints nine decimals, the fast case.
+# `reason_to_skip`: QuestDB stores no time before 1970, nor after the last microsecond of 9999.
+# `whole_number`: tshark's numbers are never negative, and QuestDB takes the lowest one for NULL.
 _MACROS = """
 CREATE MACRO whole_number(text) AS TRY_CAST(TRY_CAST(text AS UINTEGER) AS INTEGER);
 CREATE MACRO epoch_us_of(text) AS CASE
     WHEN contains(text, ':') THEN
-        epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP)) + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
+        epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP))
+        + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
     WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
-    ELSE TRY_CAST(split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT) END;
+    ELSE TRY_CAST(
+        split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT
+    ) END;
 CREATE MACRO reason_to_skip(number, text, time_us) AS CASE
     WHEN whole_number(number) IS NULL THEN 'number not readable'
     WHEN time_us IS NULL THEN 'time not readable'
@@ -55,21 +58,21 @@ CREATE MACRO reason_to_skip(number, text, time_us) AS CASE
 """
 
 
-def connection(beside: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB of bounded memory that can choose layers; what is larger goes to disk beside a file.
+def connection(path: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB connection of bounded memory that has the functions of this module.
 
     Args:
-        beside: a file, in whose folder there is room.
+        path: a file. Its folder takes what does not fit into memory.
     """
-    return duckdb_pool.connection(beside, prepare=_prepare)
+    return duckdb_pool.connection(path, prepare=_prepare)
 
 
 def _prepare(database: duckdb.DuckDBPyConnection) -> None:
     for name, function, argument, result in _FUNCTIONS:
-        # Special: NULL is given and may be returned. Else a function that finds nothing to say of one packet ends the whole query.
+        # SPECIAL passes NULL in and out. Otherwise one packet with a NULL result fails the query.
         database.create_function(
             name,
-            _of_each(function, result),
+            _per_distinct_value(function, result),
             [argument[1]],
             result[1],
             type=ARROW,
@@ -79,10 +82,10 @@ def _prepare(database: duckdb.DuckDBPyConnection) -> None:
 
 
 def packets(source: str) -> str:
-    """Build the SQL of packets: the chosen layer, its stream and addresses, the time, and what the packet itself says of names.
+    """Build the SQL of packets: their layer with its stream and addresses, time and names.
 
     Args:
-        source: a relation of documents, all their fields or as many as are used.
+        source: a relation of documents with at least the fields that are used.
     """
     return f"""
         SELECT *,
@@ -92,16 +95,22 @@ def packets(source: str) -> str:
             coalesce(ip_dst[ip_at], ipv6_dst[ipv6_at]) AS address_dst,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_alpn_str[1] END AS said_alpn
-        FROM (SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us, unnest(layers(coalesce(frame_protocols[1], ''))) FROM {source})
+        FROM (
+            SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us,
+                unnest(layers(coalesce(frame_protocols[1], '')))
+            FROM {source})
     """
 
 
 def typed(source: str) -> str:
-    """Build the SQL of typed packets, as they are stored in Parquet beside the endpoints.
+    """Build the SQL of typed packets, as they are stored in Parquet.
 
-    The packet columns of `columns.py`, and what others need of a packet: `is_tcp` tells which count its `stream_index` is of, `address_src` and
-    `address_dst` are text, IPv4 or IPv6, `said_sni` and `said_alpn` are what this packet itself says, `skipped` is why it cannot be stored,
-    NULL if it can.
+    They have the packet columns of `schema/packets.py`, and:
+
+    - `is_tcp`: whether `stream_index` counts TCP streams, or UDP streams;
+    - `address_src` and `address_dst`: IPv4 or IPv6 addresses as text;
+    - `said_sni` and `said_alpn`: the names in this very packet;
+    - `skipped`: why the packet cannot be stored, NULL if it can.
 
     Args:
         source: a relation of documents.
@@ -109,32 +118,36 @@ def typed(source: str) -> str:
     columns = ", ".join(
         f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET
     )
-    others = "p.tcp_at IS NOT NULL AS is_tcp, p.address_src, p.address_dst, p.said_sni, p.said_alpn, p.skipped"
-    return f"SELECT {columns}, {others} FROM ({packets(source)}) p"
+    return f"""
+        SELECT {columns}, p.tcp_at IS NOT NULL AS is_tcp,
+            p.address_src, p.address_dst, p.said_sni, p.said_alpn, p.skipped
+        FROM ({packets(source)}) p
+    """
 
 
 def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckdb.DuckDBPyRelation:
-    """Put the names of their streams on the typed packets of a capture.
+    """Join the typed packets of a capture with the names of their streams.
 
     Args:
         opened: a `connection`.
         packets: Parquet of typed packets.
-        names: Parquet of what each stream was called.
+        names: Parquet of stream names.
 
     Returns:
-        The packet and stream columns of `columns.py`, `address_src`, `address_dst` and `skipped`.
+        The packet and stream columns of `schema/packets.py`, `address_src`, `address_dst` and
+        `skipped`.
     """
-    columns = {
-        column.name: {Origin.PACKET: f"p.{column.name}", Origin.STREAM: column.source}.get(
-            column.origin
-        )
-        for column in COLUMNS
-    }
-    chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items() if sql)
+    columns = []
+    for column in COLUMNS:
+        if column.origin is Origin.PACKET:
+            columns.append(f"p.{column.name}")
+        elif column.origin is Origin.STREAM:
+            columns.append(f"{column.source} AS {column.name}")
     return opened.sql(
         f"""
-        SELECT {chosen}, p.address_src, p.address_dst, p.skipped
-        FROM read_parquet($packets) p LEFT JOIN read_parquet($names) names ON names.stream_index = p.stream_index AND names.is_tcp = p.is_tcp
+        SELECT {", ".join(columns)}, p.address_src, p.address_dst, p.skipped
+        FROM read_parquet($packets) p LEFT JOIN read_parquet($names) names
+            ON names.stream_index = p.stream_index AND names.is_tcp = p.is_tcp
         """,
         params={"packets": str(packets), "names": str(names)},
     )
@@ -152,27 +165,28 @@ _FUNCTIONS: tuple[tuple[str, Callable[[Any], object], _Type, _Type], ...] = (
     ("keyword", keyword, (pa.uint8(), "UTINYINT"), _TEXT),
     ("registrable_domain", registrable_domain, _TEXT, _TEXT),
 )
-"""Name in SQL, what is called for a value that is not NULL, and the types of argument and result."""
+"""Name in SQL, function of a value that is not NULL, types of its argument and result."""
 
 
-def _of_each(
+def _per_distinct_value(
     function: Callable[[Any], object], result: _Type
 ) -> Callable[[pa.ChunkedArray], pa.Array]:
-    """Call a function once per distinct value of a block; of NULL there is NULL."""
+    """Return a function of a block that calls `function` once per distinct value."""
 
-    def of_block(values: pa.ChunkedArray) -> pa.Array:
+    def apply(values: pa.ChunkedArray) -> pa.Array:
         encoded = values.combine_chunks().dictionary_encode()
         return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(
             encoded.indices
         )
 
-    return of_block
+    return apply
 
 
 def out_of_order(packets: Path) -> int:
-    """Count the typed packets that are earlier than the one before them, as mirror ports and merged files have them.
+    """Count the typed packets that are earlier than the packet before them.
 
-    They are only counted: each row has its own time. Packets without a time are passed over.
+    Mirror ports and merged files have such packets. They do no harm, as each row has its own time.
+    Packets without a time are ignored.
     """
     late, last = 0, np.empty(0, np.int64)
     with pyarrow.parquet.ParquetFile(packets) as file:

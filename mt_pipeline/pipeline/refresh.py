@@ -195,7 +195,7 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
             follows_same = stages.files.follows == record.follows
             if follows_same and changes.fingerprint(answers) == record.answers:
                 stages.note_answers()
-                captures_table.update_owed(run.workspace, record, changes.owed(answers))
+                captures_table.update_owed(run.workspace, record, changes.count_owed(answers))
                 return Outcome.UNCHANGED
             if not follows_same:
                 stages.find_endpoints()

@@ -51,7 +51,7 @@ class Rotation:
 
     def handover(self, files: CaptureFiles, inputs: str) -> Handover:
         """Return what the capture took up, and what it leaves."""
-        leaves = continuation.leaves(files.left(inputs)) if self.has_next else ""
+        leaves = continuation.fingerprint(files.left(inputs)) if self.has_next else ""
         return Handover(follows=files.follows, leaves=leaves)
 
     def _before(self) -> Record | None:

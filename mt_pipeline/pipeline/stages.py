@@ -311,7 +311,7 @@ class Stages:
         self.run.workspace.ledger.answered(
             self.key,
             answers=changes.fingerprint(path),
-            owed=changes.owed(path),
+            owed=changes.count_owed(path),
             answers_by=None
             if by_provider is None
             else {name: c.numbers for name, c in by_provider},

@@ -6,8 +6,8 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/asse
 import hashlib
 
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
-from mt_pipeline.packets.conversations import SUMS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
+from mt_pipeline.packets.sums import SUMS
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import COLUMNS, Origin
 from mt_pipeline.tshark.command import PREFERENCES

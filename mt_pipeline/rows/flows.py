@@ -16,7 +16,7 @@ import pyarrow.parquet
 from mt_pipeline.captures.identity import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
-from mt_pipeline.packets.conversations import KEY, PARTS_OF_AN_END, chosen
+from mt_pipeline.packets.sums import KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.rows.packets import Sources, encoded, joined
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import UNKNOWN

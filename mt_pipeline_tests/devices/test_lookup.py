@@ -1,4 +1,4 @@
-"""The user's inventory of devices: how it may be written, what is refused and in which words, and which device an end of a packet is."""
+"""The user's inventory of devices: its formats, what is refused and how, and the look-up."""
 
 import re
 from pathlib import Path
@@ -139,7 +139,7 @@ def house(written) -> Devices:
     )
 
 
-def test_the_hardware_address_counts_first_then_the_address_then_the_narrowest_network_then_the_name(
+def test_hardware_address_comes_before_address_before_narrowest_network_before_name(
     house: Devices,
 ):
     assert label(house, mac=RING, address="192.168.1.21", name="www.amazon.com") == "Ring"
@@ -199,64 +199,81 @@ TABLE = '[[device]]\nlabel = "A"\n'
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "expected"),
     [
         ("a.csv", None, "{path}: it cannot be read (No such file or directory); name another file"),
         (
             "a.csv",
             "device,name\nB\u00fcro,*.x".encode("latin-1"),
-            "{path}: it is no text in UTF-8; save it as UTF-8",
+            "{path}: it is not UTF-8 text; save it as UTF-8",
         ),
         (
             "a.csv",
             "",
-            "{path}, line 1: the header is missing; begin with a line such as `device,mac,address,network,name`",
+            "{path}, line 1: the header is missing; "
+            "begin with a line such as `device,mac,address,network,name`",
         ),
         ("a.csv", f"Ring,{RING}\n", "{path}, line 1: the header is missing"),
         (
             "a.csv",
             "device,mac,owner\n",
-            "{path}, line 1: the column 'owner' is unknown or there twice; have `device` and some of `mac`, `address`",
+            "{path}, line 1: the column 'owner' is unknown or appears twice; "
+            "use `device` and some of `mac`, `address`",
         ),
-        ("a.csv", "device,mac,MAC\n", "{path}, line 1: the column 'mac' is unknown or there twice"),
+        (
+            "a.csv",
+            "device,mac,MAC\n",
+            "{path}, line 1: the column 'mac' is unknown or appears twice",
+        ),
         ("a.csv", "device,mac\n", "{path}: it has no devices; add some"),
         (
             "a.csv",
             "device,mac\n\nRing,aa:bb\n",
-            "{path}, line 3: 'aa:bb' is no `mac` (six bytes in hexadecimal); write it like 02:00:00:00:00:20",
+            "{path}, line 3: 'aa:bb' is not valid for `mac` (it needs six bytes in hexadecimal); "
+            "write it like 02:00:00:00:00:20",
         ),
-        ("a.csv", "device,mac\nRing,2:a:0-0:0:20\n", "'2:a:0-0:0:20' is no `mac`"),
+        ("a.csv", "device,mac\nRing,2:a:0-0:0:20\n", "'2:a:0-0:0:20' is not valid for `mac`"),
         (
             "a.csv",
             "device,address\nRing,192.168.1.0/24\n",
-            "{path}, line 2: '192.168.1.0/24' is no `address` (",
+            "{path}, line 2: '192.168.1.0/24' is not valid for `address` (",
         ),
         (
             "a.csv",
             "device,address\nRing,fe80::1%eth0\n",
-            "'fe80::1%eth0' is no `address` (it names an interface of some machine)",
+            "'fe80::1%eth0' is not valid for `address` (it names a network interface)",
         ),
         (
             "a.csv",
             "device,network\nRing,192.168.1.7/24\n",
-            "'192.168.1.7/24' is no `network` (it is an address within 192.168.1.0/24); write it like",
+            "'192.168.1.7/24' is not valid for `network` "
+            "(it is an address within 192.168.1.0/24); write it like",
         ),
-        ("a.csv", "device,network\nRing,fe80::%eth0/64\n", "'fe80::%eth0/64' is no `network` ("),
-        ("a.csv", "device,network\nRing,192.168.1.*\n", "'192.168.1.*' is no `network` ("),
+        (
+            "a.csv",
+            "device,network\nRing,fe80::%eth0/64\n",
+            "'fe80::%eth0/64' is not valid for `network` (",
+        ),
+        (
+            "a.csv",
+            "device,network\nRing,192.168.1.*\n",
+            "'192.168.1.*' is not valid for `network` (",
+        ),
         (
             "a.csv",
             "device,name\nRing,https://ring.com\n",
-            "'https://ring.com' is no `name` (a server name has no such characters); write it like *.example.com",
+            "'https://ring.com' is not valid for `name` (a server name has no such characters); "
+            "write it like *.example.com",
         ),
         (
             "a.csv",
             f'device,mac\n"A\nB",{RING}\n',
-            "{path}, line 2: the label 'A\\nB' has a control character or a line break; take it out",
+            "{path}, line 2: the label 'A\\nB' has a control character or a line break; remove it",
         ),
         (
             "a.csv",
             f'device,mac\nA,"\n"\nB\x1b[31m,{RING}\n',
-            "{path}, line 2: nothing tells 'A' from other devices; say some of `mac`",
+            "{path}, line 2: nothing identifies 'A'; add some of `mac`",
         ),
         (
             "a.csv",
@@ -266,7 +283,7 @@ TABLE = '[[device]]\nlabel = "A"\n'
         (
             "a.csv",
             f"device,mac\n{'x' * 65},{RING}\n",
-            "{path}, line 2: the label 'xxxxxxxxxxxxxxxxxxxx…' has 65 characters; use 64 at most",
+            "{path}, line 2: the label 'xxxxxxxxxxxxxxxxxxxx…' has 65 characters; use at most 64",
         ),
         (
             "a.csv",
@@ -278,26 +295,26 @@ TABLE = '[[device]]\nlabel = "A"\n'
             f"device,mac\nRing,{RING},{RING}\n",
             "{path}, line 2: it has more cells than the header",
         ),
-        ("a.csv", 'device,mac\n\n"Ring\n', "{path}, line 3: it is no CSV ("),
+        ("a.csv", 'device,mac\n\n"Ring\n', "{path}, line 3: it is not valid CSV ("),
         ("a.toml", "", "{path}: it has no devices; add some"),
-        ("a.toml", "[[device]\n", "{path}: it is no TOML ("),
+        ("a.toml", "[[device]\n", "{path}: it is not valid TOML ("),
         (
             "a.toml",
             '[[devices]]\nlabel = "A"\n',
-            "{path}: it has something else than tables `[[device]]`; write one for each device, and nothing beside",
+            "{path}: it has more than tables `[[device]]`; write one per device and nothing else",
         ),
         (
             "a.toml",
             'device = [{label = "A", mac = "x"}]\n',
-            "{path}: it has something else than tables `[[device]]`",
+            "{path}: it has more than tables `[[device]]`",
         ),
-        ("a.toml", "\n[device]\n", "{path}: it has something else than tables `[[device]]`"),
+        ("a.toml", "\n[device]\n", "{path}: it has more than tables `[[device]]`"),
         (
             "a.toml",
             f"\n{TABLE}macs = []\n",
             "{path}, line 2: 'macs' is unknown; a device has `label` and some of `mac`",
         ),
-        ("a.toml", f"{TABLE}mac = []\n", "{path}, line 1: nothing tells 'A' from other devices"),
+        ("a.toml", f"{TABLE}mac = []\n", "{path}, line 1: nothing identifies 'A'"),
         (
             "a.toml",
             f"{TABLE}mac = [2]\n",
@@ -311,13 +328,13 @@ TABLE = '[[device]]\nlabel = "A"\n'
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_file_line_reason_and_cure(
-    written, tmp_path: Path, name: str, text: str | bytes | None, said: str
+    written, tmp_path: Path, name: str, text: str | bytes | None, expected: str
 ):
     path = tmp_path / name if text is None else written(text, name)
     with pytest.raises(DevicesUnusable) as raised:
         Devices.read(path)
     message = str(raised.value)
-    assert said.replace("{path}", str(path)) in message
+    assert expected.replace("{path}", str(path)) in message
     assert message.startswith(str(path))
     assert message.endswith(", or unset MT_DEVICES")
     assert message.isprintable()
@@ -338,15 +355,16 @@ def test_two_owners_of_one_thing_are_refused_with_both_lines_and_labels(
     path = written(f"device,{column}\nRing,{ours}\nEcho,{theirs}\n")
     with pytest.raises(DevicesUnusable) as raised:
         Devices.read(path)
-    assert (
-        str(raised.value)
-        == f"{path}, line 3: 'Echo' has {value}, and so has 'Ring' on line 2; give it to one of them, or unset MT_DEVICES"
+    assert str(raised.value) == (
+        f"{path}, line 3: 'Echo' has {value}, and so has 'Ring' on line 2; "
+        "give it to one of them, or unset MT_DEVICES"
     )
 
 
 def test_two_owners_in_a_toml_file_are_named_by_the_lines_of_their_tables(written):
     path = written(
-        f'[[device]]\nlabel = "A"\nmac = "{RING}"\n# [[device]]\n\n[[device]]\nlabel = "B"\nmac = "{RING}"\n',
+        f'[[device]]\nlabel = "A"\nmac = "{RING}"\n# [[device]]\n\n'
+        f'[[device]]\nlabel = "B"\nmac = "{RING}"\n',
         "a.toml",
     )
     with pytest.raises(

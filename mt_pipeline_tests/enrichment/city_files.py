@@ -26,7 +26,7 @@ def nested(
 
 
 class _Tree(TreeWriter):
-    """Writes numbers of at least so many bits into the tree; by itself it takes no more than a file needs."""
+    """Writes tree numbers of at least so many bits; the library uses the fewest that fit."""
 
     least_bits = 24
 
@@ -43,7 +43,7 @@ def city_file(
     version: int = 6,
     bits: int = 24,
 ) -> Path:
-    """Write a file: blocks of addresses to records; the numbers in its tree have 24, 28 or 32 bits."""
+    """Write a file from blocks of addresses to records, with tree numbers of 24, 28 or 32 bits."""
     writer = MMDBWriter(
         version, kind, languages=["en", "de"], ipv4_compatible=version == 6, float_type="f64"
     )

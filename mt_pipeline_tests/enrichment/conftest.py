@@ -1,4 +1,4 @@
-"""Parts that the tests of this room share: the fake API, and a provider, store and endpoints to go with it."""
+"""Fixtures of this room: the fake API, a provider that asks it, and a store."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
-from mt_pipeline.enrichment.netify.client import Netify, Patience
+from mt_pipeline.enrichment.netify.client import Netify, RetryPolicy
 from mt_pipeline_tests.enrichment.parts import KEY, QUICK
 from mt_pipeline_tests.fake_netify import FakeNetify
 
@@ -21,16 +21,16 @@ def fake_netify(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNetify]:
 
 @pytest.fixture
 def netify(tmp_path: Path) -> Iterator[Callable[..., Netify]]:
-    """Give a function that makes a provider which asks the fake; keywords replace its arguments."""
+    """Return a function that makes a provider of the fake; keywords replace its arguments."""
     made: list[Netify] = []
 
-    def make(fake: FakeNetify, *, patience: Patience = QUICK, **changes: object) -> Netify:
+    def make(fake: FakeNetify, *, retry: RetryPolicy = QUICK, **changes: object) -> Netify:
         arguments = {
             "url": fake.url,
             "key": KEY,
             "calls_per_second": 1000,
             "rate_file": tmp_path / "cache" / "rate.sqlite",
-            "patience": patience,
+            "retry": retry,
         }
         made.append(Netify(**{**arguments, **changes}))
         return made[-1]

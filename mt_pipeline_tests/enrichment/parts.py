@@ -1,4 +1,4 @@
-"""What several tests of this room build: endpoints as a file, rows of an answer file, and a run of the stage in a process of its own.
+"""Helpers of this room: files of endpoints, rows of answers, and the stage in another process.
 
 python -m mt_pipeline_tests.enrichment.parts ARGUMENTS_AS_JSON
 """
@@ -17,25 +17,25 @@ import pyarrow.parquet as pq
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.models import Endpoint
-from mt_pipeline.enrichment.netify.client import Netify, Patience
+from mt_pipeline.enrichment.netify.client import Netify, RetryPolicy
 
 KEY = "s3cret-key-of-the-test"
-QUICK = Patience(tries=3, pause=0.01, longest_wait=5)
-"""Tries again at once, but gives the fake the time that it takes on a busy machine: each try is counted."""
+QUICK = RetryPolicy(tries=3, pause=0.01, longest_wait=5)
+"""Retries at once; its time-outs are long, as tests count each try even on a busy machine."""
 
 GOOGLE = Endpoint("address", "8.8.8.8")
 NETFLIX = Endpoint("name", "www.netflix.com")
 
 
 def endpoints_file(path: Path, endpoints: Iterable[Endpoint]) -> Path:
-    """Write endpoints as the room before does, the first with most bytes."""
-    wanted = list(endpoints)
-    rows = len(wanted)
+    """Write endpoints as the packets room does, the first one with the most bytes."""
+    listed = list(endpoints)
+    rows = len(listed)
     moment = pa.array([datetime(2026, 1, 1, tzinfo=UTC)] * rows, pa.timestamp("us", tz="UTC"))
     table = pa.table(
         {
-            "kind": pa.array([endpoint.kind for endpoint in wanted], pa.string()),
-            "endpoint": pa.array([endpoint.value for endpoint in wanted], pa.string()),
+            "kind": pa.array([endpoint.kind for endpoint in listed], pa.string()),
+            "endpoint": pa.array([endpoint.value for endpoint in listed], pa.string()),
             "packets": pa.array([1] * rows, pa.int64()),
             "bytes": pa.array(range(rows, 0, -1), pa.int64()),
             "first_seen": moment,
@@ -48,21 +48,24 @@ def endpoints_file(path: Path, endpoints: Iterable[Endpoint]) -> Path:
 
 
 def addresses(count: int) -> list[Endpoint]:
-    """Make so many public addresses."""
+    """Return this many public addresses."""
     return [
         Endpoint("address", f"8.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}") for n in range(count)
     ]
 
 
 def rows_of(output: Path) -> dict[str, dict[str, object]]:
-    """Read an answer file: endpoint to row."""
+    """Return the rows of a file of answers by endpoint."""
     return {row["endpoint"]: row for row in pq.read_table(output).to_pylist()}
 
 
 def start(
     folder: Path, endpoints: Path, output: Path, *, url: str, rate: float = 1000
 ) -> subprocess.Popen[str]:
-    """Run the stage in a process of its own; it prints its counts as JSON. Cache and rate file are shared below `folder`."""
+    """Start the stage in another process, which prints its counts as JSON.
+
+    Processes with one `folder` share their answers and their rate file.
+    """
     arguments = {
         "folder": str(folder),
         "endpoints": str(endpoints),
@@ -77,14 +80,14 @@ def start(
 
 
 def counts_of(process: subprocess.Popen[str]) -> dict[str, object]:
-    """Wait for a process of `start` and read its counts."""
+    """Wait for a process of `start`, and return its counts."""
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     return json.loads(printed)
 
 
 def main() -> None:
-    """Be the process that `start` started."""
+    """Run the stage with the arguments of `start`."""
     given = json.loads(sys.argv[1])
     folder = Path(given["folder"])
     with (
@@ -93,7 +96,7 @@ def main() -> None:
             key=KEY,
             calls_per_second=given["rate"],
             rate_file=folder / "rate.sqlite",
-            patience=QUICK,
+            retry=QUICK,
         ) as provider,
         AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
     ):

@@ -13,8 +13,8 @@ import pytest
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
-from mt_pipeline.enrichment.lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline_tests.enrichment.parts import (
     GOOGLE,
     NETFLIX,
@@ -36,10 +36,10 @@ def output(tmp_path: Path) -> Path:
 
 
 def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netify, netify, store):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9, NETFLIX])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9, NETFLIX])
     fake_netify.say("9.9.9.9", status=404)
     began = datetime.now(UTC)
-    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    counts = enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     assert counts == Counts(endpoints=3, asked=3, answered=2, not_found=1)
     assert pq.read_schema(output) == SCHEMA
     rows = rows_of(output)
@@ -91,8 +91,8 @@ def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netif
 
 
 def test_without_a_provider_nobody_is_asked(tmp_path, output):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, NETFLIX])
-    assert enrich(wanted, output, providers=()) == Counts(endpoints=2, not_asked=2)
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, NETFLIX])
+    assert enrich(endpoints, output, providers=()) == Counts(endpoints=2, not_asked=2)
     assert pq.read_schema(output) == SCHEMA
     nothing = {**dict.fromkeys(SCHEMA.names[3:]), "owed": False}
     assert rows_of(output) == {
@@ -108,16 +108,16 @@ def test_without_a_provider_nobody_is_asked(tmp_path, output):
 
 @pytest.mark.parametrize("asks", [True, False])
 def test_no_endpoints_are_a_file_without_rows(tmp_path, output, fake_netify, netify, store, asks):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [])
     assert (
-        enrich(wanted, output, providers=[netify(fake_netify)] if asks else [], store=store)
+        enrich(endpoints, output, providers=[netify(fake_netify)] if asks else [], store=store)
         == Counts()
     )
     assert pq.read_table(output).schema == SCHEMA
 
 
 def test_the_most_useful_are_asked_first(tmp_path, output, fake_netify, netify, store):
-    wanted = tmp_path / "endpoints.parquet"
+    endpoints = tmp_path / "endpoints.parquet"
     values = ["few", "many-bytes", "same-b", "same-a", "more-packets"]
     table = {
         "kind": ["name"] * 5,
@@ -125,18 +125,18 @@ def test_the_most_useful_are_asked_first(tmp_path, output, fake_netify, netify, 
         "packets": [9, 1, 2, 2, 3],
         "bytes": [10, 5000, 700, 700, 700],
     }
-    pq.write_table(pa.table(table), wanted)
-    enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    pq.write_table(pa.table(table), endpoints)
+    enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     assert fake_netify.asked() == ["many-bytes", "more-packets", "same-a", "same-b", "few"]
 
 
 def test_what_is_known_is_not_asked_again(tmp_path, output, fake_netify, netify, store):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
     fake_netify.say("9.9.9.9", status=404)
     provider = netify(fake_netify)
-    enrich(wanted, output, providers=[provider], store=store)
+    enrich(endpoints, output, providers=[provider], store=store)
     first = rows_of(output)
-    assert enrich(wanted, output, providers=[provider], store=store) == Counts(
+    assert enrich(endpoints, output, providers=[provider], store=store) == Counts(
         endpoints=2, cached=2, answered=1, not_found=1
     )
     assert rows_of(output) == first
@@ -146,10 +146,10 @@ def test_what_is_known_is_not_asked_again(tmp_path, output, fake_netify, netify,
 def test_a_failed_endpoint_stays_unknown_and_is_asked_in_the_next_run(
     tmp_path, output, fake_netify, netify, store
 ):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9])
     fake_netify.say("8.8.8.8", status=500, times=QUICK.tries)
     provider = netify(fake_netify)
-    assert enrich(wanted, output, providers=[provider], store=store) == Counts(
+    assert enrich(endpoints, output, providers=[provider], store=store) == Counts(
         endpoints=2, asked=2, answered=1, failed=1, owed=1
     )
     nothing = {**dict.fromkeys(SCHEMA.names[3:]), "owed": True}
@@ -159,7 +159,7 @@ def test_a_failed_endpoint_stays_unknown_and_is_asked_in_the_next_run(
         "state": "failed",
         **nothing,
     }
-    assert enrich(wanted, output, providers=[provider], store=store) == Counts(
+    assert enrich(endpoints, output, providers=[provider], store=store) == Counts(
         endpoints=2, cached=1, asked=1, answered=2
     )
     assert rows_of(output)["8.8.8.8"]["state"] == "answered"
@@ -169,10 +169,10 @@ def test_a_failed_endpoint_stays_unknown_and_is_asked_in_the_next_run(
 def test_a_refused_key_stops_the_asking_with_one_request_and_the_file_is_complete(
     tmp_path, output, fake_netify, netify, store, status, caplog
 ):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [*addresses(50), QUAD9])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [*addresses(50), QUAD9])
     store.put(Answer(QUAD9, "netify", True, datetime.now(UTC), Facts(app_tag="quad9")))
     fake_netify.say(status=status)
-    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    counts = enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     assert "MT_NETIFY_API_KEY" in counts.stopped
     assert counts == Counts(
         endpoints=51, cached=1, asked=1, answered=1, not_asked=50, owed=50, stopped=counts.stopped
@@ -192,15 +192,15 @@ def test_a_refused_key_stops_the_asking_with_one_request_and_the_file_is_complet
 def test_too_many_requests_in_the_middle_keeps_what_was_answered(
     tmp_path, output, fake_netify, netify, store
 ):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(5))
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(5))
     fake_netify.say(status=429, headers={"Retry-After": "3600"})
     fake_netify.say(times=2)
-    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    counts = enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     assert (counts.answered, counts.not_asked) == (2, 3)
     assert len(fake_netify.asked()) == 3
     fake_netify.reset()
     later = netify(fake_netify, rate_file=tmp_path / "an hour later.sqlite")
-    assert enrich(wanted, output, providers=[later], store=store) == Counts(
+    assert enrich(endpoints, output, providers=[later], store=store) == Counts(
         endpoints=5, cached=2, asked=3, answered=5
     )
 
@@ -208,9 +208,9 @@ def test_too_many_requests_in_the_middle_keeps_what_was_answered(
 def test_a_server_that_fails_every_time_is_left_alone_soon(
     tmp_path, output, fake_netify, netify, store
 ):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(40))
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(40))
     fake_netify.say(status=500)
-    counts = enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    counts = enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     left = 40 - FAILURES_IN_A_ROW
     assert counts == Counts(
         endpoints=40,
@@ -225,35 +225,35 @@ def test_a_server_that_fails_every_time_is_left_alone_soon(
 
 
 def test_a_provider_needs_a_store(tmp_path, output, fake_netify, netify):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
     with pytest.raises(ValueError, match="needs a store"):
-        enrich(wanted, output, providers=[netify(fake_netify)])
+        enrich(endpoints, output, providers=[netify(fake_netify)])
     assert not output.exists()
 
 
 def test_progress_is_told_while_it_asks(tmp_path, output, fake_netify, netify, store):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(4))
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(4))
     fake_netify.say(delay=0.4)
-    told: list[tuple[Counts, int]] = []
+    reports: list[tuple[Counts, int]] = []
     enrich(
-        wanted,
+        endpoints,
         output,
         providers=[netify(fake_netify)],
         store=store,
-        progress=lambda counts, total: told.append((counts, total)),
+        progress=lambda counts, total: reports.append((counts, total)),
     )
-    assert told
-    assert {total for _, total in told} == {4}
-    assert [counts.endpoints for counts, _ in told] == sorted(
-        {counts.endpoints for counts, _ in told}
+    assert reports
+    assert {total for _, total in reports} == {4}
+    assert [counts.endpoints for counts, _ in reports] == sorted(
+        {counts.endpoints for counts, _ in reports}
     )
 
 
 def test_an_interruption_keeps_what_was_paid_and_leaves_no_file(
     tmp_path, output, fake_netify, netify, store
 ):
-    """An interruption in the middle: here from within the progress call, in life from Ctrl-C or a cancelled run."""
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(6))
+    """The progress call raises here; for users it is Ctrl-C or a cancelled run."""
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(6))
     fake_netify.say(delay=0.2)
 
     def interrupt(counts: Counts, total: int) -> None:
@@ -261,19 +261,19 @@ def test_an_interruption_keeps_what_was_paid_and_leaves_no_file(
 
     provider = netify(fake_netify)
     with pytest.raises(KeyboardInterrupt):
-        enrich(wanted, output, providers=[provider], store=store, progress=interrupt)
+        enrich(endpoints, output, providers=[provider], store=store, progress=interrupt)
     paid = len(fake_netify.asked())
     assert 0 < paid < 6
     assert list(output.parent.iterdir()) == []
-    assert enrich(wanted, output, providers=[provider], store=store) == Counts(
+    assert enrich(endpoints, output, providers=[provider], store=store) == Counts(
         endpoints=6, cached=paid, asked=6 - paid, answered=6
     )
 
 
 def test_a_killed_run_keeps_what_was_paid(tmp_path, output, fake_netify):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(120))
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(120))
     fake_netify.say(delay=0.02)
-    process = start(tmp_path / "cache", wanted, output, url=fake_netify.url)
+    process = start(tmp_path / "cache", endpoints, output, url=fake_netify.url)
     deadline = time.monotonic() + 30
     while len(fake_netify.asked()) < 20 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -282,9 +282,10 @@ def test_a_killed_run_keeps_what_was_paid(tmp_path, output, fake_netify):
     assert 20 <= len(fake_netify.asked()) < 120
     assert not output.exists()
     assert (
-        counts_of(start(tmp_path / "cache", wanted, output, url=fake_netify.url))["answered"] == 120
+        counts_of(start(tmp_path / "cache", endpoints, output, url=fake_netify.url))["answered"]
+        == 120
     )
-    # The one that was in flight may have been asked without its answer being kept.
+    # The one that was in flight may have been asked without its answer being stored.
     asked = fake_netify.asked()
     assert len(asked) - len(set(asked)) <= 1
     assert len(rows_of(output)) == 120
@@ -298,10 +299,13 @@ def test_two_processes_at_once_ask_each_endpoint_once_and_one_at_a_time(tmp_path
     )
     processes = []
     for number, own in enumerate([first, second]):
-        wanted = endpoints_file(tmp_path / f"endpoints{number}.parquet", [*both, *own])
+        endpoints = endpoints_file(tmp_path / f"endpoints{number}.parquet", [*both, *own])
         processes.append(
             start(
-                tmp_path / "cache", wanted, tmp_path / f"out{number}.parquet", url=fake_netify.url
+                tmp_path / "cache",
+                endpoints,
+                tmp_path / f"out{number}.parquet",
+                url=fake_netify.url,
             )
         )
     counts = [counts_of(process) for process in processes]
@@ -345,9 +349,9 @@ def test_two_processes_keep_one_rate_limit(tmp_path, fake_netify):
 
 
 def test_many_endpoints_without_a_provider_are_fast(tmp_path, output):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", addresses(300_000))
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", addresses(300_000))
     began = time.process_time()
-    assert enrich(wanted, output, providers=()).not_asked == 300_000
+    assert enrich(endpoints, output, providers=()).not_asked == 300_000
     assert time.process_time() - began < 5
     assert pq.read_metadata(output).num_rows == 300_000
 
@@ -355,7 +359,7 @@ def test_many_endpoints_without_a_provider_are_fast(tmp_path, output):
 def test_the_store_of_one_provider_is_shared_with_a_store_opened_elsewhere(
     tmp_path, output, fake_netify, netify, store
 ):
-    wanted = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
-    enrich(wanted, output, providers=[netify(fake_netify)], store=store)
+    endpoints = endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE])
+    enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     with AnswerStore(tmp_path / "cache" / "answers", answer_days=14, not_found_days=1) as other:
         assert other.get("netify", GOOGLE).facts.app_tag == "example-app"

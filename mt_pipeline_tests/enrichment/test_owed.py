@@ -1,4 +1,4 @@
-"""What is not asked, or not answered, now: stale answers, pending ones, and what is owed; and looking without asking."""
+"""Stale, pending and owed answers, and look-ups without asking."""
 
 import logging
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.estimate import Calls, Cost, cost
-from mt_pipeline.enrichment.lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, ProviderStopped
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses, endpoints_file, rows_of
 
@@ -66,11 +66,11 @@ class Map:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> Path:
+def endpoints(tmp_path: Path) -> Path:
     return endpoints_file(tmp_path / "endpoints.parquet", [GOOGLE, QUAD9, CLOUDFLARE, NETFLIX])
 
 
-def kept(
+def stored(
     store: AnswerStore,
     endpoint: Endpoint,
     *,
@@ -78,7 +78,7 @@ def kept(
     app: str | None = "old",
     provider: str = "lab",
 ) -> Answer:
-    """Keep an answer of so many days ago."""
+    """Store an answer of some days ago, and return it."""
     answer = Answer(
         endpoint,
         provider,
@@ -90,16 +90,16 @@ def kept(
     return answer
 
 
-def told(output: Path, *columns: str) -> list[tuple[object, ...]]:
-    """Read some columns of an answer file."""
+def columns_of(output: Path, *columns: str) -> list[tuple[object, ...]]:
+    """Return some columns of a file of answers."""
     return [tuple(row[column] for column in columns) for row in rows_of(output).values()]
 
 
 def test_what_the_budget_does_not_reach_is_pending_owed_and_a_warning(
-    tmp_path, wanted, store, caplog
+    tmp_path, endpoints, store, caplog
 ):
     lab = Lab(calls=2)
-    counts = enrich(wanted, tmp_path / "out", providers=[lab], store=store)
+    counts = enrich(endpoints, tmp_path / "out", providers=[lab], store=store)
     assert counts == Counts(
         endpoints=4,
         asked=2,
@@ -110,7 +110,7 @@ def test_what_the_budget_does_not_reach_is_pending_owed_and_a_warning(
     )
     assert counts.by_provider["lab"].missing == 2
     assert (
-        told(tmp_path / "out", "state", "owed")
+        columns_of(tmp_path / "out", "state", "owed")
         == [("answered", False)] * 2 + [("pending", True)] * 2
     )
     assert [record.levelno for record in caplog.records if "budget" in record.message] == [
@@ -118,10 +118,10 @@ def test_what_the_budget_does_not_reach_is_pending_owed_and_a_warning(
     ]
 
 
-def test_a_stale_answer_beats_none_when_the_budget_is_spent(tmp_path, wanted, store):
-    stale = kept(store, QUAD9, days=30)
-    kept(store, CLOUDFLARE, days=2, app=None)
-    counts = enrich(wanted, tmp_path / "out", providers=[Lab(calls=0)], store=store)
+def test_a_stale_answer_beats_none_when_the_budget_is_spent(tmp_path, endpoints, store):
+    stale = stored(store, QUAD9, days=30)
+    stored(store, CLOUDFLARE, days=2, app=None)
+    counts = enrich(endpoints, tmp_path / "out", providers=[Lab(calls=0)], store=store)
     assert counts == Counts(
         endpoints=4,
         answered=1,
@@ -132,7 +132,7 @@ def test_a_stale_answer_beats_none_when_the_budget_is_spent(tmp_path, wanted, st
         stopped="the budget of the day is spent",
     )
     assert (counts.by_provider["lab"].missing, counts.by_provider["lab"].stale) == (2, 2)
-    assert told(tmp_path / "out", "endpoint", "state", "app_tag", "asked_at", "owed")[1] == (
+    assert columns_of(tmp_path / "out", "endpoint", "state", "app_tag", "asked_at", "owed")[1] == (
         "9.9.9.9",
         "answered",
         "old",
@@ -144,14 +144,14 @@ def test_a_stale_answer_beats_none_when_the_budget_is_spent(tmp_path, wanted, st
 
 @pytest.mark.parametrize("how", ["stopped", "endpoint failed", "fails each time"])
 def test_a_stale_answer_beats_none_when_the_provider_does_not_answer(
-    tmp_path, wanted, store, how, caplog
+    tmp_path, endpoints, store, how, caplog
 ):
-    kept(store, GOOGLE, days=300)
+    stored(store, GOOGLE, days=300)
     then = ProviderStopped("no network") if how == "stopped" else EndpointFailed("HTTP 500")
     many = (
         endpoints_file(tmp_path / "many", [GOOGLE, *addresses(FAILURES_IN_A_ROW + 5)])
         if how == "fails each time"
-        else wanted
+        else endpoints
     )
     counts = enrich(many, tmp_path / "out", providers=[Lab(calls=0, then=then)], store=store)
     rows = rows_of(tmp_path / "out")
@@ -170,16 +170,16 @@ def test_a_stale_answer_beats_none_when_the_provider_does_not_answer(
 
 
 def test_an_answer_that_is_still_good_is_neither_stale_nor_owed_when_the_budget_is_spent(
-    tmp_path, wanted, store
+    tmp_path, endpoints, store
 ):
     for endpoint in (GOOGLE, QUAD9, CLOUDFLARE, NETFLIX):
-        kept(store, endpoint, days=1)
-    assert enrich(wanted, tmp_path / "out", providers=[Lab(calls=0)], store=store) == Counts(
+        stored(store, endpoint, days=1)
+    assert enrich(endpoints, tmp_path / "out", providers=[Lab(calls=0)], store=store) == Counts(
         endpoints=4, cached=4, answered=4
     )
 
 
-def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, wanted, store):
+def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, endpoints, store):
     first, second = (
         Lab("first", calls=3),
         Lab(
@@ -189,8 +189,8 @@ def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, wanted, stor
             facts=Facts(app_category_tag="c", **PLACE),
         ),
     )
-    counts = enrich(wanted, tmp_path / "out", providers=[first, second, Map()], store=store)
-    assert told(tmp_path / "out", "endpoint", "state", "owed") == [
+    counts = enrich(endpoints, tmp_path / "out", providers=[first, second, Map()], store=store)
+    assert columns_of(tmp_path / "out", "endpoint", "state", "owed") == [
         ("8.8.8.8", "answered", False),
         ("9.9.9.9", "answered", True),
         ("1.1.1.1", "answered", True),
@@ -211,16 +211,16 @@ def test_an_endpoint_is_owed_if_any_paid_provider_owes_it(tmp_path, wanted, stor
 
 
 def test_without_asking_what_is_kept_counts_however_old_and_the_rest_is_owed(
-    tmp_path, wanted, store
+    tmp_path, endpoints, store
 ):
-    kept(store, GOOGLE, days=1)
-    kept(store, QUAD9, days=100)
+    stored(store, GOOGLE, days=1)
+    stored(store, QUAD9, days=100)
     lab = Lab()
-    counts = enrich(wanted, tmp_path / "out", providers=[lab, Map()], store=store, ask=False)
+    counts = enrich(endpoints, tmp_path / "out", providers=[lab, Map()], store=store, ask=False)
     assert lab.asked == []
     assert counts == Counts(endpoints=4, cached=1, stale=1, answered=3, not_asked=1, owed=3)
     assert (counts.by_provider["lab"].missing, counts.by_provider["map"].answered) == (2, 3)
-    assert told(tmp_path / "out", "endpoint", "state", "app_tag", "geo_city", "owed") == [
+    assert columns_of(tmp_path / "out", "endpoint", "state", "app_tag", "geo_city", "owed") == [
         ("8.8.8.8", "answered", "old", "Rome", False),
         ("9.9.9.9", "answered", "old", "Rome", True),
         ("1.1.1.1", "answered", None, "Rome", True),
@@ -229,23 +229,25 @@ def test_without_asking_what_is_kept_counts_however_old_and_the_rest_is_owed(
 
 
 def test_as_of_a_moment_only_what_was_known_then_counts_and_the_file_is_the_same_ever_after(
-    tmp_path, wanted, store
+    tmp_path, endpoints, store
 ):
-    before = kept(store, GOOGLE, days=100, app="before")
-    kept(store, GOOGLE, days=50, app="after")
-    kept(store, QUAD9, days=50)
+    before = stored(store, GOOGLE, days=100, app="before")
+    stored(store, GOOGLE, days=50, app="after")
+    stored(store, QUAD9, days=50)
     moment, lab = datetime.now(UTC) - timedelta(days=60), Lab()
     files = []
     for name in ("first", "second"):
-        counts = enrich(wanted, tmp_path / name, providers=[lab, Map()], store=store, as_of=moment)
+        counts = enrich(
+            endpoints, tmp_path / name, providers=[lab, Map()], store=store, as_of=moment
+        )
         assert counts == Counts(endpoints=4, cached=1, answered=3, not_asked=1)
         assert counts.by_provider["lab"].missing == 0
         files.append((tmp_path / name).read_bytes())
-        kept(store, GOOGLE, days=1, app="after")
-        kept(store, NETFLIX, days=1)
+        stored(store, GOOGLE, days=1, app="after")
+        stored(store, NETFLIX, days=1)
     assert files[0] == files[1]
     assert lab.asked == []
-    assert told(tmp_path / "first", "app_tag", "asked_at", "owed")[0] == (
+    assert columns_of(tmp_path / "first", "app_tag", "asked_at", "owed")[0] == (
         "before",
         before.asked_at,
         False,
@@ -271,55 +273,59 @@ def test_several_captures_are_asked_about_as_one_and_the_most_useful_of_all_firs
     ]
     assert enrich(files, tmp_path / "out", providers=[lab], store=store).endpoints == 4
     assert lab.asked == ["both", "large", "more", "few"]
-    assert [row[0] for row in told(tmp_path / "out", "endpoint")] == lab.asked
+    assert [row[0] for row in columns_of(tmp_path / "out", "endpoint")] == lab.asked
     assert enrich([], tmp_path / "none", providers=[lab], store=store) == Counts()
 
 
-def test_look_ups_are_told_apart_into_hits_misses_and_calls_saved(tmp_path, wanted):
+def test_look_ups_count_as_hits_misses_and_calls_saved(tmp_path, endpoints):
     with AnswerStore(tmp_path / "answers", answer_days=14, not_found_days=1) as store:
-        kept(store, GOOGLE, days=1)
-        kept(store, QUAD9, days=100)
+        stored(store, GOOGLE, days=1)
+        stored(store, QUAD9, days=100)
         enrich(
-            wanted, tmp_path / "out", providers=[Lab()], store=store, ask=False
+            endpoints, tmp_path / "out", providers=[Lab()], store=store, ask=False
         )  # a hit, a stale hit, two misses
         enrich(
-            wanted, tmp_path / "out", providers=[Lab()], store=store
+            endpoints, tmp_path / "out", providers=[Lab()], store=store
         )  # a hit that saves a call, three misses
         enrich(
-            wanted, tmp_path / "out", providers=[Lab()], store=store
+            endpoints, tmp_path / "out", providers=[Lab()], store=store
         )  # four hits that save a call
     with AnswerStore(tmp_path / "answers", answer_days=14, not_found_days=1) as store:
         assert store.tallies() == {"lab": Tally(hits=7, misses=5, calls_saved=5)}
 
 
-def test_the_cost_is_told_without_asking_and_is_what_asking_then_takes(tmp_path, wanted, store):
+def test_the_cost_is_counted_without_asking_and_is_what_asking_then_takes(
+    tmp_path, endpoints, store
+):
     more = endpoints_file(tmp_path / "more.parquet", [GOOGLE, Endpoint("name", "b.example")])
-    kept(store, GOOGLE, days=1)
-    kept(store, QUAD9, days=100)
+    stored(store, GOOGLE, days=1)
+    stored(store, QUAD9, days=100)
     lab = Lab()
-    told_cost = cost([wanted, more], providers=[lab, Map()], store=store)
-    assert told_cost == Cost(endpoints=5, by_provider={"lab": Calls(cached=1, calls=4)})
+    estimate = cost([endpoints, more], providers=[lab, Map()], store=store)
+    assert estimate == Cost(endpoints=5, by_provider={"lab": Calls(cached=1, calls=4)})
     assert lab.asked == []
-    counts = enrich([wanted, more], tmp_path / "out", providers=[lab, Map()], store=store)
+    counts = enrich([endpoints, more], tmp_path / "out", providers=[lab, Map()], store=store)
     assert (counts.asked, counts.cached) == (4, 1)
-    assert cost([wanted, more], providers=[lab], store=store).by_provider == {
+    assert cost([endpoints, more], providers=[lab], store=store).by_provider == {
         "lab": Calls(cached=5, calls=0)
     }
 
 
-def test_the_cost_of_a_later_provider_leaves_out_what_those_before_it_know(tmp_path, wanted, store):
+def test_the_cost_of_a_later_provider_leaves_out_what_those_before_it_know(
+    tmp_path, endpoints, store
+):
     all_of_it = Lab("paid", facts=Facts(app_tag="a", app_category_tag="c", **PLACE))
     store.put(
         Answer(GOOGLE, "paid", True, datetime.now(UTC), Facts(app_tag="a", app_category_tag="c"))
     )
     chain = [Map(), all_of_it, Lab("second")]
-    assert cost([wanted], providers=chain, store=store).by_provider == {
+    assert cost([endpoints], providers=chain, store=store).by_provider == {
         "paid": Calls(cached=1, calls=3),
         "second": Calls(cached=0, calls=3),
     }
 
 
-def test_the_cost_without_a_store_is_everything(wanted):
-    assert cost([wanted], providers=[Lab()], store=None) == Cost(
+def test_the_cost_without_a_store_is_everything(endpoints):
+    assert cost([endpoints], providers=[Lab()], store=None) == Cost(
         4, {"lab": Calls(cached=0, calls=4)}
     )

@@ -1,4 +1,4 @@
-"""A server that speaks TLS with a certificate made here, by an authority made here; it answers like the fake Netify."""
+"""A TLS server that answers like the fake Netify, with a certificate authority of its own."""
 
 import json
 import ssl

@@ -1,4 +1,4 @@
-"""What somebody chooses on a dashboard, and which flows, packets and loads that leaves, in plain Python."""
+"""The choices on a dashboard, and the flows, packets and loads that they select."""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -8,11 +8,15 @@ from mt_pipeline_tests.grafana.plugin import Value
 
 Row = Mapping[str, object]
 Chosen = Mapping[str, Value | float]
-"""Values of variables; `from` and `to` are seconds after the begin and before the end of everything."""
+"""Values of variables; `from` and `to` are seconds after the first and before the last time."""
 
-FLOW_ENDS = "local remote tls_sni tls_sni_domain app_tag device_local device_remote eth_local eth_remote dns_name http_host".split()
+FLOW_ENDS = (
+    "local remote tls_sni tls_sni_domain app_tag device_local device_remote "
+    "eth_local eth_remote dns_name http_host"
+).split()
 PACKET_ENDS = (
-    "ip_src ip_dst ipv6_src ipv6_dst tls_sni tls_sni_domain tls_sni_netify_app_tag ip_src_netify_app_tag ip_dst_netify_app_tag "
+    "ip_src ip_dst ipv6_src ipv6_dst tls_sni tls_sni_domain tls_sni_netify_app_tag "
+    "ip_src_netify_app_tag ip_dst_netify_app_tag "
     "eth_src eth_dst device_src device_dst dns_name http_host"
 ).split()
 
@@ -33,44 +37,44 @@ class Choice:
         self._dashboard = dashboard
 
     def flows(self, row: Row) -> bool:
-        """Keep flows of the chosen, of the seconds of the time range."""
+        """Return whether to select flows of the chosen, of the seconds of the time range."""
         start, end = self.span
         return self.every(row) and start // 10**6 * 10**6 <= microseconds(row["ts"]) <= end
 
     def every(self, row: Row) -> bool:
-        """Keep flows of the chosen, whenever."""
-        kept = (
+        """Return whether to select flows of the chosen, whenever."""
+        selected = (
             self._of(row)
             and self._among("direction", row["direction"])
             and self._among("app", row["app_tag"] or "(none)")
         )
-        kept = (
-            kept
+        selected = (
+            selected
             and row["app_tag"] not in self._excluded("app_exclude")
             and self._named(row["tls_sni"])
         )
-        return kept and (
+        return selected and (
             self._dashboard != "mt-host" or self.values["who"] in [row[end] for end in FLOW_ENDS]
         )
 
     def packets(self, row: Row) -> bool:
-        """Keep packets of the chosen, of the time range."""
+        """Return whether to select packets of the chosen, of the time range."""
         name = None if row["tls_sni"] == "Unknown" else row["tls_sni"]
         who, stream = self.values.get("who", ""), self.values.get("stream", "")
-        kept = (
+        selected = (
             self._of(row)
             and self._named(name)
             and self._among("protocol", row["protocol"])
             and stream in ("", str(row["stream_index"]))
         )
         return (
-            kept
+            selected
             and self.span[0] <= microseconds(row["ts"]) <= self.span[1]
             and (not who or who in [row[end] for end in PACKET_ENDS])
         )
 
     def of_experiment(self, row: Row) -> bool:
-        """Keep all of the chosen experiments."""
+        """Return whether to select all of the chosen experiments."""
         return self._among("experiment", row["experiment"])
 
     def _of(self, row: Row) -> bool:

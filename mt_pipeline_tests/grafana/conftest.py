@@ -43,7 +43,8 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
         (lab.inbox / f"{SECOND}.pcap"),
         in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000),
     )
-    # Named as tcpdump goes on when a file is full: conversation 1 of it is not conversation 11 of the one before.
+    # Named as tcpdump names the next file of a rotation: conversation 1 of names.pcap1 is not
+    # conversation 11 of names.pcap.
     later = [
         *(dns("twice.example.com", client_port=port) for port in (53_200, 53_201)),
         tls_session("www.netflix.com", client_port=50_200),
@@ -72,7 +73,10 @@ def loaded(lab: Lab) -> Iterator[Loaded]:
     lab.put(f"{BROKEN}.pcap", b"no capture at all")
     assert not lab.run(f"{BROKEN}.pcap").success
     with lab.database.connect() as connection:
-        times = "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows WHERE experiment = %s"
+        times = (
+            "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) "
+            "FROM flows WHERE experiment = %s"
+        )
         start, end = connection.execute(times, (FIRST,)).fetchone() or (0, 0)
         # Links have milliseconds: the range begins within the first second.
         yield Loaded(lab, connection, ran, keys, start // 1000 * 1000, end // 1000 * 1000 + 1000)

@@ -1,7 +1,9 @@
-"""What each panel must show: DuckDB's SQL over packets `p`, flows `f` and `loads` of `reference.py`, as far as variables and time range choose them.
+"""What each panel must show: DuckDB's SQL over the tables of `reference.py`.
 
-`every` are the chosen flows of all times, `whole` all flows of the experiment. `{top}`, `{step}`, `{limit}`, `{start}` and `{end}` are filled in.
-Only columns that are named here are compared.
+Packets `p`, flows `f` and `loads` are those that the variables and the time range of a dashboard
+select. `every` has the selected flows of all times, `whole` all flows of the experiment. `{top}`,
+`{step}`, `{limit}`,
+`{start}` and `{end}` are filled in. Columns that are not here are not compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +18,13 @@ MILLISECONDS = (
     "(epoch_us(first) // 1000)::VARCHAR AS from_ms, (epoch_us(last) // 1000 + 1)::VARCHAR AS to_ms"
 )
 SECONDS = "(epoch_us(last) - epoch_us(first)) // 1000000 AS seconds"
-TALKERS = "local, device_local, remote, device_remote, tls_sni_domain AS domain, app_tag AS application, geo_country AS country"
+TALKERS = (
+    "local, device_local, remote, device_remote, "
+    "tls_sni_domain AS domain, app_tag AS application, geo_country AS country"
+)
 PLAIN = "dns mdns http llmnr ssdp dhcp ntp telnet ftp smtp".split()
-PROTECTION = f"""CASE WHEN protocol IN ('tls', 'dtls', 'ssh') THEN protocol WHEN protocol IN ('quic', 'gquic') THEN 'quic'
+PROTECTION = f"""CASE WHEN protocol IN ('tls', 'dtls', 'ssh') THEN protocol
+    WHEN protocol IN ('quic', 'gquic') THEN 'quic'
     WHEN protocol IN {tuple(PLAIN)} THEN 'plain' ELSE 'not known' END"""
 OUTSIDE = "direction IN ('outside', 'transit')"
 LENGTHS = {
@@ -54,69 +60,85 @@ EGRESS = {
 
 
 def most(name: str, value: str, source: str = "f", *by: str) -> str:
-    """Sum up by name; the names beyond the top are (others)."""
+    """Return sums by name; names beyond the top are summed as (others)."""
     places = ", ".join(
         [
             *(column.rpartition(" AS ")[2] for column in by),
-            "CASE WHEN name IN (FROM kept) THEN name ELSE '(others)' END AS name",
+            "CASE WHEN name IN (FROM first) THEN name ELSE '(others)' END AS name",
         ]
     )
-    return f"""WITH g AS (SELECT {", ".join([*by, f"coalesce({name}, '(none)') AS name", f"{value} AS value"])} FROM {source}),
-        kept AS (SELECT name FROM g GROUP BY name ORDER BY sum(value) DESC, name LIMIT {{top}})
+    columns = ", ".join([*by, f"coalesce({name}, '(none)') AS name", f"{value} AS value"])
+    return f"""WITH g AS (SELECT {columns} FROM {source}),
+        first AS (SELECT name FROM g GROUP BY name ORDER BY sum(value) DESC, name LIMIT {{top}})
         SELECT {places}, sum(value) AS value FROM g GROUP BY ALL"""
 
 
 def ways(unit: str) -> str:
-    """Lay what was sent and what was received below each other."""
-    each = [
+    """Return sums by server name, sent and received in rows of their own."""
+    parts = [
         f"SELECT ts, tls_sni, '{way}' AS way, {unit}_{end} AS value FROM f WHERE {unit}_{end} > 0"
         for way, end in (("egress", "out"), ("ingress", "in"))
     ]
-    return most("tls_sni", "value", f"({' UNION ALL '.join(each)})", TIME, "way")
+    return most("tls_sni", "value", f"({' UNION ALL '.join(parts)})", TIME, "way")
 
 
 def listed(
     by: str, what: str, *, where: str = "true", order: str, limit: str = "{top}", source: str = "f"
 ) -> str:
-    """Sum up by some columns, and list the first."""
-    return f"SELECT {by}, {what} FROM {source} WHERE {where} GROUP BY ALL ORDER BY {order} LIMIT {limit}"
+    """Return sums by some columns, the first ones."""
+    return (
+        f"SELECT {by}, {what} FROM {source} WHERE {where} "
+        f"GROUP BY ALL ORDER BY {order} LIMIT {limit}"
+    )
 
 
 def counted(value: str, edges: Mapping[int | None, str], source: str) -> str:
-    """Count values between edges."""
+    """Return counts of packets between edges."""
     cases = " ".join(f"WHEN {value} < {edge} THEN '{name}'" for edge, name in edges.items() if edge)
-    return f"SELECT CASE {cases} ELSE '{edges[None]}' END AS bucket, count(*) AS packets FROM {source} GROUP BY bucket"
+    bucket = f"CASE {cases} ELSE '{edges[None]}' END"
+    return f"SELECT {bucket} AS bucket, count(*) AS packets FROM {source} GROUP BY bucket"
 
 
 def elapsed(value: str, *, summed: bool) -> str:
-    """Count by the time since the first second of the experiment, or what there is so far."""
+    """Return sums by the time since the start of an experiment, running ones if `summed`."""
     so_far = "sum(sum(value)) OVER (PARTITION BY name ORDER BY time)" if summed else "sum(value)"
-    return f"""WITH begun AS (SELECT experiment, epoch_us(date_trunc('second', min(first_ts))) AS begin FROM every GROUP BY experiment),
-        e AS (SELECT time_bucket(INTERVAL '{{step}}', make_timestamp(epoch_us(ts) - begin)) AS time, experiment AS name, {value} AS value
+    return f"""WITH begun AS (SELECT experiment, epoch_us(date_trunc('second',
+        min(first_ts))) AS begin FROM every GROUP BY experiment),
+        e AS (SELECT time_bucket(INTERVAL '{{step}}', make_timestamp(epoch_us(ts) - begin)) AS time,
+        experiment AS name, {value} AS value
             FROM every JOIN begun USING (experiment))
         SELECT time, name, {so_far} AS value FROM e GROUP BY time, name"""
 
 
 def compared(column: str, name: str) -> str:
-    """Sum up by experiment, and say in how many experiments each is."""
-    return f"""SELECT experiment, {column} AS {name}, {SUMS}, count(*) OVER (PARTITION BY {column}) AS experiments
+    """Return sums by experiment, and the number of experiments with each value."""
+    return f"""SELECT experiment, {column} AS {name}, {SUMS},
+        count(*) OVER (PARTITION BY {column}) AS experiments
         FROM every WHERE {column} IS NOT NULL GROUP BY experiment, {column}"""
 
 
 def names(kinds: Mapping[str, str]) -> str:
-    """List names of several kinds."""
-    each = [
-        f"SELECT '{kind}' AS kind, {column} AS name, count(DISTINCT ts) AS seconds, {BYTES}, {SPAN} FROM f WHERE name IS NOT NULL GROUP BY name"
+    """Return names of several kinds."""
+    parts = [
+        f"SELECT '{kind}' AS kind, {column} AS name, count(DISTINCT ts) AS seconds, "
+        f"{BYTES}, {SPAN} FROM f WHERE name IS NOT NULL GROUP BY name"
         for kind, column in kinds.items()
     ]
-    return f"{' UNION ALL '.join(each)} ORDER BY seconds DESC, kind, name LIMIT {{top}}"
+    return f"{' UNION ALL '.join(parts)} ORDER BY seconds DESC, kind, name LIMIT {{top}}"
 
 
-TOTALS = f"""SELECT {SUMS}, sum(bytes_out) AS out, sum(bytes_in) AS "in", count(DISTINCT capture) AS captures,
-    count(DISTINCT (capture, conversation)) AS conversations, count(DISTINCT remote) AS remotes, count(DISTINCT tls_sni) AS names,
+def share(column: str) -> str:
+    """Return the share of the bytes outside of the network that have a value."""
+    value = f"CASE WHEN {column} IS NULL THEN 0 ELSE bytes_out + bytes_in END"
+    return f"sum({value}) FILTER ({OUTSIDE}) / sum(bytes_out + bytes_in) FILTER ({OUTSIDE})"
+
+
+TOTALS = f"""SELECT {SUMS}, sum(bytes_out) AS out, sum(bytes_in) AS "in",
+    count(DISTINCT capture) AS captures,
+    count(DISTINCT (capture, conversation)) AS conversations, count(DISTINCT remote) AS remotes,
+    count(DISTINCT tls_sni) AS names,
     count(DISTINCT app_tag) AS applications, count(DISTINCT geo_country) AS countries,
-    sum(CASE WHEN tls_sni IS NULL THEN 0 ELSE bytes_out + bytes_in END) FILTER ({OUTSIDE}) / sum(bytes_out + bytes_in) FILTER ({OUTSIDE}) AS named,
-    sum(CASE WHEN app_tag IS NULL THEN 0 ELSE bytes_out + bytes_in END) FILTER ({OUTSIDE}) / sum(bytes_out + bytes_in) FILTER ({OUTSIDE}) AS explained
+    {share("tls_sni")} AS named, {share("app_tag")} AS explained
     FROM f"""
 PLACES = listed(
     "geo_city AS city, geo_country AS country, geo_lat AS latitude, geo_lon AS longitude",
@@ -125,20 +147,27 @@ PLACES = listed(
     order="sent DESC, country, city",
     limit="1000",
 ).replace("sum(bytes_out + bytes_in) AS bytes, ", "")
-SEEN = f"""SELECT remote, {SUMS}, {SPAN}, max(app_tag) AS application, max(tls_sni_domain) AS domain, max(geo_country) AS country
-    FROM every WHERE direction = 'outside' GROUP BY remote HAVING first BETWEEN make_timestamp({{start}}) AND make_timestamp({{end}})"""
+SEEN = f"""SELECT remote, {SUMS}, {SPAN}, max(app_tag) AS application,
+    max(tls_sni_domain) AS domain, max(geo_country) AS country
+    FROM every WHERE direction = 'outside' GROUP BY remote
+    HAVING first BETWEEN make_timestamp({{start}}) AND make_timestamp({{end}})"""
 STAGES = ("seconds_tshark", "seconds_endpoints", "seconds_enrichment", "seconds_load")
 ALL_STAGES = " + ".join(STAGES)
 DONE = "FROM loads WHERE state = 'done'"
 
 EXPERIMENT = {
     "Whole experiment": f"""SELECT *, {SECONDS}, {MILLISECONDS} FROM
-        (SELECT experiment, {SPAN}, count(DISTINCT capture) AS captures, {SUMS} FROM whole GROUP BY experiment)""",
+        (SELECT experiment, {SPAN}, count(DISTINCT capture) AS captures, {SUMS} FROM whole
+        GROUP BY experiment)""",
     "Totals": TOTALS,
-    "Which application, which country, and when": f"""WITH g AS (SELECT {TIME}, coalesce(app_tag, '(none)') AS application,
-        coalesce(geo_country, '(none)') AS country, {SUMS}, {WAYS}, {SPAN} FROM f WHERE {OUTSIDE} GROUP BY ALL)
-        SELECT application, country, sum(bytes) AS bytes, sum(sent) AS sent, sum(received) AS received, min(first) AS first, max(last) AS last,
-        arg_max(time, bytes) AS busiest FROM g GROUP BY application, country ORDER BY bytes DESC, application, country LIMIT {{top}}""",
+    "Which application, which country, and when": f"""WITH g AS (SELECT {TIME}, coalesce(app_tag,
+        '(none)') AS application,
+        coalesce(geo_country, '(none)') AS country, {SUMS}, {WAYS}, {SPAN} FROM f
+        WHERE {OUTSIDE} GROUP BY ALL)
+        SELECT application, country, sum(bytes) AS bytes, sum(sent) AS sent,
+        sum(received) AS received, min(first) AS first, max(last) AS last,
+        arg_max(time, bytes) AS busiest FROM g GROUP BY application, country ORDER BY bytes DESC,
+        application, country LIMIT {{top}}""",
     "Bytes by application and country": most(
         "coalesce(app_tag, '(none)') || ' → ' || coalesce(geo_country, '(none)')",
         TOTAL["Bytes"],
@@ -186,11 +215,15 @@ EXPERIMENT = {
         where="geo_city IS NOT NULL",
         order="bytes DESC, city",
     ),
-    "Application known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network' WHEN app_source IS NULL THEN 'not known'
-        ELSE 'known by ' || app_source END AS name, sum(bytes_out + bytes_in) AS value FROM f GROUP BY ALL""",
-    "Server name known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network' WHEN tls_sni IS NULL THEN 'without a name'
+    "Application known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network'
+        WHEN app_source IS NULL THEN 'not known'
+        ELSE 'known by ' || app_source END AS name, sum(bytes_out + bytes_in) AS value FROM f
+        GROUP BY ALL""",
+    "Server name known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network'
+        WHEN tls_sni IS NULL THEN 'without a name'
         ELSE 'with a name' END AS name, sum(bytes_out + bytes_in) AS value FROM f GROUP BY ALL""",
-    "TLS, QUIC and plain": f"SELECT {PROTECTION} AS name, sum(bytes_out + bytes_in) AS value FROM f GROUP BY ALL",
+    "TLS, QUIC and plain": f"""SELECT {PROTECTION} AS name, sum(bytes_out + bytes_in) AS value
+        FROM f GROUP BY ALL""",
     "TLS, QUIC and plain over time": most(PROTECTION, TOTAL["Bytes"], "f", TIME),
     "Protocols by bytes": most("protocol", TOTAL["Bytes"]),
     "Protocols by packets": most("protocol", TOTAL["Packets"]),
@@ -204,13 +237,15 @@ EXPERIMENT = {
         )
         for title, column in {"DNS names": "dns_name", "HTTP hosts": "http_host"}.items()
     },
-    "New destinations": f"SELECT time_bucket(INTERVAL '{{step}}', first) AS time, count(*) AS destinations FROM ({SEEN}) GROUP BY time",
+    "New destinations": f"""SELECT time_bucket(INTERVAL '{{step}}', first) AS time,
+        count(*) AS destinations FROM ({SEEN}) GROUP BY time""",
     "First and last seen": f"FROM ({SEEN}) ORDER BY first DESC, remote LIMIT {{top}}",
     "Frame lengths": counted("frame_len", LENGTHS, "p"),
     "Inter-arrival times": counted(
         "gap",
         GAPS,
-        "(SELECT epoch_us(ts) - epoch_us(lag(ts) OVER (PARTITION BY capture ORDER BY ts)) AS gap FROM p QUALIFY gap IS NOT NULL)",
+        "(SELECT epoch_us(ts) - epoch_us(lag(ts) OVER (PARTITION BY capture ORDER BY ts)) AS gap "
+        "FROM p QUALIFY gap IS NOT NULL)",
     ),
     **{
         f"Egress {unit} by {what}": most(column, value, "(FROM p WHERE ip_dst_type = 'PUBLIC')")
@@ -228,9 +263,11 @@ EXPERIMENT = {
 HOST = {
     "Totals": TOTALS,
     "Experiments": f"""SELECT *, {MILLISECONDS} FROM
-        (SELECT experiment, {SUMS}, {WAYS}, count(DISTINCT (capture, conversation)) AS conversations, {SPAN} FROM f GROUP BY experiment)""",
+        (SELECT experiment, {SUMS}, {WAYS}, count(DISTINCT (capture,
+        conversation)) AS conversations, {SPAN} FROM f GROUP BY experiment)""",
     **{
-        f"{unit} out and in": f'SELECT {TIME}, sum({unit.lower()}_out) AS "out", sum({unit.lower()}_in) AS "in" FROM f GROUP BY ALL'
+        f"{unit} out and in": f"""SELECT {TIME},
+            sum({unit.lower()}_out) AS "out", sum({unit.lower()}_in) AS "in" FROM f GROUP BY ALL"""
         for unit in TOTAL
     },
     "Bytes by application": most("app_tag", TOTAL["Bytes"], "f", TIME),
@@ -251,14 +288,17 @@ HOST = {
 }
 
 COMPARE = {
-    "Experiments": f"""SELECT *, {SECONDS}, {MILLISECONDS}, bytes // greatest(seconds, 1) AS bytes_per_second
-        FROM (SELECT experiment, {SPAN}, {SUMS}, {WAYS}, count(DISTINCT capture) AS captures, count(DISTINCT remote) AS remotes,
+    "Experiments": f"""SELECT *, {SECONDS}, {MILLISECONDS}, bytes // greatest(seconds,
+        1) AS bytes_per_second
+        FROM (SELECT experiment, {SPAN}, {SUMS}, {WAYS}, count(DISTINCT capture) AS captures,
+        count(DISTINCT remote) AS remotes,
         count(DISTINCT tls_sni) AS names, count(DISTINCT app_tag) AS applications,
         count(DISTINCT geo_country) AS countries FROM every GROUP BY experiment)""",
     **{f"{unit} since the start": elapsed(total, summed=False) for unit, total in TOTAL.items()},
     **{f"{unit} so far": elapsed(total, summed=True) for unit, total in TOTAL.items()},
     **{
-        f"{unit} by way": f"SELECT experiment, sum({unit.lower()}_out) AS sent, sum({unit.lower()}_in) AS received FROM every GROUP BY ALL"
+        f"{unit} by way": f"""SELECT experiment, sum({unit.lower()}_out) AS sent,
+            sum({unit.lower()}_in) AS received FROM every GROUP BY ALL"""
         for unit in TOTAL
     },
     "Applications, by experiment": compared("app_tag", "application"),
@@ -268,29 +308,44 @@ COMPARE = {
 }
 
 PACKETS = {
-    "Found": "SELECT count(*) AS packets, sum(frame_len) AS bytes, count(DISTINCT capture) AS captures, min(ts) AS first, max(ts) AS last FROM p",
+    "Found": """SELECT count(*) AS packets, sum(frame_len) AS bytes,
+        count(DISTINCT capture) AS captures, min(ts) AS first, max(ts) AS last FROM p""",
     "Packets": """SELECT ts, capture, frame_number, coalesce(ip_src, ipv6_src) AS source, port_src,
-        coalesce(ip_dst, ipv6_dst) AS destination, port_dst, ip_proto, protocol, stream_index, frame_len,
-        nullif(tls_sni, 'Unknown') AS name, nullif(tls_alpn, 'Unknown') AS alpn, dns_name, http_host,
-        nullif(tls_sni_netify_app_tag, 'Unknown') AS application_of_name, nullif(ip_dst_netify_app_tag, 'Unknown') AS application_of_destination,
-        nullif(ip_src_netify_geo_country, 'Unknown') AS country_src, nullif(ip_dst_netify_geo_country, 'Unknown') AS country_dst,
-        eth_src, eth_dst, device_src, device_dst, vlan_id FROM p ORDER BY ts, capture, frame_number LIMIT {limit}""",
+        coalesce(ip_dst, ipv6_dst) AS destination, port_dst, ip_proto, protocol, stream_index,
+        frame_len,
+        nullif(tls_sni, 'Unknown') AS name, nullif(tls_alpn, 'Unknown') AS alpn, dns_name,
+        http_host,
+        nullif(tls_sni_netify_app_tag, 'Unknown') AS application_of_name,
+        nullif(ip_dst_netify_app_tag, 'Unknown') AS application_of_destination,
+        nullif(ip_src_netify_geo_country, 'Unknown') AS country_src,
+        nullif(ip_dst_netify_geo_country, 'Unknown') AS country_dst,
+        eth_src, eth_dst, device_src, device_dst, vlan_id FROM p ORDER BY ts, capture,
+        frame_number LIMIT {limit}""",
 }
 
 PIPELINE = {
-    "Captures as they are": """SELECT count(*) AS captures, sum((state = 'done')::INT) AS done, sum((state = 'failed')::INT) AS failed,
-        sum(0) AS purged, sum(packets) AS packets, sum("rows") AS "rows", sum(flows) AS flows, sum(skipped) AS skipped,
+    "Captures as they are": """SELECT count(*) AS captures, sum((state = 'done')::INT) AS done,
+        sum((state = 'failed')::INT) AS failed,
+        sum(0) AS purged, sum(packets) AS packets, sum("rows") AS "rows", sum(flows) AS flows,
+        sum(skipped) AS skipped,
         sum(bytes) AS bytes, sum(size) AS files FROM loads""",
     "Loads by outcome": f"SELECT {TIME}, state AS name, count(*) AS value FROM loads GROUP BY ALL",
-    "Packets and rows": f'SELECT {TIME}, sum(packets) AS packets, sum("rows") AS "rows", sum(skipped) AS skipped {DONE} GROUP BY ALL',
+    "Packets and rows": f"""SELECT {TIME}, sum(packets) AS packets, sum("rows") AS "rows",
+        sum(skipped) AS skipped {DONE} GROUP BY ALL""",
     "Bytes": f"SELECT {TIME}, sum(bytes) AS bytes, sum(size) AS files {DONE} GROUP BY ALL",
-    "Seconds per stage": f"""SELECT {TIME}, sum(seconds_tshark) AS tshark_json, sum(seconds_endpoints) AS endpoints,
-        sum(seconds_enrichment) AS netify_enrichment, sum(seconds_load) AS questdb_packets {DONE} GROUP BY ALL""",
-    "Packets a second": f"SELECT ts AS time, capture AS name, packets / ({ALL_STAGES}) AS value {DONE}",
-    "Failures": "SELECT ts, capture, experiment, error, state AS now, run FROM loads WHERE state = 'failed'",
-    "Latest load of each capture": f"""SELECT ts, capture, experiment, state, packets, "rows", flows, skipped, bytes, size, endpoints,
+    "Seconds per stage": f"""SELECT {TIME}, sum(seconds_tshark) AS tshark_json,
+        sum(seconds_endpoints) AS endpoints,
+        sum(seconds_enrichment) AS netify_enrichment,
+        sum(seconds_load) AS questdb_packets {DONE} GROUP BY ALL""",
+    "Packets a second": f"""SELECT ts AS time, capture AS name,
+        packets / ({ALL_STAGES}) AS value {DONE}""",
+    "Failures": """SELECT ts, capture, experiment, error, state AS now, run
+        FROM loads WHERE state = 'failed'""",
+    "Latest load of each capture": f"""SELECT ts, capture, experiment, state, packets, "rows",
+        flows, skipped, bytes, size, endpoints,
         {", ".join(STAGES)}, first_packet, last_packet, error FROM loads ORDER BY ts DESC""",
-    "Slowest loads": f"""SELECT ts, capture, experiment, packets, size, {ALL_STAGES} AS seconds, packets / ({ALL_STAGES}) AS packets_per_second,
+    "Slowest loads": f"""SELECT ts, capture, experiment, packets, size, {ALL_STAGES} AS seconds,
+        packets / ({ALL_STAGES}) AS packets_per_second,
         {", ".join(STAGES)} {DONE} ORDER BY seconds DESC LIMIT {{top}}""",
 }
 

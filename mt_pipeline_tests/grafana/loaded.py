@@ -1,4 +1,4 @@
-"""The experiments that the dashboards are asked about, and how they are asked."""
+"""The experiments on the dashboards, and the queries about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ QUERIES = {str(query): query for query in queries()}
 
 @dataclass(frozen=True)
 class Loaded:
-    """Two experiments that are loaded, of three captures and of one, and a third that failed.
+    """Two loaded experiments, of three captures and of one, and a third that failed.
 
     Attributes:
-        lab: where.
-        connection: to its QuestDB.
+        lab: the data folder and its services.
+        connection: connection to its QuestDB.
         ran: the run that loaded both.
-        keys: of the captures that are loaded.
-        start: begin of the first experiment, microseconds since 1970.
+        keys: keys of the loaded captures.
+        start: start of the first experiment, microseconds since 1970.
         end: its end.
     """
 
@@ -44,12 +44,12 @@ class Loaded:
         span: tuple[int, int] | None = None,
         **values: Value,
     ) -> list[Mapping[str, object]]:
-        """Ask as Grafana would on the first experiment, over all of its time if `span` names no other."""
+        """Return the result for the first experiment, as in Grafana; `span` is all of its time."""
         cursor = self.connection.cursor(row_factory=psycopg.rows.dict_row)
         return cursor.execute(self.written(query, escaped=escaped, span=span, **values)).fetchall()
 
     def columns(self, query: Query) -> set[str]:
-        """Name the columns of the result, which are there without rows too."""
+        """Return the names of the columns of the result."""
         return {
             column.name for column in self.connection.execute(self.written(query)).description or ()
         }
@@ -62,18 +62,18 @@ class Loaded:
         span: tuple[int, int] | None = None,
         **values: Value,
     ) -> bytes:
-        """Write a query as QuestDB gets it."""
+        """Return a query as QuestDB receives it."""
         start, end = span or self.span(query.dashboard)
         return expand(
             query.sql, start=start, end=end, escaped=escaped, **{"experiment": FIRST, **values}
         ).encode()
 
     def span(self, dashboard: str) -> tuple[int, int]:
-        """Say what time range of a dashboard shows everything."""
+        """Return the time range of a dashboard that shows everything."""
         return {"mt-compare": (0, HOUR), "mt-pipeline": (0, 4_000_000_000_000_000)}.get(
             dashboard, (self.start, self.end)
         )
 
     def named(self, title: str, **values: Value) -> list[Mapping[str, object]]:
-        """Ask the query of this name."""
+        """Return the result of the query of this name."""
         return self.ask(QUERIES[title], **values)

@@ -1,6 +1,6 @@
-"""The dashboards as files, and their queries as QuestDB gets them: variables as Grafana writes them, macros as the plugin of QuestDB does.
+"""The files of the dashboards, and their queries as QuestDB receives them.
 
-How panels are drawn is not known here.
+Variables are expanded as Grafana does, macros as its plugin for QuestDB does. Nothing is drawn.
 """
 
 import json
@@ -14,7 +14,7 @@ from mt_pipeline.settings import PROJECT
 
 Json = Mapping[str, Any]
 Value = str | Sequence[str] | None
-"""Of a variable: one, several, or None for all."""
+"""The value of a variable: a text, several, or None for all."""
 
 FOLDER = PROJECT / "grafana" / "dashboards"
 FILES: tuple[Path, ...] = tuple(sorted(FOLDER.glob("*.json")))
@@ -40,7 +40,7 @@ VALUES: Mapping[str, Value] = {
         "limit": "100",
     },
 }
-"""What a dashboard opens with."""
+"""The values with which a dashboard opens."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read(path: Path) -> Json:
 
 
 def panels(dashboard: Json) -> Iterator[Json]:
-    """Give all panels but rows, those in folded rows too."""
+    """Yield all panels except rows, also those in collapsed rows."""
     for panel in dashboard["panels"]:
         if panel["type"] != "row":
             yield panel
@@ -79,7 +79,7 @@ def panels(dashboard: Json) -> Iterator[Json]:
 
 
 def queries() -> Iterator[Query]:
-    """Give all queries of all dashboards."""
+    """Yield all queries of all dashboards."""
     for path in FILES:
         dashboard = read(path)
         for variable in dashboard["templating"]["list"]:
@@ -93,17 +93,17 @@ def queries() -> Iterator[Query]:
 
 
 def expand(sql: str, *, start: int, end: int, escaped: bool = True, **values: Value) -> str:
-    """Write a query as QuestDB gets it.
+    """Return a query as QuestDB receives it.
 
     Args:
-        sql: of a panel or a variable.
-        start: begin of the time range, microseconds since 1970.
+        sql: the query of a panel or a variable.
+        start: start of the time range, microseconds since 1970.
         end: its end.
-        escaped: whether double quotes in values get a backslash, as some releases of Grafana do and others do not.
-        values: of variables, instead of VALUES.
+        escaped: whether double quotes in values get a backslash; releases of Grafana differ.
+        values: values of variables that replace VALUES.
     """
     known = {**VALUES, **values}
-    # In one pass, as Grafana does: what a value holds is not looked at again.
+    # In one pass, as Grafana does: a variable inside a value is not expanded.
     sql = re.sub(r"\$\{(\w+):sqlstring\}", lambda match: _sqlstring(known[match[1]], escaped), sql)
     sql = re.sub(
         r"\$__timeFilter\(([^)]*)\)",
@@ -117,9 +117,7 @@ def expand(sql: str, *, start: int, end: int, escaped: bool = True, **values: Va
 
 def _sqlstring(value: Value, escaped: bool) -> str:
     if value is None:
-        return "'*'"  # allValue of the variable goes into the query as it is
-    several = [value] if isinstance(value, str) else value
-    return ",".join(
-        "'" + one.replace("'", "''").replace('"', '\\"' if escaped else '"') + "'"
-        for one in several
-    )
+        return "'*'"  # Grafana inserts the allValue of a variable as it is
+    texts = [value] if isinstance(value, str) else value
+    quote = '\\"' if escaped else '"'
+    return ",".join("'" + text.replace("'", "''").replace('"', quote) + "'" for text in texts)

@@ -1,6 +1,7 @@
-"""Packets, flows and loads of experiments without QuestDB: from the files of the packets and enrichment rooms, and what the ledger and Dagster say.
+"""Packets, flows and loads of experiments without QuestDB.
 
-What panels make of them is `expected.py`. Flows are those of `flow_reference.py`, counted in plain Python.
+They come from the files of the data folder, the ledger and Dagster. `flow_reference.py` counts the
+flows in plain Python. `expected.py` has the results of the panels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ LOADS = _schema(
 
 
 def packets(lab: Lab, key: str) -> list[Row]:
-    """Join the packets of a capture with what is known of their endpoints; 0.0.0.0 is there still."""
+    """Return the packets of a capture joined with the answers; 0.0.0.0 is still there."""
     record = lab.record(key)
     files = CaptureFiles(lab.data, key)
     chosen = ", ".join(f"{_source(column)} AS {column.name}" for column in COLUMNS)
@@ -71,9 +72,11 @@ def packets(lab: Lab, key: str) -> list[Row]:
         )
         opened.register("answers", pyarrow.parquet.read_table(files.enrichment(record.documents)))
         found = opened.sql(
-            f"""SELECT {chosen}, p.skipped FROM p LEFT JOIN answers src ON src.kind = 'address' AND src.endpoint = p.address_src
+            f"""SELECT {chosen}, p.skipped FROM p
+            LEFT JOIN answers src ON src.kind = 'address' AND src.endpoint = p.address_src
             LEFT JOIN answers dst ON dst.kind = 'address' AND dst.endpoint = p.address_dst
-            LEFT JOIN answers sni ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(p.tls_sni), '.')""",
+            LEFT JOIN answers sni
+                ON sni.kind = 'name' AND sni.endpoint = rtrim(lower(p.tls_sni), '.')""",
             params={"capture": key, "experiment": record.experiment, "label": label_of(key)},
         )
         return [row for row in found.to_arrow_table().to_pylist() if row["skipped"] is None]
@@ -92,7 +95,10 @@ def _source(column: Column) -> str:
     if column.origin is not Origin.ANSWER:
         return f"p.{column.name}"
     if field == "type":
-        return f"CASE WHEN {end}.endpoint IS NOT NULL THEN 'PUBLIC' WHEN p.address_{end} IS NOT NULL THEN 'LOCAL' ELSE 'Unknown' END"
+        return (
+            f"CASE WHEN {end}.endpoint IS NOT NULL THEN 'PUBLIC' "
+            f"WHEN p.address_{end} IS NOT NULL THEN 'LOCAL' ELSE 'Unknown' END"
+        )
     return (
         f"coalesce({end}.{field}, 'Unknown')"
         if column in ORIGINAL_COLUMNS and column.type == "SYMBOL"
@@ -104,7 +110,7 @@ class Reference:
     """Packets, flows and loads of some captures."""
 
     def __init__(self, lab: Lab, ran: Ran, keys: Sequence[str], failed: Sequence[str]) -> None:
-        """Read the files; `ran` loaded the captures of `keys`, and some run failed over the others."""
+        """Read the files; `ran` loaded the captures `keys`, and those of `failed` failed."""
         self.packets: list[Row] = []
         self.flows: list[Row] = []
         self.loads: list[Row] = []
@@ -112,10 +118,7 @@ class Reference:
             found = packets(lab, key)
             counted = flow_reference.flows(found)
             self.flows += counted
-            self.packets += [
-                {**row, **{name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}}  # noqa: S104
-                for row in found
-            ]  # noqa: RUF100, S104
+            self.packets += [_without_zero_addresses(row) for row in found]
             seconds = {
                 f"seconds_{name}": ran.metadata(stage, key)["seconds"]
                 for name, stage in zip(_STAGES, STAGES, strict=True)
@@ -138,25 +141,27 @@ class Reference:
         self.loads += [_load(lab, key) for key in failed]
 
     def of(self, choice: Choice) -> duckdb.DuckDBPyConnection:
-        """Open a database of what is chosen; NULL comes first, as in QuestDB. Its owner closes it."""
-        kept = {
-            **{
-                "p": (self.packets, PACKETS, choice.packets),
-                "f": (self.flows, FLOWS, choice.flows),
-            },
-            **{
-                "every": (self.flows, FLOWS, choice.every),
-                "whole": (self.flows, FLOWS, choice.of_experiment),
-            },
-            **{"loads": (self.loads, LOADS, choice.of_experiment)},
+        """Open a database of a choice; NULL sorts first, as in QuestDB. The caller closes it."""
+        tables = {
+            "p": (self.packets, PACKETS, choice.packets),
+            "f": (self.flows, FLOWS, choice.flows),
+            "every": (self.flows, FLOWS, choice.every),
+            "whole": (self.flows, FLOWS, choice.of_experiment),
+            "loads": (self.loads, LOADS, choice.of_experiment),
         }
         chosen = duckdb.connect()
         chosen.execute("SET default_null_order = 'nulls_first'; SET threads = 1")
-        for name, (rows, schema, keeps) in kept.items():
+        for name, (rows, schema, selects) in tables.items():
             chosen.register(
-                name, pa.Table.from_pylist([row for row in rows if keeps(row)], schema=schema)
+                name, pa.Table.from_pylist([row for row in rows if selects(row)], schema=schema)
             )
         return chosen
+
+
+def _without_zero_addresses(row: Row) -> Row:
+    """Return a row with NULL for 0.0.0.0, which is how QuestDB stores it."""
+    zeros = {name: None for name in ("ip_src", "ip_dst") if row[name] == "0.0.0.0"}  # noqa: S104
+    return {**row, **zeros}
 
 
 _STAGES = ("tshark", "endpoints", "enrichment", "load")
@@ -164,10 +169,10 @@ _STAGES = ("tshark", "endpoints", "enrichment", "load")
 
 def _load(lab: Lab, key: str) -> Row:
     record = lab.record(key)
-    told = {name: getattr(record, name) for name in ("experiment", "error", "run", "size")}
+    values = {name: getattr(record, name) for name in ("experiment", "error", "run", "size")}
     return {
         "ts": datetime.fromtimestamp(record.changed_at, UTC).replace(tzinfo=None),
         "capture": key,
         "state": record.state.value,
-        **told,
+        **values,
     }

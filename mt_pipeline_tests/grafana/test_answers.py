@@ -1,4 +1,4 @@
-"""The row `Answers of paid providers` of the dashboard `mt-pipeline`, held against what the provider was asked."""
+"""The row `Answers of paid providers` of the dashboard `mt-pipeline`, against the calls made."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ QUERIES = {query.title: query.sql for query in queries() if query.dashboard == "
 
 
 class Paid:
-    """Two captures in a data folder of their own, whose endpoints Netify is asked about, and the dashboard since they were begun."""
+    """Load two captures whose endpoints Netify is asked about, for the dashboard since then."""
 
     def __init__(self, lab: Lab, netify: FakeNetify) -> None:
         self.lab, self.netify, self.start = lab, netify, time.time_ns() // 1000
@@ -67,7 +67,7 @@ class Paid:
             )
 
     def latest(self) -> Mapping[str, tuple[object, ...]]:
-        """Return of each capture what the table of latest loads says of its answers."""
+        """Return the answers of each capture in the table of latest loads."""
         names = ("endpoints", "cache_hits", "calls", "pending", "owed")
         return {
             str(row["capture"]): tuple(row[name] for name in names)
@@ -108,7 +108,8 @@ def test_cache_hits_calls_against_the_budget_and_what_is_owed_are_told(paid: Pai
     [now] = paid.panel("Captures as they are")
     assert now["owed"] == 0
 
-    # An answer that expired while nobody may be asked is owed, until a refresh finds it as it was: no row changes, so nothing is loaded.
+    # An answer that expired while no provider may be asked is owed. A refresh finds it unchanged,
+    # so no row changes and nothing is loaded.
     assert paid.lab.run(
         KEYS[0], workspace=paid.workspace(netify_budget_day=0, answer_days=0)
     ).success

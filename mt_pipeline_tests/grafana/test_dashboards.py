@@ -1,4 +1,4 @@
-"""The files of the dashboards: what Grafana would say nothing about, and show wrong."""
+"""The files of the dashboards: faults that Grafana does not report, but shows wrong."""
 
 import json
 import re
@@ -48,9 +48,12 @@ ALIASES = {
     "bucket",
 }
 WORDS = {
-    *"select from where and or not in is null as on by group order limit with case when then else end join left union all desc over".split(),
-    *"sum min max count distinct count_distinct coalesce replace timestamp_floor cast datediff dateadd to_str greatest lag row_number".split(),
-    *"string_agg nullif last arg_max concat cross long_sequence x rows latest partition timestamp long int varchar".split(),
+    *"select from where and or not in is null as on by group order limit with case when".split(),
+    *"then else end join left union all desc over".split(),
+    *"sum min max count distinct count_distinct coalesce replace timestamp_floor cast".split(),
+    *"datediff dateadd to_str greatest lag row_number".split(),
+    *"string_agg nullif last arg_max concat cross long_sequence x rows latest partition".split(),
+    *"timestamp long int varchar".split(),
 }
 
 
@@ -60,33 +63,33 @@ def dashboard(request: pytest.FixtureRequest) -> Json:
 
 
 def with_rows(dashboard: Json) -> list[Json]:
-    """List all panels, rows too."""
+    """Return all panels and rows."""
     return [*panels(dashboard), *(panel for panel in dashboard["panels"] if panel["type"] == "row")]
 
 
 def urls(dashboard: Json) -> Iterator[str]:
     for panel in panels(dashboard):
         for override in panel["fieldConfig"]["overrides"]:
-            for said in override["properties"]:
-                if said["id"] == "links":
-                    yield from (link["url"] for link in said["value"])
+            for setting in override["properties"]:
+                if setting["id"] == "links":
+                    yield from (link["url"] for link in setting["value"])
 
 
-def lost(written: object, kept: object, path: str = "") -> Iterator[str]:
-    """Name the places of what is not there, or another, after reading and writing."""
-    if isinstance(written, dict) and isinstance(kept, dict):
+def lost(written: object, parsed: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of values that are lost or changed by reading and writing."""
+    if isinstance(written, dict) and isinstance(parsed, dict):
         for key, value in written.items():
             yield from (
-                lost(value, kept[key], f"{path}.{key}")
-                if key in kept
+                lost(value, parsed[key], f"{path}.{key}")
+                if key in parsed
                 else [f"{path}.{key}"]
                 if value is not None
                 else []
             )
-    elif isinstance(written, list) and isinstance(kept, list) and len(written) == len(kept):
-        for one, other in zip(written, kept, strict=True):
-            yield from lost(one, other, path)
-    elif written != kept:
+    elif isinstance(written, list) and isinstance(parsed, list) and len(written) == len(parsed):
+        for before, after in zip(written, parsed, strict=True):
+            yield from lost(before, after, path)
+    elif written != parsed:
         yield path
 
 
@@ -116,9 +119,9 @@ def test_files_are_as_grafana_exports_them(dashboard: Json):
 
 def test_no_key_is_misspelt(dashboard: Json):
     register_default_plugins()
-    kept = json.loads(JSONEncoder().encode(Dashboard.from_json(dict(dashboard))))
+    parsed = json.loads(JSONEncoder().encode(Dashboard.from_json(dict(dashboard))))
 
-    assert {place.lstrip(".") for place in lost(dashboard, kept)} <= NEWER
+    assert {place.lstrip(".") for place in lost(dashboard, parsed)} <= NEWER
 
 
 def test_ids_are_unique_and_only_core_panels_are_used(dashboard: Json):

@@ -1,4 +1,4 @@
-"""Every panel shows what is true: its result is held against sums over packets that QuestDB never saw (`reference.py`, `expected.py`)."""
+"""Every panel is correct: `reference.py` and `expected.py` compute its result without QuestDB."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack

@@ -1,4 +1,7 @@
-"""Every query of every dashboard on a real QuestDB, as the plugin would send it: no value breaks one. What panels show is `test_panels.py`."""
+"""Every query of every dashboard on a real QuestDB, as the plugin sends it: no value breaks one.
+
+`test_panels.py` checks the results.
+"""
 
 import subprocess
 from collections.abc import Mapping
@@ -12,15 +15,18 @@ from mt_pipeline_tests.grafana.plugin import Json, Query, Value
 
 
 def named_in(panel: Json) -> set[str]:
-    """Name the columns that overrides and links of a panel speak of."""
+    """Return the columns that overrides and links of a panel refer to."""
     if not panel:
         return set()
     overrides = panel["fieldConfig"]["overrides"]
     properties = [
-        said for override in overrides for said in override["properties"] if said["id"] == "links"
+        setting
+        for override in overrides
+        for setting in override["properties"]
+        if setting["id"] == "links"
     ]
-    links = "".join(link["url"] for said in properties for link in said["value"])
-    # What differs from series to series is named by regular expressions; a name is that of a column.
+    links = "".join(link["url"] for setting in properties for link in setting["value"])
+    # Names that differ between series are matched by regular expressions; others are columns.
     named = {
         override["matcher"]["options"]
         for override in overrides
@@ -77,12 +83,12 @@ def test_an_experiment_without_anything_is_no_error(loaded: Loaded, query: Query
 def test_a_hostile_name_is_found_like_any_other(loaded: Loaded, name: str, escaped: bool):
     offered = [row["name"] for row in loaded.named("mt-experiment: sni")]
     [value] = [one for one in offered if one.replace("%22", '"') == name]
-    told = QUERIES["mt-experiment: Totals"]
+    totals = QUERIES["mt-experiment: Totals"]
     [every], [alone] = (
-        loaded.ask(told, escaped=escaped),
-        loaded.ask(told, escaped=escaped, sni=[value]),
+        loaded.ask(totals, escaped=escaped),
+        loaded.ask(totals, escaped=escaped, sni=[value]),
     )
-    [without] = loaded.ask(told, escaped=escaped, sni_exclude=["(nothing)", value])
+    [without] = loaded.ask(totals, escaped=escaped, sni_exclude=["(nothing)", value])
 
     assert alone["packets"] == len(tls_session(name))
     assert every["bytes"] == alone["bytes"] + without["bytes"]

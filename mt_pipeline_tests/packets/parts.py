@@ -1,4 +1,4 @@
-"""What the tests of this room share: typed rows as Python objects, from frames, a capture or documents."""
+"""Helpers of this room: typed rows as Python objects, from frames, a capture or documents."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,39 +16,39 @@ Row = dict[str, object]
 
 
 def typed_of(documents: Path) -> tuple[Path, Path]:
-    """Write the typed packets beside their documents, and what each stream was called."""
+    """Write the typed packets and the names of the streams next to the documents."""
     packets, names = documents.with_suffix(".packets"), documents.with_suffix(".names")
-    with conversations(documents) as heard:
-        heard.read(documents)
-        heard.write_packets(packets, documents.with_suffix(".sums"))
-        heard.write_names(names)
+    with conversations(documents) as streams:
+        streams.read(documents)
+        streams.write_packets(packets, documents.with_suffix(".sums"))
+        streams.write_names(names)
     return packets, names
 
 
 @contextmanager
 def typed_rows(documents: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection with the typed rows as a view `typed`."""
+    """Yield a connection with the typed rows as a view `typed`."""
     with typed.connection(documents) as connection:
         typed.rows(connection, *typed_of(documents)).create_view("typed")
         yield connection
 
 
 def rows_of(documents: Path) -> list[Row]:
-    """Type documents: rows in frame order, `ts` in microseconds since 1970."""
+    """Return the rows of documents in frame order, with `ts` in microseconds since 1970."""
     with typed_rows(documents) as connection:
         table = connection.sql("FROM typed ORDER BY frame_number").to_arrow_table()
     assert table.schema.field("ts").type == pa.timestamp("us")
-    # Python has no time beyond 9999.
+    # Python has no times after 9999.
     return table.set_column(
         table.schema.get_field_index("ts"), "ts", table["ts"].cast(pa.int64())
     ).to_pylist()
 
 
 def rows_of_frames(folder: Path, frames: Iterable[bytes]) -> list[Row]:
-    """Type Ethernet frames by way of a capture and tshark."""
+    """Return the rows of Ethernet frames, through a capture and tshark."""
     return rows_of(documents_of(write_pcap(folder / "frames.pcap", timed(frames))))
 
 
 def picked(rows: Iterable[Row], *names: str) -> list[tuple[object, ...]]:
-    """Take some columns."""
+    """Return some columns."""
     return [tuple(row[name] for name in names) for row in rows]

@@ -11,7 +11,13 @@ from scapy.layers.inet import TCP
 from scapy.layers.l2 import Ether
 
 from mt_pipeline.packets import endpoints
-from mt_pipeline.packets.continuation import LIMIT_SECONDS, leaves, read_left, take_up, write_left
+from mt_pipeline.packets.continuation import (
+    LIMIT_SECONDS,
+    fingerprint,
+    read_left,
+    take_up,
+    write_left,
+)
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline_tests.building.files import START_NS, timed, write_pcap
 from mt_pipeline_tests.building.traffic import (
@@ -34,21 +40,27 @@ Name = tuple[str | None, str | None]
 def names(
     folder: Path, files: Sequence[Sequence[bytes]], *, pauses: Sequence[float] = ()
 ) -> list[set[Name]]:
-    """Take files of frames for a rotation, and say for each what its streams are called; a pause, in seconds, comes before each but the first."""
+    """Return the names of the streams in each file of a rotation.
+
+    Args:
+        folder: where the files are written.
+        files: the frames of each file.
+        pauses: seconds before each file but the first.
+    """
     found, left, start = [], None, START_NS
     for number, frames in enumerate(files):
         start += int(SECOND * ([0, *pauses][number] if pauses else 0))
         file = folder / f"{number}.pcap"
         written = documents_of(write_pcap(file, timed(frames, start_ns=start)))
         start += len(frames) * 1_000_003
-        with conversations(written) as heard:
-            heard.read(written)
-            heard.write_packets(file.with_suffix(".packets"), file.with_suffix(".sums"))
+        with conversations(written) as streams:
+            streams.read(written)
+            streams.write_packets(file.with_suffix(".packets"), file.with_suffix(".sums"))
             if left is not None:
-                take_up(heard, left)
-            heard.write_names(file.with_suffix(".names"))
-            write_left(heard, file.with_suffix(".left"), left)
-            endpoints.write(heard, file.with_suffix(".endpoints"))
+                take_up(streams, left)
+            streams.write_names(file.with_suffix(".names"))
+            write_left(streams, file.with_suffix(".left"), left)
+            endpoints.write(streams, file.with_suffix(".endpoints"))
         left = read_left(file.with_suffix(".left"))
         found.append(
             {
@@ -60,7 +72,7 @@ def names(
 
 
 def renumbered(session: list[bytes], number: int) -> list[bytes]:
-    """Let a connection count its bytes from another number on, by which it is told from an earlier one with the same ends."""
+    """Shift the sequence numbers of a connection to tell it from one with the same ends."""
     frames = [Ether(frame) for frame in session]
     for frame in frames:
         frame[TCP].seq += number
@@ -158,13 +170,13 @@ def test_typed_packets_say_the_same_as_the_documents(tmp_path: Path):
     tables = []
     with ExitStack() as opened:
         for source in ("documents", "packets"):
-            heard = opened.enter_context(conversations(written))
+            streams = opened.enter_context(conversations(written))
             if source == "documents":
-                heard.read(written)
-                heard.write_packets(tmp_path / "packets", tmp_path / "sums")
+                streams.read(written)
+                streams.write_packets(tmp_path / "packets", tmp_path / "sums")
             else:
-                heard.read_sums(tmp_path / "sums")
-            endpoints.write(heard, tmp_path / f"{source}.endpoints")
+                streams.read_sums(tmp_path / "sums")
+            endpoints.write(streams, tmp_path / f"{source}.endpoints")
             tables.append(pq.read_table(tmp_path / f"{source}.endpoints"))
 
     assert tables[0].num_rows > 3
@@ -174,8 +186,8 @@ def test_typed_packets_say_the_same_as_the_documents(tmp_path: Path):
 def test_what_is_left_is_named_by_what_it_is(tmp_path: Path):
     names(tmp_path, [TLS[:HELLO], dns(), TLS[HELLO:], dns()], pauses=[0, 0, 2 * LIMIT_SECONDS])
 
-    hashes = [leaves(tmp_path / f"{number}.left") for number in range(4)]
+    hashes = [fingerprint(tmp_path / f"{number}.left") for number in range(4)]
     assert hashes[0] == hashes[1] != hashes[2]
-    assert (hashes[3], leaves(tmp_path / "not there")) == ("", "")
+    assert (hashes[3], fingerprint(tmp_path / "not there")) == ("", "")
     assert read_left(tmp_path / "3.left").num_rows == 0
     assert isinstance(read_left(tmp_path / "0.left"), pa.Table)

@@ -1,4 +1,4 @@
-"""Conversations heard while tshark works are those read from the documents afterwards."""
+"""Blocks that are added while tshark runs give the same conversations as its documents."""
 
 from pathlib import Path
 
@@ -25,13 +25,13 @@ def names_in(path: Path) -> set[Name]:
     return set(names)
 
 
-def everything_said(
-    heard: Conversations, folder: Path
+def results(
+    streams: Conversations, folder: Path
 ) -> tuple[endpoints.Endpoints, list[dict[str, object]], set[Name]]:
-    said = endpoints.write(heard, folder / "endpoints.parquet")
-    heard.write_names(folder / "names.parquet")
+    summary = endpoints.write(streams, folder / "endpoints.parquet")
+    streams.write_names(folder / "names.parquet")
     return (
-        said,
+        summary,
         pq.read_table(folder / "endpoints.parquet").to_pylist(),
         names_in(folder / "names.parquet"),
     )
@@ -39,12 +39,12 @@ def everything_said(
 
 def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Path):
     capture, written = everything(tmp_path / "x.pcapng"), tmp_path / "x.ndjson.zst"
-    with conversations(tmp_path / "listening" / "x") as heard:
-        documents.write(tshark(), capture, written, listener=heard)
-        listened = everything_said(heard, tmp_path / "listening")
-    with conversations(tmp_path / "reading" / "x") as heard:
-        heard.read(written)
-        read = everything_said(heard, tmp_path / "reading")
+    with conversations(tmp_path / "listening" / "x") as streams:
+        documents.write(tshark(), capture, written, listener=streams)
+        listened = results(streams, tmp_path / "listening")
+    with conversations(tmp_path / "reading" / "x") as streams:
+        streams.read(written)
+        read = results(streams, tmp_path / "reading")
     assert listened == read
     assert listened[0].packets == len(rows_of(written))
     assert len(listened[2]) > 30
@@ -53,15 +53,17 @@ def test_listening_to_tshark_and_reading_its_documents_say_the_same(tmp_path: Pa
 def test_blocks_of_any_size_say_the_same(tmp_path: Path):
     """A stream, a name and its replacement may lie in different blocks."""
     written = documents_of(everything(tmp_path / "x.pcapng"))
-    with conversations(tmp_path / "whole" / "x") as heard:
-        table = documents.read(heard.connection, written, keys=Conversations.keys).to_arrow_table()
-        heard.read(written)
-        whole = everything_said(heard, tmp_path / "whole")
+    with conversations(tmp_path / "whole" / "x") as streams:
+        table = documents.read(
+            streams.connection, written, keys=Conversations.keys
+        ).to_arrow_table()
+        streams.read(written)
+        whole = results(streams, tmp_path / "whole")
     for rows in (7, 100):
-        with conversations(tmp_path / f"by {rows}" / "x") as heard:
+        with conversations(tmp_path / f"by {rows}" / "x") as streams:
             for start in range(0, table.num_rows, rows):
-                heard.add(table.slice(start, rows))
-            assert everything_said(heard, tmp_path / f"by {rows}") == whole
+                streams.add(table.slice(start, rows))
+            assert results(streams, tmp_path / f"by {rows}") == whole
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
@@ -72,17 +74,19 @@ def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
         "tcp_stream": "1",
     }
     back = {**tcp, "ip_src": traffic.SERVER, "ip_dst": traffic.CLIENT}
-    said = ["", "a.example", "", "", "b.example", "", "", "", "", "", "c.example", ""]
+    names = ["", "a.example", "", "", "b.example", "", "", "", "", "", "c.example", ""]
     packets = [
         {**(tcp if number % 3 else back), "tls_handshake_extensions_server_name": name}
-        for number, name in enumerate(said)
+        for number, name in enumerate(names)
     ]
     written = write_by_hand(tmp_path / "x.ndjson.zst", packets)
-    with conversations(written) as heard:
-        table = documents.read(heard.connection, written, keys=Conversations.keys).to_arrow_table()
-        heard.add(table.slice(4, 8))
-        heard.add(table.slice(0, 4))
-        heard.write_names(tmp_path / "names")
+    with conversations(written) as streams:
+        table = documents.read(
+            streams.connection, written, keys=Conversations.keys
+        ).to_arrow_table()
+        streams.add(table.slice(4, 8))
+        streams.add(table.slice(0, 4))
+        streams.write_names(tmp_path / "names")
     assert names_in(tmp_path / "names") == {(True, 1, "c.example", None)}
 
 
@@ -103,24 +107,24 @@ def test_streams_are_told_apart_by_protocol_and_those_without_names_left_out(tmp
 
 
 def test_no_packets_are_no_conversations(tmp_path: Path):
-    with conversations(tmp_path / "x") as heard:
+    with conversations(tmp_path / "x") as streams:
         assert (
             documents.write(
                 tshark(),
                 write_pcapng(tmp_path / "x.pcapng", []),
                 tmp_path / "x.ndjson.zst",
-                listener=heard,
+                listener=streams,
             )
             == 0
         )
-        said, rows, names = everything_said(heard, tmp_path / "out")
-    assert (said.packets, rows, names) == (0, [], set())
+        summary, rows, names = results(streams, tmp_path / "out")
+    assert (summary.packets, rows, names) == (0, [], set())
 
 
 def test_the_keys_are_fields_of_the_documents_and_all_that_is_needed(tmp_path: Path):
     assert set(Conversations.keys) <= set(documents.ALL_KEYS)
-    with conversations(tmp_path / "x") as heard:
-        heard.add(
+    with conversations(tmp_path / "x") as streams:
+        streams.add(
             pa.table({key: pa.array([["1"]], pa.list_(pa.string())) for key in Conversations.keys})
         )
-        assert heard.connection.sql("SELECT packets FROM conversations").fetchall() == [(1,)]
+        assert streams.connection.sql("SELECT packets FROM conversations").fetchall() == [(1,)]

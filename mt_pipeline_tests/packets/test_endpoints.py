@@ -156,18 +156,16 @@ def test_the_longest_name_has_253_bytes():
 
 
 def written(documents: Path) -> tuple[Endpoints, list[Row]]:
-    """Write the endpoints of documents beside them: the summary and the rows."""
+    """Write the endpoints of documents; return the summary and the rows."""
     output = documents.parent / "endpoints" / "x.parquet"
-    with conversations(output) as heard:
-        heard.read(documents)
-        said = endpoints.write(heard, output)
-    assert [each.name for each in output.parent.iterdir()] == ["x.parquet"], (
-        "nothing is left beside it"
-    )
-    assert endpoints.summary(output) == said
+    with conversations(output) as streams:
+        streams.read(documents)
+        summary = endpoints.write(streams, output)
+    assert [each.name for each in output.parent.iterdir()] == ["x.parquet"], "no other file is left"
+    assert endpoints.summary(output) == summary
     table = pq.read_table(output)
     assert table.schema == SCHEMA
-    return said, table.to_pylist()
+    return summary, table.to_pylist()
 
 
 def of_kind(rows: Iterable[Row], kind: str) -> set[object]:
@@ -309,22 +307,22 @@ def test_odd_names_are_asked_only_if_they_could_be_names(tmp_path: Path):
 
 
 def test_nothing_of_the_table_of_nonsense_becomes_an_endpoint(tmp_path: Path):
-    """Upper case, spaces about and dots after are the packet's way to write a name; the first is folded, the last is taken off."""
+    """Case is folded and trailing dots are removed: a packet may write a name in many ways."""
     tcp = {"frame_protocols": "eth:ethertype:ip:tcp:tls", "ip_src": CLIENT, "ip_dst": SERVER}
-    said = [
+    spellings = [
         *(name for names in NONSENSE.values() for name in names),
         *(name.upper() + "." for name in NAMES),
     ]
     packets = [
         {**tcp, "tcp_stream": str(number), "tls_handshake_extensions_server_name": name}
-        for number, name in enumerate(said)
+        for number, name in enumerate(spellings)
     ]
     summary, rows = written(write_by_hand(tmp_path / "x.ndjson.zst", packets))
     assert of_kind(rows, "name") == set(NAMES)
-    assert (summary.names, summary.addresses, summary.packets) == (len(NAMES), 1, len(said))
+    assert (summary.names, summary.addresses, summary.packets) == (len(NAMES), 1, len(spellings))
     # `example.com` and `EXAMPLE.COM.` and `Example.com` are one.
     assert {row["endpoint"]: row["packets"] for row in rows if row["packets"] > 1} == {
-        SERVER: len(said),
+        SERVER: len(spellings),
         "example.com": 3,
     }
 

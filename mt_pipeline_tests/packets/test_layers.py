@@ -1,4 +1,4 @@
-"""Which layer of a frame is chosen, from what `frame.protocols` says."""
+"""The layer of a frame that is chosen by its `frame.protocols`."""
 
 import pytest
 
@@ -71,7 +71,7 @@ TUNNELS = {
     "eth:ethertype:ip:udp:gtp:ip:data": chosen(ip=2, protocol="ip"),
     "eth:ethertype:ip:udp:gtp": chosen(ip=1, udp=1, protocol="gtp"),
     "eth:ethertype:ip:udp:vxlan:eth:ethertype:arp": chosen(ip=1, udp=1, protocol="arp"),
-    # What TCP or UDP carry that says it is the other.
+    # The payload of TCP or UDP that claims to be the other.
     "eth:ethertype:ip:tcp:rtsp:udp": chosen(ip=1, tcp=1, protocol="udp"),
     "eth:ethertype:ip:udp:tcp": chosen(ip=1, udp=1, protocol="tcp"),
 }
@@ -109,7 +109,7 @@ EXTENSIONS = {
     "eth:ethertype:ipv6:ipv6.dstopts:sctp": chosen(
         ipv6=1, above_extensions="SCTP", protocol="sctp"
     ),
-    # An unknown follower: the header's own number is said.
+    # An unknown protocol: its number is the name.
     "eth:ethertype:ipv6:ipv6.dstopts:mipv6": chosen(ipv6=1, protocol="mipv6"),
     # Without extension headers, the header's own number is right.
     "eth:ethertype:ipv6:udp": chosen(ipv6=1, udp=1, protocol="udp"),

@@ -282,7 +282,7 @@ def test_every_packet_is_one_row_with_the_packet_columns(tmp_path: Path):
 
 
 def test_a_layer_is_its_place_among_the_values_of_its_fields(tmp_path: Path):
-    """What the choice of layers relies on: tshark says a field once for each dissector, outermost first."""
+    """The choice of layers relies on this: a field once per dissector, outermost first."""
     tunnelled = write_pcap(tmp_path / "x.pcap", timed(chain.from_iterable(FRAMES.values())))
     for document in read_all(documents_of(tunnelled)):
         layers = document["layers"]
@@ -583,7 +583,8 @@ def test_many_packets_of_many_streams_keep_their_names(tmp_path: Path):
     ]
     with typed_rows(write_by_hand(tmp_path / "x.ndjson.zst", packets)) as connection:
         wrong = connection.sql(
-            "SELECT count(*) FROM typed WHERE tls_sni <> 's' || stream_index || '.example' OR stream_index <> frame_number % 997"
+            "SELECT count(*) FROM typed WHERE tls_sni <> 's' || stream_index || '.example' "
+            "OR stream_index <> frame_number % 997"
         )
         assert wrong.fetchall() == [(0,)]
         assert connection.sql(

@@ -47,7 +47,7 @@ def settings_of(folder: Path, **given: object) -> Settings:
             {"offline_apps": "/nowhere/apps.conf"},
             "MT_ENRICHMENT lists offline, but /nowhere/apps.conf cannot be read",
         ),
-        ({"offline_city_mmdb": __file__}, "test_providers.py is no MMDB, or is cut or damaged"),
+        ({"offline_city_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
         (
             {"devices": __file__, "enrichment": "none"},
             "test_providers.py, line 1: the header is missing",

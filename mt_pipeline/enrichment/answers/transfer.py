@@ -14,8 +14,9 @@ from mt_pipeline.enrichment.answers import history
 from mt_pipeline.enrichment.answers.history import History
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
-from mt_pipeline.enrichment.netify.client import LARGEST_BODY, Netify
+from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.netify.responses import BrokenBody, facts_of
+from mt_pipeline.enrichment.netify.statuses import LARGEST_BODY
 from mt_pipeline.enrichment.plugins import NAME
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.packets.endpoints import is_askable, is_public

@@ -1,9 +1,8 @@
-"""The provider `netify`: the Netify Data Feeds API v2 over HTTP.
+"""The provider `netify`: requests to the Netify Data Feeds API v2, with their retries.
 
-What a body says is in `netify_body.py`, what headers say of waiting in `netify_headers.py`. How fast is in `rate.py`, how often in `budget.py`.
-
-The key goes into the header `x-api-key` and nowhere else. What happened is decided on the HTTP status alone: the `status_code` in a body is a
-number or text, and may be missing.
+`statuses.py` interprets responses, `headers.py` the waits that they ask for. `rate_limit.py` and
+`budget.py` limit the requests, `transport.py` sends them. The key goes into the header `x-api-key`
+alone.
 """
 
 import logging
@@ -12,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +20,11 @@ import requests
 import urllib3
 
 from mt_pipeline import __version__
-from mt_pipeline.enrichment.models import Answer, Endpoint, Facts, Kind
+from mt_pipeline.enrichment.models import Answer, Endpoint, Kind
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.headers import retry_after, until_reset
 from mt_pipeline.enrichment.netify.rate_limit import SharedRate
-from mt_pipeline.enrichment.netify.responses import BrokenBody, facts_of
+from mt_pipeline.enrichment.netify.statuses import PROVIDER, TryAgain, answer_of
 from mt_pipeline.enrichment.netify.transport import (
     DeadlineAdapter,
     KeyInHeader,
@@ -37,23 +35,20 @@ from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, Pro
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BODY = 4 * 1024 * 1024
 PATHS = {"address": "ips", "name": "hostnames"}
-NOT_FOUND = (400, 404, 422)
-"""Statuses that answer "nothing is known": not there, or nothing that can be asked. Asking again soon gives the same."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for the server.
+class RetryPolicy:
+    """Limits of tries and waits.
 
     Attributes:
-        tries: requests for one endpoint, at most.
+        tries: maximum number of requests for one endpoint.
         pause: seconds before the second try; doubles with each.
-        longest_wait: seconds; who is told to wait longer stops instead.
+        longest_wait: seconds; if the server asks for a longer wait, the provider stops instead.
         connect: seconds to reach the server.
         read: seconds without a byte.
-        answer: seconds for one whole answer.
+        answer: seconds for a complete answer.
     """
 
     tries: int = 4
@@ -65,9 +60,9 @@ class Patience:
 
 
 class Netify:
-    """Asks the Netify Data Feeds API; see `provider.py` for what it promises."""
+    """Asks the Netify Data Feeds API; a `PaidProvider`."""
 
-    name = "netify"
+    name = PROVIDER
     kinds: frozenset[Kind] = frozenset({"address", "name"})
 
     def __init__(
@@ -77,36 +72,36 @@ class Netify:
         key: str,
         calls_per_second: float,
         rate_file: Path,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         budget: Budget | None = None,
     ) -> None:
-        """Prepare; no request is sent.
+        """Prepare the requests; none is sent.
 
         Args:
-            url: up to and with `/api/v2`.
+            url: address of the API, up to and including `/api/v2`.
             key: the API key.
             calls_per_second: limit over all processes that share the rate file.
-            rate_file: where they share it.
-            patience: time-outs and tries.
-            budget: how many requests may be sent; None for any number.
+            rate_file: the file that they share.
+            retry: time-outs and tries.
+            budget: limit of the number of requests; None for no limit.
 
         Raises:
-            EnrichmentError: the address or the key cannot be right.
+            EnrichmentError: the address or the key is not valid.
         """
         self._host = _host_of(url)
         key = key.strip()
-        if (
-            not key or not key.isascii() or not key.isprintable()
-        ):  # requests would quote it in an error otherwise
+        # requests would quote such a key in an error.
+        if not key or not key.isascii() or not key.isprintable():
             raise EnrichmentError(
-                "MT_NETIFY_API_KEY is empty or has characters that no key has; copy it again from your Netify account"
+                "MT_NETIFY_API_KEY is empty or has characters that no key has; "
+                "copy it again from your Netify account"
             )
         self._url = url.rstrip("/")
-        self._patience = patience or Patience()
+        self._retry = retry or RetryPolicy()
         self._rate = SharedRate(rate_file, per_second=calls_per_second)
         self._budget = budget
         self._session = requests.Session()
-        self._adapter = DeadlineAdapter(self._patience.answer)
+        self._adapter = DeadlineAdapter(self._retry.answer)
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
         self._session.auth = KeyInHeader("x-api-key", key)
@@ -133,144 +128,91 @@ class Netify:
     def ask(self, endpoint: Endpoint) -> Answer:
         """Ask about one endpoint.
 
-        Every try counts against the rate limit and the budget, so tries are made here rather than inside of the HTTP library.
+        Each try counts against the rate limit and the budget, so the retries of the HTTP library
+        are not used.
 
         Raises:
-            EndpointFailed: server errors or broken answers to all tries.
-            ProviderStopped: key refused, too many calls, or the server cannot be reached or trusted.
-            BudgetSpent: the user allows no more requests.
+            EndpointFailed: all tries got server errors or broken answers.
+            ProviderStopped: the key is refused, there are too many calls, or the server cannot be
+                reached or trusted.
+            BudgetSpent: the budget of requests is spent.
         """
-        if not endpoint.value.strip("."):  # a path of dots is another path
+        if not endpoint.value.strip("."):  # dots would change the path
             raise EndpointFailed(f"{endpoint.value!r} cannot be asked about")
         for pause in self._pauses():
-            self._rate.wait(longest_hold=self._patience.longest_wait)
+            self._rate.wait(longest_hold=self._retry.longest_wait)
             if self._budget is not None:
-                self._budget.spend()  # last of all: what is counted is sent
+                self._budget.spend()  # last: what is counted is sent
             try:
                 return self._try(endpoint)
-            except _TryAgain as problem:
-                wait = pause if problem.told is None or pause is None else problem.told
-                if wait is None or wait > self._patience.longest_wait:
-                    raise problem.verdict from None
-                logger.info("%s; trying again in %.1f s", problem.verdict, wait)
+            except TryAgain as failure:
+                wait = pause if failure.wait is None or pause is None else failure.wait
+                if wait is None or wait > self._retry.longest_wait:
+                    raise failure.error from None
+                logger.info("%s; trying again in %.1f s", failure.error, wait)
                 time.sleep(wait)
         raise AssertionError("the last pause is None")
 
     def _pauses(self) -> Iterator[float | None]:
-        """Yield what to wait after each try; None after the last."""
-        for number in range(self._patience.tries - 1):
-            yield self._patience.pause * 2**number
+        """Yield the seconds to wait after each try; None after the last."""
+        for number in range(self._retry.tries - 1):
+            yield self._retry.pause * 2**number
         yield None
 
     def _try(self, endpoint: Endpoint) -> Answer:
-        url = (
-            f"{self._url}/{PATHS[endpoint.kind]}/{quote(endpoint.value, safe='', errors='replace')}"
-        )
-        timeout = (self._patience.connect, self._patience.read)
+        value = quote(endpoint.value, safe="", errors="replace")
+        url = f"{self._url}/{PATHS[endpoint.kind]}/{value}"
+        timeout = (self._retry.connect, self._retry.read)
         try:
-            # A redirect is not followed: the key would go with it.
+            # Following a redirect would send the key along.
             with (
                 self._adapter.deadline(),
                 self._session.get(
                     url, timeout=timeout, allow_redirects=False, stream=True
                 ) as response,
             ):
-                return self._judge(endpoint, response)
+                return answer_of(endpoint, response, self._wait_of(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            reason = cause_of(error)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise ProviderStopped(
-                    f"{self._host} does not prove who it is ({reason}), so the key was not sent; check MT_NETIFY_URL, this machine's clock and "
-                    "whether a proxy is in between; REQUESTS_CA_BUNDLE names a file of certificates to trust"
-                ) from None
-            said = str(reason) or type(reason).__name__
-            if is_unreachable(error):
-                verdict: EnrichmentError = ProviderStopped(
-                    f"{self._host} cannot be reached ({said}); check the network and MT_NETIFY_URL"
-                )
-            else:
-                verdict = EndpointFailed(f"no answer for {endpoint.value!r} ({said})")
-            raise _TryAgain(verdict) from None
+            raise self._failure(endpoint, error) from None
 
-    def _judge(self, endpoint: Endpoint, response: requests.Response) -> Answer:
-        status = response.status_code
-        now = datetime.now(UTC)
-        told = self._told(response)
-        if status == 200:
-            try:
-                facts = facts_of(endpoint.kind, self._body(response))
-            except BrokenBody as error:
-                raise _TryAgain(
-                    EndpointFailed(f"no answer for {endpoint.value!r}: {error}")
-                ) from None
-            return Answer(
-                endpoint, self.name, found=facts is not None, asked_at=now, facts=facts or Facts()
+    def _failure(self, endpoint: Endpoint, error: Exception) -> Exception:
+        cause = cause_of(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ProviderStopped(
+                f"{self._host} does not prove who it is ({cause}), so the key was not sent; "
+                "check MT_NETIFY_URL, this machine's clock and whether a proxy is in between; "
+                "REQUESTS_CA_BUNDLE names a file of certificates to trust"
             )
-        if status in NOT_FOUND:
-            with suppress(BrokenBody, urllib3.exceptions.HTTPError, OSError):
-                self._body(response)  # read to its end, the connection can be used again
-            return Answer(endpoint, self.name, found=False, asked_at=now)
-        if status == 401:
-            raise ProviderStopped(
-                "Netify refuses the key (HTTP 401); set MT_NETIFY_API_KEY to a valid one"
-            )
-        if status == 403:
-            raise ProviderStopped(
-                "Netify does not permit this key to ask (HTTP 403); look after the subscription that MT_NETIFY_API_KEY belongs to"
-            )
-        if status == 429:
-            wish = "" if told is None else f" and wants a wait of {told:.0f} s"
-            raise _TryAgain(
+        reason = str(cause) or type(cause).__name__
+        if is_unreachable(error):
+            return TryAgain(
                 ProviderStopped(
-                    f"Netify says too many requests (HTTP 429){wish}; run again later or lower MT_NETIFY_RATE"
-                ),
-                told,
+                    f"{self._host} cannot be reached ({reason}); "
+                    "check the network and MT_NETIFY_URL"
+                )
             )
-        if status >= 500:
-            raise _TryAgain(
-                EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})"), told
-            )
-        if 300 <= status < 400:
-            raise EndpointFailed(
-                f"no answer for {endpoint.value!r}: the server points to another address (HTTP {status}); check MT_NETIFY_URL"
-            )
-        raise EndpointFailed(f"no answer for {endpoint.value!r} (HTTP {status})")
+        return TryAgain(EndpointFailed(f"no answer for {endpoint.value!r} ({reason})"))
 
-    def _told(self, response: requests.Response) -> float | None:
-        """Return for how many seconds the server wants no request, if it says so; all processes heed it."""
+    def _wait_of(self, response: requests.Response) -> float | None:
+        """Return for how many seconds the server wants no request, and hold all processes back.
+
+        None if the server does not tell.
+        """
         refused = response.status_code == 429 or response.status_code >= 500
-        said = retry_after(response.headers) if refused else None
-        told = until_reset(response.headers) if said is None else said
-        if told:
-            with suppress(
-                ProviderStopped
-            ):  # this answer was paid for; that the file cannot be used is said before the next request
-                self._rate.hold(told)
-        return told
-
-    def _body(self, response: requests.Response) -> bytes:
-        """Read the body, but not without end."""
-        body = bytearray()
-        while chunk := response.raw.read1(65536, decode_content=True):
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                raise BrokenBody(f"the body has more than {LARGEST_BODY:,} bytes")
-        return bytes(body)
-
-
-class _TryAgain(Exception):
-    """This try failed, another may not: what to raise when there is no other, and how many seconds the server wants us to wait."""
-
-    def __init__(self, verdict: EnrichmentError, told: float | None = None) -> None:
-        super().__init__()
-        self.verdict = verdict
-        self.told = told
+        wait = retry_after(response.headers) if refused else None
+        if wait is None:
+            wait = until_reset(response.headers)
+        if wait:
+            # This answer is paid for. If the file cannot be used, the next request reports it.
+            with suppress(ProviderStopped):
+                self._rate.hold(wait)
+        return wait
 
 
 def _host_of(url: str) -> str:
     with suppress(ValueError):
         parts = urlsplit(url)
-        # The rest of a path goes behind it; and a key does not belong into it.
+        # The path of a request is appended to it, and it must not hold a key.
         if (
             parts.scheme in ("http", "https")
             and parts.hostname
@@ -278,5 +220,5 @@ def _host_of(url: str) -> str:
         ):
             return parts.hostname
     raise EnrichmentError(
-        "MT_NETIFY_URL is no address of a server; it looks like https://feeds.netify.ai/api/v2"
+        "MT_NETIFY_URL is not the address of a server; it looks like https://feeds.netify.ai/api/v2"
     )

@@ -1,4 +1,4 @@
-"""How long the headers of an answer ask for no more requests. None of them must be there, and nonsense in them says nothing."""
+"""The time for which the headers of a response ask for no requests; invalid values are ignored."""
 
 import math
 import time
@@ -8,14 +8,14 @@ from urllib3 import Retry
 from urllib3.exceptions import InvalidHeader
 
 LONGEST_RESET = 32 * 24 * 3600
-"""Seconds, a month: whoever says that a quota begins anew later than that does not mean it."""
+"""Seconds, about a month: a later renewal of a quota is not plausible."""
 
 _EPOCH, _EPOCH_IN_MILLISECONDS = 1e9, 1e11
-"""X-RateLimit-Reset from here on is a time since 1970, below it is seconds from now: nobody agrees on one of them."""
+"""From here on, X-RateLimit-Reset is a time since 1970; below, it is seconds from now."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of Retry-After, given as a number or a date; None without or with nonsense."""
+    """Return the seconds of Retry-After, a number or a date; None without a valid one."""
     header = headers.get("Retry-After")
     try:
         return None if header is None else Retry().parse_retry_after(header)
@@ -24,7 +24,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def until_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until there are requests again, if X-RateLimit-Remaining says that none is left; None if some are, or with nonsense."""
+    """Return the seconds until X-RateLimit-Reset if no request remains until then.
+
+    None if some remain, or without valid headers.
+    """
     remaining, reset = (
         _number(headers.get(f"X-RateLimit-{name}")) for name in ("Remaining", "Reset")
     )

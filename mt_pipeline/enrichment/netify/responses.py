@@ -1,6 +1,6 @@
-"""What a body of the Netify Data Feeds API v2 says: facts of an address or of a name. Nothing here talks to a server.
+"""The facts in a body of the Netify Data Feeds API v2. Nothing here sends a request.
 
-The rules are those of MT_ProcessPKTs. Any field may be missing, null or of a wrong type: then it says nothing.
+The rules are those of MT_ProcessPKTs. A field that is missing, null or of a wrong type is ignored.
 """
 
 import json
@@ -9,23 +9,23 @@ import math
 from mt_pipeline.enrichment.models import Facts, Kind
 
 LONGEST_TEXT = 256
-"""Longer text is no tag and no place."""
+"""Longer text is neither a tag nor a place."""
 
 Json = dict[str, "Json"] | list["Json"] | str | float | bool | None
 
 
 class BrokenBody(ValueError):
-    """The body is not what the API sends; the message says how."""
+    """The body is not valid; the message has the reason."""
 
 
 def facts_of(kind: Kind, body: bytes) -> Facts | None:
-    """Read the facts out of the body of a 200.
+    """Return the facts in the body of a response with status 200.
 
     Returns:
-        The facts, perhaps all None; or None if the body says in so many words that there is no data.
+        The facts, perhaps all None; None if the data of the body are null.
 
     Raises:
-        BrokenBody: no JSON, or no envelope with data.
+        BrokenBody: it is not JSON, or not an envelope with data.
     """
     try:
         envelope: Json = json.loads(body)
@@ -44,7 +44,7 @@ def facts_of(kind: Kind, body: bytes) -> Facts | None:
 def _address(data: Json) -> Facts:
     applications = [_at(data, "rdns", "application"), _at(data, "tls_certificate", "application")]
     listed = _at(data, "application_list")
-    if isinstance(listed, list) and len(listed) == 1:  # of several, nobody knows which one it was
+    if isinstance(listed, list) and len(listed) == 1:  # several are ambiguous
         applications.append(listed[0])
     place = _at(data, "geolocation")
     return Facts(
@@ -77,13 +77,13 @@ def _at(value: Json, *path: str) -> Json:
 def _text(value: Json) -> str | None:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         return None
-    # JSON can say half a surrogate pair, which no file of ours can hold.
+    # JSON may have half a surrogate pair, which UTF-8 files cannot.
     return value.encode("utf-8", "replace").decode().strip() or None
 
 
 def _tag(value: Json) -> str | None:
     tag = _text(_at(value, "tag"))
-    # Older answers say netify.twitter, newer ones twitter: one application, one tag.
+    # Older answers have netify.twitter, newer ones twitter, for the same application.
     return None if tag is None else tag.removeprefix("netify.") or None
 
 

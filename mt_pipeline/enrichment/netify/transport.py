@@ -1,4 +1,7 @@
-"""How requests are sent: with a deadline, and the key in its header; and what came first when one failed. What they ask is not said here."""
+"""How requests are sent: with the key in its header, and within a deadline.
+
+It also finds the first cause of a failed request. What the requests ask for is in `client.py`.
+"""
 
 import socket
 import threading
@@ -17,7 +20,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError
 
 
 class KeyInHeader(AuthBase):
-    """Puts the key into its header. As requests' own way to authenticate, it also keeps ~/.netrc out."""
+    """Puts the key into its header; an `AuthBase` also keeps requests from reading ~/.netrc."""
 
     def __init__(self, header: str, key: str) -> None:
         self._header = header
@@ -30,23 +33,24 @@ class KeyInHeader(AuthBase):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Sends as HTTPAdapter does, and can cut off what is under way; one request at a time.
+    """An HTTPAdapter that can end a request which takes too long; for one request at a time.
 
-    Time-outs of sockets count from byte to byte: a server that sends one now and then, be it of the first line, would keep a request for ever.
+    The time-out of a socket starts anew with each byte. A server that sends a byte now and then
+    could keep a request open for ever.
     """
 
     def __init__(self, seconds: float) -> None:
-        """Prepare; `seconds` are for a whole answer."""
+        """Set the seconds for a complete answer."""
         self._seconds = seconds
         self._sockets: WeakSet[socket.socket] = WeakSet()
         super().__init__()
 
     @contextmanager
     def deadline(self) -> Iterator[None]:
-        """Give what is done inside so many seconds; then its connection ends.
+        """Close the connection if the body of the `with` takes longer than the deadline.
 
         Raises:
-            TimeoutError: it failed for that reason.
+            TimeoutError: the body failed for that reason.
         """
         late = threading.Event()
         timer = threading.Timer(self._seconds, self._cut, [late])
@@ -68,26 +72,27 @@ class DeadlineAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: str | tuple[str, str] | None = None,
     ) -> HTTPConnectionPool:
-        """Find the pool as HTTPAdapter does, and let its connections tell their sockets."""
+        """Return the pool of HTTPAdapter, whose connections register their sockets."""
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
         assert isinstance(pool, HTTPConnectionPool)  # noqa: S101  its declared type is too wide
-        if not issubclass(pool.ConnectionCls, _Telling):
+        if not issubclass(pool.ConnectionCls, _RegisteringConnection):
             pool.ConnectionCls = type(
-                "Telling", (_Telling, pool.ConnectionCls), {"sockets": self._sockets}
+                "RegisteringConnection",
+                (_RegisteringConnection, pool.ConnectionCls),
+                {"sockets": self._sockets},
             )
         return pool
 
     def _cut(self, late: threading.Event) -> None:
         late.set()
-        for one in list(self._sockets):
+        for connected in list(self._sockets):
             with suppress(OSError):
-                socket.socket.shutdown(
-                    one, socket.SHUT_RDWR
-                )  # a TLS socket's own would first take leave from under whoever reads
+                # `shutdown` of a TLS socket would unwrap it under the thread that reads it.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-class _Telling(HTTPConnection):
-    """A connection that tells its socket: once it is asked to close after an answer it does not know it any more."""
+class _RegisteringConnection(HTTPConnection):
+    """Registers its socket when it connects: before it closes, it forgets the socket."""
 
     sockets: WeakSet[socket.socket]
 
@@ -98,14 +103,17 @@ class _Telling(HTTPConnection):
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell a server that is not there from one that broke off."""
+    """Return whether the server was not reached, rather than broke off."""
     return isinstance(error, (ConnectTimeout, SSLError, ProxyError)) or (
         bool(error.args) and isinstance(error.args[0], MaxRetryError)
     )
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """Return what the operating system or the protocol raised first, or that a deadline passed, which made them raise; it holds no header."""
+    """Return the first error of the operating system or the protocol, or the passed deadline.
+
+    It has no header of the request in it.
+    """
     while isinstance(
         deeper := error.__cause__ or error.__context__, (OSError, HTTPError, HTTPException)
     ) and not isinstance(error, TimeoutError):

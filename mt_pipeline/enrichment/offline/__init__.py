@@ -1,1 +1,1 @@
-"""The provider `offline`: what files on this machine know."""
+"""The provider `offline`, which uses files on this machine alone."""

@@ -1,7 +1,10 @@
-"""Applications of names and address blocks, from a file in the format of netifyd's netify-apps.conf, the open edition, and from our own `apps.conf`.
+"""Applications of names and address blocks.
 
-A line is `app:ID:TAG`, `dom:ID:DOMAIN`, `net:ID:CIDR` or, which netifyd does not know, `cat:ID:CATEGORY`; a tag may begin with `netify.`. What begins
-otherwise (`nsd:`, comments) is passed over. The most specific wins: the longest suffix of a name, the longest prefix of an address.
+They come from `apps.conf` in this package, and from a file in the format of netifyd's
+netify-apps.conf, the open edition. A line is `app:ID:TAG`, `dom:ID:DOMAIN`, `net:ID:CIDR` or
+`cat:ID:CATEGORY`, which netifyd does not know. A tag may begin with `netify.`. Other lines (`nsd:`,
+comments) are ignored. The most specific entry wins: the longest suffix of a name, or the longest
+prefix of an address.
 """
 
 import re
@@ -15,47 +18,36 @@ from mt_pipeline.enrichment.models import Facts
 from mt_pipeline.enrichment.provider import ProviderUnusable
 
 WELL_KNOWN = Path(__file__).with_name("apps.conf")
-"""Domains of well-known services; no address blocks, which change too often for a release."""
+"""Domains of well-known services, without address blocks: these change too often."""
 
 _CURE = "name the open edition (Apache-2.0) in MT_OFFLINE_APPS, or unset it"
 _PROPRIETARY = re.compile(r"proprietary|paid subscription", re.IGNORECASE)
 
 
 class Apps:
-    """Which application a name or an address belongs to."""
+    """The applications of names and addresses."""
 
-    def __init__(self, beneath: Self | None = None) -> None:
-        self._beneath = beneath
+    def __init__(self, fallback: Self | None = None) -> None:
+        self._fallback = fallback
         self._categories: dict[str, str] = {}
-        self._of_suffix: dict[str, Facts] = {}
-        self._of_block = radix.Radix()
+        self._by_suffix: dict[str, Facts] = {}
+        self._blocks = radix.Radix()
         self.has_blocks = False
 
     @classmethod
-    def read(cls, path: Path, *, beneath: Self | None = None) -> Self:
+    def read(cls, path: Path, *, fallback: Self | None = None) -> Self:
         """Read a file.
 
         Args:
-            path: of the file.
-            beneath: whose word counts where this file says nothing: of a name, or of the category of an application.
+            path: the file.
+            fallback: used for names, and categories of applications, that are not in the file.
 
         Raises:
-            ProviderUnusable: it is not there, is no such file, or is the proprietary edition.
+            ProviderUnusable: the file is missing, has another format, or is the proprietary
+                edition.
         """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ProviderUnusable(
-                f"{path} cannot be read ({error.strerror or error}); {_CURE}"
-            ) from None
-        except UnicodeDecodeError:
-            raise ProviderUnusable(f"{path} is no text file; {_CURE}") from None
-        if any(_PROPRIETARY.search(line) for line in lines if line.startswith(("#", ";", "//"))):
-            raise ProviderUnusable(
-                f"{path} is the proprietary edition, says its header, and must not be used so; {_CURE}"
-            )
-        apps = cls(beneath)
-        entries = list(_entries(path, lines))
+        apps = cls(fallback)
+        entries = list(_entries(path, _read_lines(path)))
         tags = {
             identity: tag.removeprefix("netify.")
             for _, kind, identity, tag in entries
@@ -78,49 +70,66 @@ class Apps:
                     apps._add(kind, value, facts[identity])
                 except ValueError:
                     raise ProviderUnusable(
-                        f"{path}: line {number} has {value[:80]!r}, which is no address block; mend it, or {_CURE}"
+                        f"{path}: line {number} has {value[:80]!r}, which is not an address "
+                        f"block; fix it, or {_CURE}"
                     ) from None
         return apps
 
     def _category(self, tag: str) -> str | None:
         return self._categories.get(tag) or (
-            self._beneath._category(tag) if self._beneath else None
+            self._fallback._category(tag) if self._fallback else None
         )
 
     def _add(self, kind: str, value: str, facts: Facts) -> None:
         if kind == "dom":
-            self._of_suffix[value.strip(".").lower()] = facts
+            self._by_suffix[value.strip(".").lower()] = facts
         else:
-            self._of_block.add(value).data["facts"] = facts
+            self._blocks.add(value).data["facts"] = facts
             self.has_blocks = True
 
-    def of_names(self, names: Sequence[str]) -> list[Facts | None]:
+    def look_up_names(self, names: Sequence[str]) -> list[Facts | None]:
         """Return the application of each name."""
-        return [self._of_name(name) for name in names]
+        return [self._look_up_name(name) for name in names]
 
-    def of_addresses(self, addresses: Sequence[str]) -> list[Facts | None]:
+    def look_up_addresses(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the application of each address."""
-        best = self._of_block.search_best
+        best = self._blocks.search_best
         nodes = [best(address) for address in addresses]
         return [None if node is None else node.data["facts"] for node in nodes]
 
-    def _of_name(self, name: str) -> Facts | None:
+    def _look_up_name(self, name: str) -> Facts | None:
         suffix = name
         while suffix:
-            if facts := self._of_suffix.get(suffix):
+            if facts := self._by_suffix.get(suffix):
                 return facts
             suffix = suffix.partition(".")[2]
-        return self._beneath._of_name(name) if self._beneath else None
+        return self._fallback._look_up_name(name) if self._fallback else None
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ProviderUnusable(
+            f"{path} cannot be read ({error.strerror or error}); {_CURE}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ProviderUnusable(f"{path} is not a text file; {_CURE}") from None
+    if any(_PROPRIETARY.search(line) for line in lines if line.startswith(("#", ";", "//"))):
+        raise ProviderUnusable(
+            f"{path} is the proprietary edition, by its header, and must not be used; {_CURE}"
+        )
+    return lines
 
 
 def _entries(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
-    """Yield number, kind, identity and value of the lines that count."""
+    """Yield number, kind, identity and value of the lines with an entry."""
     for number, line in enumerate(lines, 1):
         kind, _, rest = line.strip().partition(":")
         identity, _, value = rest.partition(":")
         if kind in ("app", "cat", "dom", "net"):
             if not value.strip():
                 raise ProviderUnusable(
-                    f"{path}: line {number} is not of the form {kind}:ID:VALUE; mend it, or {_CURE}"
+                    f"{path}: line {number} is not of the form {kind}:ID:VALUE; fix it, or {_CURE}"
                 )
             yield number, kind, identity, value.strip()

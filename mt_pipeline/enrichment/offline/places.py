@@ -1,7 +1,8 @@
-"""Where addresses are, from data on this machine: a city or country file that the user names, or else what the registries published.
+"""The places of addresses: from a city or country file of the user, or else from the registries.
 
-An MMDB says where an address is used, as far as its maker knows. The registries' data say to which country an address was allocated: that is where
-its holder is registered. Countries and continents are spelled as in `countries.py`.
+An MMDB has the place where an address is used, as far as its maker knows. The data of the
+registries have the country where the holder of an address is registered. `countries.py` has the
+names of countries and continents.
 """
 
 import math
@@ -20,18 +21,21 @@ from mt_pipeline.enrichment.offline.countries import COUNTRIES
 from mt_pipeline.enrichment.offline.mmdb_tree import NO_RECORD, Tree
 from mt_pipeline.enrichment.provider import ProviderUnusable
 
-LOOKED_AT = 1000
-"""Records of a file to look at before it is taken for one without countries."""
+CHECKED_RECORDS = 1000
+"""Records of a file to check before it counts as a file without countries."""
 
-RECORDS_KEPT = 200_000
+CACHED_RECORDS = 200_000
 
-_CURE = "name a city or country file in MT_OFFLINE_CITY_MMDB, such as DB-IP City Lite or GeoLite2 City, or unset it"
+_CURE = (
+    "name a city or country file in MT_OFFLINE_CITY_MMDB, "
+    "such as DB-IP City Lite or GeoLite2 City, or unset it"
+)
 
 
 class Places(Protocol):
     """A source of places."""
 
-    def of(self, addresses: Sequence[str]) -> list[Facts | None]:
+    def look_up(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the place of each address."""
         ...
 
@@ -41,29 +45,33 @@ class Places(Protocol):
 
 
 class Allocations:
-    """The country that a registry allocated an address to: AFRINIC, APNIC, ARIN, LACNIC, RIPE NCC, as the package iptocc carries it."""
+    """The country to which a registry allocated an address.
 
-    def of(self, addresses: Sequence[str]) -> list[Facts | None]:
+    Source: AFRINIC, APNIC, ARIN, LACNIC and RIPE NCC, as in the package iptocc.
+    """
+
+    def look_up(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the country of each address."""
         return [
-            None if code is None else _of_country(code) for code in iptocc.country_code(addresses)
+            None if code is None else _country_facts(code)
+            for code in iptocc.country_code(addresses)
         ]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 class CityFile:
-    """An MMDB in the City or Country layout of MaxMind and DB-IP, or in the flat one of ip-location-db."""
+    """An MMDB in the City or Country layout of MaxMind, or the flat one of ip-location-db."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file and look whether it says what it should.
+        """Open the file and check that it has countries.
 
         Raises:
-            ProviderUnusable: it is not there, is no MMDB, is cut or damaged, or has no countries.
+            ProviderUnusable: the file is missing, is not an MMDB, is damaged, or has no countries.
         """
         self._path = path
-        self._seen: dict[int, Facts | None] = {}  # by the number of the record
+        self._cache: dict[int, Facts | None] = {}  # by record number
         try:
             self._reader = maxminddb.open_database(path)
         except OSError as error:
@@ -72,7 +80,8 @@ class CityFile:
             ) from None
         except (maxminddb.InvalidDatabaseError, ValueError) as error:
             raise ProviderUnusable(
-                f"{path} is no MMDB, or is cut or damaged ({error}); fetch it again, or {_CURE}"
+                f"{path} is not an MMDB, or is truncated or damaged ({error}); "
+                f"download it again, or {_CURE}"
             ) from None
         try:
             self._check()
@@ -83,35 +92,35 @@ class CityFile:
     def _check(self) -> None:
         try:
             self._tree = Tree(self._path, self._reader.metadata())
-            seen = [record for _, record in islice(self._reader, LOOKED_AT)]
+            records = [record for _, record in islice(self._reader, CHECKED_RECORDS)]
         except (maxminddb.InvalidDatabaseError, ValueError, UnicodeError) as error:
             raise ProviderUnusable(
-                f"{self._path} is cut or damaged ({error}); fetch it again, or {_CURE}"
+                f"{self._path} is truncated or damaged ({error}); download it again, or {_CURE}"
             ) from None
-        if not any((facts := _facts(record)) and facts.geo_country for record in seen):
+        if not any((facts := _facts(record)) and facts.geo_country for record in records):
             kind = self._reader.metadata().database_type
             raise ProviderUnusable(
                 f"{self._path} has no countries, it is of the type {kind!r}; {_CURE}"
             )
 
-    def of(self, addresses: Sequence[str]) -> list[Facts | None]:
+    def look_up(self, addresses: Sequence[str]) -> list[Facts | None]:
         """Return the place of each address."""
-        numbers, firsts, which = np.unique(
+        numbers, firsts, indices = np.unique(
             self._tree.records(addresses), return_index=True, return_inverse=True
         )
-        if len(self._seen) > RECORDS_KEPT:
-            self._seen.clear()
-        found = [
-            self._of_record(number, addresses[first])
+        if len(self._cache) > CACHED_RECORDS:
+            self._cache.clear()
+        facts = [
+            self._record_facts(number, addresses[first])
             for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True)
         ]
-        return [found[place] for place in which.tolist()]
+        return [facts[index] for index in indices.tolist()]
 
-    def _of_record(self, number: int, address: str) -> Facts | None:
-        """Read a record once; any of its addresses will do."""
-        if number != NO_RECORD and number not in self._seen:
-            self._seen[number] = _facts(self._reader.get(address))
-        return self._seen.get(number)
+    def _record_facts(self, number: int, address: str) -> Facts | None:
+        """Return the facts of a record, which is read once by any of its addresses."""
+        if number != NO_RECORD and number not in self._cache:
+            self._cache[number] = _facts(self._reader.get(address))
+        return self._cache.get(number)
 
     def close(self) -> None:
         """Close the file."""
@@ -119,8 +128,8 @@ class CityFile:
 
 
 @lru_cache(maxsize=1000)
-def _of_country(code: str) -> Facts | None:
-    if code == "EU":  # given to no country in particular
+def _country_facts(code: str) -> Facts | None:
+    if code == "EU":  # allocated to no particular country
         return Facts(geo_continent="Europe")
     if code not in COUNTRIES:
         return None
@@ -129,7 +138,7 @@ def _of_country(code: str) -> Facts | None:
 
 
 def _facts(record: object) -> Facts | None:
-    """Read a record of any layout; what has another form says nothing."""
+    """Return the facts of a record in any layout; None in an unknown one."""
     if not isinstance(record, dict):
         return None
     country = record.get("country")
@@ -142,9 +151,11 @@ def _facts(record: object) -> Facts | None:
             record.get("longitude"),
             record.get("latitude"),
         )
-    spot = record.get("location")
+    location = record.get("location")
     longitude, latitude = (
-        (spot.get("longitude"), spot.get("latitude")) if isinstance(spot, dict) else (None, None)
+        (location.get("longitude"), location.get("latitude"))
+        if isinstance(location, dict)
+        else (None, None)
     )
     return _place(
         country.get("iso_code"),
@@ -156,8 +167,8 @@ def _facts(record: object) -> Facts | None:
     )
 
 
-def _english(named: object) -> object:
-    names = named.get("names") if isinstance(named, dict) else None
+def _english(place: object) -> object:
+    names = place.get("names") if isinstance(place, dict) else None
     return names.get("en") if isinstance(names, dict) else None
 
 
@@ -170,13 +181,13 @@ def _place(
     latitude: object,
 ) -> Facts | None:
     try:
-        return _of_place(code, country, continent, city, longitude, latitude)
-    except TypeError:  # not hashable: no text and no number
+        return _cached_place(code, country, continent, city, longitude, latitude)
+    except TypeError:  # not hashable, so neither text nor number
         return None
 
 
 @lru_cache(maxsize=200_000)
-def _of_place(
+def _cached_place(
     code: object,
     country: object,
     continent: object,

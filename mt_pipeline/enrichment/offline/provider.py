@@ -1,4 +1,7 @@
-"""The provider `offline`: what can be said of an endpoint without a network. Places are in `places.py`, applications in `apps.py`."""
+"""The provider `offline`, which needs no network.
+
+`places.py` knows the places of addresses, `apps.py` the applications of names and addresses.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,7 +13,7 @@ from mt_pipeline.enrichment.offline.places import Allocations, CityFile
 
 
 class Offline:
-    """Looks endpoints up in files on this machine; see `provider.py` for what it promises."""
+    """Looks up endpoints in files on this machine; a `FreeProvider`."""
 
     name = "offline"
     kinds: frozenset[Kind] = frozenset({"address", "name"})
@@ -19,14 +22,16 @@ class Offline:
         """Open the files.
 
         Args:
-            city_mmdb: places of addresses, an MMDB in City or Country layout; without one, the country that a registry gave the address to.
-            apps: applications of names and address blocks, in the format of netifyd's netify-apps.conf; it wins over our own list of well-known ones.
+            city_mmdb: places of addresses, an MMDB in City or Country layout. Without one, a place
+                is the country to which a registry allocated the address.
+            apps: applications of names and address blocks, in the format of netifyd's
+                netify-apps.conf. It takes precedence over the list in this package.
 
         Raises:
             ProviderUnusable: a file cannot be used.
         """
         well_known = Apps.read(WELL_KNOWN)
-        self._apps = well_known if apps is None else Apps.read(apps, beneath=well_known)
+        self._apps = well_known if apps is None else Apps.read(apps, fallback=well_known)
         self._places = Allocations() if city_mmdb is None else CityFile(city_mmdb)
 
     def close(self) -> None:
@@ -34,20 +39,20 @@ class Offline:
         self._places.close()
 
     def look_up(self, kind: Kind, endpoints: Sequence[str]) -> list[Facts | None]:
-        """Return what is known of each endpoint."""
+        """Return the facts of each endpoint; None for unknown ones."""
         if kind == "name":
-            return self._apps.of_names(endpoints)
-        # Of an address that is mapped into IPv6 the files know the IPv4 form alone.
+            return self._apps.look_up_names(endpoints)
+        # The files have IPv4-mapped addresses in their IPv4 form alone.
         addresses = [
             address[7:] if address.startswith("::ffff:") and "." in address else address
             for address in endpoints
         ]
-        places = self._places.of(addresses)
+        places = self._places.look_up(addresses)
         if not self._apps.has_blocks:
             return places
         return [
-            _both(place, app)
-            for place, app in zip(places, self._apps.of_addresses(addresses), strict=True)
+            _combine(place, app)
+            for place, app in zip(places, self._apps.look_up_addresses(addresses), strict=True)
         ]
 
 
@@ -64,5 +69,7 @@ def _merged(place: Facts, app: Facts) -> Facts:
     )
 
 
-def _both(place: Facts | None, app: Facts | None) -> Facts | None:
-    return app if place is None else place if app is None else _merged(place, app)
+def _combine(place: Facts | None, app: Facts | None) -> Facts | None:
+    if place is None or app is None:
+        return place or app
+    return _merged(place, app)

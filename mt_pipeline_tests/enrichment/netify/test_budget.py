@@ -20,7 +20,9 @@ import sys
 from pathlib import Path
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.provider import BudgetSpent
-budget = Budget(Path(sys.argv[1]), provider="netify", run=sys.argv[2], per_day=int(sys.argv[3]), per_run=None)
+budget = Budget(
+    Path(sys.argv[1]), provider="netify", run=sys.argv[2], per_day=int(sys.argv[3]), per_run=None
+)
 try:
     while True:
         budget.spend()
@@ -47,14 +49,14 @@ def spend(of: Budget, calls: int) -> None:
 
 
 def spent(of: Budget) -> str:
-    """Spend one too many, and return what is said."""
+    """Spend one call too many, and return the message."""
     with pytest.raises(BudgetSpent) as refusal:
         of.spend()
     return str(refusal.value)
 
 
 def days_pass(folder: Path, days: int) -> None:
-    """Let so many days pass, fewer than none for a clock that is set back: the days that were counted move the other way."""
+    """Let days pass, a negative number for a clock that is set back, by moving the counted days."""
     with closing(sqlite3.connect(folder / "budget.sqlite")) as file, file:
         for table in ("days", "runs"):
             assert file.execute(f"UPDATE {table} SET day = date(day, '{-days} days')").rowcount >= 1
@@ -72,8 +74,8 @@ def test_so_many_calls_a_day_and_no_more_over_all_runs(tmp_path):
     assert (two.spent_today(), two.left()) == (5, 0)
     tomorrow = today() + timedelta(days=1)
     assert (
-        spent(two)
-        == f"MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; asking goes on at {tomorrow} 00:00 UTC"
+        spent(two) == "MT_NETIFY_BUDGET_DAY allows 5 calls a day, and 5 were made; "
+        f"asking goes on at {tomorrow} 00:00 UTC"
     )
     assert spent(budget(tmp_path, run="three", per_day=5)).startswith("MT_NETIFY_BUDGET_DAY")
     assert two.spent_today() == 5, "what was refused is not counted"
@@ -85,8 +87,8 @@ def test_so_many_calls_a_run_and_no_more_whoever_counts_for_it(tmp_path):
     assert again.left() == 1
     again.spend()
     assert (
-        spent(again)
-        == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; asking goes on with the next run"
+        spent(again) == "MT_NETIFY_BUDGET_RUN allows 3 calls a run, and 3 were made; "
+        "asking goes on with the next run"
     )
     spend(budget(tmp_path, run="two", per_run=3), 3)
     assert again.spent_today() == 6
@@ -160,10 +162,10 @@ def test_a_clock_that_is_set_back_hands_no_day_out_twice(tmp_path):
     assert (of.spent_today(), of.left()) == (2, 2)
     spend(of, 2)
     day = today() + timedelta(days=1)
-    said = spent(of)
+    message = spent(of)
     assert (
-        f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; the clock was at {day} before: if that was wrong, remove {tmp_path}"
-        in said
+        f"asking goes on at {day + timedelta(days=1)} 00:00 UTC; "
+        f"the clock was at {day} before: if that was wrong, remove {tmp_path}" in message
     )
     days_pass(tmp_path, 1)  # and right again
     assert "4 were made" in spent(of)
@@ -193,13 +195,13 @@ def test_all_processes_spend_one_budget(tmp_path):
         subprocess.Popen([*command, f"run {number}", "60"], stdout=subprocess.PIPE, text=True)
         for number in range(3)
     ]
-    said = [process.communicate(timeout=120)[0].split() for process in running]
-    assert [words.pop() for words in said] == ["spent"] * 3
-    assert sum(map(len, said)) == 60 == budget(tmp_path).spent_today()
+    outputs = [process.communicate(timeout=120)[0].split() for process in running]
+    assert [words.pop() for words in outputs] == ["spent"] * 3
+    assert sum(map(len, outputs)) == 60 == budget(tmp_path).spent_today()
 
 
 def test_a_kill_spends_at_most_what_was_counted(tmp_path):
-    """A call is counted before it is made: of what a killed process counted, the last may not have been made."""
+    """A call is counted before it is made, so the last one of a killed process may be missing."""
     made = 0
     for _ in range(4):
         process = subprocess.Popen(
@@ -216,17 +218,17 @@ def test_a_kill_spends_at_most_what_was_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "reason"),
     [
         (
             b"garbage" * 1000,
             "is damaged .*not a database.*; remove the file and run again: the count begins at 0",
         ),
-        (None, "cannot be counted .*unable to open.*; make room or set the permissions right"),
+        (None, "cannot be counted .*unable to open.*; free disk space or correct the permissions"),
     ],
     ids=["garbage", "a folder"],
 )
-def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, damage, said):
+def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, damage, reason):
     file = tmp_path / "budget.sqlite"
     if damage:
         file.write_bytes(damage)
@@ -237,7 +239,7 @@ def test_a_file_that_cannot_be_used_stops_the_asking_and_is_named(tmp_path, dama
         budget(tmp_path).spent_today,
         budget(tmp_path).left,
     ):
-        with pytest.raises(ProviderStopped, match=rf"^{re.escape(str(file))}: .*{said}") as stop:
+        with pytest.raises(ProviderStopped, match=rf"^{re.escape(str(file))}: .*{reason}") as stop:
             act()
         assert not isinstance(stop.value, BudgetSpent)
     if damage:

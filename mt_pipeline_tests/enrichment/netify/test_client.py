@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mt_pipeline.enrichment.models import Endpoint, Facts
-from mt_pipeline.enrichment.netify.client import LARGEST_BODY, Patience
+from mt_pipeline.enrichment.netify.client import RetryPolicy
+from mt_pipeline.enrichment.netify.statuses import LARGEST_BODY
 from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
 from mt_pipeline_tests.enrichment.parts import GOOGLE, KEY, NETFLIX, QUICK
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body
@@ -57,7 +58,7 @@ def test_a_connection_that_breaks_or_never_ends_costs_this_endpoint_alone(fake_n
     fake_netify.say(how=how, times=3)
     began = time.monotonic()
     with pytest.raises(EndpointFailed, match=r"8\.8\.8\.8"):
-        netify(fake_netify, patience=replace(QUICK, read=1, answer=2)).ask(GOOGLE)
+        netify(fake_netify, retry=replace(QUICK, read=1, answer=2)).ask(GOOGLE)
     assert time.monotonic() - began < 20
     assert len(fake_netify.asked()) == 3
 
@@ -123,12 +124,12 @@ def test_gzip_is_understood_and_garbage_in_its_place_is_not(fake_netify, netify)
 
 
 def test_a_server_that_is_not_there_stops(netify):
-    with FakeNetify() as gone:
+    with FakeNetify() as stopped:
         pass
     with pytest.raises(
         ProviderStopped, match=r"127\.0\.0\.1 cannot be reached .*refused.*MT_NETIFY_URL"
     ):
-        netify(gone).ask(GOOGLE)
+        netify(stopped).ask(GOOGLE)
 
 
 def test_a_server_that_does_not_speak_tls_stops(fake_netify, netify):
@@ -151,20 +152,20 @@ def test_too_many_requests_without_a_word_is_tried_again_and_then_stops(fake_net
 
 
 @pytest.mark.parametrize(
-    "told", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400]
+    "retry_after", ["6", "3600", "Fri, 31 Dec 2999 23:59:59 GMT", "9" * 30, "9" * 400]
 )
-def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, told):
-    fake_netify.say(status=429, headers={"Retry-After": told})
+def test_a_wait_that_is_too_long_stops_at_once_and_asks_no_sooner(fake_netify, netify, retry_after):
+    fake_netify.say(status=429, headers={"Retry-After": retry_after})
     began = time.monotonic()
-    with pytest.raises(ProviderStopped, match=r"wants a wait of \d+ s"):
+    with pytest.raises(ProviderStopped, match=r"asks for a wait of \d+ s"):
         netify(fake_netify).ask(GOOGLE)
     assert time.monotonic() - began < 2
     assert len(fake_netify.asked()) == 1
 
 
-@pytest.mark.parametrize("told", ["soon", "", "-5", "Fri, 31 Dec 1999 23:59:59 GMT"])
-def test_a_wait_of_nonsense_does_no_harm(fake_netify, netify, told):
-    fake_netify.say(status=429, headers={"Retry-After": told}, times=2)
+@pytest.mark.parametrize("retry_after", ["soon", "", "-5", "Fri, 31 Dec 1999 23:59:59 GMT"])
+def test_a_wait_of_nonsense_does_no_harm(fake_netify, netify, retry_after):
+    fake_netify.say(status=429, headers={"Retry-After": retry_after}, times=2)
     assert netify(fake_netify).ask(GOOGLE).found
 
 
@@ -218,22 +219,22 @@ def test_the_key_goes_into_its_header_and_nowhere_else(
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     caplog.set_level(logging.DEBUG)
-    provider = netify(fake_netify, patience=Patience(tries=2, pause=0.01, read=0.3))
-    told = []
+    provider = netify(fake_netify, retry=RetryPolicy(tries=2, pause=0.01, read=0.3))
+    texts = []
     for status in (200, 204, 302, 401, 403, 404, 418, 429, 500):
         fake_netify.say(
             status=status, headers={"Location": "/elsewhere"} if status == 302 else {}, times=2
         )
         try:
-            told.append(repr(provider.ask(GOOGLE)))
+            texts.append(repr(provider.ask(GOOGLE)))
         except EnrichmentError:
-            told.append(traceback.format_exc())
+            texts.append(traceback.format_exc())
         fake_netify.say(times=10)
     for how in ("close", "hang"):
         fake_netify.say(how=how, times=2)
         with pytest.raises(EndpointFailed) as failure:
             provider.ask(NETFLIX)
-        told.append("".join(traceback.format_exception(failure.value, chain=True)))
+        texts.append("".join(traceback.format_exception(failure.value, chain=True)))
     seen = fake_netify.requests()
     assert len(seen) > 10
     for request in seen:
@@ -242,7 +243,7 @@ def test_the_key_goes_into_its_header_and_nowhere_else(
         assert KEY not in request.target
         assert [name.lower() for name, value in request.headers if KEY in value] == ["x-api-key"]
     assert len(caplog.records) > 10
-    assert KEY not in caplog.text + "".join(told) + repr(provider) + str(vars(provider))
+    assert KEY not in caplog.text + "".join(texts) + repr(provider) + str(vars(provider))
 
 
 @pytest.mark.parametrize("key", ["", "  ", "two\nlines", "smart“quotes”", "tab\tin it"])
@@ -277,7 +278,7 @@ def test_a_key_with_a_newline_at_its_end_works(fake_netify, netify):
     ],
 )
 def test_an_address_of_no_server_is_refused_and_not_quoted(fake_netify, netify, url):
-    with pytest.raises(EnrichmentError, match=r"^MT_NETIFY_URL is no address") as refusal:
+    with pytest.raises(EnrichmentError, match=r"^MT_NETIFY_URL is not the address") as refusal:
         netify(fake_netify, url=url)
     assert KEY not in str(refusal.value)
 

@@ -1,4 +1,4 @@
-"""How often the provider asks: the user's budget, and what the server says of waiting, in this process and in all others."""
+"""How often the provider asks: the budget, and the waits of the server, in all processes."""
 
 import re
 import sqlite3
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.enrichment.netify.budget import Budget
-from mt_pipeline.enrichment.netify.client import Patience
+from mt_pipeline.enrichment.netify.client import RetryPolicy
 from mt_pipeline.enrichment.netify.headers import LONGEST_RESET, until_reset
 from mt_pipeline.enrichment.netify.rate_limit import LONGEST_HOLD, SharedRate
 from mt_pipeline.enrichment.provider import BudgetSpent, EndpointFailed, ProviderStopped
@@ -157,7 +157,7 @@ def test_retry_after_as_a_date_holds_back_too(fake_netify, netify):
             )
         },
     )
-    with pytest.raises(ProviderStopped, match=r"wants a wait of 3[56]\d\d s"):
+    with pytest.raises(ProviderStopped, match=r"asks for a wait of 3[56]\d\d s"):
         netify(fake_netify).ask(GOOGLE)
     with pytest.raises(ProviderStopped, match="the server wants no request before"):
         netify(fake_netify).ask(NETFLIX)
@@ -207,8 +207,8 @@ def test_all_wait_as_long_as_the_longest_hold_and_no_longer_than_a_day(tmp_path)
     rate.hold(1)
     with pytest.raises(ProviderStopped) as stop:
         other.wait(longest_hold=60)
-    [said] = re.findall(r"before (.*) UTC", str(stop.value))
-    until = datetime.strptime(said, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    [time_text] = re.findall(r"before (.*) UTC", str(stop.value))
+    until = datetime.strptime(time_text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     assert LONGEST_HOLD - 60 < (until - datetime.now(UTC)).total_seconds() <= LONGEST_HOLD
     rate.close()
     other.close()
@@ -249,5 +249,5 @@ def test_who_is_patient_waits_for_the_hold_of_another_and_who_is_not_stops(netif
     fake_netify.say(headers=left_none(Reset="3"), times=1)
     netify(fake_netify).ask(GOOGLE)
     with pytest.raises(ProviderStopped):
-        netify(fake_netify, patience=Patience(longest_wait=1)).ask(NETFLIX)
-    assert netify(fake_netify, patience=Patience(longest_wait=5)).ask(NETFLIX).found
+        netify(fake_netify, retry=RetryPolicy(longest_wait=1)).ask(NETFLIX)
+    assert netify(fake_netify, retry=RetryPolicy(longest_wait=5)).ask(NETFLIX).found

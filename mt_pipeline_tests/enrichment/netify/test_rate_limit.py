@@ -49,7 +49,8 @@ def most_in_a_window(moments: list[float], seconds: float) -> int:
 def test_so_many_calls_a_second_and_no_more_over_all_processes(tmp_path):
     """Two processes that together would make about ten calls a second."""
     calls = calls_of(tmp_path / "rate.sqlite", processes=2, per_second=5, seconds=4)
-    # Printed a moment after the call was counted, so a window of a second may show one that belongs to its neighbour.
+    # A time is printed just after its call was counted, so a window of a second may show a call of
+    # its neighbour.
     assert most_in_a_window(calls, 1) <= 6
     assert 10 <= len(calls) <= 22
 

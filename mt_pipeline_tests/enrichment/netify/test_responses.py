@@ -1,4 +1,4 @@
-"""What bodies say. They are written by hand after the documentation; none was ever sent by Netify."""
+"""Facts in bodies that were written by hand after the documentation, not sent by Netify."""
 
 import json
 
@@ -42,7 +42,10 @@ def test_any_part_of_an_address_may_be_nonsense(sub, value):
 
 
 def test_every_part_may_be_null_at_once():
-    parts = "rdns tls_certificate platform network pop asn asn_route geolocation application_list hostnames shared_score app_cidr".split()
+    parts = (
+        "rdns tls_certificate platform network pop asn asn_route geolocation "
+        "application_list hostnames shared_score app_cidr"
+    ).split()
     assert of_address(**dict.fromkeys(parts)) == Facts()
     assert (
         read(

@@ -25,7 +25,7 @@ def of(port: int, folder: Path) -> Netify:
         key=KEY,
         calls_per_second=1000,
         rate_file=folder / "rate.sqlite",
-        patience=QUICK,
+        retry=QUICK,
     )
 
 
@@ -40,7 +40,7 @@ def test_a_server_that_proves_who_it_is_is_given_the_key(tmp_path, authority):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "reason"),
     [
         ("of another host", "Hostname mismatch, certificate is not valid for 'localhost'"),
         ("expired", "certificate has expired"),
@@ -51,7 +51,7 @@ def test_a_server_that_proves_who_it_is_is_given_the_key(tmp_path, authority):
     ],
 )
 def test_a_server_that_does_not_stops_at_once_and_is_never_given_the_key(
-    tmp_path, authority, monkeypatch, fault, said
+    tmp_path, authority, monkeypatch, fault, reason
 ):
     certificate = authority.certificate(
         "other.example" if fault == "of another host" else "localhost", expired=fault == "expired"
@@ -61,7 +61,8 @@ def test_a_server_that_does_not_stops_at_once_and_is_never_given_the_key(
     with tls_server(certificate) as server, of(server.port, tmp_path) as provider:
         with pytest.raises(
             ProviderStopped,
-            match=rf"localhost does not prove who it is \(.*({said}).*, so the key was not sent; check MT_NETIFY_URL",
+            match=rf"localhost does not prove who it is \(.*({reason}).*, "
+            "so the key was not sent; check MT_NETIFY_URL",
         ):
             provider.ask(GOOGLE)
         assert (len(server.connections), server.requests) == (1, [])

@@ -13,8 +13,10 @@ from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.endpoints import is_askable
 
 CATEGORIES = set(
-    "adult advertiser entertainment business education financial file-sharing gambling games government mail malware messaging news portal "
-    "recreation reference shopping social-media sports technology vpn-and-proxy streaming-media cybersecurity os-software-updates voip device-iot "
+    "adult advertiser entertainment business education financial file-sharing gambling games "
+    "government mail malware messaging news portal "
+    "recreation reference shopping social-media sports technology vpn-and-proxy streaming-media "
+    "cybersecurity os-software-updates voip device-iot "
     "remote-desktop cdn hosting telco".split()
 )
 """Netify's."""

@@ -1,4 +1,4 @@
-"""Places of many addresses at once: the same as the reader of the file says of each alone."""
+"""Places of many addresses at once are those that the reader of the file returns for each."""
 
 import ipaddress
 import random
@@ -47,7 +47,7 @@ def blocks(chance: random.Random, *, version: int, bits: int) -> dict[str, Recor
 
 
 def near(made: dict[str, Record], chance: random.Random) -> Iterator[str]:
-    """Yield both ends of each block, their neighbours, an address within, and some from anywhere."""
+    """Yield the ends of each block, their neighbours, an address within, and random ones."""
     for network in map(ipaddress.ip_network, made):
         first, last = int(network.network_address), int(network.broadcast_address)
         for number in (first - 1, first, chance.randint(first, last), last, last + 1):
@@ -66,20 +66,22 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(
     chance = random.Random(f"{version} {bits}")  # noqa: S311  # no secret
     made = blocks(chance, version=version, bits=bits)
     path = city_file(tmp_path / "city.mmdb", made, version=version, bits=bits)
-    wanted = list(near(made, chance))
-    chance.shuffle(wanted)
+    addresses = list(near(made, chance))
+    chance.shuffle(addresses)
 
     places = CityFile(path)
-    found = [places.of(wanted[start : start + 700]) for start in range(0, len(wanted), 700)]
+    found = [
+        places.look_up(addresses[start : start + 700]) for start in range(0, len(addresses), 700)
+    ]
     places.close()
 
     assert bits == 24 or path.stat().st_size > 1 << 24
     with maxminddb.open_database(path) as reader:
-        numbers = Tree(path, reader.metadata()).records(wanted).tolist()
+        numbers = Tree(path, reader.metadata()).records(addresses).tolist()
         assert reader.metadata().record_size == bits
         records = [
             reader.get(address) if version == 6 or ":" not in address else None
-            for address in wanted
+            for address in addresses
         ]
     expected = [
         record["city"]["names"]["en"] if record and "city" in record else None for record in records
@@ -88,12 +90,12 @@ def test_many_addresses_have_the_places_that_the_reader_says_of_each(
     assert len(set(expected)) > 30
     with maxminddb.open_database(
         path, maxminddb.MODE_MEMORY
-    ) as slow:  # the one in Python, which tells the number of a record
+    ) as slow:  # the one in Python, which has the number of a record
         packed = [
             bytearray(ipaddress.ip_address(address).packed)
             if version == 6 or ":" not in address
             else None
-            for address in wanted
+            for address in addresses
         ]
         assert numbers == [
             (address and slow._find_address_in_tree(address)[0]) or NO_RECORD for address in packed

@@ -1,4 +1,4 @@
-"""What is known without a network: places of city files in all layouts, allocations, applications; and files that cannot be used."""
+"""Facts without a network: city files in all layouts, allocations, applications, unusable files."""
 
 from pathlib import Path
 
@@ -86,8 +86,13 @@ def test_the_flat_layout_is_read_too_and_a_file_for_ipv4_knows_no_ipv6(tmp_path:
         "latitude": "-33.869",
         "longitude": 151.209,
     }
-    path = city_file(tmp_path / "flat.mmdb", {"1.1.1.0/24": flat, "1.2.0.0/16": {"country_code": "US", "city": "", "latitude": [], "longitude": {}}},
-                     kind="dbip-city-ipv4", version=4)  # fmt: skip
+    odd = {"country_code": "US", "city": "", "latitude": [], "longitude": {}}
+    path = city_file(
+        tmp_path / "flat.mmdb",
+        {"1.1.1.0/24": flat, "1.2.0.0/16": odd},
+        kind="dbip-city-ipv4",
+        version=4,
+    )
     assert place(path, "1.1.1.1") == Facts(
         geo_continent="Oceania",
         geo_country="Australia",
@@ -137,7 +142,7 @@ def test_a_city_file_cut_within_its_data_is_noticed(tmp_path: Path):
     )
     whole = path.read_bytes()
     path.write_bytes(whole[:3000] + whole[whole.rindex(b"\xab\xcd\xefMaxMind.com") :])
-    with pytest.raises(ProviderUnusable, match="cut or damaged"):
+    with pytest.raises(ProviderUnusable, match="truncated or damaged"):
         Offline(city_mmdb=path)
 
 
@@ -183,7 +188,7 @@ def test_the_most_specific_application_wins_for_names_and_addresses(apps: Path):
         (OPEN + "net:119:300.1.2.3/8\n", "line 13 has '300.1.2.3/8'"),
         (OPEN + "dom:119\n", "line 13 is not of the form"),
         (OPEN + "cat:119: \n", "line 13 is not of the form cat:ID:VALUE"),
-        (b"\xff\xfe\x00", "is no text file"),
+        (b"\xff\xfe\x00", "is not a text file"),
         (None, "cannot be read"),
     ],
     ids=[

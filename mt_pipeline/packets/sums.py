@@ -1,0 +1,96 @@
+"""SQL of the sums of typed packets, with a row per second and conversation.
+
+`conversations.py` runs it block by block.
+"""
+
+from collections.abc import Iterable
+
+PARTS_OF_AN_END = ("address", "port", "eth")
+"""Columns of a typed packet that identify an end, without `_src` and `_dst`."""
+
+KEY = (
+    *(f"{end}_{part}" for end in "ab" for part in PARTS_OF_AN_END),
+    "ip_proto",
+    "stream_index",
+    "apart",
+)
+"""Columns that identify a conversation.
+
+They are its ends, of which `a` is the smaller one, its IP protocol and its stream. `apart` is the
+protocol of packets without a stream.
+"""
+
+
+def chosen(parts: Iterable[str], condition: str, if_true: str, if_false: str, name: str) -> str:
+    """Build the SQL that chooses between two ends or directions, part by part.
+
+    Args:
+        parts: such as PARTS_OF_AN_END; each replaces `{}` in the patterns.
+        condition: SQL of a truth value.
+        if_true: pattern of the column to take if the condition is true.
+        if_false: pattern of the column to take otherwise.
+        name: pattern of the name of the result.
+    """
+    columns = []
+    for part in parts:
+        values = f"THEN {if_true.format(part)} ELSE {if_false.format(part)}"
+        columns.append(f"CASE WHEN {condition} {values} END AS {name.format(part)}")
+    return ", ".join(columns)
+
+
+def latest(value: str, order: str = "frame_number") -> str:
+    """Build the SQL of the value with the highest order that is not NULL."""
+    return f"arg_max({value}, {order}) FILTER (WHERE {value} IS NOT NULL)"
+
+
+def _earliest(value: str) -> str:
+    return f"arg_min({value}, frame_number) FILTER (WHERE {value} IS NOT NULL)"
+
+
+def _last_number(value: str) -> str:
+    return f"max(frame_number) FILTER (WHERE {value} IS NOT NULL)"
+
+
+def _is_greater(part: str, missing: str) -> str:
+    source, destination = f"{part}_src", f"{part}_dst"
+    return f"coalesce({source}, {missing}) > coalesce({destination}, {missing})"
+
+
+def _differs(part: str) -> str:
+    return f"{part}_src IS DISTINCT FROM {part}_dst"
+
+
+def _bytes(condition: str) -> str:
+    return f"coalesce(sum(frame_len) FILTER ({condition}), 0)::BIGINT"
+
+
+_END_A = chosen(PARTS_OF_AN_END, "turned", "{}_dst", "{}_src", "a_{}")
+_END_B = chosen(PARTS_OF_AN_END, "turned", "{}_src", "{}_dst", "b_{}")
+_TIMES = "min(ts) AS first_ts, max(ts) AS last_ts"
+_FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS turned"
+
+# End a is the smaller one, so both directions share a key; a turned packet went from b to a.
+# A stream may carry several names: the last one counts, so its packet number is kept. Without a
+# stream, a name belongs to its packet alone, and the first of a second counts.
+# The version of the files is a hash of this text: any change of it makes users recompute them.
+SUMS = f"""
+WITH directed AS (
+    SELECT *, CASE WHEN stream_index IS NULL THEN protocol END AS apart, CASE
+        WHEN {_differs("address")} THEN {_is_greater("address", "''")}
+        WHEN {_differs("port")} THEN {_is_greater("port", "-1")}
+        ELSE {_is_greater("eth", "''")} END AS turned
+    FROM block),
+met AS (
+    SELECT *, {_END_A}, {_END_B}
+    FROM directed)
+SELECT epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
+    count(*) FILTER (NOT turned) AS packets_ab, {_bytes("NOT turned")} AS bytes_ab,
+    count(*) FILTER (turned) AS packets_ba, {_bytes("turned")} AS bytes_ba,
+    {_TIMES}, {_FIRST},
+    {latest("said_sni")} AS sni, {_last_number("said_sni")} AS sni_number,
+    {latest("said_alpn")} AS alpn, {_last_number("said_alpn")} AS alpn_number,
+    {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,
+    {_earliest("dns_name")} AS dns_name, {_earliest("http_host")} AS http_host
+FROM met GROUP BY ALL
+"""
+"""SQL of the sums of a block of packets."""
