@@ -1,6 +1,7 @@
 """The provider `netify`: the Netify Data Feeds API v2 over HTTP.
 
-What a body says is in `netify_body.py`, what headers say of waiting in `netify_headers.py`. How fast is in `rate.py`, how often in `budget.py`.
+What a body says is in `responses.py`; how headers ask for a pause, in `headers.py`. How fast calls
+follow each other is in `rate_limit.py`; how many are allowed, in `budget.py`.
 
 The key goes into the header `x-api-key` and nowhere else. What happened is decided on the HTTP status alone: the `status_code` in a body is a
 number or text, and may be missing.
@@ -126,9 +127,8 @@ class Netify:
         self.close()
 
     def close(self) -> None:
-        """Close connections and the rate file."""
+        """Close the connections."""
         self._session.close()
-        self._rate.close()
 
     def ask(self, endpoint: Endpoint) -> Answer:
         """Ask about one endpoint.
