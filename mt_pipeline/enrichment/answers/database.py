@@ -1,16 +1,20 @@
-"""The file of the store: text by key, in a diskcache that any number of processes share. What the text says is in `history.py`.
+"""The database of the store: text by key, in a diskcache that any number of processes share.
 
-One process at a time writes, behind a file lock. A file that is damaged is noticed, mended (`mending.py`), and the work goes on with the new one;
-processes that have the old one open find the new one before they write, or when they meet the damage. A mended file gets a folder of its own: so the
-change is one rename, whenever the process is killed, and the log that SQLite keeps beside a file, by its name, is never taken for that of another.
+What the text means is in `history.py`.
+
+One process at a time writes, behind a file lock. A process that meets a damaged file repairs it
+(`repair.py`) and goes on with the new one. Processes that have the old file open move to the new
+one before they write, or when they meet the damage. A repaired file gets a folder of its own: the
+change is then one rename, whenever the process is killed, and SQLite, which finds the log of a
+file by its name, never takes the log of another one.
 """
 
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,28 +23,24 @@ from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
 from mt_pipeline.enrichment.answers import repair
+from mt_pipeline.enrichment.answers.files import (
+    FILE,
+    folder_in_use,
+    get_text,
+    is_not_text,
+    open_cache,
+)
 from mt_pipeline.enrichment.answers.history import Texts
 from mt_pipeline.enrichment.provider import EnrichmentError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WRITE = 1800
-"""Seconds to wait for whoever writes: mending a store of millions of answers, or giving its disk back, takes minutes."""
+"""Seconds to wait for another writer. A repair, or VACUUM, of millions of answers takes minutes."""
 
-ROWS_AT_ONCE = 10_000
+BATCH = 10_000
 
-_DAMAGED = sqlite3.DatabaseError
-"""What sqlite3 raises for a malformed file, and for one that is none; its subclasses are other troubles."""
-
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class _Open:
-    """The file that is open: diskcache to write, a connection to read whole batches."""
-
-    cache: diskcache.Cache
-    reader: sqlite3.Connection
+Result = TypeVar("Result")
 
 
 class StoreError(EnrichmentError):
@@ -48,10 +48,10 @@ class StoreError(EnrichmentError):
 
 
 class Records:
-    """The records of one store. An object is used by one thread."""
+    """The records of one store, text by key. An object is used by one thread."""
 
     def __init__(self, root: Path) -> None:
-        """Open the file; it is made if it is not there.
+        """Open the database; create it if it does not exist.
 
         Args:
             root: folder of the store.
@@ -61,46 +61,45 @@ class Records:
         """
         self._root = root
         self._folder = root
-        self._open: _Open | None = None
+        self._cache: diskcache.Cache | None = None
         with self._errors():
             root.mkdir(parents=True, exist_ok=True)
-        self._writing = FileLock(root / "write.lock", timeout=LONGEST_WRITE, poll_interval=0.01)
-        self.follow()
+        self._lock = FileLock(root / "write.lock", timeout=LONGEST_WRITE, poll_interval=0.01)
+        self.reopen()
 
     @property
     def file(self) -> Path:
-        """The file that is in use."""
-        return self._folder / repair.FILE
+        """The file in use."""
+        return self._folder / FILE
 
     def close(self) -> None:
         """Close the file."""
         with suppress(sqlite3.Error):  # what is committed is on disk
-            if self._open is not None:
-                self._open.reader.close()
-                self._open.cache.close()
-        self._open = None
+            if self._cache is not None:
+                self._cache.close()
+        self._cache = None
 
-    def follow(self) -> None:
-        """Open the file, or another one if that was mended by another process.
+    def reopen(self) -> None:
+        """Open the file in use if it is not open, for example because another process repaired it.
 
         Raises:
             StoreError: it cannot be used.
         """
-        self._safely(self._follow)
+        self._with_repair(self._in_use)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep all others from writing.
+        """Keep all other processes from writing.
 
         Raises:
-            StoreError: somebody writes for too long, or nobody may.
+            StoreError: another process writes for too long, or the lock cannot be used.
         """
         with self._errors():
-            self._writing.acquire()
+            self._lock.acquire()
         try:
             yield
         finally:
-            self._writing.release()
+            self._lock.release()
 
     def read(self, keys: Sequence[str]) -> Texts:
         """Return the records of those keys that have one.
@@ -108,14 +107,14 @@ class Records:
         Raises:
             StoreError: they cannot be read.
         """
-        return self._safely(partial(self._selected, keys))
+        return self._with_repair(partial(self._read, keys))
 
     def change(self, keys: Sequence[str], changed: Callable[[Texts], Texts]) -> None:
-        """Write records that depend on what is there; they are on disk when this returns, all of them or none.
+        """Write records that depend on stored ones: on disk at return, all of them or none.
 
         Args:
-            keys: of the records that matter, as many as may be changed at once.
-            changed: given those that are there, returns those to write, by key.
+            keys: keys of the records that matter, as many as may be changed at once.
+            changed: gets the stored records, returns those to write, by key.
 
         Raises:
             StoreError: they cannot be written.
@@ -123,36 +122,41 @@ class Records:
 
         def change() -> None:
             with self.writing():
-                cache = self._follow().cache
-                records = changed(self._selected(keys))
+                cache = self._in_use()
+                records = changed(self._read(keys))
                 with cache.transact():
                     for key, text in records.items():
                         cache.set(key, text)
 
-        self._safely(change)
+        self._with_repair(change)
 
-    def everything(self) -> Iterator[tuple[str, str]]:
-        """Yield each key with its record, in no order; what others write meanwhile may or may not be among them.
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Yield each key with its record, in no order, with or without what others write meanwhile.
 
         Raises:
             StoreError: they cannot be read.
         """
-        folder, last = self._folder, 0
-        while rows := self._safely(partial(self._rows_after, last)):
-            if last == 0:
-                folder = self._folder
-            if self._folder != folder:
-                raise StoreError(
-                    f"{folder / repair.FILE} was mended while it was read; say the command again"
-                )
-            yield from ((key, text) for _, key, text in rows)
-            last = rows[-1][0]
+        folder, first = self._folder, True
+        keys: Iterator[str] = iter(())
+
+        def batch() -> list[tuple[str, str]]:
+            nonlocal folder, keys
+            cache = self._cache or self._in_use()
+            if first:
+                folder, keys = self._folder, iter(cache)
+            elif self._folder != folder:
+                raise StoreError(f"{folder / FILE} was repaired while it was read; run again")
+            return [(key, get_text(cache, key) or "") for key in islice(keys, BATCH)]
+
+        while rows := self._with_repair(batch):
+            first = False
+            yield from rows
 
     def shrink(self) -> None:
-        """Give the disk back that deleted text took.
+        """Return the disk space of deleted text to the system.
 
         Raises:
-            StoreError: it cannot be done, for example for lack of room: it takes as much again for a while.
+            StoreError: it fails, for example because the disk lacks room for a second copy.
         """
 
         def shrink() -> None:
@@ -163,81 +167,78 @@ class Records:
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-        self._safely(shrink)
+        self._with_repair(shrink)
 
-    def _selected(self, keys: Sequence[str]) -> Texts:
-        return repair.selected((self._open or self._follow()).reader, keys)
+    def _read(self, keys: Sequence[str]) -> Texts:
+        cache = self._cache or self._in_use()
+        texts = ((key, get_text(cache, key)) for key in keys)
+        return {key: text for key, text in texts if text is not None}
 
-    def _rows_after(self, rowid: int) -> list[tuple[int, str, str]]:
-        reader = (self._open or self._follow()).reader
-        query = "SELECT rowid, key, value FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        return [
-            (number, repair.text_of(key), repair.text_of(value))
-            for number, key, value in reader.execute(query, (rowid, ROWS_AT_ONCE))
-        ]
-
-    def _safely(self, work: Callable[[], Found]) -> Found:
-        """Do some work on the file; if that is damaged, once more on what could be saved of it."""
+    def _with_repair(self, work: Callable[[], Result]) -> Result:
+        """Do some work on the file; if the file is damaged, repair it and do the work again."""
         with self._errors():
             try:
                 return work()
             except sqlite3.DatabaseError as error:
-                if type(damage := _first(error)) is not _DAMAGED:
+                damage = _first(error)
+                # sqlite3 raises its subclasses for other problems: no room, no permission.
+                if type(damage) is not sqlite3.DatabaseError and not is_not_text(damage):
                     raise
-            self._mend(str(damage))
+            self._repair(str(damage))
             return work()
 
-    def _mend(self, reason: str) -> None:
+    def _repair(self, reason: str) -> None:
         damaged = self.file
         self.close()
         with self.writing():
-            if repair.folder_in_use(self._root) == self._folder:  # nobody did it while we waited
+            if folder_in_use(self._root) == self._folder:  # no other process was faster
                 logger.warning(
-                    "%s: the store of answers is damaged (%s); what can still be read is taken over into a new one",
+                    "%s: the store of answers is damaged (%s); "
+                    "what can still be read is taken over into a new one",
                     damaged,
                     reason,
                 )
-                aside, kept = repair.mend(self._root, self._folder)
-                new = repair.folder_in_use(self._root) / repair.FILE
+                aside, count = repair.repair(self._root, self._folder)
                 logger.warning(
                     "%s answers were taken over into %s; the damaged file lies in %s now",
-                    f"{kept:,}",
-                    new,
+                    f"{count:,}",
+                    folder_in_use(self._root) / FILE,
                     aside,
                 )
-            self._follow()
+            self._in_use()
 
-    def _follow(self) -> "_Open":
-        if self._open is None or repair.folder_in_use(self._root) != self._folder:
+    def _in_use(self) -> diskcache.Cache:
+        if self._cache is None or folder_in_use(self._root) != self._folder:
             self.close()
             with self.writing():  # opening writes, too
-                self._folder = repair.folder_in_use(self._root)
-                self._open = _Open(repair.opened(self._folder), repair.reader(self.file))
-        return self._open
+                self._folder = folder_in_use(self._root)
+                self._cache = open_cache(self._folder)
+        return self._cache
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except LockTimeout as error:
-            minutes = LONGEST_WRITE // 60
             raise StoreError(
-                f"{error.lock_file}: another process writes to the store of answers for {minutes} minutes; end it and run again"
+                f"{error.lock_file}: another process has been writing to the store of answers for "
+                f"{LONGEST_WRITE // 60} minutes; end it and run again"
             ) from None
         except (sqlite3.OperationalError, diskcache.Timeout, OSError) as error:
             reason = str(_first(error)) or "locked by another process"
             raise StoreError(
-                f"{self.file}: the store of answers cannot be used ({reason}); make room or set the permissions right"
+                f"{self.file}: the store of answers cannot be used ({reason}); "
+                "make room or set the permissions right"
             ) from None
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"{self.file}: the store of answers is damaged and could not be mended ({error}); end all runs, move its folder aside and run again: "
-                "all is asked anew"
+                f"{self.file}: the store of answers is damaged and cannot be repaired ({error}); "
+                "end all runs, move its folder aside and run again: every question is asked anew"
             ) from None
 
 
 def _first(error: BaseException) -> BaseException:
-    """Return what went wrong first: after some errors nothing is left to roll back, and diskcache raises that instead."""
+    """Return the cause: after some errors diskcache's rollback fails, and hides it."""
     while isinstance(error.__context__, sqlite3.Error):
         error = error.__context__
     return error

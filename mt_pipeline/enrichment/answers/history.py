@@ -1,6 +1,6 @@
-"""All that one provider said of one endpoint, in time: entries, the newest first; as JSON and back.
+"""The history of one provider's answers about one endpoint, and its JSON.
 
-Where histories are kept, and how long an answer is good for, is not said here: see `records.py` and `store.py`.
+Where histories are stored is in `database.py`; how long an answer is good for, in `store.py`.
 """
 
 import json
@@ -12,18 +12,18 @@ from typing import Self
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 
 Texts = Mapping[str, str]
-"""Records as they are kept, by key."""
+"""Stored records: JSON by key."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What was said, and from when to when it was said again.
+    """One answer, and the time from its first to its last confirmation.
 
     Attributes:
         found: False if the provider did not know the endpoint.
-        asked_at: when it first said so, in UTC.
-        confirmed_at: when it last said so.
-        facts: what it said.
+        asked_at: when the provider first answered so, in UTC.
+        confirmed_at: when the provider last answered so, in UTC.
+        facts: the answer.
     """
 
     found: bool
@@ -31,12 +31,12 @@ class Entry:
     confirmed_at: datetime
     facts: Facts
 
-    def says(self, found: bool, facts: Facts) -> bool:
-        """Say whether this is what was said."""
+    def equals(self, found: bool, facts: Facts) -> bool:
+        """Return whether an answer equals this one."""
         return self.found == found and self.facts == facts
 
     def to_record(self) -> dict[str, object]:
-        """Return the entry as JSON has it, without the facts that are not known."""
+        """Return the entry for JSON, without unknown facts."""
         return {
             "found": self.found,
             "asked_at": self.asked_at.isoformat(),
@@ -48,10 +48,12 @@ class Entry:
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Self:
-        """Read an entry; one that was never confirmed, as the first release wrote it, has no such time.
+        """Return the entry of a JSON object.
+
+        Entries of the first release have no `confirmed_at`: they were confirmed when asked.
 
         Raises:
-            KeyError, TypeError, AttributeError, ValueError: it is none.
+            KeyError, TypeError, AttributeError, ValueError: the object is not an entry.
         """
         asked_at = _moment(record["asked_at"])
         confirmed_at = _moment(record["confirmed_at"]) if "confirmed_at" in record else asked_at
@@ -63,11 +65,12 @@ class Entry:
 class History:
     """The entries of an endpoint, at least one.
 
-    Live answers come in the order in which they were given, whatever the clock said; `merged` puts entries into the order of their times.
+    New answers are added in the order in which they arrive, whatever the clock shows. `merged`
+    sorts entries by their times.
 
     Attributes:
-        provider: who said it.
-        endpoint: of what.
+        provider: name of the provider.
+        endpoint: the endpoint that it was asked about.
         entries: the newest first.
     """
 
@@ -81,7 +84,7 @@ class History:
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
-        """Begin a history."""
+        """Return the history of a first answer."""
         return cls(
             answer.provider,
             answer.endpoint,
@@ -90,16 +93,19 @@ class History:
 
     @property
     def key(self) -> str:
-        """Where it is kept."""
+        """Key of the record."""
         return key_of(self.provider, self.endpoint)
 
     @property
     def newest(self) -> Answer:
-        """The newest answer, as of the time when it was last confirmed."""
+        """The newest answer, with the time of its last confirmation."""
         return self._answer(self.entries[0], self.entries[0].confirmed_at)
 
     def as_of(self, moment: datetime) -> Answer | None:
-        """Return what was known at a moment, as of the time when it was first said: later confirmations change nothing of it."""
+        """Return the answer that was known at a moment, with the time when it was first given.
+
+        Later confirmations do not change it.
+        """
         last = max(
             (entry for entry in self.entries if entry.asked_at <= moment),
             key=lambda entry: entry.asked_at,
@@ -108,31 +114,34 @@ class History:
         return None if last is None else self._answer(last, last.asked_at)
 
     def with_answer(self, answer: Answer) -> Self:
-        """Add an answer that was just given: one that says the same as the newest only confirms it."""
+        """Return the history with a new answer. One that equals the newest only confirms it."""
         first = self.entries[0]
-        if first.says(answer.found, answer.facts):
+        if first.equals(answer.found, answer.facts):
             return replace(
                 self, entries=(replace(first, confirmed_at=answer.asked_at), *self.entries[1:])
             )
         return replace(self, entries=(*self.of(answer).entries, *self.entries))
 
     def merged(self, other: Self) -> Self:
-        """Put two histories of the endpoint into one, in the order of time; merging the same again changes nothing."""
-        seen = {
+        """Return both histories of the endpoint as one, sorted by time.
+
+        Merging the same history again changes nothing.
+        """
+        answers = {
             (moment, entry.found, entry.facts)
             for entry in (*self.entries, *other.entries)
             for moment in (entry.asked_at, entry.confirmed_at)
         }
         entries: list[Entry] = []
-        for moment, found, facts in sorted(seen, key=lambda sight: (sight[0], repr(sight[1:]))):
-            if entries and entries[-1].says(found, facts):
+        for moment, found, facts in sorted(answers, key=lambda each: (each[0], repr(each[1:]))):
+            if entries and entries[-1].equals(found, facts):
                 entries[-1] = replace(entries[-1], confirmed_at=moment)
             else:
                 entries.append(Entry(found, moment, moment, facts))
         return replace(self, entries=tuple(reversed(entries)))
 
     def since(self, moment: datetime) -> Self:
-        """Leave out what was last said before a moment; the newest stays in any case."""
+        """Return the history without answers last given before a moment; the newest stays."""
         return replace(
             self,
             entries=(
@@ -142,20 +151,24 @@ class History:
         )
 
     def to_json(self) -> str:
-        """Return it as one line of JSON."""
+        """Return the history as one line of JSON."""
         return json.dumps(
-            {**self._whose(), "entries": [entry.to_record() for entry in self.entries]}
+            {**self._identity(), "entries": [entry.to_record() for entry in self.entries]}
         )
 
     def to_lines(self) -> list[str]:
-        """Return each entry as a line of JSON that says by itself whose it is, the oldest first."""
+        """Return each entry as a line of JSON with provider and endpoint, the oldest first."""
         return [
-            json.dumps({**self._whose(), **entry.to_record()}) for entry in reversed(self.entries)
+            json.dumps({**self._identity(), **entry.to_record()})
+            for entry in reversed(self.entries)
         ]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote, a line of `to_lines`, or the single answer that the first release kept.
+        """Return the history of a text.
+
+        Args:
+            text: from `to_json`, a line of `to_lines`, or a single answer of the first release.
 
         Raises:
             ValueError: the text is none of them.
@@ -171,7 +184,7 @@ class History:
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no answer: {type(error).__name__} {error}") from None
 
-    def _whose(self) -> dict[str, str]:
+    def _identity(self) -> dict[str, str]:
         return {
             "kind": self.endpoint.kind,
             "endpoint": self.endpoint.value,
@@ -183,27 +196,34 @@ class History:
 
 
 def key_of(provider: str, endpoint: Endpoint) -> str:
-    """Name the place where a history is kept."""
+    """Return the key of a record."""
     return f"{provider}/{endpoint.kind}/{endpoint.value}"
 
 
-def taken_in(kept: Texts, news: Iterable[History]) -> Texts:
-    """Merge histories with what is kept, by key, and return the records that change; one that cannot be read gives way."""
+def merged_records(stored: Texts, news: Iterable[History]) -> Texts:
+    """Merge histories with stored records, and return the records that change, by key.
+
+    A stored record that cannot be read is replaced.
+    """
     histories: dict[str, History] = {}
     for new in news:
-        before = histories.get(new.key) or read(kept.get(new.key), new.key)
+        before = histories.get(new.key) or read(stored.get(new.key), new.key)
         histories[new.key] = new.merged(before or new)
     texts = {key: history.to_json() for key, history in histories.items()}
-    return {key: text for key, text in texts.items() if kept.get(key) != text}
+    return {key: text for key, text in texts.items() if stored.get(key) != text}
 
 
 def read(text: str | None, key: str | None = None) -> History | None:
-    """Read what is kept, under this key if one is given; None if there is nothing, nothing that can be read, or what belongs elsewhere."""
+    """Return the history of a stored record.
+
+    Returns:
+        None without a record, for one that cannot be read, and for one of another key.
+    """
     try:
-        known = None if text is None else History.from_json(text)
+        history = None if text is None else History.from_json(text)
     except ValueError:
         return None
-    return None if known and key not in (None, known.key) else known
+    return None if history and key not in (None, history.key) else history
 
 
 def _moment(text: object) -> datetime:

@@ -1,18 +1,18 @@
-"""What lies in the store of answers: counted by provider, checked for damage, and what of it nobody needs."""
+"""Count the stored answers by provider, check their file, and delete old answers."""
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from mt_pipeline.enrichment.answers import history, repair
+from mt_pipeline.enrichment.answers.files import FILE, folder_in_use
 from mt_pipeline.enrichment.answers.history import History
 from mt_pipeline.enrichment.answers.store import AnswerStore
 
-_AT_ONCE = 1000
+_BATCH = 1000
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Kept:
 
     Attributes:
         answers: endpoints with an answer.
-        found: those that it knew.
-        not_found: those that it did not know.
-        expired: those whose newest answer is too old.
-        earlier: older answers of them, which said something else.
-        oldest: when the first of all was given.
-        newest: when the last of all was given, or confirmed.
+        found: endpoints that the provider knows.
+        not_found: endpoints that the provider does not know.
+        expired: endpoints whose newest answer is too old.
+        earlier: older answers, which differ from the next newer one.
+        oldest: when the first of all answers was given, in UTC.
+        newest: when the last of all answers was given or confirmed, in UTC.
     """
 
     oldest: datetime
@@ -37,15 +37,15 @@ class Kept:
     expired: int = 0
     earlier: int = 0
 
-    def add(self, known: History, *, good: bool) -> None:
-        """Count what is known of an endpoint."""
+    def add(self, history: History, *, good: bool) -> None:
+        """Count the history of an endpoint."""
         self.answers += 1
-        self.found += known.newest.found
-        self.not_found += not known.newest.found
+        self.found += history.newest.found
+        self.not_found += not history.newest.found
         self.expired += not good
-        self.earlier += len(known.entries) - 1
-        self.oldest = min(self.oldest, *(entry.asked_at for entry in known.entries))
-        self.newest = max(self.newest, known.newest.asked_at)
+        self.earlier += len(history.entries) - 1
+        self.oldest = min(self.oldest, *(entry.asked_at for entry in history.entries))
+        self.newest = max(self.newest, history.newest.asked_at)
 
 
 def summary(store: AnswerStore) -> tuple[dict[str, Kept], int]:
@@ -54,79 +54,73 @@ def summary(store: AnswerStore) -> tuple[dict[str, Kept], int]:
     Raises:
         StoreError: the store cannot be read.
     """
-    kept: dict[str, Kept] = {}
+    providers: dict[str, Kept] = {}
     unreadable = 0
-    for key, text in store.records.everything():
-        known = history.read(text, key)
-        if known is None:
+    for key, text in store.records.items():
+        stored = history.read(text, key)
+        if stored is None:
             unreadable += 1
         else:
-            of_one = kept.setdefault(
-                known.provider, Kept(known.newest.asked_at, known.newest.asked_at)
-            )
-            of_one.add(known, good=store.is_good(known.newest))
-    return dict(sorted(kept.items())), unreadable
+            newest = stored.newest
+            new = Kept(newest.asked_at, newest.asked_at)
+            providers.setdefault(stored.provider, new).add(stored, good=store.is_good(newest))
+    return dict(sorted(providers.items())), unreadable
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """Yield what is wrong with the file of a store and with its records, a sentence each; nothing is mended or written."""
-    file = folder / repair.FILE
+    """Yield what is wrong with the file of a store and its records, a sentence each.
+
+    Nothing is repaired or written.
+    """
+    file = folder / FILE
     try:
-        file = repair.folder_in_use(folder) / repair.FILE
-        with closing(repair.reader(file)) as connection:
-            yield from (
-                f"{file}: {said}"
-                for (said,) in connection.execute("PRAGMA integrity_check")
-                if said != "ok"
-            )
-            for key, text in connection.execute("SELECT key, value FROM Cache"):
-                if history.read(text if isinstance(text, str) else "", key) is None:
-                    yield f"{file}: the record {key!r} cannot be read; its endpoint will be asked about anew"
+        file = folder_in_use(folder) / FILE
+        yield from (f"{file}: {fault}" for fault in repair.faults(file))
     except (sqlite3.Error, OSError) as error:
         yield f"{file}: {error}"
 
 
 def old(store: AnswerStore, before: datetime) -> int:
-    """Count the answers that `prune` would drop.
+    """Count the answers that `prune` would delete.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    histories = (
-        known for key, text in store.records.everything() if (known := history.read(text, key))
-    )
-    return sum(len(known.entries) - len(known.since(before).entries) for known in histories)
+    return sum(_pruned(key, text, before)[1] for key, text in store.records.items())
 
 
 def prune(store: AnswerStore, before: datetime) -> int:
-    """Drop answers that were last given before a moment and are not the newest of their endpoint, and give their disk back.
+    """Delete answers last given before a moment, and return their disk space to the system.
+
+    The newest answer of each endpoint stays.
 
     Returns:
-        How many.
+        Number of answers deleted.
 
     Raises:
         StoreError: the store cannot be written.
     """
-    dropped = 0
+    deleted = 0
 
     def pruned(texts: history.Texts) -> history.Texts:
-        nonlocal dropped
-        kept = {
-            key: (known, known.since(before))
-            for key, text in texts.items()
-            if (known := history.read(text, key))
-        }
-        dropped += sum(len(known.entries) - len(left.entries) for known, left in kept.values())
-        return {key: left.to_json() for key, (known, left) in kept.items() if left != known}
+        nonlocal deleted
+        changes = {key: _pruned(key, text, before) for key, text in texts.items()}
+        deleted += sum(count for _, count in changes.values())
+        return {key: text for key, (text, count) in changes.items() if count}
 
-    records = store.records.everything()
-    while some := list(islice(records, _AT_ONCE)):
-        old_ones = [
-            key
-            for key, text in some
-            if (known := history.read(text, key)) and known.since(before) != known
-        ]
-        if old_ones:
-            store.records.change(old_ones, pruned)
+    records = store.records.items()
+    while batch := list(islice(records, _BATCH)):
+        keys = [key for key, text in batch if _pruned(key, text, before)[1]]
+        if keys:
+            store.records.change(keys, pruned)
     store.records.shrink()
-    return dropped
+    return deleted
+
+
+def _pruned(key: str, text: str, before: datetime) -> tuple[str, int]:
+    """Return a record without old answers, and how many those are."""
+    stored = history.read(text, key)
+    left = stored and stored.since(before)
+    if stored is None or left is None or left == stored:
+        return text, 0
+    return left.to_json(), len(stored.entries) - len(left.entries)

@@ -1,90 +1,40 @@
-"""The files below the folder of a store: which one is in use, how it is opened, and what becomes of a damaged one.
+"""What can still be read of a damaged file, and the new file that is made of it.
 
-A damaged file is only read: whatever can be read goes into a new one, and its own files are moved aside. Who may do so, and when, is said in
-`records.py`.
+A damaged file is only read, as plain SQLite and as bytes: diskcache cannot open it. What can be
+read goes into a new file, and the damaged one is moved aside. Who repairs, and when, is in
+`database.py`.
 """
 
 import mmap
 import re
 import shutil
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import count, islice
 from json import JSONDecoder
 from pathlib import Path
 
-import diskcache
-
 from mt_pipeline.enrichment.answers import history
-from mt_pipeline.enrichment.answers.history import Texts
+from mt_pipeline.enrichment.answers.files import (
+    FILE,
+    REPAIRED,
+    get_text,
+    open_cache,
+    open_read_only,
+)
 
-FILE: str = diskcache.core.DBNAME
-
-_SETTINGS = {
-    "eviction_policy": "none",  # diskcache's default deletes what was stored first, at 1 GiB: these answers were paid for
-    "cull_limit": 0,
-    "size_limit": 2**62,
-    "disk_min_file_size": 2**30,  # a long history stays in the file, with all the others
-    "sqlite_mmap_size": 0,  # what the disk cannot read is an error then, not a signal that kills the run; it is no slower
-    "sqlite_synchronous": 2,  # FULL: an answer survives a power cut; at a few calls a second it costs nothing
-}
-
-_MENDED = re.compile(r"mended-(\d+)")
 _RECORD = re.compile(rb'\{"kind": "')
 _PAGE = 4096
 _SMALLEST_ROW = 64
-_AT_ONCE = 1000
-_KEYS_AT_ONCE = 500
+_BATCH = 1000
 
 
-def folder_in_use(root: Path) -> Path:
-    """Return the folder of the file that is in use: the one that was mended last, or else that of the store itself."""
-    mended = [
-        (int(match[1]), path)
-        for path in root.iterdir()
-        if (match := _MENDED.fullmatch(path.name)) and (path / FILE).exists()
-    ]
-    return max(mended, default=(0, root))[1]
+def repair(root: Path, damaged: Path) -> tuple[Path, int]:
+    """Make a new file of what can still be read, and move the damaged one aside.
 
-
-def opened(folder: Path) -> diskcache.Cache:
-    """Open the file of a folder, to write; it is made if it is not there."""
-    if (folder / FILE).exists():
-        with closing(
-            reader(folder / FILE)
-        ) as probe:  # diskcache would leave a connection open when it finds garbage
-            probe.execute("SELECT count(*) FROM sqlite_master")
-    return diskcache.Cache(str(folder), **_SETTINGS)
-
-
-def reader(file: Path) -> sqlite3.Connection:
-    """Open a file to read whole batches; text that is no UTF-8 is read as well as it can be."""
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
-    connection.text_factory = lambda text: text.decode(errors="replace")
-    return connection
-
-
-def selected(connection: sqlite3.Connection, keys: Sequence[str]) -> Texts:
-    """Read the records of those keys that have one."""
-    found: dict[str, str] = {}
-    for first in range(0, len(keys), _KEYS_AT_ONCE):
-        some = keys[first : first + _KEYS_AT_ONCE]
-        query = (
-            f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({', '.join('?' * len(some))})"
-        )
-        found.update((key, text_of(value)) for key, value in connection.execute(query, some))
-    return found
-
-
-def text_of(value: object) -> str:
-    """Return a text of the file; anything else is no record of ours, and reads like one that is broken."""
-    return value if isinstance(value, str) else ""
-
-
-def mend(root: Path, damaged: Path) -> tuple[Path, int]:
-    """Make a new file of what can still be read, and move the damaged one aside. Nobody else may write meanwhile.
+    No other process may write meanwhile.
 
     Args:
         root: folder of the store.
@@ -94,28 +44,46 @@ def mend(root: Path, damaged: Path) -> tuple[Path, int]:
         Where the damaged file lies now, and how many records were taken over.
 
     Raises:
-        OSError, sqlite3.Error: there is no room, or no permission; the damaged file is where it was.
+        OSError, sqlite3.Error: no room, or no permission; the damaged file is where it was.
     """
-    number = int(match[1]) if (match := _MENDED.fullmatch(damaged.name)) and damaged != root else 0
-    fresh = root / f"mended-{number + 1}"
-    part = root / f".{fresh.name}.part"
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed at it
-    kept = _taken_over(damaged / FILE, part)
-    aside = _aside(root)
-    part.rename(fresh)  # from here on it is the file in use
+    number = int(match[1]) if (match := REPAIRED.fullmatch(damaged.name)) and damaged != root else 0
+    repaired = root / f"mended-{number + 1}"
+    part = root / f".{repaired.name}.part"
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed during a repair
+    taken_over = _take_over(damaged / FILE, part)
+    aside = _make_folder_aside(root)
+    part.rename(repaired)  # from here on it is the file in use
     for path in [damaged / f"{FILE}{end}" for end in ("", "-wal", "-shm")]:
         if path.exists():
             path.rename(aside / path.name)
     if damaged != root:
         with suppress(OSError):
             damaged.rmdir()
-    return aside, kept
+    return aside, taken_over
 
 
-def rescued(file: Path) -> Iterator[str]:
-    """Yield the records that can still be read: row by row, and if some cannot, whatever looks like one in the bytes of the files."""
+def faults(file: Path) -> Iterator[str]:
+    """Yield what is wrong with a file and its records, a few words each; write nothing.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be read at all.
+    """
+    with closing(open_read_only(file)) as connection:
+        for (text,) in connection.execute("PRAGMA integrity_check"):
+            if text != "ok":
+                yield text
+        for key, text in connection.execute("SELECT key, value FROM Cache"):
+            if history.read(text if isinstance(text, str) else "", key) is None:
+                yield f"the record {key!r} cannot be read; its endpoint will be asked about anew"
+
+
+def readable(file: Path) -> Iterator[str]:
+    """Yield the records that can still be read, some of them twice.
+
+    Read row by row first. If some rows cannot be reached, look for records in the bytes.
+    """
     complete = False
-    with suppress(sqlite3.Error), closing(reader(file)) as connection:
+    with suppress(sqlite3.Error), closing(open_read_only(file)) as connection:
         complete = yield from _rows(connection, file.stat().st_size // _SMALLEST_ROW)
     if not complete:
         for part in (file, file.with_name(f"{file.name}-wal")):
@@ -123,7 +91,7 @@ def rescued(file: Path) -> Iterator[str]:
                 yield from _in_bytes(part)
 
 
-def _aside(root: Path) -> Path:
+def _make_folder_aside(root: Path) -> Path:
     name = f"{root.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = (root.with_name(name if again == 0 else f"{name}-{again}") for again in count())
     aside = next(path for path in names if not path.exists())
@@ -131,37 +99,39 @@ def _aside(root: Path) -> Path:
     return aside
 
 
-def _taken_over(damaged: Path, folder: Path) -> int:
-    texts = rescued(damaged)
-    with closing(opened(folder)) as cache, closing(reader(folder / FILE)) as written:
-        while some := list(islice(texts, _AT_ONCE)):
-            known = [(one, text) for text in some if (one := history.read(text))]
-            before = selected(written, [one.key for one, _ in known])
+def _take_over(damaged: Path, folder: Path) -> int:
+    texts = readable(damaged)
+    with closing(open_cache(folder)) as cache:
+        while batch := list(islice(texts, _BATCH)):
             with cache.transact():
-                # Most of what is found in the bytes was found by rows, too.
-                for key, text in history.taken_in(
-                    before, (one for one, text in known if before.get(one.key) != text)
-                ).items():
-                    cache.set(key, text)
+                for text in batch:
+                    new = history.read(text)
+                    if new is None:
+                        continue
+                    stored = get_text(cache, new.key)
+                    # Most records in the bytes were already read row by row.
+                    if stored != text:
+                        before = {} if stored is None else {new.key: stored}
+                        for key, merged in history.merged_records(before, [new]).items():
+                            cache.set(key, merged)
         return len(cache)
 
 
 def _rows(connection: sqlite3.Connection, most: int) -> Generator[str, None, bool]:
-    """Yield the values of all rows that SQLite can reach; returns whether it could reach all."""
-    connection.execute(
-        "PRAGMA writable_schema = ON"
-    )  # a file that is shorter than it says is then read as far as it goes
+    """Yield the values of all rows that SQLite can reach; return whether it reached all."""
+    # With this, a file that is shorter than its header says is read as far as it goes.
+    connection.execute("PRAGMA writable_schema = ON")
     complete = True
     try:
         [(last,)] = connection.execute("SELECT coalesce(max(rowid), 0) FROM Cache")
     except sqlite3.DatabaseError:
         complete, last = False, most
-    for first in range(1, min(last, most) + 1, _AT_ONCE):
+    for first in range(1, min(last, most) + 1, _BATCH):
         try:
-            yield from _values(connection, first, first + _AT_ONCE - 1)
+            yield from _values(connection, first, first + _BATCH - 1)
         except sqlite3.DatabaseError:
             complete = False
-            for number in range(first, first + _AT_ONCE):
+            for number in range(first, first + _BATCH):
                 with suppress(sqlite3.DatabaseError):
                     yield from _values(connection, number, number)
     return complete

@@ -1,9 +1,10 @@
-"""The shared store of answers: one cache for all captures and processes, and one request in flight.
+"""The shared store of answers: for all captures and processes, with one request in flight.
 
-What to ask, and in which order, is not said here; nor how the file is kept (`records.py`), nor what a record says (`history.py`).
+The records are in `database.py`, their content in `history.py`. What to ask, and in which order,
+is decided in `lookup.py`.
 
-All that a provider ever said of an endpoint stays. How long its newest answer is good for is decided when it is read, so a changed lifetime works at
-once. Failures are never kept.
+Every answer of a provider stays. How long the newest one is good for is decided when it is read,
+so a changed lifetime takes effect at once. Failures are never stored.
 """
 
 import logging
@@ -30,21 +31,26 @@ __all__ = ["AnswerStore", "StoreError"]
 logger = logging.getLogger(__name__)
 
 LONGEST_TURN = 1800
-"""Seconds to wait for one's turn. A turn is one request with its tries: minutes at most, so whoever holds it longer hangs."""
+"""Seconds to wait for a turn. A turn is one request with its retries, minutes at most: a process
+that keeps it longer hangs."""
 
 SHORTER_BY_UP_TO = 0.1
-"""Part of its lifetime that an answer may lose, each another: what was asked in one hour is not to be asked anew in one hour."""
+"""Largest part of its lifetime that an answer loses, at random: answers of one hour must not all
+expire within one hour."""
 
 
 class AnswerStore:
-    """Answers of all providers, kept in a folder. Any number of processes may share it; an object is used by one thread."""
+    """The answers of all providers, in a folder.
+
+    Any number of processes may share the folder. An object is used by one thread.
+    """
 
     def __init__(self, folder: Path, *, answer_days: float, not_found_days: float) -> None:
-        """Open the store; it is made if it is not there.
+        """Open the store; create it if it does not exist.
 
         Args:
-            folder: where the answers lie.
-            answer_days: days for which a found answer is good, at most.
+            folder: folder of the store.
+            answer_days: days for which an answer is good, at most.
             not_found_days: days for which a "not found" is good, at most.
 
         Raises:
@@ -69,7 +75,7 @@ class AnswerStore:
         self.close()
 
     def close(self) -> None:
-        """Add up hits and misses, and close the file."""
+        """Add hits and misses to the totals, and close the file."""
         try:
             if self._tally:
                 with self.records.writing():
@@ -96,20 +102,20 @@ class AnswerStore:
         Raises:
             StoreError: the store cannot be read.
         """
-        known = self._history(provider, endpoint)
-        return known.newest if known else None
+        stored = self._history(provider, endpoint)
+        return stored.newest if stored else None
 
     def as_of(self, provider: str, endpoint: Endpoint, moment: datetime) -> Answer | None:
-        """Return what a provider had said by a moment: the last of its answers that was first given then or before.
+        """Return the last answer of a provider that was first given at a moment or before.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        known = self._history(provider, endpoint)
-        return known.as_of(moment) if known else None
+        stored = self._history(provider, endpoint)
+        return stored.as_of(moment) if stored else None
 
     def histories(self, provider: str, endpoints: Sequence[Endpoint]) -> list[History | None]:
-        """Return all that a provider said of each endpoint, in their order.
+        """Return the history of each endpoint, in their order; None for one without answers.
 
         Raises:
             StoreError: the store cannot be read.
@@ -119,16 +125,16 @@ class AnswerStore:
         return [self._read(key, texts.get(key)) for key in keys]
 
     def is_good(self, answer: Answer) -> bool:
-        """Say whether an answer is young enough."""
+        """Return whether an answer is young enough to be used."""
         seed = f"{key_of(answer.provider, answer.endpoint)} {answer.asked_at.isoformat()}".encode(
             errors="replace"
         )
         part = 1 - SHORTER_BY_UP_TO * zlib.crc32(seed) / 2**32
-        # abs: after a clock was set right, an answer "of next year" is as old as one of last year.
+        # abs: once the clock is corrected, an answer of next year is as old as one of last year.
         return abs(datetime.now(UTC) - answer.asked_at) < part * self._good_for[answer.found]
 
     def put(self, answer: Answer) -> None:
-        """Keep an answer; it is on disk when this returns, and is now the newest.
+        """Store an answer as the newest; it is on disk when this returns.
 
         Raises:
             StoreError: it cannot be written.
@@ -136,65 +142,65 @@ class AnswerStore:
         new = History.of(answer)
 
         def added(before: history.Texts) -> history.Texts:
-            known = history.read(before.get(new.key), new.key)
-            return {new.key: (known.with_answer(answer) if known else new).to_json()}
+            stored = history.read(before.get(new.key), new.key)
+            return {new.key: (stored.with_answer(answer) if stored else new).to_json()}
 
         self.records.change([new.key], added)
 
     def take_in(self, histories: Iterable[History]) -> None:
-        """Put what was kept elsewhere to what is kept here, in the order of time.
+        """Merge histories of another store into this one, sorted by time.
 
         Raises:
             StoreError: it cannot be written.
         """
         news = list(histories)
         self.records.change(
-            [new.key for new in news], lambda before: history.taken_in(before, news)
+            [new.key for new in news], lambda before: history.merged_records(before, news)
         )
 
     def answer(self, endpoint: Endpoint, provider: PaidProvider) -> tuple[Answer, bool]:
-        """Return the answer for an endpoint, asking the provider only if nobody did before.
+        """Return the answer for an endpoint; ask the provider only without a good stored answer.
 
         Returns:
             The answer, and whether the provider was asked for it now.
 
         Raises:
             EndpointFailed: the provider has no answer for this endpoint.
-            ProviderStopped: the provider answers nobody, or another process does not end its turn.
+            ProviderStopped: the provider answers no request, or another process hangs in its turn.
             StoreError: the store cannot be used.
         """
-        kept = self._good(provider.name, endpoint)
-        if kept is None:
+        stored = self._good(provider.name, endpoint)
+        if stored is None:
             with self._in_turn():
-                self.records.follow()
-                # While we waited, another capture may have asked the same.
-                kept = self._good(provider.name, endpoint)
-                if kept is None:
+                self.records.reopen()
+                # Another process may have asked the same while this one waited.
+                stored = self._good(provider.name, endpoint)
+                if stored is None:
                     self.count(provider.name, Tally(misses=1))
                     answer = provider.ask(endpoint)
                     self.put(answer)
                     return answer, True
         self.count(provider.name, Tally(hits=1, calls_saved=1))
-        return kept, False
+        return stored, False
 
     def count(self, provider: str, news: Tally) -> None:
-        """Count what became of look-ups; the store's own tally is brought up to date when it is closed."""
+        """Count look-ups; the totals on disk are updated when the store is closed."""
         self._tally[provider] = self._tally.get(provider, Tally()) + news
 
     def tallies(self) -> dict[str, Tally]:
-        """Return what became of the look-ups of each provider so far, in all processes that have closed the store."""
+        """Return the look-ups of each provider, of all processes that have closed the store."""
         return usage.read(self._folder)
 
     @staticmethod
     def _read(key: str, text: str | None) -> History | None:
-        known = history.read(text, key)
-        if text is not None and known is None:
-            logger.warning("the kept answer for %r cannot be read; it will be asked for anew", key)
-        return known
+        stored = history.read(text, key)
+        if text is not None and stored is None:
+            logger.warning("the stored answer for %r cannot be read; it will be asked anew", key)
+        return stored
 
     def _history(self, provider: str, endpoint: Endpoint) -> History | None:
-        [known] = self.histories(provider, [endpoint])
-        return known
+        [stored] = self.histories(provider, [endpoint])
+        return stored
 
     def _good(self, provider: str, endpoint: Endpoint) -> Answer | None:
         answer = self.newest(provider, endpoint)
@@ -202,17 +208,18 @@ class AnswerStore:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """Hold the right to ask: one request in flight over all processes, and everybody gets a turn.
+        """Take a turn: one request in flight over all processes, and every process gets a turn.
 
-        Locks are polled, so who gives one back and wants it again at once would nearly always win. With two, it finds `next` held by
-        whoever waited meanwhile.
+        The locks are polled. With a single lock, a process that releases it and wants it again at
+        once would nearly always win. With two, it finds `next` taken by a process that waited.
         """
         try:
             with self._next:
                 self._turn.acquire()
         except LockTimeout as error:
             raise ProviderStopped(
-                f"{error.lock_file}: another run holds its turn to ask for {LONGEST_TURN // 60} minutes; end it and run again"
+                f"{error.lock_file}: another run has been asking for {LONGEST_TURN // 60} minutes; "
+                "end it and run again"
             ) from None
         try:
             yield

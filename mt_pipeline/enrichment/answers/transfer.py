@@ -1,6 +1,7 @@
-"""Answers as files: NDJSON with an entry of a history per line, and the folder in which MT_ProcessPKTs kept what Netify said.
+"""Answers as files: NDJSON with an entry per line, and the cache folder of MT_ProcessPKTs.
 
-What was read goes into the store by `AnswerStore.take_in`. A line or a file that cannot be read is told and passed over.
+`AnswerStore.take_in` stores what was read. Lines and files that cannot be read are skipped, and
+returned with the reason.
 """
 
 import json
@@ -32,17 +33,17 @@ _ENDING = ".json"
 
 
 class ExchangeError(EnrichmentError):
-    """A file of answers cannot be written or is none; the message names it."""
+    """A file of answers cannot be written, or holds none; the message names it."""
 
 
 @dataclass(frozen=True)
 class PassedOver:
-    """What was not taken in.
+    """A line or a file that was skipped.
 
     Attributes:
         what: the line, or the file.
         why: a few words.
-        broken: False if it is fine, but nothing that anybody may be asked about.
+        broken: False if it can be read, but no provider is asked about its endpoint.
     """
 
     what: str
@@ -51,30 +52,30 @@ class PassedOver:
 
 
 def export(store: AnswerStore, output: Path) -> int:
-    """Write all answers to a file, which appears when it is whole.
+    """Write all answers to a file, which appears when it is complete.
 
     Returns:
-        How many lines it has.
+        Number of lines.
 
     Raises:
-        ExchangeError: there is such a file already.
+        ExchangeError: the file exists already.
         StoreError: the store cannot be read.
         OSError: the file cannot be written.
     """
-    there = ExchangeError(f"{output} is there already: choose another name, or remove it")
+    exists = ExchangeError(f"{output} is there already: choose another name, or remove it")
     if output.exists() or output.is_symlink():
-        raise there
+        raise exists
     lines, unreadable = 0, 0
     try:
-        with whole(output, new=True) as beside, beside.open("w", encoding="utf-8") as file:
-            for key, text in store.records.everything():
-                if known := history.read(text, key):
-                    file.writelines(f"{line}\n" for line in known.to_lines())
-                    lines += len(known.entries)
+        with whole(output, new=True) as partial, partial.open("w", encoding="utf-8") as file:
+            for key, text in store.records.items():
+                if stored := history.read(text, key):
+                    file.writelines(f"{line}\n" for line in stored.to_lines())
+                    lines += len(stored.entries)
                 else:
                     unreadable += 1
-    except FileExistsError:  # it came while we wrote
-        raise there from None
+    except FileExistsError:  # created while we wrote
+        raise exists from None
     if unreadable:
         logger.warning("%s records cannot be read, and are not in %s", f"{unreadable:,}", output)
     return lines
@@ -92,9 +93,10 @@ def read(source: Path) -> Iterator[History | PassedOver]:
     folders = {source / name: kind for name, kind in _FOLDERS.items() if (source / name).is_dir()}
     if not folders:
         raise ExchangeError(
-            f"{source} has no folder `ips` or `hostnames`: name the cache folder of MT_ProcessPKTs, or a file of `cache export`"
+            f"{source} has no folder `ips` or `hostnames`: "
+            "name the cache folder of MT_ProcessPKTs, or a file of `cache export`"
         )
-    return (found for folder, kind in folders.items() for found in _bodies(folder, kind))
+    return (result for folder, kind in folders.items() for result in _bodies(folder, kind))
 
 
 def _lines(source: Path) -> Iterator[History | PassedOver]:
@@ -116,22 +118,21 @@ def _lines(source: Path) -> Iterator[History | PassedOver]:
 def _line(line: bytes) -> History:
     try:
         text = line.decode()
-        json.dumps(
-            json.loads(text), ensure_ascii=False
-        ).encode()  # JSON can say half a surrogate pair, which no file of ours can hold
+        # JSON can express half a surrogate pair, which UTF-8 cannot.
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise ValueError("no JSON in UTF-8") from None
-    known = History.from_json(text)
-    value: object = known.endpoint.value
+    result = History.from_json(text)
+    value: object = result.endpoint.value
     if not isinstance(value, str) or not value or len(value) > LONGEST_ENDPOINT:
         raise ValueError(f"no answer: {str(value)[:80]!r} is no endpoint")
-    if not NAME.fullmatch(known.provider):
-        raise ValueError(f"no answer: {known.provider[:80]!r} is no name of a provider")
-    return known
+    if not NAME.fullmatch(result.provider):
+        raise ValueError(f"no answer: {result.provider[:80]!r} is no name of a provider")
+    return result
 
 
 def _bodies(folder: Path, kind: Kind) -> Iterator[History | PassedOver]:
-    """Read what Netify said, a file per endpoint; only what it said with status 200 was ever kept."""
+    """Read the bodies of Netify's answers, a file per endpoint, all with status 200."""
     for path in folder.iterdir():
         if not path.name.endswith(_ENDING):
             yield PassedOver(str(path), f"its name does not end in {_ENDING}")
@@ -160,7 +161,7 @@ def _bodies(folder: Path, kind: Kind) -> Iterator[History | PassedOver]:
 
 
 def _body(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise BrokenBody("no file")
     with path.open("rb") as file:
         body = file.read(LARGEST_BODY + 1)

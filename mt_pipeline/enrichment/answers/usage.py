@@ -1,4 +1,4 @@
-"""How often the store of answers was of use, by provider, over all processes: a small JSON file beside the answers."""
+"""Count hits and misses of the store by provider, over all processes, in a small JSON file."""
 
 import json
 import logging
@@ -16,12 +16,12 @@ FILE = "tally.json"
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of look-ups.
+    """Numbers of look-ups.
 
     Attributes:
-        hits: an answer was there and was used.
-        misses: none was there, or none that was still good.
-        calls_saved: hits without which a paid provider would have been asked.
+        hits: look-ups with a good stored answer.
+        misses: look-ups without one.
+        calls_saved: hits that saved a call to a paid provider.
     """
 
     hits: int = 0
@@ -35,7 +35,7 @@ class Tally:
 
 
 def read(folder: Path) -> dict[str, Tally]:
-    """Read the tally of each provider; a file that cannot be read counts for nothing."""
+    """Return the tally of each provider; none if the file cannot be read."""
     try:
         stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return {
@@ -52,18 +52,18 @@ def read(folder: Path) -> dict[str, Tally]:
 
 
 def add(folder: Path, news: Mapping[str, Tally]) -> None:
-    """Add to the tally; nobody else may write meanwhile.
+    """Add to the tallies. The caller keeps other processes from writing.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     before = read(folder)
     total = {
         **before,
         **{provider: before.get(provider, Tally()) + tally for provider, tally in news.items()},
     }
-    with whole(folder / FILE) as beside:
-        beside.write_text(
+    with whole(folder / FILE) as partial:
+        partial.write_text(
             json.dumps({provider: asdict(tally) for provider, tally in total.items()}),
             encoding="utf-8",
         )

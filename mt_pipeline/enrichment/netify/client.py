@@ -121,9 +121,8 @@ class Netify:
         self.close()
 
     def close(self) -> None:
-        """Close connections and the rate file."""
+        """Close the connections."""
         self._session.close()
-        self._rate.close()
 
     def ask(self, endpoint: Endpoint) -> Answer:
         """Ask about one endpoint.

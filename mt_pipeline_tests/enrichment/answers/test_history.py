@@ -14,7 +14,7 @@ from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX
 NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 
 
-def said(app: str | None, days: float = 0, *, endpoint: Endpoint = GOOGLE) -> Answer:
+def answer_of(app: str | None, days: float = 0, *, endpoint: Endpoint = GOOGLE) -> Answer:
     """Make an answer of so many days after noon; None is "not found"."""
     return Answer(
         endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app)
@@ -22,16 +22,16 @@ def said(app: str | None, days: float = 0, *, endpoint: Endpoint = GOOGLE) -> An
 
 
 def after(*answers: Answer) -> History:
-    """Make the history of answers that were given one after the other."""
+    """Return the history of answers given one after the other."""
     first, *others = answers
     known = History.of(first)
-    for one in others:
-        known = known.with_answer(one)
+    for other in others:
+        known = known.with_answer(other)
     return known
 
 
-def told(known: History) -> list[tuple[str | None, float, float]]:
-    """Say what each entry says, and the days after noon from when to when."""
+def times_of(known: History) -> list[tuple[str | None, float, float]]:
+    """Return the answer of each entry, with its first and last day after noon."""
     day = timedelta(days=1)
     return [
         (entry.facts.app_tag, (entry.asked_at - NOON) / day, (entry.confirmed_at - NOON) / day)
@@ -40,13 +40,20 @@ def told(known: History) -> list[tuple[str | None, float, float]]:
 
 
 def test_what_is_said_again_is_confirmed_and_what_is_new_is_an_entry():
-    known = after(said("a"), said("a", 1), said("b", 2), said("b", 3), said("a", 4), said(None, 5))
-    assert told(known) == [(None, 5, 5), ("a", 4, 4), ("b", 2, 3), ("a", 0, 1)]
-    assert known.newest == said(None, 5)
+    known = after(
+        answer_of("a"),
+        answer_of("a", 1),
+        answer_of("b", 2),
+        answer_of("b", 3),
+        answer_of("a", 4),
+        answer_of(None, 5),
+    )
+    assert times_of(known) == [(None, 5, 5), ("a", 4, 4), ("b", 2, 3), ("a", 0, 1)]
+    assert known.newest == answer_of(None, 5)
 
 
 def test_the_newest_answer_is_of_the_time_when_it_was_last_confirmed():
-    assert after(said("a"), said("a", 7)).newest == said("a", 7)
+    assert after(answer_of("a"), answer_of("a", 7)).newest == answer_of("a", 7)
 
 
 @pytest.mark.parametrize(
@@ -57,48 +64,56 @@ def test_the_newest_answer_is_of_the_time_when_it_was_last_confirmed():
 def test_what_was_known_at_a_moment_stays_the_same_whatever_is_confirmed_later(
     days: float, app: str, of: float
 ):
-    known = after(said("a"), said("a", 1), said("b", 2), said("b", 3), said("a", 4), said("a", 5))
-    assert known.as_of(NOON + timedelta(days=days)) == said(app, of)
+    known = after(
+        answer_of("a"),
+        answer_of("a", 1),
+        answer_of("b", 2),
+        answer_of("b", 3),
+        answer_of("a", 4),
+        answer_of("a", 5),
+    )
+    assert known.as_of(NOON + timedelta(days=days)) == answer_of(app, of)
 
 
 def test_before_the_first_answer_nothing_was_known():
-    assert after(said("a"), said("a", 1)).as_of(NOON - timedelta(microseconds=1)) is None
+    assert after(answer_of("a"), answer_of("a", 1)).as_of(NOON - timedelta(microseconds=1)) is None
 
 
 def test_what_was_just_paid_is_the_newest_even_after_the_clock_jumped_back():
-    known = after(said("a", 400), said("b", 1))
-    assert known.newest == said("b", 1)
-    assert after(said("a", 400), said("a", 1)).newest == said("a", 1)
-    assert known.as_of(NOON + timedelta(days=2)) == said("b", 1)
+    known = after(answer_of("a", 400), answer_of("b", 1))
+    assert known.newest == answer_of("b", 1)
+    assert after(answer_of("a", 400), answer_of("a", 1)).newest == answer_of("a", 1)
+    assert known.as_of(NOON + timedelta(days=2)) == answer_of("b", 1)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
 def test_histories_are_merged_in_the_order_of_time_whatever_came_first(order: tuple[int, ...]):
     parts = [
-        after(said("a"), said("a", 4)),
-        History.of(said("b", 2)),
-        History.of(said("a", 1)),
-        History.of(said(None, 6)),
+        after(answer_of("a"), answer_of("a", 4)),
+        History.of(answer_of("b", 2)),
+        History.of(answer_of("a", 1)),
+        History.of(answer_of(None, 6)),
     ]
     first, *others = [parts[place] for place in order]
     merged = first
     for other in others:
         merged = merged.merged(other)
-    # That "a" was confirmed at 1 may be forgotten: it lies between 0 and 4, until it turns out that something else was said at 2.
-    assert [entry[:2] for entry in told(merged)] == [(None, 6), ("a", 4), ("b", 2), ("a", 0)]
-    assert merged.newest == said(None, 6)
+    # The confirmation of "a" at 1 may be forgotten: it lies between 0 and 4, until another answer
+    # of 2 turns up.
+    assert [entry[:2] for entry in times_of(merged)] == [(None, 6), ("a", 4), ("b", 2), ("a", 0)]
+    assert merged.newest == answer_of(None, 6)
 
 
 def test_merging_again_changes_nothing():
-    known = after(said("a"), said("b", 2), said("b", 3), said("a", 4))
+    known = after(answer_of("a"), answer_of("b", 2), answer_of("b", 3), answer_of("a", 4))
     assert known.merged(known) == known
-    assert known.merged(History.of(said("b", 3))) == known
+    assert known.merged(History.of(answer_of("b", 3))) == known
 
 
 def test_what_is_old_goes_and_the_newest_stays():
-    known = after(said("a"), said("b", 2), said("b", 30), said("a", 40))
-    assert told(known.since(NOON + timedelta(days=29))) == [("a", 40, 40), ("b", 2, 30)]
-    assert told(known.since(NOON + timedelta(days=4000))) == [("a", 40, 40)]
+    known = after(answer_of("a"), answer_of("b", 2), answer_of("b", 30), answer_of("a", 40))
+    assert times_of(known.since(NOON + timedelta(days=29))) == [("a", 40, 40), ("b", 2, 30)]
+    assert times_of(known.since(NOON + timedelta(days=4000))) == [("a", 40, 40)]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ def test_what_is_old_goes_and_the_newest_stays():
                 ),
             ),
         ),
-        after(said("a"), said(None, 1), said("b", 2)),
+        after(answer_of("a"), answer_of(None, 1), answer_of("b", 2)),
         History.of(Answer(NETFLIX, "lab", True, NOON, Facts(domain_tag="games"))),
     ],
     ids=["all facts", "several entries", "name"],
@@ -131,7 +146,8 @@ def test_a_history_survives_json(known: History):
 def test_the_single_answer_of_the_first_release_is_read():
     text = (
         '{"kind": "address", "endpoint": "8.8.8.8", "provider": "netify", "found": true, '
-        '"asked_at": "2026-03-01T12:00:00.000005+00:00", "facts": {"app_tag": "dns", "geo_lon": 1.5}}'
+        '"asked_at": "2026-03-01T12:00:00.000005+00:00", '
+        '"facts": {"app_tag": "dns", "geo_lon": 1.5}}'
     )
     assert History.from_json(text).newest == Answer(
         GOOGLE, "netify", True, NOON, Facts(app_tag="dns", geo_lon=1.5)
@@ -139,11 +155,13 @@ def test_the_single_answer_of_the_first_release_is_read():
 
 
 def test_json_leaves_out_what_is_not_known():
-    assert json.loads(after(said("dns")).to_json())["entries"][0]["facts"] == {"app_tag": "dns"}
+    assert json.loads(after(answer_of("dns")).to_json())["entries"][0]["facts"] == {
+        "app_tag": "dns"
+    }
 
 
 def test_facts_of_a_later_release_are_passed_over():
-    record = json.loads(after(said("dns")).to_json())
+    record = json.loads(after(answer_of("dns")).to_json())
     record["entries"][0]["facts"]["asn"] = 15169
     assert History.from_json(json.dumps(record)).newest.facts == Facts(app_tag="dns")
 
@@ -166,7 +184,7 @@ def test_facts_of_a_later_release_are_passed_over():
     ids=lambda damage: damage[:20] or "empty",
 )
 def test_what_is_no_history_is_a_value_error_and_read_as_nothing(damage: str):
-    record = json.loads(after(said("dns")).to_json())
+    record = json.loads(after(answer_of("dns")).to_json())
     [entry] = record["entries"]
     changes = {
         "wrong fact": {"entries": [{**entry, "facts": {"geo_lon": "5"}}]},
@@ -185,7 +203,7 @@ def test_what_is_no_history_is_a_value_error_and_read_as_nothing(damage: str):
 
 
 def test_records_that_say_nothing_new_are_not_written_again():
-    known = after(said("a"), said("b", 2))
+    known = after(answer_of("a"), answer_of("b", 2))
     kept = {known.key: known.to_json()}
-    assert history.taken_in(kept, [known, History.of(said("b", 2))]) == {}
-    assert set(history.taken_in({known.key: "scribble"}, [known])) == {known.key}
+    assert history.merged_records(kept, [known, History.of(answer_of("b", 2))]) == {}
+    assert set(history.merged_records({known.key: "scribble"}, [known])) == {known.key}

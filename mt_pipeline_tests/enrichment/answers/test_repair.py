@@ -1,4 +1,4 @@
-"""A store that a crash has damaged: what is saved, where the rest lies, and that whoever works with it goes on."""
+"""A damaged store: what is saved, where the damaged file goes, and that runs go on."""
 
 import multiprocessing
 import random
@@ -27,7 +27,7 @@ def answer(endpoint: Endpoint, app: str = "dns") -> Answer:
     return Answer(endpoint, "netify", True, datetime.now(UTC), Facts(app_tag=app))
 
 
-def found(store: AnswerStore, endpoints: list[Endpoint] = MANY) -> int:
+def count_stored(store: AnswerStore, endpoints: list[Endpoint] = MANY) -> int:
     return sum(
         known is not None and known.newest.facts.app_tag == "dns"
         for known in store.histories("netify", endpoints)
@@ -40,7 +40,7 @@ def aside(folder: Path) -> list[Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a store of many answers, closed."""
+    """Return the folder of a closed store of many answers."""
     with opened(tmp_path / "answers") as store:
         store.take_in(History.of(answer(endpoint)) for endpoint in MANY)
     return tmp_path / "answers"
@@ -55,7 +55,7 @@ def scribble(first: float, last: float) -> Callable[[bytearray], None]:
 
 
 def zero_pages(content: bytearray) -> None:
-    for page in random.Random(1).sample(range(1, len(content) // 4096), 20):  # noqa: S311  # the same each time
+    for page in random.Random(1).sample(range(1, len(content) // 4096), 20):  # noqa: S311
         content[page * 4096 : page * 4096 + 4096] = bytes(4096)
 
 
@@ -90,11 +90,11 @@ def test_what_can_still_be_read_is_taken_over_and_the_run_goes_on(folder, caplog
     (folder / "cache.db").write_bytes(content)
 
     with opened(folder) as store:
-        first = found(store)
+        first = count_stored(store)
         store.put(answer(GOOGLE))
     with opened(folder) as store:
-        assert found(store) == first >= at_least
-        assert found(store, [GOOGLE]) == 1
+        assert count_stored(store) == first >= at_least
+        assert count_stored(store, [GOOGLE]) == 1
     [moved] = aside(folder)
     assert (moved / "cache.db").stat().st_size > 0
     assert f"{folder / 'cache.db'}: the store of answers is damaged (" in caplog.text
@@ -112,7 +112,7 @@ def test_a_store_can_be_damaged_twice(folder):
         scribble(0, 0.001)(content)
         file.write_bytes(content)
         with opened(folder) as store:
-            assert found(store, [GOOGLE]) == 1
+            assert count_stored(store, [GOOGLE]) == 1
     assert len(aside(folder)) == 2
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["mended-2"]
 
@@ -129,7 +129,7 @@ def test_histories_are_taken_over_whole_also_those_that_fill_several_pages(folde
     with opened(folder) as store:
         [known] = store.histories("netify", [GOOGLE])
         assert len(known.entries) == 100
-        assert found(store) == len(MANY)
+        assert count_stored(store) == len(MANY)
 
 
 def test_what_a_killed_process_left_of_its_mending_is_no_hindrance(folder):
@@ -138,7 +138,7 @@ def test_what_a_killed_process_left_of_its_mending_is_no_hindrance(folder):
     (folder / "cache.db").write_bytes(b"garbage" * 1000)
     with opened(folder) as store:
         store.put(answer(GOOGLE))
-        assert found(store, [GOOGLE]) == 1
+        assert count_stored(store, [GOOGLE]) == 1
 
 
 def test_a_store_that_is_locked_is_not_taken_for_damaged(folder):
@@ -149,7 +149,7 @@ def test_a_store_that_is_locked_is_not_taken_for_damaged(folder):
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.3, other.interrupt)
         timer.start()
-        assert found(store, MANY[:10]) == 10
+        assert count_stored(store, MANY[:10]) == 10
         timer.join()
         other.execute("ROLLBACK")
     assert aside(folder) == []
@@ -158,9 +158,9 @@ def test_a_store_that_is_locked_is_not_taken_for_damaged(folder):
 def keep_on(
     folder: Path, opened_it: "multiprocessing.Barrier", mended: "multiprocessing.Barrier"
 ) -> None:
-    """Be a process that has the store open while another one mends it."""
+    """Be a process that has the store open while another one repairs it."""
     with opened(folder) as store:
-        assert found(store, MANY[:1]) == 1
+        assert count_stored(store, MANY[:1]) == 1
         opened_it.wait(60)
         mended.wait(60)
         for endpoint in addresses(2050)[2000:]:
@@ -178,18 +178,18 @@ def test_who_has_the_store_open_while_another_mends_it_writes_to_the_new_one(fol
         file.seek(40 * 4096)
         file.write(b"\x55" * 40 * 4096)
     with opened(folder) as store:
-        assert found(store) < len(MANY)
+        assert count_stored(store) < len(MANY)
         assert aside(folder)
         barriers[1].wait(60)
         for number in range(50):
             store.put(answer(GOOGLE, f"app-{number}"))
         process.join(60)
         assert process.exitcode == 0
-        assert found(store, addresses(2050)[2000:]) == 50
+        assert count_stored(store, addresses(2050)[2000:]) == 50
         [known] = store.histories("netify", [GOOGLE])
         assert len(known.entries) >= 50
     with opened(folder) as store:
-        assert found(store, addresses(2050)[2000:]) == 50
+        assert count_stored(store, addresses(2050)[2000:]) == 50
         assert store.newest("netify", GOOGLE).facts.app_tag == "app-49"
     assert len(aside(folder)) == 1
 
@@ -199,7 +199,7 @@ def mend(folder: Path, start: "multiprocessing.Barrier") -> None:
     start.wait(60)
     with opened(folder) as store:
         store.put(answer(GOOGLE))
-        assert found(store, [GOOGLE]) == 1
+        assert count_stored(store, [GOOGLE]) == 1
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,6 @@ def test_of_processes_that_find_the_damage_at_once_one_mends_it(folder, damage):
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     with opened(folder) as store:
-        found(store)
-        assert found(store, [GOOGLE]) == 1
+        count_stored(store)
+        assert count_stored(store, [GOOGLE]) == 1
     assert len(aside(folder)) == 1

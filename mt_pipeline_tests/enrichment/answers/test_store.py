@@ -48,7 +48,7 @@ def opened(
 
 
 class Lab:
-    """A provider in the test's own process: it knows everything, and fails if told to."""
+    """A provider in the test's own process: it knows everything, and fails on request."""
 
     name = "lab"
 
@@ -59,7 +59,7 @@ class Lab:
     def ask(self, endpoint: Endpoint) -> Answer:
         self.asked.append(endpoint)
         if self.fails:
-            raise EndpointFailed("told to")
+            raise EndpointFailed("on request")
         return answered(endpoint, provider=self.name)
 
 
@@ -190,7 +190,7 @@ def test_a_failure_is_not_kept_and_gives_the_turn_back(store):
 
 
 def test_nothing_is_ever_culled(tmp_path):
-    """Regression: diskcache by default deletes the oldest ten per write beyond its size, which would throw paid answers away."""
+    """By default diskcache deletes the ten oldest records per write beyond its size limit."""
     many = addresses(400)
     with opened(tmp_path) as store:
         for endpoint in many:
@@ -220,6 +220,34 @@ def test_answers_are_readable_json_and_no_pickle(tmp_path):
     assert key == "netify/address/8.8.8.8"
     assert mode == 1  # diskcache's word for "as it is"
     assert json.loads(value)["entries"][0]["facts"] == {"app_tag": "dns"}
+
+
+class Pickled:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_what_is_pickled_in_the_file_is_never_unpickled(tmp_path):
+    trace = tmp_path / "unpickled"
+    with diskcache.Cache(str(tmp_path)) as cache:
+        cache["netify/address/8.8.8.8"] = Pickled(trace)
+        cache[(1, 2)] = Pickled(trace)
+    with opened(tmp_path) as store:
+        assert store.get("netify", GOOGLE) is None
+        assert dict(store.records.items()) == {"netify/address/8.8.8.8": "", "": ""}
+        store.put(answered())
+        assert store.get("netify", GOOGLE)
+    assert not trace.exists()
+
+
+def test_only_what_reads_damaged_files_knows_the_tables_of_diskcache():
+    modules = (PROJECT / "mt_pipeline").rglob("*.py")
+    assert [path.name for path in modules if "FROM Cache" in path.read_text()] == ["repair.py"]
 
 
 def test_an_answer_that_the_first_release_kept_is_good_and_becomes_history(tmp_path):
@@ -337,29 +365,30 @@ FULL = """
 import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from mt_pipeline.enrichment.answers import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline.enrichment.answers.store import AnswerStore
 folder = Path(sys.argv[1])
 with AnswerStore(folder, answer_days=14, not_found_days=1) as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     for number in range(1000):
         print(number, flush=True)
-        store.put(Answer(Endpoint("name", f"n{number}.example"), "netify", True, datetime.now(UTC), Facts(app_tag="x" * 2000)))
+        endpoint, facts = Endpoint("name", f"n{number}.example"), Facts(app_tag="x" * 2000)
+        store.put(Answer(endpoint, "netify", True, datetime.now(UTC), facts))
 """
 
 
 def test_a_disk_that_is_full_is_named_and_nothing_that_was_kept_is_lost_or_taken_for_damage(
     tmp_path,
 ):
-    """A limit on the size of files stands for the disk: to SQLite it is the same, for it cannot write."""
-    said = subprocess.run(
+    """A limit on the size of files stands for a full disk: SQLite cannot write either."""
+    process = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=PROJECT
     )
-    last = int(said.stdout.split()[-1])
+    last = int(process.stdout.split()[-1])
     assert 5 < last < 999
     assert re.search(
         r"StoreError: .*cache\.db: the store of answers cannot be used \(.+\); make room",
-        said.stderr,
+        process.stderr,
     )
     with opened(tmp_path) as store:
         kept = [

@@ -26,41 +26,41 @@ def other(tmp_path: Path) -> AnswerStore:
         yield opened
 
 
-def said(app: str | None, days: float = 0, endpoint: Endpoint = GOOGLE) -> Answer:
+def answer_of(app: str | None, days: float = 0, endpoint: Endpoint = GOOGLE) -> Answer:
     return Answer(
         endpoint, "netify", app is not None, NOON + timedelta(days=days), Facts(app_tag=app)
     )
 
 
 def taken_in(store: AnswerStore, source: Path) -> list[PassedOver]:
-    """Take all in, and return what was passed over."""
-    found = list(transfer.read(source))
-    store.take_in(one for one in found if isinstance(one, History))
-    return [one for one in found if isinstance(one, PassedOver)]
+    """Take all in, and return what was skipped."""
+    results = list(transfer.read(source))
+    store.take_in(result for result in results if isinstance(result, History))
+    return [result for result in results if isinstance(result, PassedOver)]
 
 
-def everything(store: AnswerStore) -> dict[str, str]:
-    return dict(store.records.everything())
+def records_of(store: AnswerStore) -> dict[str, str]:
+    return dict(store.records.items())
 
 
 def test_what_goes_out_comes_in_whole_and_a_second_time_changes_nothing(store, other, tmp_path):
     for answer in (
-        said("a"),
-        said("a", 1),
-        said("b", 2),
-        said(None, 3),
-        said("a", endpoint=NETFLIX),
+        answer_of("a"),
+        answer_of("a", 1),
+        answer_of("b", 2),
+        answer_of(None, 3),
+        answer_of("a", endpoint=NETFLIX),
     ):
         store.put(answer)
     assert transfer.export(store, tmp_path / "out" / "answers.ndjson") == 4
     for _ in range(2):
         assert taken_in(other, tmp_path / "out" / "answers.ndjson") == []
-        assert everything(other) == everything(store)
+        assert records_of(other) == records_of(store)
 
 
 def test_a_line_is_an_answer_that_says_whose_it_is(store, tmp_path):
-    store.put(said("a"))
-    store.put(said("a", 1))
+    store.put(answer_of("a"))
+    store.put(answer_of("a", 1))
     transfer.export(store, tmp_path / "answers")
     assert [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()] == [
         {
@@ -82,16 +82,16 @@ def test_a_line_is_an_answer_that_says_whose_it_is(store, tmp_path):
 def test_what_comes_in_takes_its_place_in_time_and_the_newest_stays_the_newest(
     store, other, tmp_path
 ):
-    store.put(said("a"))
-    store.put(said("c", 4))
-    other.put(said("b", 2))
+    store.put(answer_of("a"))
+    store.put(answer_of("c", 4))
+    other.put(answer_of("b", 2))
     transfer.export(other, tmp_path / "answers")
     assert taken_in(store, tmp_path / "answers") == []
     assert [
         store.as_of("netify", GOOGLE, NOON + timedelta(days=days)).facts.app_tag
         for days in (1, 3, 5)
     ] == ["a", "b", "c"]
-    assert store.newest("netify", GOOGLE) == said("c", 4)
+    assert store.newest("netify", GOOGLE) == answer_of("c", 4)
 
 
 def test_a_file_that_is_there_is_not_written_over(store, tmp_path):
@@ -105,7 +105,7 @@ def test_of_a_large_file_with_broken_lines_all_others_come_in_and_the_broken_are
     store, tmp_path
 ):
     lines = [
-        History.of(said("a", endpoint=endpoint)).to_lines()[0].encode()
+        History.of(answer_of("a", endpoint=endpoint)).to_lines()[0].encode()
         for endpoint in addresses(3000)
     ]
     record = json.loads(lines[0])
@@ -127,22 +127,23 @@ def test_of_a_large_file_with_broken_lines_all_others_come_in_and_the_broken_are
     content = [broken.get(number, line) for number, line in enumerate(lines, 1)]
     (tmp_path / "answers").write_bytes(
         b"\n".join([*content[:1400], b"", b"  ", *content[1400:]])
-    )  # lines without a word are none
+    )  # empty lines do not count
 
     passed_over = taken_in(store, tmp_path / "answers")
 
-    assert [one.what for one in passed_over] == [
+    assert [skipped.what for skipped in passed_over] == [
         f"line {number if number <= 1400 else number + 2}" for number in broken
     ]
     assert all(
-        one.broken and one.why and len(one.why) < 200 and "\n" not in one.why for one in passed_over
+        skipped.broken and 0 < len(skipped.why) < 200 and "\n" not in skipped.why
+        for skipped in passed_over
     )
-    assert len(everything(store)) == 3000 - len(broken)
+    assert len(records_of(store)) == 3000 - len(broken)
 
 
 @pytest.fixture
 def original(tmp_path: Path) -> Callable[[str, object], Path]:
-    """Give a function that puts a file into a cache folder of MT_ProcessPKTs, of a moment long ago."""
+    """Return a function that puts an old file into a cache folder of MT_ProcessPKTs."""
 
     def put(name: str, body: object) -> Path:
         path = tmp_path / "netify_cache" / name
@@ -164,7 +165,7 @@ def test_the_cache_folder_of_the_original_comes_in_with_the_times_of_its_files(
     original("hostnames/gone.example.org.json", success(None))
     for _ in range(2):
         assert taken_in(store, tmp_path / "netify_cache") == []
-    assert len(everything(store)) == 5
+    assert len(records_of(store)) == 5
     place = Facts(
         geo_continent="Europe",
         geo_country="Germany",
@@ -208,7 +209,9 @@ def test_private_addresses_and_names_and_what_cannot_be_read_are_passed_over_and
     passed_over = taken_in(store, tmp_path / "netify_cache")
 
     def names(*, broken: bool) -> list[str]:
-        return sorted(Path(one.what).name for one in passed_over if one.broken == broken)
+        return sorted(
+            Path(skipped.what).name for skipped in passed_over if skipped.broken == broken
+        )
 
     assert names(broken=False) == [
         "192.168.1.1.json",
@@ -227,7 +230,7 @@ def test_private_addresses_and_names_and_what_cannot_be_read_are_passed_over_and
         ),
         *("c.example.com.json", "d.example.com.json", "notes.txt"),
     ]
-    assert list(everything(store)) == ["netify/name/www.netflix.com"]
+    assert list(records_of(store)) == ["netify/name/www.netflix.com"]
 
 
 def test_a_folder_that_is_no_such_cache_is_refused(tmp_path):
