@@ -204,8 +204,8 @@ def test_a_refusal_says_what_to_do(headers: Mapping[str, str], cure: str):
     refused = refusal("POST", Headers(headers), HOSTS)
 
     assert refused is not None
-    assert refused.sentence.startswith("Refused: ")
-    assert cure in refused.sentence
+    assert refused.message.startswith("Refused: ")
+    assert cure in refused.message
 
 
 def test_the_layer_refuses_before_the_app_sees_anything_and_passes_on_the_rest():

@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from mt_pipeline.web.token import kept, link
+from mt_pipeline.web.token import link, load
 from mt_pipeline_tests.web.parts import serving
 
 TOKEN = "t0ken-of-the-tests"
@@ -44,12 +44,12 @@ def ask(port: int, path: str = "/", *, method: str = "GET", **headers: str) -> r
 
 
 def test_the_file_is_for_its_owner_alone_and_the_token_stays(tmp_path: Path):
-    token = kept(tmp_path / "new" / "ui_token")
+    token = load(tmp_path / "new" / "ui_token")
 
     assert stat.S_IMODE((tmp_path / "new" / "ui_token").stat().st_mode) == 0o600
     assert len(token) >= 43  # 256 bits
-    assert kept(tmp_path / "new" / "ui_token") == token
-    assert kept(tmp_path / "ui_token") != token
+    assert load(tmp_path / "new" / "ui_token") == token
+    assert load(tmp_path / "ui_token") != token
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["ui_token"]
 
 
@@ -59,7 +59,7 @@ def test_a_token_that_others_could_read_is_replaced(tmp_path: Path, mode: int):
     file.write_text(TOKEN)
     file.chmod(mode)
 
-    assert kept(file) != TOKEN
+    assert load(file) != TOKEN
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -67,7 +67,7 @@ def test_a_file_without_a_token_is_filled(tmp_path: Path):
     file = tmp_path / "ui_token"
     file.touch(0o600)
 
-    assert kept(file) == kept(file) != ""
+    assert load(file) == load(file) != ""
 
 
 @pytest.mark.parametrize(
