@@ -121,10 +121,10 @@ class Conversations:
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_OF_SUMS}")
 
-    def read(self, path: Path) -> None:
+    def read(self, path: Path, *, block: int = _BLOCK) -> None:
         """Take in a whole file of documents."""
         with duckdb_pool.connection(self._packets) as reading:
-            for batch in documents.read(reading, path).to_arrow_reader(_BLOCK):
+            for batch in documents.read(reading, path).to_arrow_reader(block):
                 self.add(pa.Table.from_batches([batch]))
 
     def read_sums(self, path: Path) -> None:
