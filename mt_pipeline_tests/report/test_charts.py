@@ -1,4 +1,4 @@
-"""Spans and charts: steps that people would choose, axes for any time, and nothing in the drawing that is not ours."""
+"""Spans and charts: sensible steps, axes for any time, and no text of others in the drawing."""
 
 import re
 from itertools import pairwise
@@ -34,7 +34,7 @@ def test_a_span_has_at_most_120_steps_of_a_length_that_people_choose(seconds: fl
 
 @pytest.mark.parametrize("power", range(3, 18))
 def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
-    """A label of matplotlib's date axis needs room, and choosing none is a warning, which fails here."""
+    """Labels of matplotlib's date axis need room. An axis without labels warns, and fails here."""
     for first in (0, NOW, max(0, END - 4 * 10**power)):
         timeline = Timeline.over([(first, min(first + 3 * 10**power, END))])
         [span] = timeline.spans
@@ -47,8 +47,8 @@ def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
                 )
             ]
             assert labels or span.edges[-1] > END - 366 * DAY
-            for (left, one), (right, other) in pairwise(labels):
-                assert right - left > 6 * (len(one) + len(other)) / 2
+            for (left, text), (right, other) in pairwise(labels):
+                assert right - left > 6 * (len(text) + len(other)) / 2
 
 
 def test_a_chart_is_drawn_in_two_widths_with_the_colours_of_the_page_and_no_id():

@@ -1,4 +1,4 @@
-"""Flows: every packet and byte by second and conversation, compared with a count in plain Python."""
+"""Flows: packets and bytes by second and conversation, compared with a count in plain Python."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
