@@ -77,17 +77,12 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         made: how the rows were made.
         now: the time to print on the page.
     """
-    all_values = (series.values for series in summary.series)
-    steps = [sum(values) for values in zip(*all_values, strict=True)]
-    unit, size = formatting.unit_of(max(steps, default=0))
     shown = {row.capture for row in summary.captures}
     skipped: Counter[str] = Counter()
     for key in shown & made.records.keys():
         skipped.update(made.records[key].skipped)
+    unit, traffic = _traffic(summary)
     drawn = circles(summary.spots)
-    areas = [
-        (series.colour, [value / size for value in series.values]) for series in summary.series
-    ]
     return _ENVIRONMENT.get_template("page.html").render(
         experiment=experiment,
         s=summary,
@@ -96,11 +91,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         generated=round(now.timestamp()) * 10**6,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
-        traffic=charts.areas(
-            summary.timeline,
-            areas,
-            label="Bytes over time, stacked; the table below has the numbers",
-        ),
+        traffic=traffic,
         land=world_map.land() if drawn else "",
         circles=drawn,
         on_map=sum(circle.spot.bytes for circle in drawn),
@@ -112,11 +103,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
         rest=_rest(summary),
         captures=[_capture(row, made) for row in summary.captures],
-        missing=[
-            (record.key, reason)
-            for record in made.records.values()
-            if (reason := _missing(record, shown))
-        ],
+        missing=_all_missing(made, shown),
         skipped=sorted(skipped.items()),
         tshark=made.tshark,
         sources=sources(
@@ -129,6 +116,18 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         most_devices=MOST_DEVICES,
         most_captures=MOST_CAPTURES,
     )
+
+
+def _traffic(summary: Summary) -> tuple[str, Markup]:
+    """Draw the bytes over time; return their unit and the chart."""
+    all_values = (series.values for series in summary.series)
+    steps = [sum(values) for values in zip(*all_values, strict=True)]
+    unit, size = formatting.unit_of(max(steps, default=0))
+    areas = [
+        (series.colour, [value / size for value in series.values]) for series in summary.series
+    ]
+    label = "Bytes over time, stacked; the table below has the numbers"
+    return unit, charts.areas(summary.timeline, areas, label=label)
 
 
 def _rest(summary: Summary) -> Bar:
@@ -151,6 +150,12 @@ def _capture(rows: CaptureRows, made: Made) -> _Capture:
     return _Capture(
         rows, record.packets, ", ".join(notes), record.filter or "", tshark, record.sha256
     )
+
+
+def _all_missing(made: Made, shown: set[str]) -> list[tuple[str, str]]:
+    """List the keys of captures that are not in the report, with the reasons."""
+    reasons = ((record.key, _missing(record, shown)) for record in made.records.values())
+    return [(key, reason) for key, reason in reasons if reason]
 
 
 def _missing(record: Record, shown: set[str]) -> str | None:

@@ -103,15 +103,11 @@ def summarise(rows: Experiment) -> Summary:
             f"the view {rows.view} has no rows, so there is nothing to report: "
             "`mt-pipeline status` says what became of its captures"
         )
-    busy = rows.busy(
-        min(capture.first for capture in captures), max(capture.last for capture in captures)
-    )
-    timeline = Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
+    timeline = _timeline(rows, captures)
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
     where = rows.places()
     names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
     named = [remote for remote in remotes if remote.has_name]
-    new = {row.step: row.addresses for row in rows.news(timeline.step)}
     return Summary(
         captures=captures,
         all=grouping.total(captures),
@@ -137,7 +133,7 @@ def summarise(rows: Experiment) -> Summary:
         domains=_bars(domains),
         domains_in_all=domains[0].names if domains else 0,
         destinations=rows.destinations(MOST_DESTINATIONS),
-        addresses=list(accumulate(new.get(step, 0) for step in timeline.places)),
+        addresses=_addresses(rows, timeline),
         providers=grouping.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
         name_providers=grouping.bars(
             named, lambda remote: remote.name_provider, "nobody was asked"
@@ -147,6 +143,19 @@ def summarise(rows: Experiment) -> Summary:
             remote.has_city and remote.provider == "offline" for remote in remotes
         ),
     )
+
+
+def _timeline(rows: Experiment, captures: Sequence[CaptureRows]) -> Timeline:
+    busy = rows.busy(
+        min(capture.first for capture in captures), max(capture.last for capture in captures)
+    )
+    return Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
+
+
+def _addresses(rows: Experiment, timeline: Timeline) -> list[int]:
+    """Count the public addresses seen until the end of each step."""
+    new = {row.step: row.addresses for row in rows.news(timeline.step)}
+    return list(accumulate(new.get(step, 0) for step in timeline.places))
 
 
 def application_of(row: Remote | Destination) -> str | None:
