@@ -97,12 +97,7 @@ def summarise(rows: Experiment) -> Summary:
     Raises:
         NoExperiment: the experiment has no rows.
     """
-    captures = rows.captures()
-    if not captures:
-        raise NoExperiment(
-            f"the view {rows.view} has no rows, so there is nothing to report: "
-            "`mt-pipeline status` says what became of its captures"
-        )
+    captures = _captures(rows)
     timeline = _timeline(rows, captures)
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
     where = rows.places()
@@ -142,6 +137,15 @@ def summarise(rows: Experiment) -> Summary:
         has_offline_city=any(
             remote.has_city and remote.provider == "offline" for remote in remotes
         ),
+    )
+
+
+def _captures(rows: Experiment) -> list[CaptureRows]:
+    if captures := rows.captures():
+        return captures
+    raise NoExperiment(
+        f"the view {rows.view} has no rows, so there is nothing to report: "
+        "`mt-pipeline status` says what became of its captures"
     )
 
 
