@@ -1,8 +1,10 @@
-"""`make bench`: from files to readable rows, beside the original's own tshark command, in turn on the same packets.
+"""`make bench`: from files to readable rows, compared with MT_ProcessPKTs's own tshark command.
 
-BENCH_PARTS says what is measured: `one` capture; the queries of the `dashboards` over BENCH_ROWS packets, five million if not set; the packets of
-`one` in many `files`; `small` captures of twenty packets; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. All but the last
-if not set. Times of one command move by a quarter on a shared machine, and by half on a busy one: read the ratios.
+BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` over BENCH_ROWS
+packets, five million by default; the packets of `one` in many `files`; `small` captures of twenty
+packets; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default is all
+but the last. Candidates run in turn on the same packets. Times of a command vary by a quarter on a
+shared machine, and by half on a busy one: compare the ratios.
 """
 
 import os
@@ -20,10 +22,10 @@ from mt_pipeline_tests.benchmarks.measuring import (
     Measured,
     compared,
     ingested,
-    of_runs,
     original,
     ours,
     run,
+    run_seconds,
     say,
 )
 from mt_pipeline_tests.building.bulk import write_bulk
@@ -50,7 +52,8 @@ def main() -> None:
         say(f"building a capture of {PACKETS:,} packets")
         write_bulk(capture, PACKETS)
         say(
-            f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, load of the machine {os.getloadavg()[0]:.1f}"
+            f"tshark {tshark.version}, {os.cpu_count()} cores, {capture.stat().st_size:,} bytes, "
+            f"load of the machine {os.getloadavg()[0]:.1f}"
         )
         if "one" in parts:
             candidates = {
@@ -67,7 +70,7 @@ def main() -> None:
             ours(capture.parent, folder / "data-dashboards", enrichment="offline")
             dashboards.timed(folder / "data-dashboards", rows=ROWS)
         if "files" in parts:
-            beside(
+            compare_many(
                 tshark,
                 split(capture, folder / "files", -(-PACKETS // FILES)),
                 f"{PACKETS:,} packets in {FILES} files",
@@ -79,7 +82,7 @@ def main() -> None:
             subprocess.run(
                 [EDITCAP, "-r", str(capture), str(folder / "few.pcap"), f"1-{packets}"], check=True
             )
-            beside(
+            compare_many(
                 tshark,
                 split(folder / "few.pcap", folder / "small", OF_SMALL),
                 f"{SMALL} captures of {OF_SMALL} packets",
@@ -113,14 +116,14 @@ def split(capture: Path, folder: Path, packets: int) -> Path:
     return folder
 
 
-def beside(tshark: Tshark, captures: Path, title: str, packets: int, folder: Path) -> None:
-    """Compare many captures with the original's command, run over them one after the other."""
+def compare_many(tshark: Tshark, captures: Path, title: str, packets: int, folder: Path) -> None:
+    """Compare many captures with the original's command, run over each of them in turn."""
     commands = [original(tshark.program, capture) for capture in sorted(captures.iterdir())]
-    whole: dict[int, Measured] = {}
+    totals: dict[int, Measured] = {}
 
     def ingest(number: int) -> Measured:
-        whole[number] = ingested(captures, data(number))
-        return whole[number]
+        totals[number] = ingested(captures, data(number))
+        return totals[number]
 
     def data(number: int) -> Path:
         return folder / f"data-{captures.name}{number}"
@@ -133,7 +136,7 @@ def beside(tshark: Tshark, captures: Path, title: str, packets: int, folder: Pat
             "tshark -T json, one file after the other": lambda _: run(*commands),
             "ours, the whole command": ingest,
             "ours, from the first run's start to the rows": lambda number: replace(
-                whole[number], seconds=of_runs(data(number))
+                totals[number], seconds=run_seconds(data(number))
             ),
         },
     )

@@ -1,6 +1,6 @@
-"""The part of `make bench` that looks at answers: endpoints a second, from the store and from each free provider. Run by `bench.py`.
+"""The part of `make bench` about answers: endpoints a second, by store and by free provider.
 
-BENCH_ANSWERS (200,000) says how many lie in the store.
+`bench.py` runs it. BENCH_ANSWERS (200,000) is the number of answers in the store.
 """
 
 import os
@@ -44,15 +44,16 @@ def main(say: Callable[[str], None]) -> None:
         say(f"\nbuilding a store of {count:,} answers")
         everybody = addresses(count)
         build(folder / "answers", everybody)
-        wanted = random.Random(1).sample(everybody, min(count, AT_MOST))  # noqa: S311  # nothing secret
-        endpoints = endpoints_file(folder / "endpoints", wanted)
+        sampled = random.Random(1).sample(everybody, min(count, AT_MOST))  # noqa: S311  # nothing secret
+        endpoints = endpoints_file(folder / "endpoints", sampled)
         size = (folder / "answers" / "cache.db").stat().st_size
         say(
-            f"{size:,} bytes; {len(wanted):,} endpoints are looked up\n\n{'answers':<50} {'seconds':>9} {'endpoints/s':>11}"
+            f"{size:,} bytes; {len(sampled):,} endpoints are looked up\n\n"
+            f"{'answers':<50} {'seconds':>9} {'endpoints/s':>11}"
         )
         for what, seconds, number in (
-            *of_the_store(folder, endpoints, wanted),
-            *of_free_providers(folder, endpoints, len(wanted)),
+            *of_the_store(folder, endpoints, sampled),
+            *of_free_providers(folder, endpoints, len(sampled)),
         ):
             say(f"{what:<50} {seconds:>9.3f} {number / seconds:>11,.0f}")
 
@@ -62,7 +63,7 @@ def opened(folder: Path) -> AnswerStore:
 
 
 def build(folder: Path, endpoints: Sequence[Endpoint]) -> None:
-    """Keep an answer of an hour ago for each, in an order that is not that of the keys."""
+    """Store an answer of an hour ago for each endpoint, in random order."""
     moment = datetime.now(UTC) - timedelta(hours=1)
     facts = Facts("example-app", "business", None, "Europe", "Germany", "Berlin", 13.405, 52.52)
     mixed = random.Random(2).sample(endpoints, len(endpoints))  # noqa: S311
@@ -75,7 +76,7 @@ def build(folder: Path, endpoints: Sequence[Endpoint]) -> None:
 
 
 def of_the_store(
-    folder: Path, endpoints: Path, wanted: Sequence[Endpoint]
+    folder: Path, endpoints: Path, sampled: Sequence[Endpoint]
 ) -> Iterator[tuple[str, float, int]]:
     answers = folder / "answers"
     forget(answers / "cache.db")
@@ -84,22 +85,23 @@ def of_the_store(
             yield (
                 f"enrich from {what}",
                 timed(lambda: enrich(endpoints, folder / "out", providers=[Silent()], store=store)),
-                len(wanted),
+                len(sampled),
             )
-        some = wanted[:PUTS]
+        some = sampled[:PUTS]
         yield (
             "put",
             timed(
                 lambda: [
-                    store.put(Answer(one, Silent.name, True, datetime.now(UTC))) for one in some
+                    store.put(Answer(endpoint, Silent.name, True, datetime.now(UTC)))
+                    for endpoint in some
                 ]
             ),
             len(some),
         )
         yield (
             "get",
-            timed(lambda: [store.get(Silent.name, one) for one in wanted[:10_000]]),
-            len(wanted[:10_000]),
+            timed(lambda: [store.get(Silent.name, endpoint) for endpoint in sampled[:10_000]]),
+            len(sampled[:10_000]),
         )
     yield "open and close", timed(lambda: opened(answers).close()), 1
 

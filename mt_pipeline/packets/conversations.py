@@ -82,10 +82,10 @@ class Conversations:
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
 
-    def read(self, path: Path) -> None:
-        """Add all documents of a file."""
+    def read(self, path: Path, *, block: int = _BLOCK) -> None:
+        """Add all documents of a file, a block of so many at a time."""
         with duckdb_pool.connection(self._packets_path) as reading:
-            for batch in documents.read(reading, path).to_arrow_reader(_BLOCK):
+            for batch in documents.read(reading, path).to_arrow_reader(block):
                 self.add(pa.Table.from_batches([batch]))
 
     def read_sums(self, path: Path) -> None:

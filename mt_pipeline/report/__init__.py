@@ -1,1 +1,1 @@
-"""A page about an experiment: what QuestDB is asked (`queries.py`), what is drawn (`figures.py`), and the HTML around it (`page.py`)."""
+"""The report of an experiment: its queries, the summary of their results, charts and the page."""

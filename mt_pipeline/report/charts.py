@@ -1,6 +1,6 @@
-"""Charts over time, as SVG that stands in the page itself: no JavaScript, and the colours are those of the page's style sheet.
+"""Charts over time, as inline SVG without JavaScript. Colours come from the page's style sheet.
 
-They hold no text but numbers and times; names are for the legend beside them, which is HTML. Bars are drawn by the page.
+Their only text is numbers and times. The page itself draws bars, and the legend with its names.
 """
 
 import io
@@ -22,17 +22,20 @@ from mt_pipeline.report.timeline import Timeline
 
 Edges = npt.NDArray[np.float64]
 Draw = Callable[[Axes, Edges, slice], None]
-"""Draws the steps of a slice, which have these edges."""
+"""Draws a slice of the steps between these edges."""
 
 WIDTHS = {"wide": (760, 250), "narrow": (330, 230)}
-"""Width and height in points. In a chart that shrinks to a phone's width nobody can read the letters, so there are two; the style sheet shows one."""
+"""Width and height in points.
+
+Letters of a wide chart are too small on a phone, so there are two; the style sheet shows one.
+"""
 
 _STRIP = 110
-"""Height of one of several strips."""
+"""Height of a strip, where there are several."""
 
 _DAY = 86_400 * 10**6
-_YEAR_9999 = 8029 * 365.2425  # in days since 1970, as matplotlib counts; it has no calendar beyond
-# Colours that stand for variables of the style sheet.
+_YEAR_9999 = 8029 * 365.2425  # in days since 1970: the end of matplotlib's calendar
+# Placeholders of the style sheet's variables.
 _PAPER, _INK, _FAINT, *_SERIES = (
     f"#0102{number:02x}" for number in range(3 + MOST_LABELS + len(REST))
 )
@@ -66,14 +69,14 @@ _STYLE: dict[Any, object] = {
 
 
 def areas(
-    timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, said: str
+    timeline: Timeline, series: Sequence[tuple[int, Sequence[float]]], *, label: str
 ) -> Markup:
     """Stack series over the time, the first at the bottom.
 
     Args:
         timeline: the time; each of its spans is a strip.
         series: number of the colour (`--series-0` and so on), and a value per step.
-        said: what the chart shows, for those who cannot see it.
+        label: what the chart shows, for screen readers.
     """
 
     def draw(axes: Axes, edges: Edges, part: slice) -> None:
@@ -91,25 +94,27 @@ def areas(
             )
             floor = top
 
-    return _in_both_widths(timeline, draw, said)
+    return _in_both_widths(timeline, draw, label)
 
 
-def line(timeline: Timeline, values: Sequence[float], *, said: str) -> Markup:
+def line(timeline: Timeline, values: Sequence[float], *, label: str) -> Markup:
     """Draw a value over the time."""
 
     def draw(axes: Axes, edges: Edges, part: slice) -> None:
         axes.stairs(values[part], edges, baseline=None, edgecolor=_SERIES[0], linewidth=2)
 
-    return _in_both_widths(timeline, draw, said)
+    return _in_both_widths(timeline, draw, label)
 
 
-def _in_both_widths(timeline: Timeline, draw: Draw, said: str) -> Markup:
+def _in_both_widths(timeline: Timeline, draw: Draw, label: str) -> Markup:
     return Markup("").join(
-        _svg(timeline, draw, said, shown=shown, size=size) for shown, size in WIDTHS.items()
+        _svg(timeline, draw, label, variant=variant, size=size) for variant, size in WIDTHS.items()
     )
 
 
-def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[int, int]) -> Markup:
+def _svg(
+    timeline: Timeline, draw: Draw, label: str, *, variant: str, size: tuple[int, int]
+) -> Markup:
     parts = timeline.parts
     width, height = size if len(parts) == 1 else (size[0], _STRIP * len(parts))
     longest = max(span.steps for span, _ in parts)
@@ -124,8 +129,8 @@ def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[i
             axes.yaxis.set_major_locator(
                 MaxNLocator(5 if len(parts) == 1 else 2, steps=[1, 2, 5, 10])
             )
-            _label(axes, most=width // 66, is_known=end < _YEAR_9999)
-        strips[0].set_ylim(bottom=0)  # of all, once all are drawn
+            _write_times(axes, most=width // 66, is_known=end < _YEAR_9999)
+        strips[0].set_ylim(bottom=0)  # the strips share it; set it once all are drawn
         written = io.StringIO()
         figure.savefig(
             written,
@@ -133,32 +138,33 @@ def _svg(timeline: Timeline, draw: Draw, said: str, *, shown: str, size: tuple[i
             transparent=True,
             metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
         )
-    return _standing_in_a_page(written.getvalue(), said, shown, (width, height))
+    return _inline(written.getvalue(), label, variant, (width, height))
 
 
-def _label(axes: Axes, *, most: int, is_known: bool) -> None:
+def _write_times(axes: Axes, *, most: int, is_known: bool) -> None:
     """Write times below a strip, if the calendar has them."""
     if is_known:
-        locator = AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]  # it has no types
+        # Both have no types.
+        locator = AutoDateLocator(minticks=2, maxticks=most)  # type: ignore[no-untyped-call]
+        formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_formatter(formatter)
     else:
         axes.set_xticks([])
     for artist in axes.findobj():
-        artist.set_clip_on(False)  # what clips has an id, and ids are the page's
+        artist.set_clip_on(False)  # clipping needs ids, which could collide with the page's
 
 
-def _standing_in_a_page(svg: str, said: str, shown: str, size: tuple[int, int]) -> Markup:
-    """Take off what a file of its own needs, and what the style sheet decides: ids, size, fonts, colours."""
+def _inline(svg: str, label: str, variant: str, size: tuple[int, int]) -> Markup:
+    """Remove what only a file needs, and the ids, size, fonts and colours of the style sheet."""
     body = svg.partition("</defs>")[2].rpartition("</svg>")[0]
     body = re.sub(r' id="[^"]*"', "", body)
     body = re.sub(r"font-family: [^;]*; ", "", body)
-    body = re.sub(
-        r"(\.\d)\d+", r"\1", body
-    )  # a tenth of a point is as fine as it is seen, and half the size
+    # Nobody sees less than a tenth of a point, and the text is half as long.
+    body = re.sub(r"(\.\d)\d+", r"\1", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
     head = Markup('<svg class="chart {}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        shown, *size, said
+        variant, *size, label
     )
-    return head + Markup(body + "</svg>")  # noqa: S704  it holds no text of others
+    return head + Markup(body + "</svg>")  # noqa: S704  it contains no text of others

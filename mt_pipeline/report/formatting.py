@@ -1,4 +1,4 @@
-"""How numbers, times and names are written on a page."""
+"""Formatting of numbers, times and names on the page."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from mt_pipeline.report.summary import application_of
 from mt_pipeline.system import terminal
 
 LONGEST = 253
-"""Letters of a name that are shown: as many as a host name may have."""
+"""Longest name shown in full, in letters: that of a host name."""
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _TIMES = (
@@ -22,64 +22,57 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def unit_of(value: int) -> tuple[str, int]:
-    """Choose a unit for bytes: its name, and how many bytes it has."""
+    """Choose a unit for bytes. Return its name and its number of bytes."""
     power = next((power for power in reversed(range(len(_UNITS))) if value >= 1000**power), 0)
     return _UNITS[power], int(1000**power)
 
 
 def size(value: int) -> str:
-    """Write bytes as people say them."""
-    unit, of = unit_of(value)
-    return f"{value / of:.3g} {unit}" if of > 1 else f"{value} {unit}"
+    """Format bytes in a unit that suits them."""
+    unit, unit_bytes = unit_of(value)
+    return f"{value / unit_bytes:.3g} {unit}" if unit_bytes > 1 else f"{value} {unit}"
 
 
 def count(value: int) -> str:
-    """Write a whole number."""
+    """Format a whole number."""
     return f"{value:,}"
 
 
-def percent(value: int, whole: int) -> str:
-    """Write a share."""
-    return f"{100 * value / whole:.1f}%" if whole else "0%"
+def percent(value: int, total: int) -> str:
+    """Format a share."""
+    return f"{100 * value / total:.1f}%" if total else "0%"
 
 
 def time(microseconds: int, *, milliseconds: bool = False) -> str:
-    """Write a time in UTC, to the second or finer."""
-    return (
-        (_EPOCH + timedelta(microseconds=microseconds))
-        .replace(tzinfo=None)
-        .isoformat(" ", "milliseconds" if milliseconds else "seconds")
-    )
+    """Format a time in UTC, to the second or millisecond."""
+    utc = (_EPOCH + timedelta(microseconds=microseconds)).replace(tzinfo=None)
+    return utc.isoformat(" ", "milliseconds" if milliseconds else "seconds")
 
 
 def duration(microseconds: int) -> str:
-    """Write how long something took, in the largest unit of which there is one, and the next."""
-    place = next(
-        (place for place, (_, of) in enumerate(_TIMES) if microseconds >= of), len(_TIMES) - 1
-    )
+    """Format a duration in the largest unit that fits, and the next."""
+    last = len(_TIMES) - 1
+    first = next((place for place, (_, unit) in enumerate(_TIMES) if microseconds >= unit), last)
     parts: list[str] = []
-    for unit, of in _TIMES[place : place + 2]:
-        number, microseconds = divmod(microseconds, of)
-        parts += [f"{number:,} {unit}"] if number or not parts else []
+    for name, unit in _TIMES[first : first + 2]:
+        number, microseconds = divmod(microseconds, unit)
+        parts += [f"{number:,} {name}"] if number or not parts else []
     return " ".join(parts)
 
 
 def visible(text: str) -> str:
-    """Write a name that others chose; what is too long is cut."""
+    """Format a name that others chose; shorten it if it is too long."""
     return terminal.visible(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
-def providers(to: Destination) -> str:
-    """List who answered for the address or its name."""
-    return ", ".join(
-        sorted(
-            {name for said in (to.provider, to.name_provider) if said for name in said.split(",")}
-        )
-    )
+def providers(destination: Destination) -> str:
+    """List the providers that answered for the address or its name."""
+    columns = (destination.provider, destination.name_provider)
+    return ", ".join(sorted({name for names in columns if names for name in names.split(",")}))
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    "application": lambda to: application_of(to) or "",
+    "application": lambda destination: application_of(destination) or "",
     "bytes": size,
     "count": count,
     "duration": duration,
@@ -89,4 +82,4 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "time": time,
     "visible": visible,
 }
-"""For the page: what it calls them."""
+"""Filters of the page's template, by name."""

@@ -1,19 +1,19 @@
-"""Folds answers of QuestDB into the short lists that a person reads: the largest by name, the others as one line, and what is not known."""
+"""Groups results of queries into short lists: the largest by name, all others, what is unknown."""
 
 import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol as Like
 from typing import TypeVar
 
-from mt_pipeline.report.queries import ENCRYPTED, NO_PROTOCOL
 from mt_pipeline.report.results import Local, Peer, Protocol, Slice
 from mt_pipeline.report.timeline import Timeline
+from mt_pipeline.report.view import ENCRYPTED, NO_PROTOCOL
 
 MOST_BARS = 15
 MOST_LABELS = 7
-"""Series with a name of their own: as many as there are colours that everybody can tell apart."""
+"""Series with their own name: as many as there are colours that everybody can tell apart."""
 
 REST = ("other names", "no name known", "local")
 """The series after those."""
@@ -32,16 +32,16 @@ _BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 class Counted(Like):
-    """Whatever counts packets and their bytes on the wire."""
+    """Anything with a number of packets and of their bytes on the wire."""
 
     @property
     def packets(self) -> int:
-        """How many packets."""
+        """Number of packets."""
         ...
 
     @property
     def bytes(self) -> int:
-        """How many bytes."""
+        """Number of bytes."""
         ...
 
 
@@ -50,7 +50,7 @@ C = TypeVar("C", bound=Counted)
 
 @dataclass(frozen=True)
 class Bar:
-    """A line of a list. `is_ours` tells our words from what others chose as a name."""
+    """A line of a list. `is_ours` is true for a name of ours, false for one that others chose."""
 
     name: str
     packets: int
@@ -63,12 +63,12 @@ class Device:
     """A device of the inventory, or another end without a public address.
 
     Attributes:
-        label: its name in the inventory; None if it is not in there.
-        hardware: its hardware addresses, if the captures have those.
-        addresses: its addresses.
-        peers: whom it exchanged most bytes with.
-        sent: packets and bytes from it.
-        received: those to it.
+        label: its name in the inventory; None if it is not in the inventory.
+        hardware: its hardware addresses, if the captures have any.
+        addresses: its IP addresses.
+        peers: the ends that it exchanged most bytes with.
+        sent: packets and bytes that it sent.
+        received: packets and bytes that it received.
     """
 
     label: str | None
@@ -80,12 +80,12 @@ class Device:
 
     @property
     def name(self) -> str:
-        """What it is listed by: the first of these that is known."""
+        """Its label, else its first hardware address, else its first IP address."""
         return self._names[0]
 
     @property
     def others(self) -> Sequence[str]:
-        """What else it is known by."""
+        """Its other names and addresses."""
         return self._names[1:]
 
     @property
@@ -94,13 +94,13 @@ class Device:
 
     @property
     def bytes(self) -> int:
-        """All bytes from it and to it."""
+        """Bytes sent and received."""
         return self.sent.bytes + self.received.bytes
 
 
 @dataclass(frozen=True)
 class Series:
-    """A part of the traffic over time: bytes in each step, and which colour it has."""
+    """A part of the traffic over time: bytes in each step, and the number of its colour."""
 
     name: str
     values: Sequence[int]
@@ -109,83 +109,76 @@ class Series:
 
 
 def total(rows: Iterable[Counted], name: str = "") -> Bar:
-    """Add up."""
+    """Add up packets and bytes."""
     rows = list(rows)
     return Bar(name, sum(row.packets for row in rows), sum(row.bytes for row in rows), is_ours=True)
 
 
 def bars(rows: Iterable[C], name_of: Callable[[C], str | None], unknown: str) -> list[Bar]:
-    """Add up by name; the largest come first, what has no name comes last."""
+    """Add up by name: the largest first, then all others, then rows without a name."""
     groups = defaultdict[str | None, list[C]](list)
     for row in rows:
         groups[name_of(row)].append(row)
     nameless = groups.pop(None, [])
-    named = [
-        Bar(name or "", found.packets, found.bytes)
-        for name, group in groups.items()
-        if (found := total(group))
-    ]
+    named = [replace(total(group, name or ""), is_ours=False) for name, group in groups.items()]
     named.sort(key=lambda bar: (-bar.bytes, bar.name))
-    others = (
-        [total(named[MOST_BARS:], f"{len(named) - MOST_BARS:,} others")]
-        if len(named) > MOST_BARS
-        else []
-    )
-    return [*named[:MOST_BARS], *others, *([total(nameless, unknown)] if nameless else [])]
+    bars, others = named[:MOST_BARS], named[MOST_BARS:]
+    if others:
+        bars.append(total(others, f"{len(others):,} others"))
+    if nameless:
+        bars.append(total(nameless, unknown))
+    return bars
 
 
 def protocol_of(row: Protocol) -> str | None:
-    """Name the protocol of a stream; TLS over UDP is what QUIC carries."""
+    """Return the name of a stream's protocol. TLS over UDP is a part of QUIC."""
     if row.protocol is None or row.protocol in NO_PROTOCOL:
         return None
-    return _PROTOCOLS.get(
-        "quic" if (row.ip_proto, row.protocol) == ("UDP", "tls") else row.protocol, row.protocol
-    )
+    protocol = "quic" if (row.ip_proto, row.protocol) == ("UDP", "tls") else row.protocol
+    return _PROTOCOLS.get(protocol, row.protocol)
 
 
 def secrecy_of(row: Protocol) -> str:
-    """Say whether others on the way could read a stream."""
+    """Return whether others on the network could read a stream."""
     if row.protocol in ENCRYPTED:
         return "encrypted"
     return "cannot be told" if protocol_of(row) is None else "plain"
 
 
 def devices(rows: Iterable[Local], peers: Iterable[Peer] = ()) -> list[Device]:
-    """Add up by device, else by hardware address, else by address; groups that many listen to are no device."""
-    groups, friends = defaultdict[str, list[Local]](list), defaultdict[str, list[str]](list)
+    """Add up by device, else by hardware address, else by IP address, without multicast groups."""
+    groups, peers_by_name = defaultdict[str, list[Local]](list), defaultdict[str, list[str]](list)
     for row in rows:
         name = row.device or row.hardware or _address(row)
         if name and (row.device or not _is_group(row)):
             groups[name].append(row)
     for peer in peers:
-        friends[peer.who].append(peer.peer)
-    found = [
-        Device(
-            group[0].device,
-            sorted({row.hardware for row in group if row.hardware}),
-            sorted(
-                {address for row in group if (address := _address(row))},
-                key=lambda text: (":" in text, ipaddress.ip_address(text).packed),
-            ),
-            friends[name],
-            total(row for row in group if row.sent),
-            total(row for row in group if not row.sent),
-        )
-        for name, group in groups.items()
-    ]
+        peers_by_name[peer.who].append(peer.peer)
     return sorted(
-        found,
+        (_device(group, peers_by_name[name]) for name, group in groups.items()),
         key=lambda device: (-device.bytes, device.label or "", device.hardware, device.addresses),
     )
 
 
+def _device(rows: Sequence[Local], peers: Sequence[str]) -> Device:
+    addresses = {address for row in rows if (address := _address(row))}
+    return Device(
+        rows[0].device,
+        sorted({row.hardware for row in rows if row.hardware}),
+        sorted(addresses, key=lambda text: (":" in text, ipaddress.ip_address(text).packed)),
+        peers,
+        total(row for row in rows if row.sent),
+        total(row for row in rows if not row.sent),
+    )
+
+
 def series(timeline: Timeline, labels: Sequence[str], slices: Iterable[Slice]) -> list[Series]:
-    """Lay slices out over the time: a series for each label, then what has another name, what has none, and what stays local."""
+    """Return the bytes of each step: a series for each label, then those of REST."""
     values = {label: [0] * timeline.steps for label in labels}
     other, nameless, local = rest = [[0] * timeline.steps for _ in range(3)]
     for row in slices:
         place = timeline.places.get(row.step)
-        if place is None:  # it was loaded while we asked
+        if place is None:  # the row was loaded after the query for the timeline
             continue
         others = other if row.is_named else nameless if row.is_public else local
         (others if row.label is None else values[row.label])[place] += row.bytes
@@ -204,6 +197,6 @@ def _address(row: Local) -> str | None:
 
 def _is_group(row: Local) -> bool:
     if row.hardware:
-        return row.hardware[1:2] in set("13579bdf")  # the bit that Ethernet has for it
+        return row.hardware[1:2] in set("13579bdf")  # Ethernet's group bit
     address = ipaddress.ip_address(row.ipv4 or row.ipv6 or "::")
     return address.is_multicast or address == _BROADCAST

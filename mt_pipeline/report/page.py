@@ -1,6 +1,7 @@
-"""The page: where each part of a summary and of the ledger's records stands. It looks as `page.html` and `page.css` say.
+"""The page of a report: it fills `page.html` with the summary and the ledger's records.
 
-It asks for nothing: no script, no font, no picture from elsewhere, and a policy in its head forbids them. The same facts make the same page.
+The page loads no script, font or picture, and a policy in its head forbids them. The same input
+makes the same page.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from mt_pipeline import __version__
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.report import charts, formatting, world_map
+from mt_pipeline.report import charts, formatting, grouping, world_map
 from mt_pipeline.report.grouping import Bar
 from mt_pipeline.report.places import circles
 from mt_pipeline.report.results import CaptureRows
@@ -22,7 +23,7 @@ from mt_pipeline.report.sources import Files, sources
 from mt_pipeline.report.summary import Summary
 
 GENERATOR = "mt_pipeline report"
-"""How a page calls its maker; the version comes after it."""
+"""Name of the generator in a page's head; the version follows."""
 
 MOST_DEVICES = 50
 MOST_CAPTURES = 1000
@@ -40,13 +41,13 @@ _ENVIRONMENT.filters |= formatting.FILTERS
 
 @dataclass(frozen=True)
 class Made:
-    """What the ledger and this machine know of how the rows came to be.
+    """How the rows were made, according to the ledger and this machine.
 
     Attributes:
-        records: of the experiment's captures, by key.
-        tshark: version of the tshark that is here; None if there is none.
-        read_by_it: keys of the captures that it read, with its present preferences.
-        files: of the provider `offline`.
+        records: records of the experiment's captures, by key.
+        tshark: version of the installed tshark; None if there is none.
+        read_by_it: keys of the captures that this tshark read, with its present preferences.
+        files: files of the provider `offline`.
     """
 
     records: Mapping[str, Record]
@@ -57,7 +58,7 @@ class Made:
 
 @dataclass(frozen=True)
 class _Capture:
-    """A line of the table of captures."""
+    """A row of the table of captures."""
 
     rows: CaptureRows
     read: int | None
@@ -68,22 +69,20 @@ class _Capture:
 
 
 def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> str:
-    """Write the page of an experiment.
+    """Return the page of an experiment as HTML.
 
     Args:
         experiment: its name.
-        summary: what its rows say.
-        made: how they came to be.
-        now: when the page is made.
+        summary: the summary of its rows.
+        made: how the rows were made.
+        now: the time to print on the page.
     """
-    steps = [sum(values) for values in zip(*(one.values for one in summary.series), strict=True)]
-    unit, size = formatting.unit_of(max(steps, default=0))
     shown = {row.capture for row in summary.captures}
     skipped: Counter[str] = Counter()
     for key in shown & made.records.keys():
         skipped.update(made.records[key].skipped)
+    unit, traffic = _traffic(summary)
     drawn = circles(summary.spots)
-    areas = [(one.colour, [value / size for value in one.values]) for one in summary.series]
     return _ENVIRONMENT.get_template("page.html").render(
         experiment=experiment,
         s=summary,
@@ -92,31 +91,19 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
         generated=round(now.timestamp()) * 10**6,
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         unit=unit,
-        traffic=charts.areas(
-            summary.timeline,
-            areas,
-            said="Bytes over time, stacked; the table below has the numbers",
-        ),
+        traffic=traffic,
         land=world_map.land() if drawn else "",
         circles=drawn,
         on_map=sum(circle.spot.bytes for circle in drawn),
         growth=charts.line(
             summary.timeline,
             summary.addresses,
-            said="Number of public addresses seen so far, over time",
+            label="Number of public addresses seen so far, over time",
         ),
         destinations=summary.destinations[0].destinations if summary.destinations else 0,
-        rest=Bar(
-            "",
-            summary.public.packets - sum(to.packets for to in summary.destinations),
-            summary.public.bytes - sum(to.bytes for to in summary.destinations),
-        ),
+        rest=_rest(summary),
         captures=[_capture(row, made) for row in summary.captures],
-        missing=[
-            (record.key, why)
-            for record in made.records.values()
-            if (why := _missing(record, shown))
-        ],
+        missing=_all_missing(made, shown),
         skipped=sorted(skipped.items()),
         tshark=made.tshark,
         sources=sources(
@@ -131,6 +118,24 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
     )
 
 
+def _traffic(summary: Summary) -> tuple[str, Markup]:
+    """Draw the bytes over time; return their unit and the chart."""
+    all_values = (series.values for series in summary.series)
+    steps = [sum(values) for values in zip(*all_values, strict=True)]
+    unit, size = formatting.unit_of(max(steps, default=0))
+    areas = [
+        (series.colour, [value / size for value in series.values]) for series in summary.series
+    ]
+    label = "Bytes over time, stacked; the table below has the numbers"
+    return unit, charts.areas(summary.timeline, areas, label=label)
+
+
+def _rest(summary: Summary) -> Bar:
+    """Sum up the packets of all remote ends that the page does not list."""
+    listed = grouping.total(summary.destinations)
+    return Bar("", summary.public.packets - listed.packets, summary.public.bytes - listed.bytes)
+
+
 def _capture(rows: CaptureRows, made: Made) -> _Capture:
     record = made.records.get(rows.capture)
     if record is None or record.sha256 is None:
@@ -139,20 +144,22 @@ def _capture(rows: CaptureRows, made: Made) -> _Capture:
         *(f"{packets:,} {reason}" for reason, packets in sorted(record.skipped.items())),
         *(["cut inside its last packet"] if record.cut else []),
     ]
-    tshark = (
-        ""
-        if made.tshark is None
-        else made.tshark
-        if rows.capture in made.read_by_it
-        else f"not {made.tshark}"
-    )
+    tshark = made.tshark or ""
+    if tshark and rows.capture not in made.read_by_it:
+        tshark = f"not {tshark}"
     return _Capture(
         rows, record.packets, ", ".join(notes), record.filter or "", tshark, record.sha256
     )
 
 
+def _all_missing(made: Made, shown: set[str]) -> list[tuple[str, str]]:
+    """List the keys of captures that are not in the report, with the reasons."""
+    reasons = ((record.key, _missing(record, shown)) for record in made.records.values())
+    return [(key, reason) for key, reason in reasons if reason]
+
+
 def _missing(record: Record, shown: set[str]) -> str | None:
-    """Say why a capture is not in the report, or not as it is now."""
+    """Return why a capture is not in the report, or not in its present state; None if it is."""
     if record.state is not State.DONE:
         return record.state
     if record.key in shown:

@@ -1,4 +1,7 @@
-"""What QuestDB says of an experiment, as records. Times are microseconds since 1970; `Unknown` and NULL are as in the columns."""
+"""Results of the queries of a report, as records.
+
+Times are microseconds since 1970; `Unknown` and NULL are as in the columns.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +10,7 @@ from mt_pipeline.schema.packets import UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class CaptureRows:
-    """What of a capture can be read."""
+    """Sums of all rows of a capture."""
 
     capture: str
     packets: int
@@ -18,7 +21,7 @@ class CaptureRows:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """When packets are, in one part of the time."""
+    """Time of the first and of the last packet in a part of the time."""
 
     first: int
     last: int
@@ -43,7 +46,10 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Bytes of a label in one step, counted from 1970 on; without a label, of all that has another one (`is_named`) or none."""
+    """Bytes of a label in a step, counted from 1970.
+
+    Without a label: bytes of all other labels (`is_named`), or of packets that have none.
+    """
 
     step: int
     is_public: bool
@@ -65,7 +71,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Packets whose remote end is in the same place; degrees are NULL where only the country is known."""
+    """Packets with a remote end in a place; degrees are NULL where only the country is known."""
 
     country: str | None
     city: str | None
@@ -77,7 +83,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What a device of the inventory, or another end without a public address, sent, or was sent; a public end has no hardware address here."""
+    """Packets from or to a device of the inventory, or another end without a public address.
+
+    `hardware` is NULL for a device with a public address.
+    """
 
     device: str | None
     hardware: str | None
@@ -90,7 +99,10 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom such an end, by its device, hardware address or address, whichever is known first, exchanged most bytes with."""
+    """A label or end with which a `Local` exchanged most bytes.
+
+    `who` is its device, else its hardware address, else its IP address.
+    """
 
     who: str
     peer: str
@@ -98,7 +110,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """Packets of the streams of a name; `names` is how many names there are in all."""
+    """Packets of the streams of a name; `names` is the number of all names."""
 
     name: str
     packets: int
@@ -108,7 +120,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Packets of a public address under a server name; `destinations` is how many there are in all."""
+    """Packets of a public address and server name; `destinations` is the number of all of these."""
 
     ipv4: str | None
     ipv6: str | None
@@ -127,12 +139,12 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """How many public addresses one step, counted from 1970 on, was the first to see."""
+    """Number of public addresses that first appear in a step, counted from 1970."""
 
     step: int
     addresses: int
 
 
 def known(text: str | None) -> str | None:
-    """Take `Unknown` for what it is."""
+    """Return the text, or None if it is empty or `Unknown`."""
     return None if text in (None, "", UNKNOWN) else text

@@ -1,4 +1,4 @@
-"""What a page says of the rows of an experiment: every question asked, every answer folded. No HTML here."""
+"""The summary of an experiment's rows: it runs all queries and groups their results. No HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,36 +18,38 @@ MOST_DESTINATIONS = 500
 
 @dataclass(frozen=True)
 class Summary:
-    """What a page says of the rows.
+    """Content of a page that comes from rows.
+
+    Lists have the largest first, then all others, then what is not known.
 
     Attributes:
-        captures: what of each can be read.
+        captures: sums of each capture.
         all: all packets.
-        public: those with a remote end.
-        named: those of `public` with a server name.
+        public: packets with a remote end.
+        named: packets with a remote end and a server name.
         timeline: the time, in steps.
         series: bytes of each step, by application or registrable domain.
-        devices: who is in the inventory or has no public address, largest first.
-        spots: places of remote ends, largest first: all that are known.
-        places: the same as a list.
-        has_cities: of some, more than the country is known.
-        countries: of remote ends; the largest, then all others, then what is not known, as in the other lists.
-        applications: of remote ends or their names.
-        categories: of these applications.
-        nameless: those of `public` without an application.
-        protocols: of streams.
+        devices: ends in the inventory or without a public address, the largest first.
+        spots: all known places of remote ends, the largest first.
+        places: places of remote ends.
+        has_cities: whether the city of any place is known.
+        countries: countries of remote ends.
+        applications: applications of remote ends or their names.
+        categories: categories of these applications.
+        nameless: packets with a remote end and no application.
+        protocols: protocols of streams.
         secrecy: whether streams are encrypted.
-        public_secrecy: the same of those with a remote end.
+        public_secrecy: the same, of streams with a remote end.
         names: the server names with most bytes.
-        names_in_all: how many there are.
+        names_in_all: number of all server names.
         domains: the registrable domains with most bytes.
-        domains_in_all: how many there are.
+        domains_in_all: number of all registrable domains.
         destinations: the remote ends with most bytes.
-        addresses: public addresses so far, at the end of each step.
-        providers: who answered for remote ends.
-        name_providers: who answered for server names.
-        answered_by: all of these.
-        has_offline_city: `offline` said a city, so it had a city file.
+        addresses: public addresses seen until the end of each step.
+        providers: providers that answered for remote ends.
+        name_providers: providers that answered for server names.
+        answered_by: names of all these providers.
+        has_offline_city: whether `offline` returned a city, so that it had a city file.
     """
 
     captures: Sequence[CaptureRows]
@@ -80,35 +82,27 @@ class Summary:
 
     @property
     def first(self) -> int:
-        """When the first packet was captured, microseconds since 1970."""
+        """Time of the first packet, microseconds since 1970."""
         return min(capture.first for capture in self.captures)
 
     @property
     def last(self) -> int:
-        """When the last packet was captured."""
+        """Time of the last packet, microseconds since 1970."""
         return max(capture.last for capture in self.captures)
 
 
 def summarise(rows: Experiment) -> Summary:
-    """Ask all questions, and fold the answers.
+    """Run all queries and group their results.
 
     Raises:
-        NoExperiment: there is no row.
+        NoExperiment: the experiment has no rows.
     """
-    captures = rows.captures()
-    if not captures:
-        raise NoExperiment(
-            f"the view {rows.view} has no rows, so there is nothing to report: `mt-pipeline status` says what became of its captures"
-        )
-    busy = rows.busy(
-        min(capture.first for capture in captures), max(capture.last for capture in captures)
-    )
-    timeline = Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
+    captures = _captures(rows)
+    timeline = _timeline(rows, captures)
     labels, remotes, protocols = rows.labels(MOST_LABELS), rows.remotes(), rows.protocols()
     where = rows.places()
     names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
     named = [remote for remote in remotes if remote.has_name]
-    new = {row.step: row.addresses for row in rows.news(timeline.step)}
     return Summary(
         captures=captures,
         all=grouping.total(captures),
@@ -134,32 +128,53 @@ def summarise(rows: Experiment) -> Summary:
         domains=_bars(domains),
         domains_in_all=domains[0].names if domains else 0,
         destinations=rows.destinations(MOST_DESTINATIONS),
-        addresses=list(accumulate(new.get(step, 0) for step in timeline.places)),
+        addresses=_addresses(rows, timeline),
         providers=grouping.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
         name_providers=grouping.bars(
             named, lambda remote: remote.name_provider, "nobody was asked"
         ),
-        answered_by=frozenset(
-            name
-            for remote in remotes
-            for said in (remote.provider, remote.name_provider)
-            if said
-            for name in said.split(",")
-        ),
+        answered_by=_providers(remotes),
         has_offline_city=any(
             remote.has_city and remote.provider == "offline" for remote in remotes
         ),
     )
 
 
-def application_of(of: Remote | Destination) -> str | None:
-    """Tell the application of the server name, else of the address."""
-    return known(of.name_application) or known(of.application)
+def _captures(rows: Experiment) -> list[CaptureRows]:
+    if captures := rows.captures():
+        return captures
+    raise NoExperiment(
+        f"the view {rows.view} has no rows, so there is nothing to report: "
+        "`mt-pipeline status` says what became of its captures"
+    )
+
+
+def _timeline(rows: Experiment, captures: Sequence[CaptureRows]) -> Timeline:
+    busy = rows.busy(
+        min(capture.first for capture in captures), max(capture.last for capture in captures)
+    )
+    return Timeline.over(stretches([part.first for part in busy], [part.last for part in busy]))
+
+
+def _addresses(rows: Experiment, timeline: Timeline) -> list[int]:
+    """Count the public addresses seen until the end of each step."""
+    new = {row.step: row.addresses for row in rows.news(timeline.step)}
+    return list(accumulate(new.get(step, 0) for step in timeline.places))
+
+
+def application_of(row: Remote | Destination) -> str | None:
+    """Return the application of the server name, else of the address."""
+    return known(row.name_application) or known(row.application)
 
 
 def _category_of(remote: Remote) -> str | None:
-    """Tell the category of the very application that is told."""
+    """Return the category of the application that `application_of` returns."""
     return known(remote.name_category if known(remote.name_application) else remote.category)
+
+
+def _providers(remotes: Sequence[Remote]) -> frozenset[str]:
+    lists = {provider for row in remotes for provider in (row.provider, row.name_provider)}
+    return frozenset(name for names in lists if names for name in names.split(","))
 
 
 def _bars(names: Sequence[Name]) -> list[Bar]:

@@ -1,4 +1,4 @@
-"""Time cut into even steps: what a chart over time is made of. Times are microseconds since 1970."""
+"""Time in even steps, for charts. Times are microseconds since 1970."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ _STEPS = (
 
 @dataclass(frozen=True)
 class Span:
-    """Even steps from `start` on."""
+    """Steps of equal length, the first at `start`."""
 
     start: int
     step: int
@@ -49,29 +49,32 @@ class Span:
 
     @classmethod
     def over(cls, first: int, last: int) -> "Span":
-        """Cut the time from one packet to another into steps as people would: the shortest that are not too many."""
+        """Divide the time between two packets into the shortest steps that are not too many."""
         return cls.by(_shortest([(first, last)], _MOST_STEPS), first, last)
 
     @classmethod
     def by(cls, step: int, first: int, last: int) -> "Span":
-        """Cut the time from one packet to another into steps of this length."""
+        """Divide the time between two packets into steps of this length."""
         return cls(first // step * step, step, last // step - first // step + 1)
 
     @property
     def edges(self) -> list[int]:
-        """Where steps begin, and where the last one ends."""
+        """Begin of each step, and end of the last."""
         return [self.start + number * self.step for number in range(self.steps + 1)]
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The time of an experiment: spans with steps of one length, one for each stretch with packets, and nothing of the gaps between them."""
+    """The time of an experiment without gaps: a span for each stretch with packets.
+
+    All steps have the same length.
+    """
 
     spans: tuple[Span, ...]
 
     @classmethod
     def over(cls, stretches: Sequence[tuple[int, int]]) -> "Timeline":
-        """Cut stretches, from one packet to another each, into steps."""
+        """Divide stretches, each between two packets, into steps."""
         step = _shortest(stretches, _MOST_OF_A_STRIP)
         spans = tuple(Span.by(step, first, last) for first, last in stretches)
         if len(spans) == 1 or any(
@@ -87,22 +90,22 @@ class Timeline:
 
     @property
     def steps(self) -> int:
-        """How many there are in all spans."""
+        """Number of steps in all spans."""
         return sum(span.steps for span in self.spans)
 
     @cached_property
     def starts(self) -> list[int]:
-        """When each step begins."""
+        """Begin of each step."""
         return [start for span in self.spans for start in span.edges[:-1]]
 
     @cached_property
     def places(self) -> dict[int, int]:
-        """Where a step stands among all, by its number: steps are counted from 1970 on."""
+        """Position of each step among all, by its number counted from 1970."""
         return {start // self.step: place for place, start in enumerate(self.starts)}
 
     @property
     def parts(self) -> list[tuple[Span, slice]]:
-        """Each span, and which steps are its."""
+        """Each span, and the slice of its steps among all."""
         ends = list(accumulate(span.steps for span in self.spans))
         return [
             (span, slice(end - span.steps, end)) for span, end in zip(self.spans, ends, strict=True)
@@ -110,7 +113,7 @@ class Timeline:
 
 
 def _shortest(stretches: Sequence[tuple[int, int]], most: int) -> int:
-    """Choose the shortest step of which no stretch has too many."""
+    """Choose the shortest step that divides no stretch into too many."""
     return next(
         step
         for step in _STEPS

@@ -1,6 +1,7 @@
-"""The map below the circles of a page: land as one SVG path, and where countries lie. Both are from the wheel of countryinfo; nothing is fetched.
+"""The map of a page: land as an SVG path, and the middles of countries.
 
-The map is a plate carrée: a degree is a unit, longitude to the right and latitude up, so a place is drawn at its coordinates.
+Both come from the package countryinfo, without network. The projection is a plate carrée: a unit is
+a degree, so coordinates of a place are those of its circle.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,12 +12,12 @@ from countryinfo import CountryInfo
 
 from mt_pipeline.enrichment.offline.countries import COUNTRIES
 
-_STEPS = 2  # to a degree: as fine as it is seen in a page's width, and a quarter of the size
+_STEPS = 2  # to a degree: finer steps cannot be seen, and would make the path four times as long
 
 
 @cache
 def land() -> str:
-    """Draw all land that has an outline, as the `d` of an SVG path; y is minus the latitude."""
+    """Return the outlines of all land as the `d` of an SVG path; y is minus the latitude."""
     rings = (
         ring for country in CountryInfo.all().values() for ring in _rings(country.get("geoJSON"))
     )
@@ -25,32 +26,32 @@ def land() -> str:
 
 @cache
 def middles() -> dict[str, tuple[float, float]]:
-    """Return longitude and latitude of the middle of countries, by their names in `enrichment/offline/countries.py`."""
+    """Return longitude and latitude of the middle of each country, in degrees.
+
+    Names are those of `enrichment/offline/countries.py`.
+    """
     by_code = {info.get("ISO", {}).get("alpha2"): info for info in CountryInfo.all().values()}
-    found = {}
+    result = {}
     for code, (_, name) in COUNTRIES.items():
-        spot = (
-            (by_code[code].get("latlng") or by_code[code].get("capital_latlng"))
-            if code in by_code
-            else None
-        )
+        if (info := by_code.get(code)) is None:
+            continue
+        spot = info.get("latlng") or info.get("capital_latlng")
         if spot and all(isinstance(degrees, (int, float)) for degrees in spot):
-            found[name] = (float(spot[1]), float(spot[0]))
-    return found
+            result[name] = (float(spot[1]), float(spot[0]))
+    return result
 
 
 def _rings(geojson: object) -> Iterator[Sequence[Sequence[float]]]:
     """Yield the outer rings of the polygons of a country."""
     for feature in geojson.get("features", []) if isinstance(geojson, dict) else []:
         shape = feature["geometry"]
-        for polygon in (
-            [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
-        ):
+        coordinates = shape["coordinates"]
+        for polygon in [coordinates] if shape["type"] == "Polygon" else coordinates:
             yield polygon[0]
 
 
 def _path(ring: Iterable[Sequence[float]]) -> str:
-    """Draw a ring in half degrees; what is smaller than that vanishes."""
+    """Draw a ring in half degrees; smaller details vanish."""
     points: list[tuple[int, int]] = []
     for longitude, latitude, *_ in ring:
         point = round(longitude * _STEPS), -round(latitude * _STEPS)

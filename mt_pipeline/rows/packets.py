@@ -1,4 +1,4 @@
-"""The rows of a capture: typed packets joined with the answers for their endpoints, batch by batch."""
+"""The packet rows of a capture: typed packets joined with the answers, batch by batch."""
 
 import socket
 from collections.abc import Generator, Sequence
@@ -12,11 +12,14 @@ import pyarrow.parquet
 from mt_pipeline.captures.identity import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
-from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Origin
+from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Column, Origin
 
 BATCH = 80_000
-"""Rows in a batch. QuestDB compiles each INSERT anew, which costs it as much as 20,000 rows; its memory grows with a larger batch."""
+"""Rows in a batch.
 
+QuestDB compiles every INSERT, which costs as much as 20,000 rows. Larger batches need more of its
+memory.
+"""
 
 _ADDRESS, _NAME = "address", "name"
 
@@ -26,19 +29,26 @@ _FAMILIES = {
     for end in ("src", "dst")
 }
 
-_FIELDS = {name: {column.source.partition(".")[2] for column in group if column.origin is Origin.ANSWER} - {"type"} for name, group in
-           {"all": COLUMNS, "original": ORIGINAL_COLUMNS}.items()}  # fmt: skip
+
+def _answer_fields(columns: Sequence[Column]) -> frozenset[str]:
+    """List the fields of an answer that columns show, without its type, which packets decide."""
+    sources = (column.source for column in columns if column.origin is Origin.ANSWER)
+    return frozenset(source.partition(".")[2] for source in sources) - {"type"}
+
+
+_FIELDS = _answer_fields(COLUMNS)
+_ORIGINAL_FIELDS = _answer_fields(ORIGINAL_COLUMNS)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the rows of a capture, of packets and of flows, are made of.
+    """Files that the rows of a capture are made of, all of them Parquet.
 
     Attributes:
-        packets: typed packets of the packets room.
-        sums: of these, by second and conversation.
-        names: what each stream of them was called.
-        answers: of the enrichment room, one row for every public endpoint of these packets.
+        packets: typed packets.
+        sums: their sums by second and conversation.
+        names: the names of each stream.
+        answers: a row for every public endpoint of these packets.
     """
 
     packets: Path
@@ -48,38 +58,46 @@ class Sources:
 
 
 def rows(
-    sources: Sources, *, capture: str, experiment: str, devices: Devices | None = None
+    sources: Sources,
+    *,
+    capture: str,
+    experiment: str,
+    devices: Devices | None = None,
+    batch_rows: int = BATCH,
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Join the packets of a capture with the answers, and say which devices their ends are; nothing is done before the first is asked for.
+    """Yield the packets of a capture with the answers for their endpoints and their devices.
 
     Args:
-        sources: all Parquet.
+        sources: the Parquet files to read.
         capture: the capture key.
         experiment: its experiment.
         devices: the inventory, if there is one.
+        batch_rows: rows in a batch.
 
     Yields:
-        Record batches with all of COLUMNS, text as dictionaries, and `skipped`, why a packet cannot be stored (NULL: it can).
+        Record batches with all of COLUMNS, text as dictionaries, and `skipped`: why a packet
+        cannot be stored, NULL if it can.
     """
     answers = _Answers(pyarrow.parquet.read_table(sources.answers))
-    given = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
+    constants = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
     with typed.connection(sources.packets) as connection:
-        for batch in typed.rows(connection, sources.packets, sources.names).to_arrow_reader(BATCH):
-            yield _complete(batch, answers, given, devices or Devices())
+        packets = typed.rows(connection, sources.packets, sources.names)
+        for batch in packets.to_arrow_reader(batch_rows):
+            yield _complete(batch, answers, constants, devices or Devices())
 
 
 def months(sources: Sources) -> frozenset[str]:
-    """Say in which months the packets of a capture lie, of those that can be stored, as `2023-11`."""
+    """Return the months of all packets that can be stored, such as `2023-11`."""
+    query = """SELECT strftime(month, '%Y-%m') FROM (
+        SELECT DISTINCT date_trunc('month', ts) AS month FROM read_parquet(?)
+        WHERE skipped IS NULL)"""
     with typed.connection(sources.packets) as connection:
-        distinct = "SELECT DISTINCT date_trunc('month', ts) AS month FROM read_parquet(?) WHERE skipped IS NULL"
-        found = connection.execute(
-            f"SELECT strftime(month, '%Y-%m') FROM ({distinct})", [str(sources.packets)]
-        ).fetchall()
-    return frozenset(month for (month,) in found)
+        result = connection.execute(query, [str(sources.packets)]).fetchall()
+    return frozenset(month for (month,) in result)
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """Make one batch of several: to QuestDB, many small ones are dearer."""
+    """Return one batch made of several: many small ones cost QuestDB more."""
     if len(batches) == 1:
         return batches[0]
     table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
@@ -87,68 +105,67 @@ def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 class _Answers:
-    """The answers of a capture, by field, and which of them an endpoint has.
+    """The answers of a capture, by field and by endpoint.
 
-    Two more rows than there are endpoints: the last but one is of an address that is none of them, the last of no address or name at all.
+    Two rows follow those of the endpoints: one for an address without an answer, one for a packet
+    without an address or name.
     """
 
     def __init__(self, answers: pa.Table) -> None:
-        self._strangers = {_ADDRESS: answers.num_rows, _NAME: answers.num_rows + 1}
-        self._nobody = answers.num_rows + 1
+        self._unanswered = {_ADDRESS: answers.num_rows, _NAME: answers.num_rows + 1}
+        self._absent = answers.num_rows + 1
         kinds = answers["kind"].combine_chunks()
-        rows = pa.array(range(answers.num_rows), pa.int32())
-        self._rows = {kind: rows.filter(pc.equal(kinds, kind)) for kind in self._strangers}
-        self._endpoints = {
-            kind: answers["endpoint"].combine_chunks().take(of_kind)
-            for kind, of_kind in self._rows.items()
-        }
-        self._fields = {
-            name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS["all"]
-        }
-        # The endpoints of a capture are exactly its public addresses (packets/endpoints.py), so being one decides.
+        endpoints = answers["endpoint"].combine_chunks()
+        numbers = pa.array(range(answers.num_rows), pa.int32())
+        self._rows = {kind: numbers.filter(pc.equal(kinds, kind)) for kind in self._unanswered}
+        self._endpoints = {kind: endpoints.take(rows) for kind, rows in self._rows.items()}
+        self._fields = {name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS}
+        # An address is public if it has an answer: the endpoints of a capture are exactly its
+        # public addresses (packets/endpoints.py).
         self._fields["type"] = pa.array(
             ["PUBLIC"] * answers.num_rows + ["LOCAL", UNKNOWN], pa.string()
         ).dictionary_encode()
 
-    def places(self, kind: str, endpoints: pa.DictionaryArray) -> pa.Array:
-        """Find the rows of endpoints; each distinct one is looked up once."""
-        looked_up = (
+    def rows(self, kind: str, endpoints: pa.DictionaryArray) -> pa.Array:
+        """Return the row number of each endpoint; look up each distinct endpoint once."""
+        distinct = (
             self._rows[kind]
             .take(pc.index_in(endpoints.dictionary, self._endpoints[kind]))
-            .fill_null(self._strangers[kind])
+            .fill_null(self._unanswered[kind])
         )
-        return looked_up.take(endpoints.indices).fill_null(self._nobody)
+        return distinct.take(endpoints.indices).fill_null(self._absent)
 
-    def field(self, name: str, places: pa.Array) -> pa.Array:
-        """Say one field of these rows."""
+    def field(self, name: str, rows: pa.Array) -> pa.Array:
+        """Return a field of these rows."""
         values = self._fields[name]
         if isinstance(values, pa.DictionaryArray):
-            return pa.DictionaryArray.from_arrays(values.indices.take(places), values.dictionary)
-        return values.take(places)
+            return pa.DictionaryArray.from_arrays(values.indices.take(rows), values.dictionary)
+        return values.take(rows)
 
     @staticmethod
     def _field(name: str, values: pa.Array) -> pa.Array:
         if not pa.types.is_string(values.type):
             return pa.concat_arrays([values, pa.nulls(2, values.type)])
         values = pa.concat_arrays([_storable(values), pa.nulls(2, values.type)])
-        return (
-            values.fill_null(UNKNOWN) if name in _FIELDS["original"] else values
-        ).dictionary_encode()
+        if name in _ORIGINAL_FIELDS:
+            values = values.fill_null(UNKNOWN)
+        return values.dictionary_encode()
 
 
 def _complete(
-    batch: pa.RecordBatch, answers: _Answers, given: dict[str, str | None], devices: Devices
+    batch: pa.RecordBatch, answers: _Answers, constants: dict[str, str | None], devices: Devices
 ) -> pa.RecordBatch:
+    """Make a batch of rows from a batch of typed packets."""
     names = batch.schema.names
     packet = {
         name: encoded(values) if pa.types.is_string(values.type) else values
         for name, values in zip(names, batch.columns, strict=True)
     }
     packet |= {name: _addresses(packet[name], family) for name, family in _FAMILIES.items()}
-    places = {
-        "src": answers.places(_ADDRESS, packet["address_src"]),
-        "dst": answers.places(_ADDRESS, packet["address_dst"]),
-        "sni": answers.places(_NAME, _as_asked(packet["tls_sni"])),
+    answer_rows = {
+        "src": answers.rows(_ADDRESS, packet["address_src"]),
+        "dst": answers.rows(_ADDRESS, packet["address_dst"]),
+        "sni": answers.rows(_NAME, _as_endpoints(packet["tls_sni"])),
     }
     columns = {}
     for column in COLUMNS:
@@ -156,54 +173,54 @@ def _complete(
             columns[column.name] = packet[column.name]
         elif column.origin is Origin.ANSWER:
             end, _, field = column.source.partition(".")
-            columns[column.name] = answers.field(field, places[end])
+            columns[column.name] = answers.field(field, answer_rows[end])
         elif column.origin is Origin.DEVICE:
-            columns[column.name] = _device(
-                batch, column.source, places[column.source], answers, devices
-            )
+            types = answers.field("type", answer_rows[column.source])
+            columns[column.name] = _device(batch, column.source, types, devices)
         else:
-            columns[column.name] = _repeated(given[column.name], batch.num_rows)
+            columns[column.name] = _repeated(constants[column.name], batch.num_rows)
     return pa.RecordBatch.from_pydict({**columns, "skipped": packet["skipped"]})
 
 
 def _device(
-    batch: pa.RecordBatch, end: str, places: pa.Array, answers: _Answers, devices: Devices
+    batch: pa.RecordBatch, end: str, types: pa.Array, devices: Devices
 ) -> pa.DictionaryArray:
-    """Look up one end; it serves a stream if it has the lower port."""
+    """Look up the devices of one end. The end with the lower port has the server name."""
     port, other = batch[f"port_{end}"], batch[f"port_{'dst' if end == 'src' else 'src'}"]
     named = pc.and_(pc.less(port, other), pc.not_equal(batch["tls_sni"], UNKNOWN))
     return devices.of(
         hardware=batch[f"eth_{end}"],
-        public=pc.equal(answers.field("type", places).cast(pa.string()), "PUBLIC"),
+        public=pc.equal(types.cast(pa.string()), "PUBLIC"),
         addresses=batch[f"address_{end}"],
         names=pc.if_else(named, batch["tls_sni"], None),
     ).dictionary_encode()
 
 
 def _repeated(text: str | None, times: int) -> pa.DictionaryArray:
-    """Repeat the same text, or nothing, in all rows."""
+    """Repeat a text, or NULL, so many times."""
     if text is None:
         return pa.nulls(times, pa.dictionary(pa.int32(), pa.string()))
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), times), [text])
 
 
 def encoded(text: pa.Array) -> pa.DictionaryArray:
-    """Say each distinct text once, as it can be stored."""
+    """Encode text as a dictionary, without NUL."""
     values = text.dictionary_encode()
-    odd = pc.any(pc.match_substring(values.dictionary, "\0")).as_py()
-    return _storable(text).dictionary_encode() if odd else values
+    has_nul = pc.any(pc.match_substring(values.dictionary, "\0")).as_py()
+    return _storable(text).dictionary_encode() if has_nul else values
 
 
 def _addresses(text: pa.DictionaryArray, family: socket.AddressFamily) -> pa.DictionaryArray:
-    """Take out what is no address, such as one that tshark cut: QuestDB would refuse all rows for it."""
-    known = [
+    """Replace what is no address by NULL, such as text that tshark truncated.
+
+    QuestDB would refuse the entire batch otherwise.
+    """
+    addresses = [
         address if _is_address(address, family) else None for address in text.dictionary.to_pylist()
     ]
-    return (
-        text
-        if None not in known
-        else pa.array(known, pa.string()).take(text.indices).dictionary_encode()
-    )
+    if None not in addresses:
+        return text
+    return pa.array(addresses, pa.string()).take(text.indices).dictionary_encode()
 
 
 def _is_address(text: str, family: socket.AddressFamily) -> bool:
@@ -215,12 +232,13 @@ def _is_address(text: str, family: socket.AddressFamily) -> bool:
 
 
 def _storable(text: pa.Array) -> pa.Array:
-    """Take out NUL, which no symbol holds; what is empty then is nothing."""
+    """Remove NUL, which QuestDB stores in no symbol; empty text becomes NULL."""
     text = pc.replace_substring(text, "\0", "")
     return pc.if_else(pc.equal(text, ""), None, text)
 
 
-def _as_asked(names: pa.DictionaryArray) -> pa.DictionaryArray:
+def _as_endpoints(names: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Write server names as the endpoints that providers are asked about."""
     return pa.DictionaryArray.from_arrays(
         names.indices, pc.utf8_rtrim(pc.utf8_lower(names.dictionary), ".")
     )

@@ -1,24 +1,28 @@
-"""Stretches of time with packets, and the gaps between them that a chart leaves out: drawn to scale they would be all that one sees of it."""
+"""Stretches of time with packets, and the gaps between them that a chart leaves out.
+
+Drawn to scale, a long gap would fill the chart.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
 LONGEST_GAP = 10
-"""So many times all the time with packets: a longer gap is left out."""
+"""A gap is left out if it is longer than this many times all the time with packets."""
 
 MOST_STRETCHES = 12
-"""A chart of more would be hard to read. Captures of every day are such: what they have is a calendar."""
+"""A chart of more is hard to read, such as one of a short capture every day."""
 
 
 def stretches(firsts: npt.ArrayLike, lasts: npt.ArrayLike) -> list[tuple[int, int]]:
-    """Join times with packets into the stretches that are worth drawing.
+    """Join times with packets into stretches worth drawing.
 
     Args:
-        firsts: when packets begin, in order.
-        lasts: when they end; before the next ones begin. In any unit of time.
+        firsts: begin of each time with packets, in order and in any unit.
+        lasts: end of each, before the next begins.
 
     Returns:
-        First and last of each stretch: a single one if no gap is too long, or if there were too many.
+        First and last of each stretch. A single stretch if no gap is too long, or if there would
+        be too many.
     """
     begins, ends = np.asarray(firsts, np.int64), np.asarray(lasts, np.int64)
     busy = int((ends - begins).sum())

@@ -1,6 +1,7 @@
-"""What the flows of a capture tell at a glance: traffic over time, and who has most of it. How it is drawn is not said here.
+"""The summary of a capture: traffic over time, and the values with the most bytes.
 
-It is heard while the flows are loaded: nobody is asked again for what was just in hand.
+It adds up flows while they are loaded, so that the back end need not be queried for them.
+Drawing is up to `defs/charts.py`.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -16,13 +17,13 @@ import pyarrow.compute as pc
 from mt_pipeline.rows.stretches import stretches
 
 COLUMNS = ("app_tag", "app_category_tag", "tls_sni", "geo_country", "protocol")
-"""Columns of the flows whose values with the most bytes are listed."""
+"""Columns of flows whose values with the most bytes are listed."""
 
 MOST = 10
-"""Entries of a list."""
+"""Values to list."""
 
 PARTS = 48
-"""Parts that the time of a capture is divided into, at most."""
+"""Largest number of parts that the time of a capture is divided into."""
 
 _WITH_A_PUBLIC_END = pa.array(["outside", "transit"])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,19 +31,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class CaptureSummary:
-    """What a capture tells.
+    """Sums of all flows of a capture.
 
     Attributes:
-        first: time of its first packet; None without packets.
-        last: time of its last packet.
-        packets: how many.
-        bytes_out: bytes from local ends to remote ones, on the wire.
-        bytes_in: bytes the other way.
+        first: time of the first packet; None without packets.
+        last: time of the last packet.
+        packets: number of packets.
+        bytes_out: bytes from local to remote ends, on the wire.
+        bytes_in: bytes from remote to local ends.
         public_bytes: bytes of packets with a public end.
-        unnamed_bytes: those of them without an application.
-        over_time: bytes out and in, by equal parts of its time; an empty part stands for each gap that is left out.
-        most: columns of the flows to their values with the most bytes, and these.
-        part_seconds: how long a part is.
+        unnamed_bytes: bytes of packets with a public end and no application.
+        over_time: bytes out and in of equal parts of the time. An empty part stands for each gap
+            that is left out.
+        most: for each column, its values with the most bytes, and these bytes.
+        part_seconds: seconds in a part.
         gaps: seconds of each gap that is left out.
     """
 
@@ -71,13 +73,13 @@ class _OverTime(TypedDict):
 
 
 class Summarizer:
-    """Listens to the flows of a capture, then tells its story; holds no more than the sums of what it heard."""
+    """Adds up the flows of a capture as they pass by. It keeps sums alone, not flows."""
 
     def __init__(self, columns: Sequence[str] = COLUMNS) -> None:
-        """Begin with nothing heard.
+        """Begin without flows.
 
         Args:
-            columns: of which the values with the most bytes are wanted.
+            columns: whose values with the most bytes to list.
         """
         self._sums = pa.table(
             {
@@ -89,16 +91,16 @@ class Summarizer:
         self._values: dict[str, list[pa.Table]] = {name: [] for name in columns}
 
     def pass_on(self, flows: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
-        """Pass on the batches of `flows.flows`."""
+        """Yield the batches of `flows.flows` unchanged, and add them up."""
         for batch in flows:
-            self._hear(pa.Table.from_batches([batch]))
+            self._add(pa.Table.from_batches([batch]))
             yield batch
 
     def summary(self, *, parts: int = PARTS) -> CaptureSummary:
-        """Tell what was heard.
+        """Return the summary of all flows so far.
 
         Args:
-            parts: into how many parts the time is divided, at most; a part has whole seconds.
+            parts: largest number of parts to divide the time into. A part has whole seconds.
         """
         first, last = pc.min(self._sums["first"]).as_py(), pc.max(self._sums["last"]).as_py()
         if first is None:
@@ -121,23 +123,21 @@ class Summarizer:
 
     def _over_time(self, parts: int) -> "_OverTime":
         """Sum up bytes by parts of the time; long gaps are left out."""
-        heard = _summed(self._seconds, "second").sort_by("second")
-        seconds = heard["second"].to_numpy()
+        by_second = _summed(self._seconds, "second").sort_by("second")
+        seconds = by_second["second"].to_numpy()
         drawn = stretches(seconds, seconds + 1)
         if 2 * len(drawn) > parts:
             drawn = [(drawn[0][0], drawn[-1][1])]
         width = _width([end - begin for begin, end in drawn], parts)
         begins = np.array([begin for begin, _ in drawn])
-        lengths = np.array(
-            [-(-(end - begin) // width) + 1 for begin, end in drawn]
-        )  # with the empty part behind it
+        # An empty part follows each stretch.
+        lengths = np.array([-(-(end - begin) // width) + 1 for begin, end in drawn])
         firsts = np.cumsum(lengths) - lengths
-        which = np.searchsorted(begins, seconds, side="right") - 1
-        places = pa.array(firsts[which] + (seconds - begins[which]) // width)
+        stretch = np.searchsorted(begins, seconds, side="right") - 1
+        numbers = pa.array(firsts[stretch] + (seconds - begins[stretch]) // width)
+        by_part = _summed([by_second.set_column(0, "part", numbers)], "part")
         over_time = [(0, 0)] * int(lengths.sum() - 1)
-        for part, part_out, part_in in zip(
-            *_columns(_summed([heard.set_column(0, "part", places)], "part")), strict=True
-        ):
+        for part, part_out, part_in in zip(*_columns(by_part), strict=True):
             over_time[part] = (part_out, part_in)
         return {
             "over_time": over_time,
@@ -145,10 +145,11 @@ class Summarizer:
             "gaps": [after[0] - before[1] for before, after in pairwise(drawn)],
         }
 
-    def _hear(self, flows: pa.Table) -> None:
+    def _add(self, flows: pa.Table) -> None:
         out, into = flows["bytes_out"], flows["bytes_in"]
         size = pc.add(out, into)
         is_public = pc.is_in(flows["direction"].cast(pa.string()), _WITH_A_PUBLIC_END)
+        is_unnamed = pc.and_(is_public, pc.is_null(flows["app_tag"]))
         sums = {
             "first": pc.min(flows["first_ts"].cast(pa.int64())),
             "last": pc.max(flows["last_ts"].cast(pa.int64())),
@@ -156,32 +157,20 @@ class Summarizer:
             "out": pc.sum(out),
             "in": pc.sum(into),
             "public": pc.sum(size.filter(is_public), min_count=0),
-            "unnamed": pc.sum(
-                size.filter(pc.and_(is_public, pc.is_null(flows["app_tag"]))), min_count=0
-            ),
+            "unnamed": pc.sum(size.filter(is_unnamed), min_count=0),
         }
-        self._sums = pa.concat_tables(
-            [
-                self._sums,
-                pa.table(
-                    {name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()}
-                ),
-            ]
-        )
+        row = {name: pa.array([total.as_py()], pa.int64()) for name, total in sums.items()}
+        self._sums = pa.concat_tables([self._sums, pa.table(row)])
         second = pc.divide(flows["ts"].cast(pa.int64()), 1_000_000)
-        self._seconds.append(
-            _summed([pa.table({"second": second, "out": out, "in": into})], "second")
-        )
-        for name, heard in self._values.items():
-            heard.append(
-                _summed(
-                    [pa.table({"value": flows[name].cast(pa.string()), "bytes": size})], "value"
-                )
-            )
+        by_second = pa.table({"second": second, "out": out, "in": into})
+        self._seconds.append(_summed([by_second], "second"))
+        for name, tables in self._values.items():
+            by_value = pa.table({"value": flows[name].cast(pa.string()), "bytes": size})
+            tables.append(_summed([by_value], "value"))
 
 
 def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
-    """Sum up all other columns by one; they keep their names."""
+    """Sum up all columns by the key; they keep their names."""
     table = pa.concat_tables(tables)
     summed = table.group_by(key).aggregate(
         [(name, "sum") for name in table.column_names if name != key]
@@ -192,7 +181,7 @@ def _summed(tables: Sequence[pa.Table], key: str) -> pa.Table:
 
 
 def _width(lengths: Sequence[int], parts: int) -> int:
-    """Choose how many seconds a part has, so that all stretches and an empty part between two of them are not too many."""
+    """Choose the seconds of a part, so that stretches and the empty parts between them fit."""
     width = max(1, sum(lengths) // parts)
     while sum(-(-length // width) for length in lengths) + len(lengths) - 1 > parts:
         width += max(1, width // 50)

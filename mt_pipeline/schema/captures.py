@@ -1,17 +1,20 @@
-"""The column table of `captures`: name, type, unit and meaning. The table and the documentation derive from CAPTURE_COLUMNS."""
+"""The column table of `captures`: name, type, unit and meaning.
+
+The table and the documentation derive from CAPTURE_COLUMNS.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class CaptureColumn:
-    """One column.
+    """A column of `captures`.
 
     Attributes:
-        name: as in the table.
-        type: QuestDB's type.
-        unit: of a number or a time; empty if it has none.
-        meaning: a sentence for the documentation.
+        name: its name in the table.
+        type: its QuestDB type.
+        unit: the unit of a number or a time; empty if it has none.
+        meaning: a phrase for the documentation.
     """
 
     name: str
@@ -83,13 +86,15 @@ CAPTURE_COLUMNS: tuple[CaptureColumn, ...] = (
         "endpoints",
         "LONG",
         "endpoints",
-        "distinct public addresses and server names; NULL, as the next three, if nobody looked for answers",
+        "distinct public addresses and server names; "
+        "NULL, as the next three, if nobody looked for answers",
     ),
     CaptureColumn(
         "cache_hits",
         "LONG",
         "answers",
-        "answers of paid providers that were there already; a refresh asks for all its captures first",
+        "answers of paid providers that were there already; "
+        "a refresh asks for all its captures first",
     ),
     CaptureColumn(
         "calls", "LONG", "endpoints", "endpoints that a paid provider was asked about for this load"
@@ -110,7 +115,8 @@ CAPTURE_COLUMNS: tuple[CaptureColumn, ...] = (
         "calls_today",
         "LONG",
         "calls",
-        "calls to Netify on that day (UTC) so far, of all runs; NULL if it is not among the providers",
+        "calls to Netify on that day (UTC) so far, of all runs; "
+        "NULL if it is not among the providers",
     ),
     CaptureColumn(
         "budget_today",

@@ -1,12 +1,15 @@
-"""The column table of flows_<experiment>: name, type, unit, meaning, and how each value is computed.
+"""The column table of flows_<experiment>: name, type, unit, meaning, and source of each value.
 
-A flow is what one conversation of a capture sent within one second. A conversation is two ends, without order, with their addresses, ports and
-hardware addresses, and what they spoke: `ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the documentation
-derive from FLOW_COLUMNS. A source is DuckDB's SQL over what `flows.py` makes:
+A flow sums up what a conversation of a capture sent within one second. A conversation is an
+unordered pair of ends, with addresses, ports and hardware addresses, and what they spoke:
+`ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the
+documentation derive from FLOW_COLUMNS. A source is DuckDB SQL over these tables of
+`rows/flows.py`:
 
-- `f`: a flow and its conversation; `f.local_…` and `f.remote_…` are the parts of its ends, `…_is_public` whether they are PUBLIC. The devices that
-  these are, it looks up in the inventory afterwards.
-- `address`, `name`: the answers for the remote address and for the server name, NULL if there are none.
+- `f`: a flow and its conversation. `f.local_…` and `f.remote_…` describe its ends, `…_is_public`
+  is true for a PUBLIC end. `rows/flows.py` looks up their devices afterwards.
+- `address`, `name`: the answers for the remote address and for the server name, NULL without an
+  answer.
 """
 
 from dataclasses import dataclass
@@ -14,14 +17,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FlowColumn:
-    """One column.
+    """A column of flows_<experiment>.
 
     Attributes:
-        name: as in the table.
-        type: QuestDB's type.
-        unit: of a number or a time; empty if it has none.
-        meaning: a sentence for the documentation.
-        source: DuckDB's SQL; see above.
+        name: its name in the table.
+        type: its QuestDB type.
+        unit: the unit of a number or a time; empty if it has none.
+        meaning: a phrase for the documentation.
+        source: DuckDB SQL; see above.
     """
 
     name: str
@@ -39,15 +42,27 @@ def _number(name: str, kind: str, unit: str, meaning: str, source: str | None = 
     return FlowColumn(name, kind, unit, meaning, source or f"f.{name}")
 
 
-def _of_application(field: str) -> str:
-    """Take a field of the answer that knows the application, the server name's first: application and category belong together."""
-    return f"CASE WHEN name.app_tag IS NOT NULL THEN name.{field} WHEN address.app_tag IS NOT NULL THEN address.{field} END"
+def _application(field: str) -> str:
+    """Select a field of the answer for the server name if it has an application, else the address.
+
+    So the application and its category come from the same answer.
+    """
+    return (
+        f"CASE WHEN name.app_tag IS NOT NULL THEN name.{field} "
+        f"WHEN address.app_tag IS NOT NULL THEN address.{field} END"
+    )
 
 
-_DIRECTION = """CASE WHEN f.local_address IS NULL OR f.remote_address IS NULL THEN 'none' WHEN f.local_is_public AND f.remote_is_public THEN 'transit'
-WHEN f.local_is_public OR f.remote_is_public THEN 'outside' ELSE 'inside' END"""
+_DIRECTION = (
+    "CASE WHEN f.local_address IS NULL OR f.remote_address IS NULL THEN 'none' "
+    "WHEN f.local_is_public AND f.remote_is_public THEN 'transit'\n"
+    "WHEN f.local_is_public OR f.remote_is_public THEN 'outside' ELSE 'inside' END"
+)
 
-_PROVIDERS = "nullif(array_to_string(list_sort(list_distinct(string_split(concat_ws(',', name.provider, address.provider), ','))), ','), '')"
+_PROVIDERS = (
+    "nullif(array_to_string(list_sort(list_distinct(string_split("
+    "concat_ws(',', name.provider, address.provider), ','))), ','), '')"
+)
 
 FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number(
@@ -69,12 +84,14 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _text("ip_proto", "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …", "f.ip_proto"),
     _text(
         "protocol",
-        "what most packets of the stream speak, `tcp` or `udp` only if none says more: tls, quic, dns …; arp, icmp … where there is no stream",
+        "what most packets of the stream speak, `tcp` or `udp` only if none says more: "
+        "tls, quic, dns …; arp, icmp … where there is no stream",
         "f.protocol",
     ),
     _text(
         "direction",
-        "`outside`: LOCAL with PUBLIC; `inside`: LOCAL with LOCAL; `transit`: PUBLIC with PUBLIC; `none`: no addresses",
+        "`outside`: LOCAL with PUBLIC; `inside`: LOCAL with LOCAL; "
+        "`transit`: PUBLIC with PUBLIC; `none`: no addresses",
         _DIRECTION,
     ),
     FlowColumn(
@@ -84,7 +101,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "remote",
         "VARCHAR",
         "",
-        "address of the remote end: the PUBLIC one if one is, else the one that did not send the first packet of the conversation",
+        "address of the remote end: the PUBLIC one if one is, "
+        "else the one that did not send the first packet of the conversation",
         "f.remote_address",
     ),
     _number("port_local", "INT", "", "TCP or UDP port of the local end", "f.local_port"),
@@ -129,13 +147,13 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _text(
         "app_tag",
         "application of the server name, else of the remote address",
-        _of_application("app_tag"),
+        _application("app_tag"),
     ),
-    _text("app_category_tag", "category of that application", _of_application("app_category_tag")),
+    _text("app_category_tag", "category of that application", _application("app_category_tag")),
     _text(
         "app_source",
         "what the application is known by: `name` or `address`",
-        _of_application("kind"),
+        _application("kind"),
     ),
     _text("geo_continent", "continent of the remote address", "address.geo_continent"),
     _text("geo_country", "country of the remote address", "address.geo_country"),
@@ -144,7 +162,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("geo_lat", "DOUBLE", "degrees", "latitude of the remote address", "address.geo_lat"),
     _text(
         "provider",
-        "who answered for the server name or the remote address, `netify,offline` if several; NULL if nobody was asked",
+        "who answered for the server name or the remote address, `netify,offline` if several; "
+        "NULL if nobody was asked",
         _PROVIDERS,
     ),
     _text(

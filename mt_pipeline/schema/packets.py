@@ -1,25 +1,28 @@
-"""The column table of packets_<experiment>: name, type, meaning, and where each value comes from.
+"""The column table of packets_<experiment>: name, type, meaning, and source of each value.
 
-The typed rows, the table, the views and the documentation derive from COLUMNS; it imports nothing of ours. A new column is one
-entry here, one field in `tshark/fields.py` if tshark must say it, and a test. Where a value comes from:
+The typed rows, the table, the views and the documentation derive from COLUMNS. To add a column,
+add an entry here, a field in `tshark/fields.py` if tshark must read it, and a test. The sources:
 
-- `Origin.PACKET`: DuckDB's SQL over `p`, one document with its fields as lists of text (`p.tcp_stream[1]`, absent = NULL) and the
-  layer that was chosen for it (`packets/layers.py`).
-- `Origin.STREAM`: DuckDB's SQL over `p`, one typed packet, and `names`, what its stream was called (`packets/conversations.py`).
-- `Origin.ANSWER`: which endpoint of the packet, `src`, `dst` or `sni`, and which field of its answer (`rows/packets.py`).
-- `Origin.CAPTURE`: the same for all rows of a capture, given by the caller.
-- `Origin.DEVICE`: which end of the packet, `src` or `dst`, is looked up in the inventory of devices (`devices/lookup.py`).
+- `Origin.PACKET`: DuckDB SQL over `p`, a document with its fields as lists of text
+  (`p.tcp_stream[1]`, absent = NULL) and the layer chosen for it (`packets/layers.py`).
+- `Origin.STREAM`: DuckDB SQL over `p`, a typed packet, and `names`, the names of its stream
+  (`packets/conversations.py`).
+- `Origin.ANSWER`: the endpoint of the packet, `src`, `dst` or `sni`, and the field of its answer
+  (`rows/packets.py`).
+- `Origin.CAPTURE`: a value that is the same for all rows of a capture.
+- `Origin.DEVICE`: the end of the packet, `src` or `dst`, to look up in the inventory of devices
+  (`devices/lookup.py`).
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 UNKNOWN = "Unknown"
-"""In a text column of the original where nothing is known; in ours that is NULL."""
+"""Value of a text column of MT_ProcessPKTs where nothing is known. Our own columns have NULL."""
 
 
 class Origin(Enum):
-    """Which room computes a column."""
+    """What computes a column."""
 
     PACKET = auto()
     STREAM = auto()
@@ -30,13 +33,13 @@ class Origin(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """A column of packets_<experiment>.
 
     Attributes:
-        name: as in the table.
-        type: QuestDB's type.
-        meaning: a sentence for the documentation.
-        origin: who computes it.
+        name: its name in the table.
+        type: its QuestDB type.
+        meaning: a phrase for the documentation.
+        origin: what computes it.
         source: how; see above.
     """
 
@@ -74,37 +77,26 @@ def _device(end: str, whose: str) -> Column:
 
 
 def _known(sql: str) -> str:
-    """Say UNKNOWN where nothing is known, as the original does in its own columns."""
+    """Replace NULL and empty text by UNKNOWN, as MT_ProcessPKTs does."""
     return f"coalesce(nullif({sql}, ''), '{UNKNOWN}')"
 
 
+_ADDRESS_FIELDS = (
+    ("app_tag", "SYMBOL", "application of the {} address"),
+    ("app_category_tag", "SYMBOL", "category of the application of the {} address"),
+    ("geo_continent", "SYMBOL", "continent of the {} address"),
+    ("geo_country", "SYMBOL", "country of the {} address"),
+    ("geo_city", "SYMBOL", "city of the {} address"),
+    ("geo_lon", "DOUBLE", "longitude of the {} address, degrees; NULL where not known"),
+    ("geo_lat", "DOUBLE", "latitude of the {} address, degrees; NULL where not known"),
+)
+
+
 def _address(end: str, whose: str) -> list[Column]:
-    """List what an answer says of one end of a packet: columns ip_<end>_netify_*."""
+    """List the columns with the answer for an end of a packet: ip_<end>_netify_*."""
     return [
-        *(
-            _answer(
-                f"ip_{end}_netify_{field}",
-                "SYMBOL",
-                f"{meaning} of the {whose} address",
-                f"{end}.{field}",
-            )
-            for field, meaning in [
-                ("app_tag", "application"),
-                ("app_category_tag", "category of the application"),
-                ("geo_continent", "continent"),
-                ("geo_country", "country"),
-                ("geo_city", "city"),
-            ]
-        ),
-        *(
-            _answer(
-                f"ip_{end}_netify_{field}",
-                "DOUBLE",
-                f"{meaning} of the {whose} address, degrees; NULL where not known",
-                f"{end}.{field}",
-            )
-            for field, meaning in [("geo_lon", "longitude"), ("geo_lat", "latitude")]
-        ),
+        _answer(f"ip_{end}_netify_{field}", kind, meaning.format(whose), f"{end}.{field}")
+        for field, kind, meaning in _ADDRESS_FIELDS
     ]
 
 
@@ -112,13 +104,14 @@ def _type(end: str, whose: str) -> Column:
     return _answer(
         f"ip_{end}_type",
         "SYMBOL",
-        f"PUBLIC if the {whose} address is globally reachable and no multicast, else LOCAL; Unknown without an address",
+        f"PUBLIC if the {whose} address is globally reachable and no multicast, else LOCAL; "
+        "Unknown without an address",
         f"{end}.type",
     )
 
 
 COLUMNS: tuple[Column, ...] = (
-    # The first 29 are the original's: its dashboard and its users' queries go on working.
+    # The first 29 are those of MT_ProcessPKTs, so that its dashboard and its users' queries work.
     _packet(
         "ts",
         "TIMESTAMP",
@@ -154,7 +147,8 @@ COLUMNS: tuple[Column, ...] = (
         "SYMBOL",
         "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …; Unknown without IP",
         _known(
-            "coalesce(p.above_extensions, keyword(TRY_CAST(coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"
+            "coalesce(p.above_extensions, keyword(TRY_CAST("
+            "coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"
         ),
     ),
     _stream(
@@ -187,7 +181,7 @@ COLUMNS: tuple[Column, ...] = (
         "category of the domain of the server name",
         "sni.domain_tag",
     ),
-    # Ours.
+    # Our own.
     _capture("capture", "capture key: the path of the capture below the inbox"),
     _packet("frame_number", "INT", "as tshark counts, from 1", "whole_number(p.frame_number[1])"),
     _packet(
@@ -239,16 +233,18 @@ COLUMNS: tuple[Column, ...] = (
     _stream(
         "tls_sni_domain",
         "SYMBOL",
-        "registrable domain of the server name, on all packets of its stream; the name itself where none can be told",
+        "registrable domain of the server name, on all packets of its stream; "
+        "the name itself where none can be told",
         "registrable_domain(coalesce(names.tls_sni, p.said_sni))",
     ),
     _device("src", "source"),
     _device("dst", "destination"),
     _capture(
         "label",
-        "folders between the experiment and the capture, as `alexa/idle`; NULL where there are none",
+        "folders between the experiment and the capture, as `alexa/idle`; "
+        "NULL where there are none",
     ),
 )
 
 ORIGINAL_COLUMNS = COLUMNS[:29]
-"""Those of MT_ProcessPKTs, in its order."""
+"""The columns of MT_ProcessPKTs, in its order."""

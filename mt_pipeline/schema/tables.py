@@ -1,4 +1,4 @@
-"""The tables of ours, as far as QuestDB must know them. How they are made and kept up to date is `schema.py`."""
+"""The tables in QuestDB. `backends/questdb/ddl.py` creates and updates them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,21 +8,25 @@ from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import COLUMNS
 
 HIDDEN = {"load": "LONG", "gone": "BOOLEAN"}
-"""Columns that no view shows: the load that made the row, and whether the capture's last load no longer has it."""
+"""Columns that no view shows.
+
+`load` is the load that made the row. `gone` is true if the last load of the capture no longer has
+the row.
+"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table.
+    """A table in QuestDB.
 
     Attributes:
-        name: of the table itself.
-        columns: QuestDB's types of the columns for readers, by name.
-        keys: rows that agree in these replace each other; the first is the designated time.
-        views: what the names of its views begin with, one for each experiment; empty if it has none.
-        hidden: types of the columns that no view shows.
+        name: name of the table.
+        columns: QuestDB types of the columns for readers, by name.
+        keys: columns that identify a row; the first is the designated timestamp.
+        views: prefix of the names of its views, one for each experiment; empty if it has none.
+        hidden: QuestDB types of the columns that no view shows, by name.
         indexed: columns with an index.
-        partition_by: the unit of time that it is cut into.
+        partition_by: unit of time of a partition.
     """
 
     name: str
@@ -35,7 +39,7 @@ class Table:
 
     @property
     def types(self) -> dict[str, str]:
-        """Types of all columns."""
+        """QuestDB types of all columns, by name."""
         return {**self.columns, **self.hidden}
 
     @property
@@ -45,11 +49,14 @@ class Table:
 
     @property
     def beside(self) -> str:
-        """Name the table that has rows of it while partitions are rewritten; never the name of a view, which begins otherwise."""
+        """Name of the table with its rows while partitions are rewritten.
+
+        No view has this name: names of views begin with `packets_` or `flows_`.
+        """
         return f"beside_{self.name}"
 
     def view(self, experiment: str) -> str:
-        """Name the view of an experiment."""
+        """Return the name of an experiment's view."""
         return f"{self.views}_{experiment}"
 
 
@@ -59,9 +66,12 @@ PACKETS = Table(
     keys=("ts", "capture", "frame_number"),
     views="packets",
     hidden=HIDDEN,
-    indexed=("tls_sni",),  # as the original has it
+    indexed=("tls_sni",),  # as in MT_ProcessPKTs
 )
-"""ONE table for all experiments: a wide table holds 145 files open, so a table per experiment ends at the 68th."""
+"""Packets of all experiments.
+
+A table this wide keeps 145 files open, so QuestDB suspends the 68th if each experiment has its own.
+"""
 
 FLOWS = Table(
     "flows",
@@ -78,4 +88,4 @@ CAPTURES = Table(
     keys=("ts", "capture"),
     partition_by="YEAR",
 )
-"""What became of captures: a copy of the ledger's verdicts that can be queried. It has few rows, in the order of time."""
+"""Verdicts on captures: a copy of the ledger's that can be queried."""

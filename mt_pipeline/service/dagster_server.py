@@ -95,7 +95,7 @@ def main(
             )  # before Dagster's, of which the last one takes all paths
         app: ASGIApp = pages
         if with_token:
-            secret = token.kept(Path(instance.root_directory, token.FILE))
+            secret = token.load(Path(instance.root_directory, token.FILE))
             app = token.TokenGate(app, token=secret, port=port)
         others = [name.strip() for name in hosts.split(",") if name.strip()]
         _serve(Guard(app, hosts=hosts_of(port, others)), host, port, daemon)

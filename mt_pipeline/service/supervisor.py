@@ -97,7 +97,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
         if ended.is_set():
             return
         say("starting Dagster")
-        secret = token.kept(home / token.FILE) if settings.ui_token else None
+        secret = token.load(home / token.FILE) if settings.ui_token else None
         dagster = subprocess.Popen(
             bound([*_DAGSTER, *_options(settings)], signal="TERM"),
             env={

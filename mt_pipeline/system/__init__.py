@@ -1,1 +1,1 @@
-"""Atomic files, processes, the pool of DuckDB databases: what every room may use."""
+"""Atomic files, processes, the pool of DuckDB databases: tools for every room."""

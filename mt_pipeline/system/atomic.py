@@ -1,4 +1,4 @@
-"""Files that appear only when they are whole: written beside, synced, renamed."""
+"""Files that appear only when they are complete: written under another name, synced, renamed."""
 
 import os
 from collections.abc import Iterator
@@ -8,15 +8,17 @@ from pathlib import Path
 
 @contextmanager
 def whole(output: Path, *, new: bool = False) -> Iterator[Path]:
-    """Give a path to write to instead of `output`; it takes that name when the block ends well, and is gone if it does not.
+    """Yield a path to write to instead of `output`.
+
+    The file is renamed to `output` when the block ends, and deleted if the block raises.
 
     Args:
         output: the file.
-        new: leave a file of this name alone that is there by then.
+        new: refuse to replace a file, even one that appears in the meantime.
 
     Raises:
-        FileExistsError: there is one, and `new` is set.
-        OSError: it cannot be written, for example on a full disk.
+        FileExistsError: `new` is set and the file exists.
+        OSError: the file cannot be written, for example on a full disk.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}.part")
@@ -25,7 +27,7 @@ def whole(output: Path, *, new: bool = False) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         if new:
-            output.open("xb").close()  # from here on the name is ours
+            output.open("xb").close()  # claims the name
         partial.rename(output)
     finally:
         partial.unlink(missing_ok=True)

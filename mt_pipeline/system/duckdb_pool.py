@@ -1,6 +1,7 @@
-"""The DuckDB and the Arrow of this process: databases in memory, of bounded size, that the next one who needs one gets again.
+"""A pool of DuckDB databases in memory, of bounded size, and the memory pool of Arrow.
 
-Opening one and making its functions takes as long as all that is asked of it for a small capture.
+Databases are reused: for a small capture, opening one and creating its functions takes as long as
+all of its queries.
 """
 
 import shutil
@@ -13,49 +14,51 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-# What Arrow takes is given back at once: its default pool keeps what it once had, and a worker's peak is a tenth higher.
+# Return Arrow's memory to the system at once. Its default pool keeps memory, which raises the peak
+# of a worker by a tenth.
 if "jemalloc" in pa.supported_memory_backends():
     pa.set_memory_pool(pa.jemalloc_memory_pool())
     pa.jemalloc_set_decay_ms(0)
 
 MEMORY = "128MB"
-"""What one may hold before it moves to disk."""
+"""Memory of a database; more moves to disk."""
 
 Prepare = Callable[[duckdb.DuckDBPyConnection], None]
-"""Makes the functions that a database is wanted with."""
+"""Creates the functions of a new database."""
 
 _idle: defaultdict[Prepare, list[duckdb.DuckDBPyConnection]] = defaultdict(list)
 
 
 def plain(_: duckdb.DuckDBPyConnection) -> None:
-    """Make no functions."""
+    """Create no functions."""
 
 
 @contextmanager
-def connection(beside: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a connection to a database of its own; temporary tables and what is registered are gone with it.
+def connection(file: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection to a database that nobody else uses.
 
-    It works on one core: beside it others are busy, tshark, QuestDB, or the same for another capture.
+    Temporary tables and registered objects end with the connection. The database uses one core:
+    tshark, QuestDB and other captures need the others.
 
     Args:
-        beside: a file, in whose folder there is room for what does not fit into memory.
-        prepare: makes its functions, once.
+        file: a file; what does not fit into memory is written to its folder.
+        prepare: creates the functions of a new database.
     """
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    spill = beside.parent / f".spill-{uuid.uuid4().hex}"  # it is made when it is needed
+    file.parent.mkdir(parents=True, exist_ok=True)
+    spill = file.parent / f".spill-{uuid.uuid4().hex}"  # DuckDB makes it when it needs it
     try:
         database = _idle[prepare].pop()
     except IndexError:
         database = _new(prepare)
     try:
         database.execute(f"SET temp_directory = '{str(spill).replace(chr(39), 2 * chr(39))}'")
-        with database.cursor() as opened:
-            yield opened
-    except BaseException:  # whatever state it is in
+        with database.cursor() as cursor:
+            yield cursor
+    except BaseException:  # its state is unknown
         database.close()
         raise
     else:
-        if spill.exists():  # it never takes another folder once it has used one
+        if spill.exists():  # DuckDB cannot change the folder once it has used it
             database.close()
         else:
             _idle[prepare].append(database)

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard at once, whatever the main thread does then, be it in C code; and heard again while it ends what it began."""
+"""Handling of Ctrl-C in a thread: at once, even while the main thread runs C code."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 AGAIN = "Ctrl-C again ends it at once"
 
 CANCELLED = 130
-"""Exit status of what Ctrl-C ended."""
+"""Exit status after Ctrl-C."""
 
 
 @contextmanager
@@ -19,41 +19,47 @@ def heard(
     *,
     signals: Collection[int] = (signal.SIGINT,),
 ) -> Iterator[None]:
-    """Have a thread act on signals as they come; the handlers of Python, whoever sets them, act besides. Only for the main thread.
+    """Handle signals in a thread while the block runs. Python's handlers run as well.
+
+    Call this in the main thread.
 
     Args:
-        first: called for the first of them, in that thread.
-        again: called for each one after it.
-        signals: others are let pass.
+        first: called for the first signal, in that thread.
+        again: called for each further signal.
+        signals: the signals to handle.
     """
-    ours, its = os.pipe()
-    os.set_blocking(its, False)  # a handler must never wait
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # a signal handler must never wait
 
     def listen() -> None:
         act = first
-        while received := os.read(ours, 1):
+        while received := os.read(reader, 1):
             if received[0] in signals:
                 act()
                 act = again
 
-    # Python writes the number of each signal there, before any handler of its own.
-    before = signal.set_wakeup_fd(its, warn_on_full_buffer=False)
+    # Python writes the number of each signal to this file before it calls a handler.
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(its)
+        os.close(writer)
         listener.join()
-        os.close(ours)
+        os.close(reader)
 
 
 def stopping(waits_for: Collection[str]) -> str:
-    """Say what is waited for before the end, in that order."""
+    """Return the message of a process that stops and waits for others, in this order."""
     return f"stopping: waits for {', then '.join(waits_for)}; {AGAIN}" if waits_for else "stopping"
 
 
 def end_now() -> None:
-    """End this process; the kernel ends what is bound to it (`processes.bound`), and whoever comes next takes up what was at work."""
+    """End this process at once.
+
+    The kernel ends the processes bound to it (`processes.bound`). The next start resumes their
+    work.
+    """
     os._exit(CANCELLED)

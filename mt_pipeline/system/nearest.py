@@ -1,4 +1,7 @@
-"""What a person meant by a misspelt name: of an experiment, a capture, a provider, a back end, a setting. Misspelt commands are click's business."""
+"""Suggestions for misspelt names of experiments, captures, providers, back ends and settings.
+
+click itself suggests commands.
+"""
 
 import os
 from collections.abc import Collection, Iterable
@@ -6,14 +9,14 @@ from difflib import get_close_matches
 from heapq import nlargest
 
 _MOST_COMPARED = 500
-"""Names that are compared letter by letter: 100,000 would take 20 s."""
+"""Names to compare letter by letter: 100,000 would take 20 s."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name that is nearest to a misspelt one.
+    """Return a suggestion for a misspelt name.
 
     Returns:
-        `; did you mean 'kitchen'?`, or nothing if no name is near or the name itself is known.
+        `; did you mean 'kitchen'?`, or nothing if the name is known or no known name is similar.
     """
     by_folded: dict[str, str] = {}
     for other in known:
@@ -31,6 +34,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _same_at_the_ends(first: str, second: str) -> int:
-    """Count the letters that two names share at their beginning and at their end: cheap, and most slips leave these alone."""
-    ways = ([first, second], [first[::-1], second[::-1]])
-    return sum(len(os.path.commonprefix(way)) for way in ways)  # noqa: RUF071  letters, not parts of a path
+    """Count the letters that two names share at the beginning and at the end.
+
+    This is quick, and most typing errors are in the middle.
+    """
+    pairs = ([first, second], [first[::-1], second[::-1]])
+    # The rule is about paths, these are letters.
+    return sum(len(os.path.commonprefix(pair)) for pair in pairs)  # noqa: RUF071

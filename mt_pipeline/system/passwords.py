@@ -1,4 +1,4 @@
-"""Passwords that we make up ourselves, each in a file that its owner alone can read."""
+"""Generated passwords, each in a file that only its owner can read."""
 
 import fcntl
 import os
@@ -9,10 +9,12 @@ _BYTES = 24
 
 
 def password_in(file: Path) -> str:
-    """Return the password in a file; a file that is not there, or is empty, gets a new one. Many may come at once: all get the same.
+    """Return the password in a file. Write a new password to it if it is missing or empty.
+
+    Processes that call this at the same time get the same password.
 
     Raises:
-        OSError: the file cannot be read, or cannot be made.
+        OSError: the file cannot be read or created.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+") as opened:

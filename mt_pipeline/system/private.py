@@ -1,4 +1,7 @@
-"""What the pipeline writes is for the account that runs it: captures tell much of people. Here is how; each program says it at its start."""
+"""Privacy of what the pipeline writes: only the account that runs it can read its files.
+
+Captures reveal much about people. Each program calls `files` when it starts.
+"""
 
 import os
 import time
@@ -7,33 +10,35 @@ from pathlib import Path
 from shutil import rmtree
 
 OTHERS = 0o077
-"""What the group and all others may do with a file."""
+"""Permissions of the group and of all others."""
 
 _TEMPORARY = "tmp"
 _LONGEST = 90
-"""Bytes of a folder in which a socket still has a name that the system takes, 107 bytes in all."""
+"""Longest path of a folder for sockets, in bytes: the system limits the path of a socket to 107."""
 
 _ABANDONED = 7 * 24 * 3600.0
 
 
 def files() -> None:
-    """Let nobody else read what this process makes from now on, and what its children make."""
+    """Deny others access to all files that this process and its children create from now on."""
     os.umask(OTHERS)
 
 
 def folder(path: Path) -> None:
-    """Make a folder, or shut one that is there to others; what lies in it stays as it is."""
+    """Create a folder, or deny others access to an existing one; its content stays as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode
     if mode & OTHERS:
-        with suppress(PermissionError):  # a volume of somebody else's, whose business that is
+        with suppress(PermissionError):  # a volume that belongs to somebody else
             path.chmod(mode & 0o7700)
 
 
 def temporary(data: Path) -> dict[str, str]:
-    """Make a folder for temporary files in the data folder, and return the variable that leads programs to it.
+    """Create a folder for temporary files in the data folder.
 
-    None does if its name is too long for sockets.
+    Returns:
+        The environment variable that makes programs use it; nothing if its path is too long for
+        sockets.
     """
     path = data / _TEMPORARY
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,8 +46,11 @@ def temporary(data: Path) -> dict[str, str]:
 
 
 def tidy(data: Path) -> None:
-    """Delete temporary files that were left a week ago. A service that is still up may need older ones: no other must be."""
-    for left in (data / _TEMPORARY).glob("*"):
+    """Delete temporary files older than a week.
+
+    A running service may still need its older files, so call this only when none runs.
+    """
+    for path in (data / _TEMPORARY).glob("*"):
         with suppress(OSError):
-            if left.lstat().st_mtime < time.time() - _ABANDONED:
-                rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            if path.lstat().st_mtime < time.time() - _ABANDONED:
+                rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

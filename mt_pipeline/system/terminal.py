@@ -1,8 +1,8 @@
-r"""Text that others chose, shown so that it controls nothing: neither a terminal, nor the direction in which a line is read.
+r"""Safe display of text that others chose: it controls neither a terminal nor the text direction.
 
-Names of files, what tshark and Netify say, lines that Dagster logs: all may hold escape sequences and characters without a shape. `shown` makes
-of stdout and stderr streams that write these as escapes (`\u001b`, `\u202e`), so no command has to think of it. What we draw ourselves goes
-to the `raw` stream.
+Names of files, output of tshark and Netify and log lines of Dagster may contain escape sequences
+and invisible characters. `shown` replaces stdout and stderr by streams that write these as escapes
+(`\u001b`, `\u202e`), so that no command needs to. Progress bars go to the `raw` stream.
 """
 
 import sys
@@ -11,18 +11,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
 
-_SHAPELESS = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Categories of controls, of what changes the direction or has no width, of halves of pairs, and of separators of lines and paragraphs."""
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories: controls, formats, surrogates, line and paragraph separators."""
 
-_BYTE, _HALF_PAIRS, _LONG = 0xDC00, range(0xDC80, 0xDD00), 0x10000
+_BYTE, _SURROGATES, _LONG = 0xDC00, range(0xDC80, 0xDD00), 0x10000
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    r"""Write what controls a terminal, or cannot be seen, as its code (`\u202e`); a byte that is not UTF-8 as `\xe9`.
+    r"""Return text with escapes (`\u202e`) for control and invisible characters.
+
+    A byte that is not UTF-8 becomes an escape such as `\xe9`.
 
     Args:
-        text: anything.
-        lines: leave the ends of lines.
+        text: any text.
+        lines: keep the ends of lines.
     """
     if text.isprintable():
         return text
@@ -33,28 +35,27 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def _visible(letter: str) -> str:
-    if (
-        unicodedata.category(letter) not in _SHAPELESS
-    ):  # a wide space, a letter newer than this Python
+    # Others may be unprintable, too: wide spaces, and letters newer than this Python.
+    if unicodedata.category(letter) not in _INVISIBLE:
         return letter
     code = ord(letter)
-    if code in _HALF_PAIRS:  # how Python writes a byte that is not UTF-8
+    if code in _SURROGATES:  # Python's stand-in for a byte that is not UTF-8
         return f"\\x{code - _BYTE:02x}"
     return f"\\u{code:04x}" if code < _LONG else f"\\U{code:08x}"
 
 
 class Shown:
-    """A stream that writes text as `visible`, and is another stream in all else.
+    """A stream that writes text as `visible`, and otherwise behaves like another stream.
 
     Args:
-        stream: where to.
+        stream: the stream to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write text; ends of lines are ends of lines."""
+        """Write text; ends of lines stay."""
         self._stream.write(visible(text, lines=True))
         return len(text)
 
@@ -64,7 +65,7 @@ class Shown:
             self.write(text)
 
     def __getattr__(self, name: str) -> object:
-        """Be the other stream; what writes bytes would pass us by."""
+        """Return an attribute of the other stream, except `buffer`, which would write raw bytes."""
         if name == "buffer":
             raise AttributeError(name)
         return getattr(self._stream, name)
@@ -72,7 +73,7 @@ class Shown:
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Let all that is written to stdout and stderr be visible."""
+    """Make all text on stdout and stderr visible while the block runs."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("TextIO", Shown(stream)) for stream in before)
     try:
@@ -82,7 +83,7 @@ def shown() -> Iterator[None]:
 
 
 def raw(stream: TextIO) -> TextIO:
-    """Return the stream below, for bars that we draw with escape sequences."""
+    """Return the underlying stream, for progress bars, which use escape sequences."""
     while isinstance(stream, Shown):
         stream = stream._stream
     return stream

@@ -1,1 +1,1 @@
-"""Web pages of ours, and who may ask them."""
+"""Web pages, and who may request them."""

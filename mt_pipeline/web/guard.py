@@ -1,8 +1,8 @@
-"""A layer around any ASGI app on loopback: it answers its own pages and programs of this machine, and no page of another site.
+"""ASGI middleware for apps on loopback: it refuses requests from pages of other sites.
 
-Every page that a browser shows can send requests to 127.0.0.1, and by DNS rebinding read the answers. So each request must name a host that is ours,
-must not come from another site, and must not be one that a form could send. It needs no password: that is `token.py`. Apps see to it that GET
-changes nothing.
+Any page in a browser can send requests to 127.0.0.1 and, by DNS rebinding, read the responses. So
+each request must name a host of ours, must not come from another site, and must not be one that a
+form could send. Passwords are not its concern, see `token.py`. The app must change nothing on GET.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _HTTP_PORT = 80
 
-# What browsers may do with our answers: show them in no frame of another site, hand them to no page of one, share no window with one.
+# Another site may not show our pages in a frame, read them, or share a window with them.
 _HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'self'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -29,45 +29,48 @@ class Refusal:
     """Why a request is refused.
 
     Attributes:
-        status: of HTTP.
-        sentence: what is wrong and what to do, for whoever sent it.
+        status: HTTP status.
+        message: reason and cure, for the sender.
     """
 
     status: int
-    sentence: str
+    message: str
 
 
 _TWICE = Refusal(400, "Refused: a header that decides who may ask is there twice. Send it once.")
 _HOST = Refusal(
     421,
     "Refused: this page answers to 127.0.0.1, localhost and [::1] with its own port alone. "
-    "If you reach it under another name or port, list that in MT_UI_HOSTS, such as dagster.example.org, and start the service again.",
+    "If you reach it under another name or port, list that in MT_UI_HOSTS, "
+    "such as dagster.example.org, and start the service again.",
 )
 _SITE = Refusal(
     403,
-    "Refused: a page of another site asked, and nothing was done. Open this page itself: a link to it, a bookmark or its address work.",
+    "Refused: a page of another site asked, and nothing was done. "
+    "Open this page itself: a link to it, a bookmark or its address work.",
 )
 _CONTENT = Refusal(
     415,
-    "Refused: only JSON changes something here. Send it with the header Content-Type: application/json.",
+    "Refused: only JSON changes something here. "
+    "Send it with the header Content-Type: application/json.",
 )
 
 
 def hosts_of(port: int, others: Iterable[str] = ()) -> frozenset[str]:
-    """List what `Host` may be: loopback by its names, with the port, and other names exactly as browsers send them."""
+    """Return the allowed values of `Host`: the names of loopback with the port, and `others`."""
     own = {f"{name}:{port}" for name in _LOOPBACK}
-    if port == _HTTP_PORT:  # browsers leave it out
+    if port == _HTTP_PORT:  # browsers omit it
         own.update(_LOOPBACK)
     return frozenset(own | {other.lower() for other in others})
 
 
 def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> Refusal | None:
-    """Say why a request is refused; None if it may go on.
+    """Return why a request is refused; None if it is allowed.
 
     Args:
-        method: of HTTP; GET for the handshake of a WebSocket.
-        headers: of the request.
-        hosts: what `Host` may be, in lower case.
+        method: HTTP method; GET for the handshake of a WebSocket.
+        headers: headers of the request.
+        hosts: allowed values of `Host`, in lower case.
     """
     if any(len(headers.getlist(name)) > 1 for name in _ONCE):
         return _TWICE
@@ -77,7 +80,8 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> Refusal | N
     own = headers.get("origin", "").lower() in (f"http://{host}", f"https://{host}")
     if ("origin" in headers and not own) or _from_another_site(method, headers):
         return _SITE
-    # Forms of any site can send three types of content without asking first, and old browsers then name no origin.
+    # Forms of any site can send three content types without a preflight request, and old browsers
+    # then send no origin.
     if (
         method not in ("GET", "HEAD")
         and not own
@@ -89,7 +93,10 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> Refusal | N
 
 
 def _from_another_site(method: str, headers: Headers) -> bool:
-    """Tell what a page of another site asked, by what browsers say of it; a link that somebody follows is no such thing."""
+    """Return whether a page of another site sent a request, according to the browser's headers.
+
+    A link that somebody follows is allowed.
+    """
     if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
         return False
     return (method, headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != (
@@ -104,11 +111,11 @@ def _is_json(headers: Headers) -> bool:
 
 
 class Guard:
-    """The layer. It refuses before the app sees anything, and tells browsers to keep answers from other sites.
+    """The middleware. It refuses requests, and tells browsers to keep responses from other sites.
 
     Args:
         app: any ASGI app.
-        hosts: what `Host` may be: `hosts_of`.
+        hosts: allowed values of `Host`; see `hosts_of`.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: frozenset[str]) -> None:
@@ -120,20 +127,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refused = refusal(scope.get("method", "GET"), Headers(scope=scope), self._hosts)
-        app = (
-            self._app
-            if refused is None
-            else PlainTextResponse(refused.sentence + "\n", refused.status)
-        )
+        app = self._app
+        if refused is not None:
+            app = PlainTextResponse(refused.message + "\n", refused.status)
         await app(scope, receive, _with_headers(send))
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
-    async def sent(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.append(name, value)
         await send(message)
 
-    return sent
+    return send_with_headers

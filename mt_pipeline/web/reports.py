@@ -1,4 +1,7 @@
-"""Reports of experiments as pages of the web server: browsers open no file of a disk from a page of a server."""
+"""Reports of experiments as pages of the web server.
+
+A browser does not open a local file from a link on a page of a server.
+"""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -10,30 +13,31 @@ from starlette.routing import Route
 
 _EXPERIMENT = re.compile(r"[a-z0-9_]{1,64}")
 _HEADERS = {
-    # As in the page's own head. The sandbox takes it off the site of its neighbours: whatever is in it, it can ask them for nothing.
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; sandbox allow-popups",
+    # The same as in the head of the page. The sandbox gives the page an origin of its own, so that
+    # it can request nothing from this server.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-popups",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",  # it is written anew, and holds addresses of people
+    "Cache-Control": "no-store",  # reports change, and contain addresses of people
 }
 
 
 def address(experiment: str) -> str:
-    """Return where the report of an experiment is, below the address of the web server: also where a server of another port shows it."""
+    """Return the path of an experiment's report below the address of the web server."""
     return f"/reports/{experiment}.html"
 
 
 def routes(folder: Path) -> list[Route]:
-    """Serve the reports in a folder, to be read; who may ask is the business of the layers around.
+    """Return the routes that serve the reports in a folder. Middleware decides who may read them.
 
     Args:
-        folder: with a file `<experiment>.html` for each.
+        folder: the folder with a file `<experiment>.html` for each experiment.
     """
-    return [Route(address("{experiment}"), _shower(folder), methods=["GET"])]
+    return [Route(address("{experiment}"), _endpoint(folder), methods=["GET"])]
 
 
-def _shower(folder: Path) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(folder: Path) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
         experiment = request.path_params["experiment"]
         if not _EXPERIMENT.fullmatch(experiment):
@@ -43,13 +47,15 @@ def _shower(folder: Path) -> Callable[[Request], Awaitable[Response]]:
         path = folder / f"{experiment}.html"
         if path.is_symlink() or not path.is_file():
             return _missing(
-                f"There is no report of {experiment} here. Materialize the asset experiment_report for it, "
-                f"or write one by `mt-pipeline report {experiment}`, which puts it into the current folder."
+                f"There is no report of {experiment} here. "
+                "Materialize the asset experiment_report for it, "
+                f"or write one by `mt-pipeline report {experiment}`, "
+                "which puts it into the current folder."
             )
         return FileResponse(path, media_type="text/html", headers=_HEADERS)
 
     return show
 
 
-def _missing(sentence: str) -> Response:
-    return PlainTextResponse(f"{sentence}\n", 404, _HEADERS)
+def _missing(message: str) -> Response:
+    return PlainTextResponse(f"{message}\n", 404, _HEADERS)

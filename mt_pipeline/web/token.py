@@ -1,6 +1,7 @@
-"""A token for pages of ours, for machines with several accounts: loopback is open to all of them.
+"""A token for web pages, for machines with several accounts: all of them can reach loopback.
 
-It lies in a file that its owner alone can read, comes with the first link, and stays in a cookie. Programs send it as a bearer.
+Only its owner can read the file with the token. A browser gets it from the first link and then
+sends it as a cookie. Programs send it as a bearer token.
 """
 
 import os
@@ -15,31 +16,33 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mt_pipeline.system.atomic import whole
+from mt_pipeline.system.private import OTHERS
 
 FILE = "ui_token"
 """Name of the file, in the folder of Dagster."""
 
 _PARAMETER = "token"
 _COOKIE_SECONDS = 30 * 24 * 3600
-_OPEN = ("/server_info",)  # says versions alone, to health checks
+_OPEN = ("/server_info",)  # returns versions alone, for health checks
 
 _NEEDED = (
     "This page needs its token. Open the link that `mt-pipeline run` printed. "
-    f"The token is in the file dagster/{FILE} of the data folder, too: put ?{_PARAMETER}=… after the address, or send Authorization: Bearer … .\n"
+    f"The token is in the file dagster/{FILE} of the data folder, too: "
+    f"put ?{_PARAMETER}=… after the address, or send Authorization: Bearer … .\n"
 )
-# The cookie does not come along when somebody follows a link from another site; it does when this page loads itself.
-_ONCE_MORE = "<!doctype html><meta charset=utf-8><title>One moment</title><meta http-equiv=refresh content=0><p>One moment: this page loads itself."
+# A browser does not send the cookie with a link from another site. It does when the page reloads.
+_RELOAD = (
+    "<!doctype html><meta charset=utf-8><title>One moment</title>"
+    "<meta http-equiv=refresh content=0><p>One moment: this page loads itself."
+)
 
 
-def kept(path: Path) -> str:
-    """Read the token from its file; a new one is made if there is none, or if others could have read it."""
+def load(path: Path) -> str:
+    """Return the token in its file. Write a new token if none exists or others could read it."""
     try:
-        found = path.stat()
-        if (
-            found.st_uid == os.geteuid()
-            and not stat.S_IMODE(found.st_mode) & 0o077
-            and (token := path.read_text().strip())
-        ):
+        status = path.stat()
+        is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & OTHERS
+        if is_private and (token := path.read_text().strip()):
             return token
     except FileNotFoundError:
         pass
@@ -51,17 +54,17 @@ def kept(path: Path) -> str:
 
 
 def link(address: str, token: str) -> str:
-    """Make the link that signs in."""
+    """Return the link that signs in."""
     return f"{address}/?{urlencode({_PARAMETER: token})}"
 
 
 class TokenGate:
-    """A layer that lets nobody in who does not have the token.
+    """ASGI middleware that refuses requests without the token.
 
     Args:
-        app: any ASGI app, for requests that another layer has found not to come from other sites.
-        token: to be sent once in a link, or with each request as a cookie or a bearer.
-        port: names the cookie: browsers send cookies to all ports of a host.
+        app: any ASGI app, behind a `Guard` against requests from other sites.
+        token: expected once in a link, or with each request as a cookie or a bearer token.
+        port: part of the cookie's name, because browsers send cookies to all ports of a host.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
@@ -76,41 +79,29 @@ class TokenGate:
         )
         await app(scope, receive, send)
 
-    def _answer(self, asked: HTTPConnection) -> ASGIApp:
-        known = self._is_right(asked.cookies.get(self._cookie, "")) or self._is_right(
-            _bearer(asked.headers)
-        )
-        if (
-            asked.scope["type"] == "http"
-            and asked.scope["method"] == "GET"
-            and _PARAMETER in asked.query_params
-        ):
-            signs_in = self._is_right(asked.query_params[_PARAMETER])
+    def _answer(self, request: HTTPConnection) -> ASGIApp:
+        cookie, bearer = request.cookies.get(self._cookie, ""), _bearer(request.headers)
+        known = self._is_token(cookie) or self._is_token(bearer)
+        is_get = request.scope["type"] == "http" and request.scope["method"] == "GET"
+        if is_get and _PARAMETER in request.query_params:
+            signs_in = self._is_token(request.query_params[_PARAMETER])
             if known or signs_in:
-                return self._without_token(asked, signs_in=signs_in)
+                return self._without_token(request, signs_in=signs_in)
         if known:
             return self._app
-        if asked.headers.get("sec-fetch-site") == "cross-site":
-            return HTMLResponse(_ONCE_MORE, 401, {"Cache-Control": "no-store"})
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return HTMLResponse(_RELOAD, 401, {"Cache-Control": "no-store"})
         return PlainTextResponse(
             _NEEDED, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
         )
 
-    def _without_token(self, asked: HTTPConnection, *, signs_in: bool) -> Response:
-        """Lead to the same page without the token in its address."""
-        query = urlencode(
-            [
-                (name, value)
-                for name, value in parse_qsl(asked.url.query, keep_blank_values=True)
-                if name != _PARAMETER
-            ]
-        )
+    def _without_token(self, request: HTTPConnection, *, signs_in: bool) -> Response:
+        """Redirect to the same page without the token in its address."""
+        parameters = parse_qsl(request.url.query, keep_blank_values=True)
+        query = urlencode([(name, value) for name, value in parameters if name != _PARAMETER])
         # Two slashes at the beginning would name another host.
-        page = (
-            "/"
-            + asked.scope["raw_path"].decode("latin-1").lstrip("/")
-            + (f"?{query}" if query else "")
-        )
+        path = "/" + request.scope["raw_path"].decode("latin-1").lstrip("/")
+        page = f"{path}?{query}" if query else path
         response = RedirectResponse(
             page, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         )
@@ -124,7 +115,7 @@ class TokenGate:
             )
         return response
 
-    def _is_right(self, text: str) -> bool:
+    def _is_token(self, text: str) -> bool:
         return secrets.compare_digest(text.encode(), self._token)
 
 

@@ -1,4 +1,4 @@
-"""Many captures that are known already: how long a look of the sensor takes, and the UI's page of an asset. None of them is read."""
+"""Many known captures: time of a sensor tick, and of the UI's page of an asset."""
 
 import os
 import sqlite3
@@ -23,7 +23,7 @@ _NOWHERE = Database("127.0.0.1", 9, 9, "", "")
 
 
 def looks(folder: Path, *, count: int) -> None:
-    """Time the looks of the sensor at an inbox with so many captures: new ones, those that have settled, and all done with."""
+    """Time the ticks of the sensor with so many captures: new, settled, and done."""
     settings = settings_of(folder, _NOWHERE, settle_seconds=0.1)
     workspace = Workspace(settings)
     first = capture(workspace.inbox / "0" / "0.pcap")
@@ -36,14 +36,15 @@ def looks(folder: Path, *, count: int) -> None:
         _look(opened, workspace, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
             ledger.execute(
-                "UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, sha256 = key"
+                "UPDATE captures SET state = 'done', requested_at = NULL, packets = 2, rows = 2, "
+                "sha256 = key"
             )
         for _ in range(3):
             _look(opened, workspace, "the same, all done with")
 
 
 def asset_page(folder: Path, *, partitions: int) -> None:
-    """Time the page of an asset in a browser, with so many partitions that are there."""
+    """Time the page of an asset in a browser, with so many partitions."""
     settings = settings_of(folder / "data", _NOWHERE)
     keys = [f"experiment{number % FOLDERS}/{number:06}.pcap" for number in range(partitions)]
     with dagster_home.opened(settings) as opened:
@@ -62,7 +63,8 @@ def asset_page(folder: Path, *, partitions: int) -> None:
                 f"Materialized ({partitions})",
             )
             say(
-                f"page of an asset with {partitions:,} partitions, {what}: {time.monotonic() - started:.2f} s"
+                f"page of an asset with {partitions:,} partitions, {what}: "
+                f"{time.monotonic() - started:.2f} s"
             )
 
 
@@ -85,7 +87,7 @@ def _look(opened: dg.DagsterInstance, workspace: Workspace, what: str) -> None:
 
 
 def _copy_events(index: Path, keys: list[str]) -> None:
-    """Give each partition the events of the first: to report them one by one takes an hour."""
+    """Copy the events of the first partition to the others: to report them takes an hour."""
     with closing(sqlite3.connect(index)) as db, db:
         names = [
             name for _, name, *_ in db.execute("PRAGMA table_info(event_logs)") if name != "id"
@@ -107,6 +109,7 @@ def _copy_events(index: Path, keys: list[str]) -> None:
                 for key in keys[1:]
             )
             db.executemany(
-                f"INSERT INTO event_logs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+                f"INSERT INTO event_logs ({', '.join(names)}) "
+                f"VALUES ({', '.join('?' * len(names))})",
                 rows,
             )

@@ -1,4 +1,4 @@
-"""How long the queries of the dashboards take over a large experiment: one capture that was loaded, copied within QuestDB."""
+"""Time of the dashboards' queries over a large experiment: a capture copied within QuestDB."""
 
 import time
 from pathlib import Path
@@ -14,11 +14,11 @@ from mt_pipeline_tests.grafana.plugin import expand, queries
 
 
 def timed(folder: Path, *, rows: int) -> None:
-    """Say the best times of three of each query, the most work first.
+    """Print the best of three times of each query, the most expensive first.
 
     Args:
-        folder: data folder of a benchmark that loaded one capture into the experiment `bench`.
-        rows: packets to ask about, at least.
+        folder: data folder of a benchmark that loaded a capture into the experiment `bench`.
+        rows: smallest number of packets to query.
     """
     with server.start(
         folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest"
@@ -30,13 +30,13 @@ def timed(folder: Path, *, rows: int) -> None:
     say(f"\nQueries of the dashboards, {packets:,} packets of one experiment, best of three")
     say(f"| {'':<80} | seconds | processor of QuestDB |\n|---|---|---|")
     for name, (seconds, processor) in sorted(
-        best.items(), key=lambda one: one[1][::-1], reverse=True
+        best.items(), key=lambda item: item[1][::-1], reverse=True
     ):
         say(f"| {name:<80} | {seconds:.2f} | {processor:.2f} |")
 
 
 def _grown(connection: psycopg.Connection, rows: int) -> int:
-    """Copy the capture until there are so many packets: each copy is a capture of its own, a second after the one before."""
+    """Copy the capture until there are so many packets, each copy a second after the last."""
     span, packets = connection.execute(
         "SELECT cast(max(ts) AS LONG) - cast(min(ts) AS LONG), count() FROM captured_packets"
     ).fetchone() or (0, 0)
@@ -50,7 +50,7 @@ def _grown(connection: psycopg.Connection, rows: int) -> int:
 
 
 def _copying(table: Table, number: int, seconds: int) -> str:
-    """Write the statement that makes a copy; the names of the bulk belong to no application that is known, so their domain is it."""
+    """Return the statement that makes a copy, with the domains of server names as applications."""
     shifted = {
         name: f"dateadd('s', {number * seconds}, {name})" for name in ("ts", "first_ts", "last_ts")
     }
@@ -61,11 +61,14 @@ def _copying(table: Table, number: int, seconds: int) -> str:
         "tls_sni_netify_app_tag": "tls_sni_domain",
     }
     values = ", ".join(changed.get(name, name) for name in table.types)
-    return f"INSERT INTO {table.name} ({', '.join(table.types)}) SELECT {values} FROM {table.name} WHERE NOT capture LIKE '%.pcap.%'"
+    return (
+        f"INSERT INTO {table.name} ({', '.join(table.types)}) "
+        f"SELECT {values} FROM {table.name} WHERE NOT capture LIKE '%.pcap.%'"
+    )
 
 
 def _best(connection: psycopg.Connection, process: int) -> dict[str, tuple[float, float]]:
-    """Measure each query by the clock, and by the processor, which other work of the machine disturbs less."""
+    """Measure seconds and processor seconds of each query. Other processes disturb these less."""
     best = {}
     first, last = connection.execute(
         "SELECT cast(min(first_ts) AS LONG), cast(max(last_ts) AS LONG) FROM flows"

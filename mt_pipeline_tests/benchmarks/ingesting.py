@@ -1,7 +1,7 @@
-"""The process that is measured: all captures of a folder through the job, in runs of as many as the sensor gives them.
+"""The process to measure: the job with all captures of a folder, in runs as large as the sensor's.
 
-`python -m mt_pipeline_tests.benchmarks.ingesting FOLDER FILE` writes to the file how many seconds Dagster's runs took, and how many of the
-processor, children included.
+`python -m mt_pipeline_tests.benchmarks.ingesting FOLDER FILE` writes the seconds and the processor
+seconds of Dagster's runs to the file, children included.
 """
 
 import logging
@@ -21,7 +21,7 @@ from mt_pipeline_tests.benchmarks.measuring import used
 
 
 def main(source: Path, output: Path) -> None:
-    """Take all captures of a folder; ends with an error if one fails."""
+    """Ingest all captures of a folder; end with an error if a run fails."""
     logging.disable(logging.CRITICAL)
     chosen = settings.load()
     shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)

@@ -1,4 +1,4 @@
-"""Time, processor time and peak memory of commands, and of the pipeline with a QuestDB of its own; and how they are said."""
+"""Time, processor time and peak memory of commands and of the pipeline, and their tables."""
 
 import ctypes
 import os
@@ -21,19 +21,19 @@ _SET_CHILD_SUBREAPER = 36
 """Linux's PR_SET_CHILD_SUBREAPER."""
 
 ORIGINAL_FIELDS = (
-    "frame.time_epoch ip.src ip.dst frame.len ip.proto tcp.port udp.port tls.handshake.extensions_server_name "
-    "tls.handshake.extensions_alpn_str tcp.stream udp.stream"
+    "frame.time_epoch ip.src ip.dst frame.len ip.proto tcp.port udp.port "
+    "tls.handshake.extensions_server_name tls.handshake.extensions_alpn_str tcp.stream udp.stream"
 ).split()
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What something took.
+    """Cost of a candidate.
 
     Attributes:
-        seconds: by the clock.
-        processor: seconds of all processes of it, QuestDB included.
-        memory: MiB at the peak of the largest process, QuestDB excluded.
+        seconds: elapsed time.
+        processor: processor seconds of all its processes, QuestDB included.
+        memory: peak of its largest process in MiB, QuestDB excluded.
     """
 
     seconds: float
@@ -42,7 +42,7 @@ class Measured:
 
 
 def original(tshark: str, capture: Path) -> list[str]:
-    """Say the command of the original program."""
+    """Return the command of MT_ProcessPKTs."""
     return [
         tshark,
         "-r",
@@ -56,7 +56,7 @@ def original(tshark: str, capture: Path) -> list[str]:
 
 
 def run(*commands: list[str], environment: dict[str, str] | None = None) -> Measured:
-    """Run commands one after the other, their output thrown away."""
+    """Run commands in turn, and discard their output."""
     started, processor, memory = time.monotonic(), 0.0, 0.0
     for command in commands:
         child = subprocess.Popen(
@@ -72,12 +72,12 @@ def run(*commands: list[str], environment: dict[str, str] | None = None) -> Meas
 
 
 def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
-    """Take captures through all stages as the watched folder does, beside a running QuestDB, until their rows are counted.
+    """Run captures through all stages as the watched folder does, with QuestDB already running.
 
     Args:
         captures: a folder of captures.
         folder: for the data; must not exist yet.
-        enrichment: providers that are asked what the endpoints are.
+        enrichment: providers to ask about endpoints.
     """
     environment = {
         **os.environ,
@@ -89,22 +89,24 @@ def ours(captures: Path, folder: Path, *, enrichment: str = "none") -> Measured:
         folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest"
     ) as database:
         before = processor_of(database.pid)
-        whole = run(
+        total = run(
             [
                 sys.executable,
                 "-m",
                 "mt_pipeline_tests.benchmarks.ingesting",
                 str(captures),
-                str(folder / "said"),
+                str(folder / "seconds"),
             ],
             environment=environment,
         )
-        seconds, processor = map(float, (folder / "said").read_text().split())
-        return Measured(seconds, processor + processor_of(database.pid) - before, whole.memory)
+        seconds, processor = map(float, (folder / "seconds").read_text().split())
+        return Measured(seconds, processor + processor_of(database.pid) - before, total.memory)
 
 
 def ingested(captures: Path, folder: Path) -> Measured:
-    """Take captures in by `mt-pipeline ingest` as a person would, on all cores; its start, and that of QuestDB, are in it, and QuestDB's memory.
+    """Run `mt-pipeline ingest` on all cores, as a person would.
+
+    The result includes the start of the command and of QuestDB, and the memory of QuestDB.
 
     Args:
         captures: a folder of captures.
@@ -112,15 +114,15 @@ def ingested(captures: Path, folder: Path) -> Measured:
     """
     environment = {**os.environ, "MT_DATA_DIR": str(folder), "MT_ENRICHMENT": "none"}
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
-    whole = run(
+    total = run(
         [sys.executable, "-m", "mt_pipeline.cli.main", "ingest", str(captures)],
         environment=environment,
     )
-    return replace(whole, processor=whole.processor + _of_orphans())
+    return replace(total, processor=total.processor + _orphans())
 
 
-def of_runs(folder: Path) -> float:
-    """Return the seconds from the start of the first of Dagster's runs to the end of the last, whose rows can be read then."""
+def run_seconds(folder: Path) -> float:
+    """Return the seconds from the start of Dagster's first run to the end of its last."""
     with dagster_home.opened(Settings(_env_file=None, data_dir=folder)) as opened:
         records = opened.get_run_records()
     return max(record.end_time or 0 for record in records) - min(
@@ -128,8 +130,11 @@ def of_runs(folder: Path) -> float:
     )
 
 
-def _of_orphans() -> float:
-    """Return the seconds of processor of what outlived its parent for a moment: it has become our child, and ends by itself."""
+def _orphans() -> float:
+    """Return the processor seconds of processes that outlived their parent and became our children.
+
+    They end by themselves.
+    """
     processor, deadline = 0.0, time.monotonic() + 30
     with suppress(ChildProcessError):
         while time.monotonic() < deadline:
@@ -140,7 +145,7 @@ def _of_orphans() -> float:
 
 
 def used() -> float:
-    """Return the seconds of processor of this process and of all that it started so far."""
+    """Return the processor seconds of this process and of its children."""
     return sum(
         sum(process.cpu_times()[:4])
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -148,7 +153,7 @@ def used() -> float:
 
 
 def processor_of(process: int) -> float:
-    """Return the seconds of processor that a process has taken so far, in steps of a hundredth."""
+    """Return the processor seconds of a process, in steps of a hundredth."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -156,18 +161,21 @@ def processor_of(process: int) -> float:
 def compared(
     title: str, packets: int, rounds: int, candidates: dict[str, Callable[[int], Measured]]
 ) -> None:
-    """Measure candidates in turn, several rounds, and say the medians beside the first one."""
+    """Measure candidates in turn, for several rounds; print medians and ratios to the first."""
     say(f"\n{title}, {rounds} rounds, medians")
     results: dict[str, list[Measured]] = {name: [] for name in candidates}
     for number in range(rounds):
         for name, measure in candidates.items():
             results[name].append(measure(number))
+            last = results[name][-1]
             say(
-                f"  round {number + 1}: {name}: {results[name][-1].seconds:.1f} s, processor {results[name][-1].processor:.1f} s"
+                f"  round {number + 1}: {name}: {last.seconds:.1f} s, "
+                f"processor {last.processor:.1f} s"
             )
     first = next(iter(results.values()))
     say(
-        f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n|---|---|---|---|---|---|---|"
+        f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for name, measured in results.items():
         seconds, processor = (
@@ -175,17 +183,18 @@ def compared(
             statistics.median(m.processor for m in measured),
         )
         ratio = statistics.median(
-            m.seconds / one.seconds for m, one in zip(measured, first, strict=True)
+            m.seconds / base.seconds for m, base in zip(measured, first, strict=True)
         )
         work = statistics.median(
-            m.processor / one.processor for m, one in zip(measured, first, strict=True)
+            m.processor / base.processor for m, base in zip(measured, first, strict=True)
         )
         memory = max(m.memory for m in measured)
         say(
-            f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} | {ratio:.2f} | {work:.2f} | {memory:.0f} |"
+            f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} "
+            f"| {ratio:.2f} | {work:.2f} | {memory:.0f} |"
         )
 
 
 def say(line: str) -> None:
-    """Say a line at once."""
+    """Print a line at once."""
     print(line, flush=True)  # noqa: T201

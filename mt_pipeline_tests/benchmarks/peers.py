@@ -1,4 +1,4 @@
-"""Other programs that read captures, each as its documentation says, on one capture; installed from the package registry, outside the project."""
+"""Other programs that read captures, used as they document it, and installed for the benchmark."""
 
 import subprocess
 import sys
@@ -11,18 +11,25 @@ from mt_pipeline_tests.benchmarks.measuring import ORIGINAL_FIELDS, Measured, ru
 PACKAGES = ("nfstream", "pyshark", "scapy")
 
 _SCRIPTS = {
-    "nfstream: flows with applications": "import sys, nfstream; nfstream.NFStreamer(source=sys.argv[1]).to_pandas()",
-    "pyshark: packets as objects": (
-        "import sys, pyshark\nfor packet in pyshark.FileCapture(sys.argv[1], keep_packets=False): packet.frame_info.time_epoch"
+    "nfstream: flows with applications": (
+        "import sys, nfstream; nfstream.NFStreamer(source=sys.argv[1]).to_pandas()"
     ),
-    "scapy: packets as objects": "import sys\nfrom scapy.utils import PcapReader\nfor packet in PcapReader(sys.argv[1]): packet.time",
+    "pyshark: packets as objects": (
+        "import sys, pyshark\n"
+        "for packet in pyshark.FileCapture(sys.argv[1], keep_packets=False): "
+        "packet.frame_info.time_epoch"
+    ),
+    "scapy: packets as objects": (
+        "import sys\nfrom scapy.utils import PcapReader\n"
+        "for packet in PcapReader(sys.argv[1]): packet.time"
+    ),
 }
 
 
 def candidates(tshark: str, capture: Path, folder: Path) -> dict[str, Callable[[int], Measured]]:
-    """List what can be measured: tshark's own outputs, and the peers that can be installed."""
+    """List the candidates: tshark's own outputs, and the peers that can be installed."""
     fields = [part for field in ORIGINAL_FIELDS for part in ("-e", field)]
-    found = {
+    commands = {
         f"tshark -T {kind}": [tshark, "-n", "-r", str(capture), "-T", kind, *fields]
         for kind in ("json", "ek", "fields")
     }
@@ -36,8 +43,8 @@ def candidates(tshark: str, capture: Path, folder: Path) -> dict[str, Callable[[
             ).returncode
             == 0
         ):
-            found[name] = [str(python), "-c", script, str(capture)]
-    return {name: partial(_once, command) for name, command in found.items()}
+            commands[name] = [str(python), "-c", script, str(capture)]
+    return {name: partial(_once, command) for name, command in commands.items()}
 
 
 def _once(command: list[str], _round: int) -> Measured:

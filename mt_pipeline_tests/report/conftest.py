@@ -12,13 +12,13 @@ from mt_pipeline_tests.browsers import chromium
 
 @pytest.fixture
 def database(questdb: Server) -> Database:
-    """Say where the shared server is."""
+    """Return the address of the shared server."""
     return Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
 
 
 @pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Chromium, which notes what its console says and what pages ask the network for."""
+    """Start Chromium, which logs its console and network requests."""
     with chromium(
         tmp_path_factory.mktemp("profile"), notes={"browser": "ALL", "performance": "ALL"}
     ) as opened:

@@ -1,4 +1,4 @@
-"""What several tests of this room do: ask for the page of an experiment, and read a page back as a person would."""
+"""Shared by the tests of reports: make the page of an experiment, and read a page as people do."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def page_of(
     records: Mapping[str, Record] | None = None,
     files: Files | None = None,
 ) -> str:
-    """Ask for the page of an experiment."""
+    """Make the page of an experiment."""
     with database.connect() as connection:
         summary = summarise(Experiment(connection, experiment))
     return render(
@@ -50,11 +50,11 @@ class Page(HTMLParser):
     """A page as a person reads it.
 
     Attributes:
-        tables: rows of cells, by the caption of the table or the label of what it lies in.
-        figures: what is said in large letters at the top, by its name.
-        text: all of it.
-        tags: each tag as it opens, with its attributes.
-        links: where they lead.
+        tables: rows of cells, by the caption of the table or the label of its parent.
+        figures: numbers in large letters at the top, by their names.
+        text: all text.
+        tags: opening tags, with their attributes.
+        links: targets of all links.
     """
 
     def __init__(self, html: str) -> None:

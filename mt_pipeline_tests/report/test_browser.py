@@ -1,8 +1,9 @@
-"""A page as a browser shows it: drawn, silent, without a request; on paper, on a phone, in the dark."""
+"""A page in a browser: drawn, without messages or requests; on paper, on a phone, in the dark."""
 
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import combinations
 from pathlib import Path
 from threading import Thread
 
@@ -20,7 +21,7 @@ PHONE, DESK = 375, 1200
 
 @pytest.fixture(scope="module")
 def report(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the page of an experiment with names of all kinds, and with more of them than are shown."""
+    """Write the page of an experiment with names of all kinds, more than the page shows."""
     database = Database("127.0.0.1", questdb.http_port, questdb.pg_port, "admin", "quest")
     names = [
         *HOSTILE,
@@ -93,7 +94,7 @@ def look(
 
 
 def requests(browser: webdriver.Chrome) -> list[str]:
-    """Say what was asked for since the last time, be it answered, refused or in vain."""
+    """Return the addresses requested since the last call, whether or not anybody answered."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [
         event["params"]["request"]["url"]
@@ -103,13 +104,29 @@ def requests(browser: webdriver.Chrome) -> list[str]:
 
 
 def sizes(browser: webdriver.Chrome, selector: str) -> list[tuple[float, float]]:
-    """Say how large the visible elements of a selector are."""
-    script = "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect())"
-    return [(box["width"], box["height"]) for box in browser.execute_script(script, selector)]
+    """Return width and height of the visible elements of a selector."""
+    return [(box["width"], box["height"]) for box in boxes(browser, selector)]
+
+
+def boxes(browser: webdriver.Chrome, selector: str) -> list[dict[str, float]]:
+    """Return the bounding boxes of the visible elements of a selector."""
+    script = """return [...document.querySelectorAll(arguments[0])]
+        .filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect())"""
+    return browser.execute_script(script, selector)
+
+
+def overlap(box: dict[str, float], other: dict[str, float]) -> bool:
+    """Return whether two bounding boxes overlap."""
+    return (
+        box["left"] < other["right"]
+        and other["left"] < box["right"]
+        and box["top"] < other["bottom"]
+        and other["top"] < box["bottom"]
+    )
 
 
 def luminance(browser: webdriver.Chrome, what: str) -> float:
-    """Say how bright a colour of the body is, from 0 to 1, as contrast is reckoned."""
+    """Return the relative luminance of a colour of the body, from 0 to 1."""
     rgb = browser.execute_script(
         f"return getComputedStyle(document.body).{what}.match(/[\\d.]+/g).slice(0, 3).map(Number)"
     )
@@ -142,7 +159,7 @@ def asked() -> Iterator[tuple[str, list[str]]]:
             paths.append(self.path)
             self.send_error(404)
 
-        def log_message(self, *said: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
@@ -191,7 +208,8 @@ def test_charts_and_bars_are_drawn(shown: webdriver.Chrome):
 
 
 def test_a_chart_has_the_colours_of_its_legend(shown: webdriver.Chrome):
-    script = "return [...new Set([...document.querySelectorAll(arguments[0])].map(e => getComputedStyle(e).fill))]"
+    script = """const elements = [...document.querySelectorAll(arguments[0])];
+        return [...new Set(elements.map(e => getComputedStyle(e).fill))]"""
     legend = shown.execute_script(script, ".legend rect")
 
     assert len(legend) == 8
@@ -228,20 +246,10 @@ def test_the_map_has_land_and_circles_and_the_numbers_of_the_list_wherever_they_
         assert land_width > 0.9 * map_width
         assert len(sizes(shown, "svg.map circle")) == len(HOSTILE) + 40
         assert min(circle[0] for circle in sizes(shown, "svg.map circle")) > 2
-        boxes = shown.execute_script(
-            "return [...document.querySelectorAll('svg.map text')].filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect())"
-        )
-        assert all(box["height"] >= 10 for box in boxes)
-        assert not [
-            1
-            for place, one in enumerate(boxes)
-            for other in boxes[:place]
-            if one["left"] < other["right"]
-            and other["left"] < one["right"]
-            and one["top"] < other["bottom"]
-            and other["top"] < one["bottom"]
-        ]
-        counts.append(len(boxes))
+        numbers = boxes(shown, "svg.map text")
+        assert all(box["height"] >= 10 for box in numbers)
+        assert not any(overlap(box, other) for box, other in combinations(numbers, 2))
+        counts.append(len(numbers))
     assert 3 < counts[1] < counts[0] <= 15
     number = shown.execute_script(
         "return getComputedStyle(document.querySelector('.numbered .number'), '::before').content"
@@ -250,9 +258,11 @@ def test_the_map_has_land_and_circles_and_the_numbers_of_the_list_wherever_they_
 
 
 def test_the_numbers_of_the_map_are_those_of_the_list(shown: webdriver.Chrome):
-    script = """const titles = [...document.querySelectorAll('svg.map circle')].map(e => [e.getAttribute('cx'), e.getAttribute('cy'), e.textContent]);
-    return [...document.querySelectorAll('svg.map text')].map(e =>
-        [Number(e.textContent), titles.find(t => t[0] == e.getAttribute('x') && t[1] == e.getAttribute('y'))[2]])"""
+    script = """const titles = [...document.querySelectorAll('svg.map circle')]
+        .map(e => [e.getAttribute('cx'), e.getAttribute('cy'), e.textContent]);
+    const at = (x, y) => titles.find(title => title[0] == x && title[1] == y)[2];
+    return [...document.querySelectorAll('svg.map text')]
+        .map(e => [Number(e.textContent), at(e.getAttribute('x'), e.getAttribute('y'))])"""
     listed = [
         row.find_element(By.TAG_NAME, "bdi").text
         for row in shown.find_elements(By.CSS_SELECTOR, ".numbered tbody th:has(.number)")
@@ -284,7 +294,8 @@ def test_who_cannot_see_it_is_told(shown: webdriver.Chrome):
         By.CSS_SELECTOR, "thead th:not([scope=col]), tbody th:not([scope=row])"
     )
     assert shown.execute_script(
-        "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); return ids.length === new Set(ids).size"
+        "const ids = [...document.querySelectorAll('[id]')].map(e => e.id); "
+        "return ids.length === new Set(ids).size"
     )
 
 

@@ -1,4 +1,4 @@
-"""Spans and charts: steps that people would choose, axes for any time, and nothing in the drawing that is not ours."""
+"""Spans and charts: sensible steps, axes for any time, and no text of others in the drawing."""
 
 import re
 from itertools import pairwise
@@ -34,11 +34,11 @@ def test_a_span_has_at_most_120_steps_of_a_length_that_people_choose(seconds: fl
 
 @pytest.mark.parametrize("power", range(3, 18))
 def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
-    """A label of matplotlib's date axis needs room, and choosing none is a warning, which fails here."""
+    """Labels of matplotlib's date axis need room. An axis without labels warns, and fails here."""
     for first in (0, NOW, max(0, END - 4 * 10**power)):
         timeline = Timeline.over([(first, min(first + 3 * 10**power, END))])
         [span] = timeline.spans
-        drawn = line(timeline, [1] * span.steps, said="")
+        drawn = line(timeline, [1] * span.steps, label="")
         for chart in drawn.split("</svg>")[:2]:
             labels = [
                 (float(x), text)
@@ -47,8 +47,8 @@ def test_any_time_has_an_axis_whose_labels_do_not_touch(power: int):
                 )
             ]
             assert labels or span.edges[-1] > END - 366 * DAY
-            for (left, one), (right, other) in pairwise(labels):
-                assert right - left > 6 * (len(one) + len(other)) / 2
+            for (left, text), (right, other) in pairwise(labels):
+                assert right - left > 6 * (len(text) + len(other)) / 2
 
 
 def test_a_chart_is_drawn_in_two_widths_with_the_colours_of_the_page_and_no_id():
@@ -56,7 +56,7 @@ def test_a_chart_is_drawn_in_two_widths_with_the_colours_of_the_page_and_no_id()
     drawn = areas(
         timeline,
         [(0, [1.0] * timeline.steps), (9, [2.0] * timeline.steps)],
-        said='what <is> "shown"',
+        label='what <is> "shown"',
     )
 
     assert re.findall(r'<svg class="chart (\w+)"', drawn) == list(WIDTHS)
@@ -89,7 +89,7 @@ def test_each_stretch_is_a_strip_to_one_scale_with_its_own_date():
     timeline = Timeline.over([short, long])
     values = [float(place) for place in range(timeline.steps)]
 
-    wide, narrow, _ = areas(timeline, [(0, values)], said="").split("</svg>")
+    wide, narrow, _ = areas(timeline, [(0, values)], label="").split("</svg>")
 
     for chart in (wide, narrow):
         assert re.findall(r">(20..-Nov-..) 22:1.</text>", chart) == ["2023-Nov-14", "2024-Nov-13"]

@@ -1,4 +1,4 @@
-"""The numbers of a page are those that tshark's own statistics say, and those that DuckDB counts in the typed packets."""
+"""The numbers of a page equal tshark's own statistics, and DuckDB's counts of typed packets."""
 
 import ipaddress
 import re
@@ -51,12 +51,12 @@ def even(lab: Lab) -> Page:
 
 
 def by_protocol(capture: Path) -> dict[str, tuple[int, int]]:
-    """Read bytes and frames of each protocol, wherever in the hierarchy it stands."""
-    found: dict[str, tuple[int, int]] = {}
+    """Sum up bytes and frames of each protocol, anywhere in the hierarchy."""
+    sums: dict[str, tuple[int, int]] = {}
     for path, size, frames in hierarchy(capture):
-        before = found.get(path[-1], (0, 0))
-        found[path[-1]] = (before[0] + size, before[1] + frames)
-    return found
+        before = sums.get(path[-1], (0, 0))
+        sums[path[-1]] = (before[0] + size, before[1] + frames)
+    return sums
 
 
 def endpoints(capture: Path) -> dict[str, tuple[int, int]]:
@@ -74,24 +74,24 @@ def endpoints(capture: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_the_totals_are_those_of_io_phs_and_io_stat(bulk: Page, lab: Lab):
-    said = re.search(
+    expected = re.search(
         r"\| +[0.]+ <> +\S+ \| +(\d+) \| +(\d+) \|", statistics(lab.inbox / BULK, "io,stat,0")
     )
 
-    assert said
+    assert expected
     assert by_protocol(lab.inbox / BULK)["eth"] == (
         number(bulk.figures["Bytes on the wire"]),
         number(bulk.figures["Packets"]),
     )
     assert (
         (number(bulk.figures["Packets"]), number(bulk.figures["Bytes on the wire"]))
-        == (PACKETS, int(said[2]))
-        == (int(said[1]), int(said[2]))
+        == (PACKETS, int(expected[2]))
+        == (int(expected[1]), int(expected[2]))
     )
 
 
 def test_each_step_has_the_bytes_that_io_stat_counts(even: Page, lab: Lab):
-    said = re.findall(
+    expected = re.findall(
         r"^\| +\d+ <> +\S+ +\| +\d+ \| +(\d+) \|$",
         statistics(lab.inbox / EVEN, "io,stat,2"),
         re.MULTILINE,
@@ -99,16 +99,20 @@ def test_each_step_has_the_bytes_that_io_stat_counts(even: Page, lab: Lab):
     shown = [sum(map(number, values)) for _, *values in even.tables["Bytes over time"]]
 
     assert len(shown) == 90
-    assert shown == [int(size) for size in said]
+    assert shown == [int(size) for size in expected]
 
 
 def test_protocols_are_those_of_io_phs(bulk: Page, lab: Lab):
-    said, shown = by_protocol(lab.inbox / BULK), bars(bulk, "Protocols")
+    expected, shown = by_protocol(lab.inbox / BULK), bars(bulk, "Protocols")
 
-    assert (shown["DNS"], shown["mDNS"], shown["arp"]) == (said["dns"], said["mdns"], said["arp"])
-    assert sum(size for size, _ in shown.values()) == said["eth"][0]
-    assert shown["QUIC"] == said["quic"]
-    assert shown["TLS"][1] >= said["tls"][1] > 0, (
+    assert (shown["DNS"], shown["mDNS"], shown["arp"]) == (
+        expected["dns"],
+        expected["mdns"],
+        expected["arp"],
+    )
+    assert sum(size for size, _ in shown.values()) == expected["eth"][0]
+    assert shown["QUIC"] == expected["quic"]
+    assert shown["TLS"][1] >= expected["tls"][1] > 0, (
         "packets of a TLS stream without a record of their own are of it too"
     )
     assert bars(bulk, "Encrypted or plain, all")["encrypted"] == tuple(
@@ -117,22 +121,22 @@ def test_protocols_are_those_of_io_phs(bulk: Page, lab: Lab):
 
 
 def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
-    said, shown = endpoints(lab.inbox / BULK), defaultdict[str, list[int]](lambda: [0, 0])
+    expected, shown = endpoints(lab.inbox / BULK), defaultdict[str, list[int]](lambda: [0, 0])
     for address, *_, packets, size, _, _ in bulk.tables["Destinations"]:
         shown[address][0] += number(packets)
         shown[address][1] += number(size)
     frames = defaultdict[str, int](int)
-    for one, other, total in re.findall(
+    for source, destination, total in re.findall(
         r"^(\S+) +<-> +(\S+) .*?\s(\d+) \S+ \S+ +[\d.]+ +[\d.]+ *$",
         statistics(lab.inbox / BULK, "conv,ip"),
         re.M,
     ):
-        for address in (one, other):
+        for address in (source, destination):
             frames[address] += int(total)
 
-    assert 100 < len(said) == number(bulk.figures["Public addresses"])
+    assert 100 < len(expected) == number(bulk.figures["Public addresses"])
     assert {address: tuple(sums) for address, sums in shown.items()} == {
-        address: said[address] for address in shown
+        address: expected[address] for address in shown
     }
     of_ipv4 = {address: sums[0] for address, sums in shown.items() if "." in address}
     assert {address: frames[address] for address in of_ipv4} == of_ipv4
@@ -140,7 +144,7 @@ def test_destinations_are_those_of_endpoints_and_of_conv(bulk: Page, lab: Lab):
 
 @pytest.fixture(scope="module")
 def typed(bulk: Page, lab: Lab) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The typed packets with the names of their streams, as DuckDB reads them from the files of the earlier stages."""
+    """Open the files of typed packets and of their streams' names in DuckDB."""
     assert bulk
     [packets], [names] = (
         list((lab.data / "endpoints" / "report_bulk").rglob(f"*.{what}.parquet"))
@@ -155,7 +159,8 @@ def typed(bulk: Page, lab: Lab) -> Iterator[duckdb.DuckDBPyConnection]:
 def test_devices_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
     counted = defaultdict[str, tuple[int, int]](lambda: (0, 0))
     for hardware, address, size, packets in typed.sql(
-        "SELECT eth_src, coalesce(ip_src, ipv6_src), sum(frame_len), count() FROM packets GROUP BY ALL"
+        "SELECT eth_src, coalesce(ip_src, ipv6_src), sum(frame_len), count() FROM packets "
+        "GROUP BY ALL"
     ).fetchall():
         if address is None or not ipaddress.ip_address(address).is_global:
             before = counted[hardware]
@@ -179,8 +184,9 @@ def test_steps_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyCo
 def test_server_names_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.DuckDBPyConnection):
     """Each stream has one name here, and no tunnel hides one."""
     per_name = typed.sql(
-        """SELECT coalesce(names.tls_sni, said_sni) AS name, sum(frame_len)::BIGINT, count() FROM packets
-        LEFT JOIN names USING (is_tcp, stream_index) WHERE name IS NOT NULL GROUP BY name ORDER BY 2 DESC, name"""
+        """SELECT coalesce(names.tls_sni, said_sni) AS name, sum(frame_len)::BIGINT, count()
+        FROM packets LEFT JOIN names USING (is_tcp, stream_index)
+        WHERE name IS NOT NULL GROUP BY name ORDER BY 2 DESC, name"""
     ).fetchall()
 
     assert bars(bulk, "Server names") == {
@@ -190,7 +196,7 @@ def test_server_names_are_those_that_duckdb_counts(bulk: Page, typed: duckdb.Duc
 
 
 def test_captures_a_year_apart_are_a_strip_each(lab: Lab):
-    """Their chart was two lines in an empty year: what happened in them was not to be seen."""
+    """Regression: their chart was two lines in an empty year."""
     for name, start in (("a", 1_700_000_040), ("b", 1_700_000_040 + 365 * 86_400)):
         path = lab.inbox / f"report years/{name}.pcap"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""What stands on a page: sums by answer, what is not known, names of all kinds, where data come from. The numbers of tshark are `test_numbers.py`."""
+"""The content of a page: sums by answer, unknown values, names of all kinds, sources of data.
+
+`test_numbers.py` compares it with tshark's numbers.
+"""
 
 import dataclasses
 import re
@@ -191,7 +194,7 @@ def test_devices_have_what_they_sent_and_were_sent(page: Page):
 
 
 def test_devices_of_the_inventory_go_by_their_labels_wherever_they_are(database: Database):
-    """A label joins hardware addresses and addresses; a device with a public address does not get the router's hardware address."""
+    """A label joins addresses; a device with a public address has no router's hardware address."""
     inventory = Devices(
         [
             Entry(1, "Lamp", "mac", HOME["eth_src"]),
@@ -297,7 +300,7 @@ def drawn(page: Page) -> list[tuple[str, str]]:
 
 
 def test_places_are_counted_and_stand_where_they_are_on_the_map(database: Database):
-    """Of Germany only the country is known, so its middle; nobody knows where Atlantis is, and of one address nothing is known."""
+    """Germany without a city is drawn in its middle; Atlantis and unknown places are not drawn."""
     sizes = {1: "1000", 2: "300", 3: "200", 4: "50", 5: "500"}
     packets = [
         lone(number, ip_dst=f"93.184.216.{number}", frame_len=size)
@@ -318,9 +321,9 @@ def test_places_are_counted_and_stand_where_they_are_on_the_map(database: Databa
         experiment="report_places",
         answers=PLACES,
     )
-    found = Page(page_of(database, "report_places"))
+    page = Page(page_of(database, "report_places"))
 
-    assert bars(found, "Places") == {
+    assert bars(page, "Places") == {
         **{
             "Berlin, Germany": (1000, 1),
             "Santiago, Chile": (507, 2),
@@ -329,9 +332,9 @@ def test_places_are_counted_and_stand_where_they_are_on_the_map(database: Databa
             "place not known": (50, 1),
         }
     }
-    assert drawn(found) == [("13.4", "-52.5"), ("-70.7", "33.5"), ("9.0", "-51.0")]
-    assert "12.2% of the bytes with a public address are not on the map" in found.text
-    assert "countryinfo" in found.text
+    assert drawn(page) == [("13.4", "-52.5"), ("-70.7", "33.5"), ("9.0", "-51.0")]
+    assert "12.2% of the bytes with a public address are not on the map" in page.text
+    assert "countryinfo" in page.text
 
 
 def test_without_cities_the_countries_are_the_list_beside_the_map(page: Page):
@@ -342,11 +345,11 @@ def test_without_cities_the_countries_are_the_list_beside_the_map(page: Page):
 
 def test_without_a_place_there_is_no_map(database: Database):
     load(database, [packet(1)], capture="report nowhere/x.pcap", experiment="report_nowhere")
-    found = Page(page_of(database, "report_nowhere"))
+    page = Page(page_of(database, "report_nowhere"))
 
-    assert "No place of a remote end is known." in found.text
-    assert not [tag for tag, _ in found.tags if tag == "circle"]
-    assert "countryinfo" not in found.text
+    assert "No place of a remote end is known." in page.text
+    assert not [tag for tag, _ in page.tags if tag == "circle"]
+    assert "countryinfo" not in page.text
 
 
 def test_of_two_public_ends_the_one_with_the_lower_port_is_remote(database: Database):
@@ -362,10 +365,10 @@ def test_of_two_public_ends_the_one_with_the_lower_port_is_remote(database: Data
         experiment="report_both",
         answers={**ANSWERS, ("address", "8.8.8.8"): {"provider": "offline"}},
     )
-    found = Page(page_of(database, "report_both"))
+    page = Page(page_of(database, "report_both"))
 
-    assert [row[0] for row in found.tables["Destinations"]] == [SERVER]
-    assert found.tables["Devices"] == [["nobody"]]
+    assert [row[0] for row in page.tables["Destinations"]] == [SERVER]
+    assert page.tables["Devices"] == [["nobody"]]
 
 
 def test_ends_without_hardware_addresses_are_listed_by_their_own_and_groups_are_left_out(
@@ -384,9 +387,9 @@ def test_ends_without_hardware_addresses_are_listed_by_their_own_and_groups_are_
         packet(3),
     ]
     load(database, packets, capture="report raw/x.pcap", experiment="report_raw")
-    found = Page(page_of(database, "report_raw"))
+    page = Page(page_of(database, "report_raw"))
 
-    assert [row[:3] for row in found.tables["Devices"]] == [
+    assert [row[:3] for row in page.tables["Devices"]] == [
         ["fd00:1::20", "", "ff02::fb"],
         [CLIENT, "", SERVER],
     ]
@@ -409,10 +412,10 @@ def test_each_capture_has_its_hash_its_filter_and_what_was_skipped(database: Dat
             RECORD, key="report captures/none.pcap", rows=0
         ),
     }
-    found = Page(page_of(database, "report_captures", records=records))
+    page = Page(page_of(database, "report_captures", records=records))
     times = ["2023-11-14 22:13:21", "2023-11-14 22:13:21"]
 
-    assert row_of(found, "Captures", "report captures/a.pcap") == [
+    assert row_of(page, "Captures", "report captures/a.pcap") == [
         *times,
         *(
             "9",
@@ -424,7 +427,7 @@ def test_each_capture_has_its_hash_its_filter_and_what_was_skipped(database: Dat
             "ab" * 32,
         ),
     ]
-    assert row_of(found, "Captures", "report captures/b.pcap")[2:] == [
+    assert row_of(page, "Captures", "report captures/b.pcap")[2:] == [
         NOT_KNOWN,
         "2",
         "120",
@@ -433,9 +436,9 @@ def test_each_capture_has_its_hash_its_filter_and_what_was_skipped(database: Dat
         "",
         "",
     ]
-    assert "Packets that became no row: 2 no time." in found.text
+    assert "Packets that became no row: 2 no time." in page.text
     assert (
-        "report captures/late.pcap (waiting), report captures/none.pcap (no packets)" in found.text
+        "report captures/late.pcap (waiting), report captures/none.pcap (no packets)" in page.text
     )
 
 
@@ -490,7 +493,7 @@ def test_names_of_all_kinds_are_shown_and_do_nothing(database: Database):
         records={key: record, HOSTILE[3]: late},
         files=Files(city=HOSTILE[0]),
     )
-    found = Page(html)
+    page = Page(html)
 
     shown = [
         *HOSTILE[:3],
@@ -500,14 +503,12 @@ def test_names_of_all_kinds_are_shown_and_do_nothing(database: Database):
         "x" * 253 + "…",
     ]
     for table in ("Server names", "Applications", "Countries"):
-        assert [row[0] for row in found.tables[table]] == shown, table
-    assert row_of(found, "Captures", key)[6] == HOSTILE[0]
-    assert {tag for tag, _ in found.tags}.isdisjoint(
+        assert [row[0] for row in page.tables[table]] == shown, table
+    assert row_of(page, "Captures", key)[6] == HOSTILE[0]
+    assert {tag for tag, _ in page.tags}.isdisjoint(
         {"script", "img", "iframe", "object", "link", "form", "base"}
     )
-    assert not [
-        name for _, attributes in found.tags for name in attributes if name.startswith("on")
-    ]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert not re.search(
         "[\x00-\x09\x0b-\x1f\x7f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]", html
     )
@@ -518,26 +519,29 @@ def test_fifty_thousand_endpoints_make_a_page_of_five_hundred(database: Database
         ensure_table(connection)
         ensure_view(connection, "report_many")
         connection.execute(
-            f"""INSERT INTO {TABLE} (ts, capture, frame_number, experiment, load, gone, ip_src, ip_dst, ip_src_type, ip_dst_type, port_src, port_dst,
-                frame_len, ip_proto, tls_sni, tls_sni_domain, stream_index, protocol, ip_dst_netify_geo_country, ip_dst_provider,
-                tls_sni_netify_app_tag)
-            SELECT (1700000000000000 + x * 1000)::timestamp, 'report many/x.pcap', x::int, 'report_many', 1, false, '192.168.1.20'::ipv4,
-                concat('93.1.', x / 256, '.', x % 256)::ipv4, 'LOCAL', 'PUBLIC', 50000, 443, 1000, 'TCP',
-                concat('host', x, '.example', x % 5000, '.com'), concat('example', x % 5000, '.com'), x::int, 'tls',
+            f"""INSERT INTO {TABLE} (ts, capture, frame_number, experiment, load, gone,
+                ip_src, ip_dst, ip_src_type, ip_dst_type, port_src, port_dst, frame_len, ip_proto,
+                tls_sni, tls_sni_domain, stream_index, protocol,
+                ip_dst_netify_geo_country, ip_dst_provider, tls_sni_netify_app_tag)
+            SELECT (1700000000000000 + x * 1000)::timestamp, 'report many/x.pcap', x::int,
+                'report_many', 1, false, '192.168.1.20'::ipv4,
+                concat('93.1.', x / 256, '.', x % 256)::ipv4, 'LOCAL', 'PUBLIC', 50000, 443, 1000,
+                'TCP', concat('host', x, '.example', x % 5000, '.com'),
+                concat('example', x % 5000, '.com'), x::int, 'tls',
                 concat('Country ', x % 300), 'offline', 'Unknown' FROM long_sequence(50000)"""
         )
         wait_until_readable(connection)
     html = page_of(database, "report_many")
-    found = Page(html)
+    page = Page(html)
 
     assert len(html.encode()) < 1_000_000
-    assert len(found.tables["Destinations"]) == 500
-    assert "49,500 more have 49,500,000 bytes in 49,500 packets" in found.text
-    assert found.figures["Public addresses"] == "50,000"
-    assert [row[0] for row in found.tables["Countries"]][-1] == "285 others"
+    assert len(page.tables["Destinations"]) == 500
+    assert "49,500 more have 49,500,000 bytes in 49,500 packets" in page.text
+    assert page.figures["Public addresses"] == "50,000"
+    assert [row[0] for row in page.tables["Countries"]][-1] == "285 others"
     assert (
-        sum(size for size, _ in bars(found, "Countries").values())
-        == number(found.figures["Bytes on the wire"])
+        sum(size for size, _ in bars(page, "Countries").values())
+        == number(page.figures["Bytes on the wire"])
         == 50_000_000
     )
 

@@ -1,4 +1,4 @@
-"""Whose data a page names, and when."""
+"""Which sources of data a page names, and when."""
 
 import pytest
 
@@ -7,19 +7,19 @@ from mt_pipeline.report.sources import Files, sources
 REGISTRIES = ("AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE NCC")
 
 
-def said(
+def sentences(
     *providers: str, files: Files | None = None, has_city: bool = False, has_domains: bool = False
 ) -> list[str]:
-    found = sources(set(providers), files or Files(), has_city=has_city, has_domains=has_domains)
-    return [f"{source.before}[{source.link}]({source.url}){source.after}" for source in found]
+    listed = sources(set(providers), files or Files(), has_city=has_city, has_domains=has_domains)
+    return [f"{source.before}[{source.link}]({source.url}){source.after}" for source in listed]
 
 
 def test_nobody_answered_and_nobody_is_named():
-    assert said() == []
+    assert sentences() == []
 
 
 def test_without_a_city_file_countries_are_of_allocation_by_the_registries():
-    [source] = said("offline")
+    [source] = sentences("offline")
 
     assert "countries of allocation" in source
     assert all(registry in source for registry in REGISTRIES)
@@ -43,13 +43,13 @@ def test_without_a_city_file_countries_are_of_allocation_by_the_registries():
     ],
 )
 def test_a_city_file_is_named_as_its_licence_asks(kind: str | None, link: str):
-    [source] = said("offline", files=Files(city=kind), has_city=True)
+    [source] = sentences("offline", files=Files(city=kind), has_city=True)
 
     assert link in source
 
 
 def test_captures_that_were_loaded_before_the_city_file_have_countries_of_allocation():
-    city, allocation = said("offline", files=Files(city="DBIP-City-Lite"))
+    city, allocation = sentences("offline", files=Files(city="DBIP-City-Lite"))
 
     assert "DB-IP" in city
     assert allocation.startswith(
@@ -60,12 +60,12 @@ def test_captures_that_were_loaded_before_the_city_file_have_countries_of_alloca
 def test_files_that_were_not_read_are_not_named():
     assert not any(
         "netify-apps" in source or "DB-IP" in source
-        for source in said("netify", files=Files(city="DBIP-City-Lite", apps=True))
+        for source in sentences("netify", files=Files(city="DBIP-City-Lite", apps=True))
     )
 
 
 def test_applications_netify_other_providers_and_domains_are_named():
-    sources_ = said("offline", "netify", "lab", files=Files(apps=True), has_domains=True)
+    sources_ = sentences("offline", "netify", "lab", files=Files(apps=True), has_domains=True)
 
     assert [
         word in source

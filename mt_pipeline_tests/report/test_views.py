@@ -1,7 +1,7 @@
-"""Three views of one experiment say the same: the dashboard `mt-experiment`, the report, and tshark's own statistics of the capture files.
+"""The dashboard `mt-experiment`, the report and tshark's own statistics show the same numbers.
 
-Each shape of traffic is an experiment of two captures. A protocol of ours is that of a whole stream, tshark's that of a packet, so where they differ
-those without a record of their own are named. What the numbers of one view are made of is tested beside it.
+Each shape of traffic is an experiment of two captures. Our protocol is that of a stream, tshark's
+that of a packet; tests name the packets where these differ. Other tests check each view by itself.
 """
 
 import re
@@ -35,7 +35,7 @@ def shapes() -> dict[str, list[list[bytes]]]:
     ask6 = traffic.dns(
         "unreachable6.example.com", client=CLIENT6, resolver=RESOLVER6, client_port=53_011
     )[0]
-    found = {
+    result = {
         "tls": [tls(client_port=50_001), tls("split.example.com", segments=3, client_port=50_002)],
         "dns": [
             traffic.dns(),
@@ -75,9 +75,9 @@ def shapes() -> dict[str, list[list[bytes]]]:
         ],
     }
     return {
-        **found,
+        **result,
         "mixed": [
-            conversation for conversations in found.values() for conversation in conversations
+            conversation for conversations in result.values() for conversation in conversations
         ],
     }
 
@@ -113,9 +113,9 @@ class Views:
     def panels(self, what: str) -> Sums:
         """Sum up the panels `Bytes by …` and `Packets by …`."""
         sums = {unit: Counter[str]() for unit in ("Bytes", "Packets")}
-        for unit, found in sums.items():
+        for unit, counts in sums.items():
             for row in self.dashboard(f"{unit} by {what}"):
-                found[row["name"]] += row["value"]
+                counts[row["name"]] += row["value"]
         return {name: (total, sums["Packets"][name]) for name, total in sums["Bytes"].items()}
 
     def tshark(self, what: str) -> Iterator[str]:
@@ -125,36 +125,40 @@ class Views:
 
     def io_stat(self) -> tuple[int, int]:
         """Read bytes and packets of all files."""
-        found = [line.split("|") for line in self.tshark("io,stat,0") if "<>" in line]
-        assert len(found) == len(self.files)
-        return sum(int(line[3]) for line in found), sum(int(line[2]) for line in found)
+        lines = [line.split("|") for line in self.tshark("io,stat,0") if "<>" in line]
+        assert len(lines) == len(self.files)
+        return sum(int(line[3]) for line in lines), sum(int(line[2]) for line in lines)
 
     def hierarchy(self) -> list[tuple[tuple[str, ...], int, int]]:
         """Read the hierarchies of all files, one after the other."""
         return [place for file in self.files for place in hierarchy(file)]
 
     def spoken(self, protocol: str) -> tuple[int, int]:
-        """Read bytes and packets of a protocol wherever it stands in the hierarchy, but for what ICMP errors quote."""
-        found = [
+        """Sum up bytes and packets of a protocol in the hierarchy, without those in ICMP errors."""
+        entries = [
             (size, packets)
             for path, size, packets in self.hierarchy()
             if path[-1] == protocol
             and protocol not in path[:-1]
             and not {"icmp", "icmpv6"} & set(path[:-1])
         ]
-        return sum(size for size, _ in found), sum(packets for _, packets in found)
+        return sum(size for size, _ in entries), sum(packets for _, packets in entries)
 
     def directions(self) -> Sums:
-        """Read bytes and packets by direction from the conversations of addresses; what has none is in no conversation."""
+        """Sum up bytes and packets by direction, from tshark's conversations of addresses.
+
+        Packets without addresses are in no conversation.
+        """
         sums: dict[str, tuple[int, int]] = {}
         for kind in ("ip", "ipv6"):
             for line in self.tshark(f"conv,{kind}"):
                 if "<->" in line:
                     # Sizes of 10,000 bytes and more are rounded: not a shape for this test.
-                    one, other, packets, total = re.match(
+                    source, destination, packets, total = re.match(
                         r"(\S+) +<-> (\S+) .* (\d+) (\d+) bytes +[\d.]+ +[\d.]+ *$", line
                     ).groups()
-                    name = ("inside", "outside", "transit")[is_public(one) + is_public(other)]
+                    public_ends = is_public(source) + is_public(destination)
+                    name = ("inside", "outside", "transit")[public_ends]
                     before = sums.get(name, (0, 0))
                     sums[name] = (before[0] + int(total), before[1] + int(packets))
         size, packets = (
@@ -195,12 +199,12 @@ def views(request: pytest.FixtureRequest, loaded: Mapping[str, Views]) -> Views:
 
 
 def test_totals_are_the_same(views: Views):
-    [totals], [whole] = views.dashboard("Totals"), views.dashboard("Whole experiment")
+    [totals], [experiment] = views.dashboard("Totals"), views.dashboard("Whole experiment")
     figures = views.page.figures
 
     assert (
         (totals["bytes"], totals["packets"])
-        == (whole["bytes"], whole["packets"])
+        == (experiment["bytes"], experiment["packets"])
         == views.io_stat()
     )
     assert (number(figures["Bytes on the wire"]), number(figures["Packets"])) == views.io_stat()
@@ -209,10 +213,10 @@ def test_totals_are_the_same(views: Views):
 
 
 def test_directions_are_those_of_the_conversations_of_addresses(views: Views):
-    said, shown = views.directions(), views.panels("direction")
-    of_public = sum(said.get(name, (0, 0))[0] for name in ("outside", "transit"))
+    expected, shown = views.directions(), views.panels("direction")
+    of_public = sum(expected.get(name, (0, 0))[0] for name in ("outside", "transit"))
 
-    assert shown == said
+    assert shown == expected
     assert (
         f"Shares are of the {of_public:,} bytes of packets with a public address" in views.page.text
     )

@@ -1,4 +1,4 @@
-"""What tshark's own statistics (`-z`) say of a capture file, as numbers."""
+"""tshark's own statistics (`-z`) of a capture file, as numbers."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ from mt_pipeline_tests.pipelines import TSHARK
 
 @cache
 def statistics(capture: Path, what: str) -> str:
-    """Ask tshark for a statistic; the file does not change afterwards."""
+    """Return a statistic of tshark. Results are cached, so the file must not change."""
     return subprocess.run(
         [TSHARK, "-n", "-q", "-r", str(capture), "-z", what],
         capture_output=True,
@@ -21,18 +21,18 @@ def statistics(capture: Path, what: str) -> str:
 
 
 def hierarchy(capture: Path) -> list[tuple[tuple[str, ...], int, int]]:
-    """Read the protocol hierarchy: of each place in it the way there from its root, bytes and packets."""
-    found = []
+    """Read the protocol hierarchy: path from the root, bytes and packets of each entry."""
+    result = []
     path: tuple[str, ...] = ()
     for indent, name, packets, size in re.findall(
         r"^( *)(\S+) +frames:(\d+) bytes:(\d+)$", statistics(capture, "io,phs"), re.MULTILINE
     ):
         path = (*path[: len(indent) // 2], name)
-        found.append((path, int(size), int(packets)))
-    return found
+        result.append((path, int(size), int(packets)))
+    return result
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address is globally reachable, and of one host."""
+    """Return whether an address is globally reachable and no multicast group."""
     parsed = ipaddress.ip_address(address)
     return parsed.is_global and not parsed.is_multicast

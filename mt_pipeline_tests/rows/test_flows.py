@@ -1,4 +1,4 @@
-"""Flows: every packet and byte of a capture, second by second and conversation by conversation, held against a count in plain Python."""
+"""Flows: packets and bytes by second and conversation, compared with a count in plain Python."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -105,13 +105,13 @@ def load_files(database: Database, files: Sources, *, capture: str, experiment: 
 
 def load(
     database: Database,
-    wanted: list[Packet],
+    frames: list[Packet],
     *,
     capture: str,
     experiment: str,
     answers: Answers | None = None,
 ) -> Stored:
-    with files_of(wanted, answers) as files:
+    with files_of(frames, answers) as files:
         return load_files(database, files, capture=capture, experiment=experiment)
 
 
@@ -123,28 +123,32 @@ def view(database: Database, experiment: str) -> list[dict[str, object]]:
         ).fetchall()
 
 
-def flows_of(wanted: list[Packet], answers: Answers | None = None) -> list[dict[str, object]]:
-    """Count packets without QuestDB."""
-    with files_of(wanted, answers) as files:
-        return [
-            row
-            for batch in flows.flows(files, capture="x/x.pcap", experiment="x")
-            for row in batch.to_pylist()
-        ]
+def flows_of(
+    frames: list[Packet],
+    answers: Answers | None = None,
+    *,
+    block: int = 50_000,
+    stretch: int = flows.STRETCH,
+) -> list[dict[str, object]]:
+    """Make the flows of packets without QuestDB."""
+    with files_of(frames, answers, block=block) as files:
+        batches = flows.flows(files, capture="x/x.pcap", experiment="x", stretch=stretch)
+        return [row for batch in batches for row in batch.to_pylist()]
 
 
-def taken(path: Path, folder: Path) -> Sources:
-    """Take a capture through tshark and the packets room; all names and every second address have answers."""
-    found, sources = (
-        folder / "endpoints",
-        Sources(*(folder / name for name in ("packets", "sums", "names", "answers"))),
-    )
-    with conversations(found) as heard:
-        documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=heard)
-        heard.write_packets(sources.packets, sources.sums)
-        heard.write_names(sources.names)
-        endpoints.write(heard, found)
-    enrich(found, sources.answers, providers=())
+def sources_of(path: Path, folder: Path) -> Sources:
+    """Read a capture by tshark and type its packets.
+
+    All names and every second address have answers.
+    """
+    public = folder / "endpoints"
+    sources = Sources(*(folder / name for name in ("packets", "sums", "names", "answers")))
+    with conversations(public) as listener:
+        documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=listener)
+        listener.write_packets(sources.packets, sources.sums)
+        listener.write_names(sources.names)
+        endpoints.write(listener, public)
+    enrich(public, sources.answers, providers=())
     records = pyarrow.parquet.read_table(sources.answers).to_pylist()
     for number, record in enumerate(records):
         record |= OF_NAMES if record["kind"] == "name" else OF_ADDRESSES if number % 2 else {}
@@ -167,7 +171,7 @@ CAPTURES_OF_ALL_KINDS: dict[str, Callable[[Path], object]] = {
 
 @dataclass(frozen=True)
 class Counted:
-    """A capture, its packets as rows, and its flows as plain Python counts them."""
+    """A capture, its packets as rows, and its flows counted in plain Python."""
 
     capture: str
     experiment: str
@@ -179,13 +183,10 @@ class Counted:
 @pytest.fixture(scope="module", params=CAPTURES_OF_ALL_KINDS)
 def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Counted:
     """Count a capture once for both ways to QuestDB."""
-    folder, capture, experiment = (
-        tmp_path_factory.mktemp(request.param),
-        f"flows_of_{request.param}/a 'b'.pcap",
-        f"of_{request.param}",
-    )
+    folder = tmp_path_factory.mktemp(request.param)
+    capture, experiment = f"flows_of_{request.param}/a 'b'.pcap", f"of_{request.param}"
     CAPTURES_OF_ALL_KINDS[request.param](folder / "capture")
-    files = taken(folder / "capture", folder)
+    files = sources_of(folder / "capture", folder)
     with closing(rows(files, capture=capture, experiment=experiment)) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
     return Counted(capture, experiment, files, packets, flow_reference.flows(packets))
@@ -194,25 +195,20 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(
     database: Database, counted: Counted
 ):
-    files, packets, capture, experiment, expected = (
-        counted.files,
-        counted.packets,
-        counted.capture,
-        counted.experiment,
-        counted.flows,
+    stored = load_files(
+        database, counted.files, capture=counted.capture, experiment=counted.experiment
     )
 
-    stored = load_files(database, files, capture=capture, experiment=experiment)
-
-    assert view(database, experiment) == expected
-    lengths = [row["frame_len"] or 0 for row in packets if row["skipped"] is None]
-    times = [row["ts"] for row in packets if row["skipped"] is None]
+    assert view(database, counted.experiment) == counted.flows
+    packets = [row for row in counted.packets if row["skipped"] is None]
+    lengths = [row["frame_len"] or 0 for row in packets]
+    times = [row["ts"] for row in packets]
     assert stored == Stored(
         rows=len(lengths),
         bytes=sum(lengths),
         first=min(times, default=None),
         last=max(times, default=None),
-        flows=len(expected),
+        flows=len(counted.flows),
         flow_packets=len(lengths),
         flow_bytes=sum(lengths),
     )
@@ -220,27 +216,24 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(
 
 
 def test_everything_has_flows_of_every_kind(tmp_path: Path):
-    """Else the comparison above says little."""
+    """Without them, the comparison above proves little."""
     everything(tmp_path / "capture")
-    with closing(
-        rows(taken(tmp_path / "capture", tmp_path), capture="x/x.pcap", experiment="x")
-    ) as batches:
-        found = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
-    assert {flow["direction"] for flow in found} == {"outside", "inside", "transit", "none"}
-    assert {flow["app_source"] for flow in found} == {"name", "address", None}
-    assert {flow["provider"] for flow in found} >= {"netify", "netify,offline", None}
+    sources = sources_of(tmp_path / "capture", tmp_path)
+    with closing(rows(sources, capture="x/x.pcap", experiment="x")) as batches:
+        result = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
+    assert {flow["direction"] for flow in result} == {"outside", "inside", "transit", "none"}
+    assert {flow["app_source"] for flow in result} == {"name", "address", None}
+    assert {flow["provider"] for flow in result} >= {"netify", "netify,offline", None}
     assert {"arp", "tls", "quic", "dns", "igmp", "sctp", "http", "icmpv6"} <= {
-        flow["protocol"] for flow in found
+        flow["protocol"] for flow in result
     }
-    assert [flow for flow in found if flow["packets_out"] and flow["packets_in"]]
+    assert [flow for flow in result if flow["packets_out"] and flow["packets_in"]]
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_flows_are_the_same_however_the_packets_come_in_blocks(
-    monkeypatch: pytest.MonkeyPatch, block: int
-):
+def test_flows_are_the_same_however_the_packets_come_in_blocks(block: int):
     names = {"tls_handshake_extensions_server_name": "a.example", "dns_qry_name": "first.example"}
-    wanted = [
+    frames = [
         packet(
             number,
             tcp_stream=str(number % 3),
@@ -248,16 +241,14 @@ def test_flows_are_the_same_however_the_packets_come_in_blocks(
         )
         for number in range(1, 30)
     ]
-    wanted[7] |= names
-    wanted += [
+    frames[7] |= names
+    frames += [
         packet(30, **datagram(ip_src=SERVER, ip_dst=CLIENT)),
         packet(31, **datagram(dns_qry_name="second.example")),
     ]
-    whole = flows_of(wanted)
-    monkeypatch.setattr("mt_pipeline.packets.conversations._BLOCK", block)
-    monkeypatch.setattr(flows, "_STRETCH", block)
-    assert flows_of(wanted) == whole
-    assert len(whole) > 10
+    expected = flows_of(frames)
+    assert flows_of(frames, block=block, stretch=block) == expected
+    assert len(expected) > 10
 
 
 def test_batches_have_the_columns_in_their_order_and_their_types_whatever_is_in_them():
@@ -268,8 +259,8 @@ def test_batches_have_the_columns_in_their_order_and_their_types_whatever_is_in_
         "DOUBLE": pa.float64(),
     }
     text = pa.dictionary(pa.int32(), pa.string())
-    wanted = [packet(1, **without_ip("eth:ethertype:arp"))]
-    with files_of(wanted, {}) as files:
+    frames = [packet(1, **without_ip("eth:ethertype:arp"))]
+    with files_of(frames, {}) as files:
         [batch] = flows.flows(files, capture="x/x.pcap", experiment="x")
     assert [(field.name, field.type) for field in batch.schema] == [
         (column.name, arrow.get(column.type, text)) for column in FLOW_COLUMNS
@@ -280,12 +271,12 @@ def test_a_second_and_its_two_directions_are_counted_to_the_microsecond():
     times = ["5.000000", "5.999999", "6.000000", "6.5"]
     lengths = ["60", "1500", "70", "80"]
     back = {"ip_src": SERVER, "ip_dst": CLIENT, "tcp_srcport": "443", "tcp_dstport": "50000"}
-    wanted = [
+    frames = [
         packet(number, frame_time_epoch=f"1{time}", frame_len=length)
         for number, (time, length) in enumerate(zip(times, lengths, strict=True), 1)
     ]
-    wanted[1] |= back
-    first, second = flows_of(wanted)
+    frames[1] |= back
+    first, second = flows_of(frames)
     counts = ("conversation", "packets_out", "bytes_out", "packets_in", "bytes_in")
     assert [first[name] for name in counts] == [1, 1, 60, 1, 1500]
     assert [second[name] for name in counts] == [1, 2, 150, 0, 0]
@@ -312,17 +303,17 @@ def test_the_remote_end_is_the_public_one_else_the_one_that_did_not_begin(
     source: str, target: str, direction: str, local: str, remote: str
 ):
     back = {"ip_src": target, "ip_dst": source, "tcp_srcport": "443", "tcp_dstport": "50000"}
-    there, later = flows_of(
+    first, second = flows_of(
         [packet(1, ip_src=source, ip_dst=target), packet(2, ip_src=source, ip_dst=target) | back]
     )
-    for flow in (there, later):
+    for flow in (first, second):
         assert (flow["direction"], flow["local"], flow["remote"]) == (direction, local, remote)
         assert {flow["local"]: flow["port_local"], flow["remote"]: flow["port_remote"]} == {
             source: 50_000,
             target: 443,
         }
-    assert (there["packets_out"], there["packets_in"]) == ((1, 0) if local == source else (0, 1))
-    assert (later["packets_out"], later["packets_in"]) == ((0, 1) if local == source else (1, 0))
+    assert (first["packets_out"], first["packets_in"]) == ((1, 0) if local == source else (0, 1))
+    assert (second["packets_out"], second["packets_in"]) == ((0, 1) if local == source else (1, 0))
 
 
 def test_ipv6_has_ends_like_ipv4():
@@ -333,11 +324,11 @@ def test_ipv6_has_ends_like_ipv4():
         "ip_proto": None,
         "ipv6_nxt": "6",
     }
-    wanted = [
+    frames = [
         packet(1, ipv6_src=SERVER6, ipv6_dst=CLIENT6, **fields),
         packet(2, ipv6_src="fe80::1", ipv6_dst="ff02::1", **fields),
     ]
-    outside, multicast = flows_of(wanted)
+    outside, multicast = flows_of(frames)
     assert [
         outside[name] for name in ("local", "remote", "direction", "ip_proto", "packets_in")
     ] == [CLIENT6, SERVER6, "outside", "TCP", 1]
@@ -350,74 +341,62 @@ def test_ipv6_has_ends_like_ipv4():
 
 
 def test_without_addresses_hardware_addresses_and_protocols_tell_conversations_apart():
-    one, other = "02:00:00:00:00:20", "02:00:00:00:00:01"
-    wanted = [
-        packet(1, **without_ip("eth:ethertype:arp", eth_src=one, eth_dst="ff:ff:ff:ff:ff:ff")),
-        packet(2, **without_ip("eth:ethertype:arp", eth_src=other, eth_dst=one)),
-        packet(3, **without_ip("eth:ethertype:arp", eth_src=one, eth_dst=other)),
-        packet(4, **without_ip("eth:ethertype:eapol", eth_src=one, eth_dst=other)),
+    phone, router = "02:00:00:00:00:20", "02:00:00:00:00:01"
+    frames = [
+        packet(1, **without_ip("eth:ethertype:arp", eth_src=phone, eth_dst="ff:ff:ff:ff:ff:ff")),
+        packet(2, **without_ip("eth:ethertype:arp", eth_src=router, eth_dst=phone)),
+        packet(3, **without_ip("eth:ethertype:arp", eth_src=phone, eth_dst=router)),
+        packet(4, **without_ip("eth:ethertype:eapol", eth_src=phone, eth_dst=router)),
         packet(5, **without_ip("")),
-        packet(6, **without_ip("eth:ethertype:eapol", eth_src=one, eth_dst=one)),
+        packet(6, **without_ip("eth:ethertype:eapol", eth_src=phone, eth_dst=phone)),
     ]
-    found = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in wanted])
-    assert [
-        [
-            flow[name]
-            for name in (
-                "conversation",
-                "protocol",
-                "eth_local",
-                "eth_remote",
-                "packets_out",
-                "packets_in",
-            )
-        ]
-        for flow in found
-    ] == [
-        [1, "arp", one, "ff:ff:ff:ff:ff:ff", 1, 0],
-        [2, "arp", other, one, 1, 1],
-        [4, "eapol", one, other, 1, 0],
+    result = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in frames])
+    columns = "conversation protocol eth_local eth_remote packets_out packets_in".split()
+    assert [[flow[name] for name in columns] for flow in result] == [
+        [1, "arp", phone, "ff:ff:ff:ff:ff:ff", 1, 0],
+        [2, "arp", router, phone, 1, 1],
+        [4, "eapol", phone, router, 1, 0],
         [5, None, None, None, 1, 0],
-        [6, "eapol", one, one, 1, 0],
+        [6, "eapol", phone, phone, 1, 0],
     ]
     assert {
-        (flow["direction"], flow["local"], flow["remote"], flow["ip_proto"]) for flow in found
+        (flow["direction"], flow["local"], flow["remote"], flow["ip_proto"]) for flow in result
     } == {("none", None, None, None)}
 
 
 def test_a_stream_speaks_what_most_of_its_packets_say_beyond_the_transport():
-    said = {
+    streams = {
         "0": ["tcp"] * 5 + ["tls"] * 2,
         "1": ["tcp"] * 2,
         "2": ["tcp", "smtp", "tls", "tls"],
         "3": ["tcp", "tls", "http"],
     }
-    wanted = [
+    frames = [
         packet(1, tcp_stream=stream, frame_protocols=f"eth:ethertype:ip:tcp:{name}")
-        for stream, names in said.items()
+        for stream, names in streams.items()
         for name in names
     ]
-    wanted = [
+    frames = [
         fields | {"frame_number": str(number), "frame_time_epoch": f"{START + number}.0"}
-        for number, fields in enumerate(wanted, 1)
+        for number, fields in enumerate(frames, 1)
     ]
-    found = flows_of(wanted)
-    assert {(flow["stream_index"], flow["protocol"]) for flow in found} == {
+    result = flows_of(frames)
+    assert {(flow["stream_index"], flow["protocol"]) for flow in result} == {
         (0, "tls"),
         (1, "tcp"),
         (2, "tls"),
         (3, "http"),
     }
-    assert len(found) == len(wanted)
+    assert len(result) == len(frames)
 
 
 def test_streams_of_tcp_and_udp_with_one_number_and_new_streams_of_the_same_ports_are_apart():
     ports = {"udp_srcport": "50000", "udp_dstport": "443"}
-    wanted = [packet(1), packet(2, **datagram(**ports)), packet(3, tcp_stream="1"), packet(4)]
-    found = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in wanted])
+    frames = [packet(1), packet(2, **datagram(**ports)), packet(3, tcp_stream="1"), packet(4)]
+    result = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in frames])
     assert [
         (flow["conversation"], flow["ip_proto"], flow["stream_index"], flow["packets_out"])
-        for flow in found
+        for flow in result
     ] == [
         (1, "TCP", 0, 2),
         (2, "UDP", 0, 1),
@@ -425,7 +404,7 @@ def test_streams_of_tcp_and_udp_with_one_number_and_new_streams_of_the_same_port
     ]
 
 
-def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_with_its_own_category():
+def test_the_application_and_category_are_those_of_the_server_name_else_of_the_remote_address():
     answers = {
         ("name", "a.example"): OF_NAMES,
         ("address", SERVER): OF_ADDRESSES,
@@ -436,7 +415,7 @@ def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_w
         ("address", "9.9.9.9"): {"app_tag": "lone"},
     }
     hello = "tls_handshake_extensions_server_name"
-    wanted = [
+    frames = [
         packet(1, **{hello: "A.example."}),
         packet(2, tcp_stream="1"),
         packet(3, tcp_stream="2", **{hello: "b.example"}),
@@ -444,14 +423,8 @@ def test_the_application_is_that_of_the_server_name_else_of_the_remote_address_w
         packet(5, tcp_stream="4", ip_dst="9.9.9.9"),
         packet(6, tcp_stream="5", ip_dst=ROUTER),
     ]
-    said = [
-        [
-            flow[name]
-            for name in ("app_tag", "app_category_tag", "app_source", "provider", "geo_country")
-        ]
-        for flow in flows_of(wanted, answers)
-    ]
-    assert said == [
+    columns = ("app_tag", "app_category_tag", "app_source", "provider", "geo_country")
+    assert [[flow[name] for name in columns] for flow in flows_of(frames, answers)] == [
         ["named-app", "named-category", "name", "netify,offline", "Italy"],
         ["addressed-app", "addressed-category", "address", "netify,offline", "Italy"],
         ["addressed-app", "addressed-category", "address", "netify,offline", "Italy"],
@@ -469,21 +442,21 @@ def test_a_name_of_the_stream_is_in_all_its_seconds_and_one_that_was_asked_for_i
         {},
     ]
     times = [1, 2, 2, 3]
-    wanted = [
-        packet(number, frame_time_epoch=f"{START + time}.0", **said)
-        for number, (time, said) in enumerate(zip(times, asked, strict=True), 1)
+    frames = [
+        packet(number, frame_time_epoch=f"{START + time}.0", **names)
+        for number, (time, names) in enumerate(zip(times, asked, strict=True), 1)
     ]
-    wanted[3] |= {
+    frames[3] |= {
         "tls_handshake_extensions_server_name": "www.sni.example.com",
         "tls_handshake_extensions_alpn_str": "h2",
     }
-    found = flows_of(wanted)
-    assert [(flow["dns_name"], flow["http_host"]) for flow in found] == [
+    result = flows_of(frames)
+    assert [(flow["dns_name"], flow["http_host"]) for flow in result] == [
         (None, None),
         ("b.example", "h.example"),
         (None, None),
     ]
-    assert {(flow["tls_sni"], flow["tls_sni_domain"], flow["tls_alpn"]) for flow in found} == {
+    assert {(flow["tls_sni"], flow["tls_sni_domain"], flow["tls_alpn"]) for flow in result} == {
         ("www.sni.example.com", "example.com", "h2")
     }
 
@@ -500,7 +473,7 @@ def test_any_name_and_any_key_is_stored_and_nul_bytes_are_left_out(database: Dat
         " ",
     ]
     capture = "flow names/日本 'q' \\ 100%.pcap"
-    wanted = [
+    frames = [
         packet(
             number,
             tcp_stream=str(number),
@@ -510,22 +483,22 @@ def test_any_name_and_any_key_is_stored_and_nul_bytes_are_left_out(database: Dat
         )
         for number, name in enumerate(names)
     ]
-    wanted.append(packet(100, tcp_stream="100", dns_qry_name="nul\0inside.example"))
+    frames.append(packet(100, tcp_stream="100", dns_qry_name="nul\0inside.example"))
     answers = {("address", SERVER): {"provider": "netify", "app_tag": "nul\0app"}}
-    load(database, wanted, capture=capture, experiment="flow_names", answers=answers)
-    found = view(database, "flow_names")
-    assert [(flow["tls_sni"], flow["dns_name"], flow["http_host"]) for flow in found[:-1]] == [
+    load(database, frames, capture=capture, experiment="flow_names", answers=answers)
+    result = view(database, "flow_names")
+    assert [(flow["tls_sni"], flow["dns_name"], flow["http_host"]) for flow in result[:-1]] == [
         (name, name, name) for name in names
     ]
-    assert {(flow["capture"], flow["app_tag"]) for flow in found} == {(capture, "nulapp")}
-    assert found[-1]["dns_name"] == "nulinside.example"
+    assert {(flow["capture"], flow["app_tag"]) for flow in result} == {(capture, "nulapp")}
+    assert result[-1]["dns_name"] == "nulinside.example"
 
 
 def test_loading_again_leaves_exactly_the_same_flows(database: Database):
-    wanted = packets(30)
-    first = load(database, wanted, capture="flows_again/a.pcap", experiment="flows_again")
+    frames = packets(30)
+    first = load(database, frames, capture="flows_again/a.pcap", experiment="flows_again")
     before = view(database, "flows_again")
-    assert load(database, wanted, capture="flows_again/a.pcap", experiment="flows_again") == first
+    assert load(database, frames, capture="flows_again/a.pcap", experiment="flows_again") == first
     assert view(database, "flows_again") == before
     assert len(before) == 30
 
@@ -570,7 +543,7 @@ def test_a_changed_capture_leaves_exactly_its_flows_and_those_of_its_neighbour(
     assert of_each["other"] == [
         flow for flow in before if flow["capture"] == "flows_changed/other.pcap"
     ]
-    # And back: flows that were gone are there again.
+    # And back: deleted flows are stored again.
     load(database, packets(30), capture="flows_changed/a.pcap", experiment="flows_changed")
     assert view(database, "flows_changed") == before
 
@@ -595,8 +568,8 @@ def test_two_captures_of_an_experiment_with_the_same_packets_have_flows_of_their
 ):
     for name in ("a", "b"):
         load(database, packets(3), capture=f"flows_two/{name}.pcap", experiment="flows_two")
-    found = view(database, "flows_two")
-    assert [(flow["capture"], flow["ts"], flow["packets_out"]) for flow in found] == [
+    result = view(database, "flows_two")
+    assert [(flow["capture"], flow["ts"], flow["packets_out"]) for flow in result] == [
         (f"flows_two/{name}.pcap", time_of(number), 1)
         for name in ("a", "b")
         for number in (1, 2, 3)
@@ -630,7 +603,10 @@ def test_lengths_that_no_column_holds_count_as_packets_without_bytes(database: D
 
 def test_flows_that_lack_a_packet_fail_the_load_and_say_what_they_have(database: Database):
     capture, experiment = "flows_differ/a.pcap", "flows_differ"
-    message = f"{capture}: the flows have 2 packets and 120 bytes, the rows 3 and 180; launch the capture again"
+    message = (
+        f"{capture}: the flows have 2 packets and 120 bytes, the rows 3 and 180; "
+        "launch the capture again"
+    )
     with files_of([*packets(2), packet(3, tcp_stream="1")]) as files:
         of_packets = rows(files, capture=capture, experiment=experiment)
         of_flows = flows.flows(files, capture=capture, experiment=experiment)
@@ -644,7 +620,8 @@ def test_what_questdb_holds_is_compared_not_what_was_sent(database: Database):
     load(database, packets(3), capture="flows_held/a.pcap", experiment="flows_held")
     with database.connect() as connection:
         connection.execute(
-            "UPDATE flows SET bytes_out = bytes_out + 1 WHERE capture = 'flows_held/a.pcap' AND conversation = 1"
+            "UPDATE flows SET bytes_out = bytes_out + 1 "
+            "WHERE capture = 'flows_held/a.pcap' AND conversation = 1"
         )
         connection.execute("SELECT wait_wal_table('flows')")
     stored = summary(database, "flows_held/a.pcap")
@@ -658,7 +635,8 @@ def test_a_table_of_the_users_own_in_the_way_is_named_before_anything_is_loaded_
 ):
     with spare.database.connect() as connection:
         connection.execute(
-            f"CREATE TABLE {name} (ts TIMESTAMP, capture SYMBOL, load LONG, gone BOOLEAN) TIMESTAMP(ts) PARTITION BY DAY WAL"
+            f"CREATE TABLE {name} (ts TIMESTAMP, capture SYMBOL, load LONG, gone BOOLEAN) "
+            "TIMESTAMP(ts) PARTITION BY DAY WAL"
         )
     with pytest.raises(
         NameTaken, match=rf"QuestDB has a table (?i:{name})\b.*(rename|RENAME).*launch again"
@@ -671,17 +649,17 @@ def test_a_table_of_the_users_own_in_the_way_is_named_before_anything_is_loaded_
 
 
 def test_traffic_of_a_home_is_many_packets_and_few_flows(tmp_path: Path):
-    """Flows are what most questions need because there are few of them: a download of a thousand packets is one a second."""
+    """A download of a thousand packets is a flow a second, so queries of flows are quick."""
     frames = traffic.tls_session(data_packets=1000)
-    files = taken(write_pcap(tmp_path / "capture", timed(frames)), tmp_path)
-    found = sum(batch.num_rows for batch in flows.flows(files, capture="x/x.pcap", experiment="x"))
-    assert len(frames) / found > 100
+    files = sources_of(write_pcap(tmp_path / "capture", timed(frames)), tmp_path)
+    count = sum(batch.num_rows for batch in flows.flows(files, capture="x/x.pcap", experiment="x"))
+    assert len(frames) / count > 100
 
 
 def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(
     spare: Spare, monkeypatch: pytest.MonkeyPatch
 ):
-    """What was loaded may have ended it, which of one that was away nobody can say."""
+    """The load may be why it stopped, unless it did not answer in the first place."""
     monkeypatch.setattr(retry, "PATIENCE_SECONDS", 1)
 
     def deadly(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

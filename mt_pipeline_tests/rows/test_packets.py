@@ -1,16 +1,17 @@
-"""Rows: the packets of a capture with the answers for both of their addresses and their server name."""
+"""Rows of packets, with the answers for both addresses and the server name."""
 
 import pyarrow as pa
 import pytest
 
 from mt_pipeline.devices.inventory import Entry
 from mt_pipeline.devices.lookup import Devices
-from mt_pipeline.rows import packets as rows
+from mt_pipeline.rows.packets import rows
 from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS
 from mt_pipeline_tests.backends.questdb.parts import (
     CLIENT,
     SERVER,
     batches_of,
+    files_of,
     packet,
     packets,
     rows_of,
@@ -41,13 +42,13 @@ ARP = packet(
 
 
 def of_end(row: dict[str, object], end: str) -> dict[str, object]:
-    """Take what a row says of one address, by the names of the answers, without what is not known."""
-    said = {
+    """Return the known fields of an address in a row, by the names of the answers."""
+    fields = {
         name.removeprefix(f"ip_{end}_").removeprefix("netify_"): value
         for name, value in row.items()
         if name.startswith(f"ip_{end}_")
     }
-    return {name: value for name, value in said.items() if value not in (None, "Unknown")}
+    return {name: value for name, value in fields.items() if value not in (None, "Unknown")}
 
 
 def test_a_batch_has_the_columns_in_their_order_and_why_a_packet_is_skipped():
@@ -317,8 +318,8 @@ HOUSE = Devices(
 )
 
 
-def devices_of(*wanted: dict[str, str]) -> list[tuple[object, object]]:
-    return [(row["device_src"], row["device_dst"]) for row in rows_of(wanted, devices=HOUSE)]
+def devices_of(*frames: dict[str, str]) -> list[tuple[object, object]]:
+    return [(row["device_src"], row["device_dst"]) for row in rows_of(frames, devices=HOUSE)]
 
 
 def test_both_ends_of_a_packet_are_looked_up_and_the_router_is_no_end_of_what_it_forwards():
@@ -418,9 +419,9 @@ def test_every_row_bears_the_names_of_its_capture_and_experiment():
     } == {(odd, "kitchen")}
 
 
-def test_a_large_capture_comes_in_batches_in_frame_order(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rows, "BATCH", 10_000)
-    with batches_of(packets(41_000), capture="x/x.pcap", experiment="x") as batches:
+def test_a_large_capture_comes_in_batches_in_frame_order():
+    with files_of(packets(41_000)) as files:
+        batches = rows(files, capture="x/x.pcap", experiment="x", batch_rows=10_000)
         sizes = [
             (batch.num_rows, batch["frame_number"][0].as_py(), batch["frame_number"][-1].as_py())
             for batch in batches

@@ -34,10 +34,13 @@ def test_a_gap_that_is_a_second_longer_is_not():
     ("captures", "drawn"), [(MOST_STRETCHES, MOST_STRETCHES), (MOST_STRETCHES + 1, 1), (1000, 1)]
 )
 def test_captures_of_every_month_are_a_calendar(captures: int, drawn: int):
-    found = stretches(*times(*range(0, captures * 90 * DAY, 90 * DAY)))
+    result = stretches(*times(*range(0, captures * 90 * DAY, 90 * DAY)))
 
-    assert len(found) == drawn
-    assert (found[0][0], found[-1][1]) == (0, (captures - 1) * 90 * DAY + MINUTE)
+    assert len(result) == drawn
+    assert (result[0][0], result[-1][1]) == (
+        0,
+        (captures - 1) * 90 * DAY + MINUTE,
+    )
 
 
 def test_single_packets_have_no_time_that_could_be_drawn_larger():

@@ -1,4 +1,4 @@
-"""The story of a capture: what was heard while its flows were loaded is what QuestDB says of them."""
+"""The summary of a capture: sums made while its flows are loaded equal those of QuestDB."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,21 +23,22 @@ from mt_pipeline_tests.backends.questdb.parts import (
 COLUMNS = ("app_tag", "tls_sni", "geo_country", "protocol")
 
 
-def told(
-    database: Database, wanted: list, *, experiment: str, parts: int, answers: dict | None = None
+def summary_of(
+    database: Database, frames: list, *, experiment: str, parts: int, answers: dict | None = None
 ) -> CaptureSummary:
-    teller, capture = Summarizer(COLUMNS), f"{experiment}/a.pcap"
+    """Load a capture, and return its summary."""
+    summarizer, capture = Summarizer(COLUMNS), f"{experiment}/a.pcap"
     with (
-        files_of(wanted, answers) as files,
+        files_of(frames, answers) as files,
         closing(rows(files, capture=capture, experiment=experiment)) as of_packets,
     ):
-        heard = teller.pass_on(flows(files, capture=capture, experiment=experiment))
-        flow_loader.load(database, [Load(capture, experiment, of_packets, heard)])
-    return teller.summary(parts=parts)
+        of_flows = summarizer.pass_on(flows(files, capture=capture, experiment=experiment))
+        flow_loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
+    return summarizer.summary(parts=parts)
 
 
 def test_it_is_what_questdb_says(database: Database):
-    wanted = [
+    frames = [
         packet(
             number,
             tcp_stream=str(number % 40),
@@ -56,77 +57,81 @@ def test_it_is_what_questdb_says(database: Database):
         ("name", "7.example"): {"app_tag": "seven"},
     }
 
-    story = told(database, wanted, experiment="story", parts=10, answers=answers)
+    summary = summary_of(database, frames, experiment="story", parts=10, answers=answers)
 
-    which = "FROM flows_story"
+    source = "FROM flows_story"
     size = "sum(bytes_out + bytes_in)"
     [(out, into, count)] = select(
-        database, f"SELECT sum(bytes_out), sum(bytes_in), sum(packets_out + packets_in) {which}"
+        database, f"SELECT sum(bytes_out), sum(bytes_in), sum(packets_out + packets_in) {source}"
     )
     assert (
-        (story.bytes_out, story.bytes_in, story.packets) == (out, into, count) == (out, into, 399)
+        (summary.bytes_out, summary.bytes_in, summary.packets)
+        == (out, into, count)
+        == (out, into, 399)
     )
-    [(public,)] = select(database, f"SELECT {size} {which} WHERE direction = 'outside'")
+    [(public,)] = select(database, f"SELECT {size} {source} WHERE direction = 'outside'")
     [(unnamed,)] = select(
-        database, f"SELECT {size} {which} WHERE direction = 'outside' AND app_tag IS NULL"
+        database, f"SELECT {size} {source} WHERE direction = 'outside' AND app_tag IS NULL"
     )
     assert 0 < unnamed < public < out + into
-    assert (story.public_bytes, story.unnamed_bytes) == (public, unnamed)
+    assert (summary.public_bytes, summary.unnamed_bytes) == (public, unnamed)
     start = datetime.fromtimestamp(START, UTC)
-    assert (story.first, story.last) == (
+    assert (summary.first, summary.last) == (
         start + timedelta(seconds=0.25),
         start + timedelta(seconds=133.25),
     )
     seconds = select(
         database,
-        f"SELECT datediff('s', '{start:%Y-%m-%dT%H:%M:%S}.000000Z', ts), sum(bytes_out), sum(bytes_in) {which}",
+        f"SELECT datediff('s', '{start:%Y-%m-%dT%H:%M:%S}.000000Z', ts), "
+        f"sum(bytes_out), sum(bytes_in) {source}",
     )
     by_part = [
         [(sent, got) for second, sent, got in seconds if second // 14 == part] for part in range(10)
     ]
-    assert list(story.over_time) == [
+    assert list(summary.over_time) == [
         (sum(sent for sent, _ in part), sum(got for _, got in part)) for part in by_part
     ]
-    assert all(out for out, _ in story.over_time)
+    assert all(out for out, _ in summary.over_time)
     for column in COLUMNS:
-        query = f"SELECT * FROM (SELECT {column} value, {size} bytes {which} WHERE {column} IS NOT NULL GROUP BY value) ORDER BY bytes DESC, value"
-        asked = select(database, query)
-        assert story.most[column] == asked[:MOST]
-        assert (column == "tls_sni") is (len(asked) > MOST)
+        query = f"""SELECT * FROM (SELECT {column} value, {size} bytes {source}
+            WHERE {column} IS NOT NULL GROUP BY value) ORDER BY bytes DESC, value"""
+        values = select(database, query)
+        assert summary.most[column] == values[:MOST]
+        assert (column == "tls_sni") is (len(values) > MOST)
 
 
 def test_a_year_without_packets_is_left_out(database: Database):
-    """Two minutes in a year were two lines in an empty picture."""
+    """Regression: two minutes in a year were two lines in an empty chart."""
     year = 365 * 86_400
-    wanted = [
+    frames = [
         packet(number, frame_time_epoch=f"{START + number + (year if number > 60 else 0)}.5")
         for number in range(1, 121)
     ]
 
-    story = told(database, wanted, experiment="story_of_years", parts=48)
+    summary = summary_of(database, frames, experiment="story_of_years", parts=48)
 
-    assert (len(story.over_time), story.part_seconds, list(story.gaps)) == (41, 3, [year])
-    sums = [sum(part) for part in story.over_time]
+    assert (len(summary.over_time), summary.part_seconds, list(summary.gaps)) == (41, 3, [year])
+    sums = [sum(part) for part in summary.over_time]
     assert [place for place, size in enumerate(sums) if not size] == [20], (
         "an empty part stands for the gap"
     )
     assert len({size for size in sums if size}) == 1
-    assert sum(sums) == story.bytes_out + story.bytes_in
+    assert sum(sums) == summary.bytes_out + summary.bytes_in
 
 
 def test_of_many_gaps_none_is_left_out(database: Database):
-    wanted = [
+    frames = [
         packet(number, frame_time_epoch=f"{START + number * 86_400}.5") for number in range(1, 21)
     ]
 
-    story = told(database, wanted, experiment="story_of_days", parts=48)
+    summary = summary_of(database, frames, experiment="story_of_days", parts=48)
 
-    assert (story.gaps, len(story.over_time)) == ([], 48)
-    assert sum(map(bool, (sum(part) for part in story.over_time))) == 20
+    assert (summary.gaps, len(summary.over_time)) == ([], 48)
+    assert sum(map(bool, (sum(part) for part in summary.over_time))) == 20
 
 
 def test_a_capture_without_packets_has_none(database: Database):
-    assert told(database, [], experiment="no_story", parts=10) == CaptureSummary()
+    assert summary_of(database, [], experiment="no_story", parts=10) == CaptureSummary()
 
 
 def test_batches_are_passed_on_as_they_are():

@@ -60,9 +60,10 @@ def test_the_first_29_are_those_of_the_original_in_its_order():
 
 
 def test_ours_follow():
-    ours = "capture frame_number protocol ipv6_src ipv6_dst eth_src eth_dst vlan_id dns_name http_host experiment"
-    later = "ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain device_src device_dst label"
-    assert [column.name for column in COLUMNS[29:]] == [*ours.split(), *later.split()]
+    ours = """capture frame_number protocol ipv6_src ipv6_dst eth_src eth_dst vlan_id dns_name
+        http_host experiment ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain
+        device_src device_dst label"""
+    assert [column.name for column in COLUMNS[29:]] == ours.split()
 
 
 def test_types_are_the_promised_ones():
@@ -130,9 +131,9 @@ def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     documents.write_bytes(
         pa.compress(f"{json.dumps(document)}\n".encode(), codec="zstd", asbytes=True)
     )
-    with conversations(documents) as heard:
-        heard.read(documents)
-        heard.write_packets(packets, documents.with_name("sums.parquet"))
-        heard.write_names(names)
+    with conversations(documents) as opened:
+        opened.read(documents)
+        opened.write_packets(packets, documents.with_name("sums.parquet"))
+        opened.write_names(names)
     with typed.connection(documents) as connection:
         return typed.rows(connection, packets, names).to_arrow_table().schema

@@ -12,15 +12,15 @@ def test_a_file_appears_when_it_is_whole_and_replaces_an_earlier_one(tmp_path: P
     output = tmp_path / "answers"
     output.write_text("earlier")
     with whole(output) as partial:
-        partial.write_text("whole")
+        partial.write_text("complete")
         assert output.read_text() == "earlier"
 
-    assert output.read_text() == "whole"
+    assert output.read_text() == "complete"
     assert files_below(tmp_path) == ["answers"]
 
 
 def test_a_new_file_never_takes_the_place_of_one_that_came_meanwhile(tmp_path: Path):
-    """The name was free when a long export began, and what was made under it in the meantime was lost at its end."""
+    """Regression: a file that appeared during a long export was lost at its end."""
     output = tmp_path / "answers"
 
     def export() -> None:

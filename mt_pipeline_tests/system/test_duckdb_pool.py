@@ -35,22 +35,22 @@ def test_the_next_one_gets_the_functions_but_neither_tables_nor_what_was_registe
 
 def test_two_at_once_have_a_database_each(tmp_path: Path):
     with (
-        duckdb_pool.connection(tmp_path / "a") as one,
+        duckdb_pool.connection(tmp_path / "a") as connection,
         duckdb_pool.connection(tmp_path / "b") as other,
     ):
-        one.execute(
-            "CREATE TABLE mine AS SELECT 1"
-        )  # not a temporary one, so it would be seen by all of a database
+        # Not a temporary table: all connections to a database would see it.
+        connection.execute("CREATE TABLE mine AS SELECT 1")
         with pytest.raises(duckdb.CatalogException):
             other.sql("FROM mine")
-        one.execute("DROP TABLE mine")
+        connection.execute("DROP TABLE mine")
 
 
 def test_what_does_not_fit_into_memory_lies_beside_the_file_and_is_gone_afterwards(tmp_path: Path):
     for folder in ("first", "quote's", "third"):
         with duckdb_pool.connection(tmp_path / folder / "file") as connection:
             connection.execute(
-                "CREATE TEMP TABLE large AS SELECT range AS number, md5(range::VARCHAR) AS text FROM range(12_000_000)"
+                "CREATE TEMP TABLE large AS SELECT range AS number, md5(range::VARCHAR) AS text "
+                "FROM range(12_000_000)"
             )
             assert files_below(tmp_path / folder)
             assert connection.sql("SELECT count(*) FROM large").fetchall() == [(12_000_000,)]
@@ -58,7 +58,7 @@ def test_what_does_not_fit_into_memory_lies_beside_the_file_and_is_gone_afterwar
 
 
 def test_a_folder_that_somebody_took_away_is_no_error(tmp_path: Path):
-    """Regression: documents that had expired were made again beside endpoints that were there, whose folder is tidied up before the end."""
+    """Regression: making expired documents again failed, because their folder was tidied up."""
     with duckdb_pool.connection(tmp_path / "gone" / "file") as connection:
         shutil.rmtree(tmp_path / "gone")
         assert connection.sql("SELECT 1").fetchall() == [(1,)]

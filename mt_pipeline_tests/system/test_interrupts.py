@@ -1,4 +1,4 @@
-"""Ctrl-C is heard while the main thread is busy in C code, and a second time."""
+"""Ctrl-C is handled while the main thread runs C code, and so is a second one."""
 
 import os
 import signal
@@ -44,17 +44,17 @@ def test_it_is_heard_while_c_code_goes_on_and_the_second_ends_it():
 
 
 def test_only_the_signals_that_are_meant_are_heard_and_nothing_is_left_of_it():
-    told: list[str] = []
+    calls: list[str] = []
     before, threads = signal.signal(signal.SIGUSR1, lambda *_: None), threading.active_count()
     try:
         with heard(
-            lambda: told.append("first"), lambda: told.append("again"), signals=[signal.SIGUSR1]
+            lambda: calls.append("first"), lambda: calls.append("again"), signals=[signal.SIGUSR1]
         ):
             other = signal.signal(signal.SIGUSR2, lambda *_: None)
             for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR1, signal.SIGUSR1):
                 os.kill(os.getpid(), number)
                 time.sleep(0)  # a handler may run
-            assert eventually(lambda: told == ["first", "again", "again"], seconds=60)
+            assert eventually(lambda: calls == ["first", "again", "again"], seconds=60)
         signal.signal(signal.SIGUSR2, other)
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -16,8 +16,8 @@ Terminal = Callable[..., Said]
 
 @pytest.fixture
 def ledger(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ledger:
-    """Give the command line a data folder of its own, with a capture of the experiment `kitchen`."""
-    assert terminal  # its settings come first
+    """Set up a data folder for the command line, with a capture of the experiment `kitchen`."""
+    assert terminal  # which sets other settings first
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "data"))
     inbox = tmp_path / "data" / "inbox"
     capture(inbox / "Kitchen" / "monday.pcap")
@@ -80,7 +80,8 @@ def test_every_command_suggests_an_experiment(terminal: Terminal, command: list[
     assert terminal(*command) == Said(
         1,
         "",
-        "mt-pipeline: no experiment kitchn; did you mean 'kitchen'? `mt-pipeline status` lists what there is\n",
+        "mt-pipeline: no experiment kitchn; did you mean 'kitchen'? "
+        "`mt-pipeline status` lists what there is\n",
     )
 
 
@@ -92,15 +93,16 @@ def test_every_command_suggests_a_capture(terminal: Terminal, command: list[str]
     assert terminal(*command, "--capture", "Kitchen/mondya.pcap") == Said(
         1,
         "",
-        "mt-pipeline: no capture Kitchen/mondya.pcap; did you mean 'Kitchen/monday.pcap'? `mt-pipeline status` lists what there is\n",
+        "mt-pipeline: no capture Kitchen/mondya.pcap; did you mean 'Kitchen/monday.pcap'? "
+        "`mt-pipeline status` lists what there is\n",
     )
 
 
 @pytest.mark.usefixtures("ledger")
 def test_an_experiment_that_is_there_is_found_by_its_folder_too(terminal: Terminal):
-    told = terminal("purge", "--name", "Kitchen", "--dry-run")
+    result = terminal("purge", "--name", "Kitchen", "--dry-run")
 
-    assert (told.code, told.err) == (0, "")
+    assert (result.code, result.err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -109,12 +111,14 @@ def test_an_experiment_that_is_there_is_found_by_its_folder_too(terminal: Termin
         (
             "MT_BACKENDS",
             "questdb,parqet",
-            "MT_BACKENDS: Input should be some of questdb, parquet, each once; did you mean 'parquet'?",
+            "MT_BACKENDS: Input should be some of questdb, parquet, each once; "
+            "did you mean 'parquet'?",
         ),
         (
             "MT_ENRICHMENT",
             "oflline",
-            "MT_ENRICHMENT: there is no provider 'oflline'; did you mean 'offline'? say `none`, or some of ",
+            "MT_ENRICHMENT: there is no provider 'oflline'; did you mean 'offline'? "
+            "say `none`, or some of ",
         ),
     ],
 )
@@ -129,7 +133,7 @@ def test_a_provider_and_a_back_end_are_suggested(
 ):
     monkeypatch.setenv(name, value)
 
-    told = terminal("ingest", str(capture(tmp_path / "a.pcap")))
+    result = terminal("ingest", str(capture(tmp_path / "a.pcap")))
 
-    assert told.code == 2
-    assert told.err.startswith(f"mt-pipeline: {says}")
+    assert result.code == 2
+    assert result.err.startswith(f"mt-pipeline: {says}")

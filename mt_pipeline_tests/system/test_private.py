@@ -1,4 +1,4 @@
-"""What the pipeline writes is for the account that runs it, and lies in the data folder: nothing of it in /tmp."""
+"""Only the account that runs the pipeline can read what it writes, and none of it is in /tmp."""
 
 import json
 import os
@@ -18,7 +18,8 @@ from mt_pipeline_tests.pipelines import capture, environment
 from mt_pipeline_tests.services import free_ports, open_to_others
 from mt_pipeline_tests.system.test_processes import only_linux
 
-# Whoever runs it lets others read their files, as most accounts do. What is done in /tmp changes when it was changed, also if nothing stays.
+# The umask is that of most accounts, which lets others read files. Any use of /tmp changes its
+# modification time, even if no file remains.
 _WATCHED = """
 import json, os, subprocess, sys
 os.umask(0o022)
@@ -29,7 +30,10 @@ for command in json.loads(sys.argv[1]):
     subprocess.run([sys.executable, "-m", *command], check=True)
 print("was used:", [folder for folder, now, then in zip(shared, changed(), before) if now != then])
 """
-_PRIVATE_DISKS = 'for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder || exit 99; done; exec "$@"'
+_PRIVATE_DISKS = (
+    "for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder || exit 99; done; "
+    'exec "$@"'
+)
 
 
 def settings_of_ours(folder: Path) -> Settings:
@@ -179,14 +183,18 @@ def test_no_place_that_all_accounts_share_is_named_in_the_code():
 
 def test_a_password_is_made_once_whoever_comes_first(tmp_path: Path):
     file = tmp_path / "new" / "password"
-    script = "import sys; from pathlib import Path; from mt_pipeline.system.passwords import password_in; print(password_in(Path(sys.argv[1])))"
+    script = (
+        "import sys; from pathlib import Path; "
+        "from mt_pipeline.system.passwords import password_in; "
+        "print(password_in(Path(sys.argv[1])))"
+    )
     several = [
         subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, text=True)
         for _ in range(6)
     ]
-    said = {process.communicate()[0].strip() for process in several}
+    passwords = {process.communicate()[0].strip() for process in several}
 
-    assert said == {file.read_text().strip()} == {password_in(file)}
+    assert passwords == {file.read_text().strip()} == {password_in(file)}
     assert len(password_in(file)) == 32
     assert file.stat().st_mode & 0o777 == 0o600
     assert password_in(tmp_path / "another") != password_in(file)

@@ -39,7 +39,10 @@ def is_gone(pid: int, seconds: float = 60) -> bool:
 
 def killed_parent_of(command: list[str]) -> int:
     """Return the id of a child that printed a line, and whose parent was then killed."""
-    parent = f"import subprocess; c = subprocess.Popen({command!r}, stdout=-1); c.stdout.readline(); print(c.pid, flush=True); c.wait()"
+    parent = (
+        f"import subprocess; c = subprocess.Popen({command!r}, stdout=-1); "
+        "c.stdout.readline(); print(c.pid, flush=True); c.wait()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -112,14 +115,14 @@ def test_stop_ends_the_group_that_the_child_leads_or_led(then: str):
 
 
 OURS = {
-    "service.py": "Dagster runs our code, and with it providers of other packages, whose settings nobody can list",
+    "supervisor.py": "Dagster runs providers of other packages, whose settings nobody can list",
     "workers.py": "it is our own code",
     "setup.py": "packages of the system, which may come through a proxy",
 }
 
 
 def test_every_other_program_is_given_a_listed_environment():
-    """The key of Netify was once in the environment of QuestDB, and of tshark, which parses what strangers send."""
+    """Regression: QuestDB and tshark, which parses what strangers send, got the key of Netify."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
@@ -138,10 +141,10 @@ def test_every_other_program_is_given_a_listed_environment():
 def test_a_listed_environment_has_no_secret(monkeypatch: pytest.MonkeyPatch):
     for name in ("MT_NETIFY_API_KEY", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD"):
         monkeypatch.setenv(name, "secret")
-    monkeypatch.setenv("WANTED", "yes")
+    monkeypatch.setenv("LISTED", "yes")
 
-    found = processes.environment("WANTED", "NOT_SET", MORE="more")
+    child = processes.environment("LISTED", "NOT_SET", MORE="more")
 
-    assert (found["WANTED"], found["MORE"], found["PATH"]) == ("yes", "more", os.environ["PATH"])
-    assert "secret" not in found.values()
-    assert "NOT_SET" not in found
+    assert (child["LISTED"], child["MORE"], child["PATH"]) == ("yes", "more", os.environ["PATH"])
+    assert "secret" not in child.values()
+    assert "NOT_SET" not in child

@@ -1,4 +1,4 @@
-"""Nothing that others chose controls a terminal: no control character but ends of lines, no direction of text, nothing without a shape."""
+"""Text that others chose does not control a terminal: no control and no invisible characters."""
 
 import io
 import json
@@ -26,11 +26,14 @@ from mt_pipeline_tests.pipelines import Lab, Said, capture, program, wrapper
 
 Terminal = Callable[..., Said]
 
-ODD = "\x1b[31mred\x1b]0;title\x07 \u202eexe.pac\u2066x\u2069 \u200bzero\ufeff \u2028line\x85\x9b1m\x7f\r\b"
-"""Colours, the title of a window, directions, what has no width, ends of lines."""
+ODD = (
+    "\x1b[31mred\x1b]0;title\x07 \u202eexe.pac\u2066x\u2069 "
+    "\u200bzero\ufeff \u2028line\x85\x9b1m\x7f\r\b"
+)
+"""Colours, the title of a window, text directions, zero-width characters, ends of lines."""
 
 STORABLE = "".join(letter for letter in ODD if unicodedata.category(letter) != "Cc")
-"""What of these a capture key may have."""
+"""The characters of these that a capture key may have."""
 
 
 def odd(text: str) -> str:
@@ -68,9 +71,9 @@ def test_streams_are_what_they_were_afterwards(capsys: pytest.CaptureFixture[str
         logging.StreamHandler().emit(logging.makeLogRecord({"msg": ODD}))
         assert shown_at.raw(sys.stderr) is before[1]
     assert (sys.stdout, sys.stderr) == before
-    said = capsys.readouterr()
-    assert odd(said.out + said.err) == ""
-    assert said.out.count("\\u202e") == 1  # once, though it went through two
+    output = capsys.readouterr()
+    assert odd(output.out + output.err) == ""
+    assert output.out.count("\\u202e") == 1  # once, though it went through two
 
 
 def test_what_a_program_or_a_server_says_is_visible_where_it_is_kept():
@@ -95,7 +98,7 @@ def test_no_command_lets_a_name_control_the_terminal(
     key = f"{folder.name}/good {STORABLE}.pcap"
     answers = tmp_path / f"answers {ODD}.jsonl"
     answers.write_text(f'{{"{STORABLE}": 1}}\n')
-    told = [
+    results = [
         terminal("ingest", folder),
         terminal("ingest", tmp_path / f"nowhere {ODD}"),
         terminal("ingest", folder, "--filter", f"tcp {ODD}"),
@@ -121,12 +124,13 @@ def test_no_command_lets_a_name_control_the_terminal(
         terminal(ODD),
         terminal("status", f"--{ODD}"),
     ]
-    assert [odd(one.out + one.err) for one in told] == [""] * len(told)
+    assert [odd(result.out + result.err) for result in results] == [""] * len(results)
     assert (
-        told[0].out
+        results[0].out
         == f"{visible(key)}: 2 packets, 2 rows in packets_{lab.record(key).experiment}\n"
     )
-    assert key in [one["key"] for one in json.loads(told[5].out)]  # for programs it is what it is
+    # JSON is for programs, which get the key unchanged.
+    assert key in [record["key"] for record in json.loads(results[5].out)]
 
     failing = wrapper(
         tmp_path / "tshark", "printf '\\033[31mred\\033]0;title\\007 \\342\\200\\256' >&2; exit 2"

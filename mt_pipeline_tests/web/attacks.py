@@ -1,4 +1,4 @@
-"""What a page of another site does to a service: the mutations of Dagster that hurt, and every way in which a page can send them."""
+"""Attacks by a page of another site: harmful mutations of Dagster, and all ways to send them."""
 
 import json
 import threading
@@ -14,10 +14,13 @@ from mt_pipeline_tests.services import Running
 KEY = "kitchen/a.pcap"
 _REPOSITORY = '{repositoryLocationName: "mt_pipeline", repositoryName: "__repository__"}'
 _STATE = """{
-    sensorOrError(sensorSelector: {repositoryLocationName: "mt_pipeline", repositoryName: "__repository__", sensorName: "new_captures"}) {
+    sensorOrError(sensorSelector: {
+            repositoryLocationName: "mt_pipeline", repositoryName: "__repository__",
+            sensorName: "new_captures"}) {
         ...on Sensor {sensorState {id selectorId status}}}
     runsOrError {...on Runs {results {runId status}}}
-    assetsOrError {...on AssetConnection {nodes {key {path} definition {partitionKeys} assetMaterializations(limit: 9) {partition}}}}
+    assetsOrError {...on AssetConnection {
+        nodes {key {path} definition {partitionKeys} assetMaterializations(limit: 9) {partition}}}}
 }"""
 
 
@@ -31,18 +34,25 @@ def mutations(service: Running) -> dict[str, str]:
     sensor = state(service)["sensorOrError"]["sensorState"]  # type: ignore[index,call-overload]
     run = state(service)["runsOrError"]["results"][0]["runId"]  # type: ignore[index,call-overload]
     wiped = ", ".join(f'{{assetKey: {{path: ["{stage}"]}}}}' for stage in STAGES)
-    selector = '{repositoryLocationName: "mt_pipeline", repositoryName: "__repository__", jobName: "ingest_captures"}'
+    selector = f'{_REPOSITORY[:-1]}, jobName: "ingest_captures"}}'
     tags = f'[{{key: "dagster/partition", value: {json.dumps(KEY)}}}]'
     config = '"{\\"ops\\": {\\"ingest\\": {\\"config\\": {\\"filter\\": \\"tcp.port == 1\\"}}}}"'
-    return {
-        "stop the sensor": f'mutation {{stopSensor(id: "{sensor["id"]}", jobSelectorId: "{sensor["selectorId"]}") {{__typename}}}}',
-        "delete a run": f'mutation {{deleteRun(runId: "{run}") {{__typename}}}}',
-        "launch a run with another filter": f"mutation {{launchRun(executionParams: {{selector: {selector}, runConfigData: {config}, "
-        f"executionMetadata: {{tags: {tags}}}}}) {{__typename}}}}",
-        "delete a partition": f"mutation {{deleteDynamicPartitions(partitionKeys: [{json.dumps(KEY)}], "
-        f'partitionsDefName: "captures", repositorySelector: {_REPOSITORY}) {{__typename}}}}',
-        "wipe history": f"mutation {{wipeAssets(assetPartitionRanges: [{wiped}]) {{__typename}}}}",
+    calls = {
+        "stop the sensor": (
+            f'stopSensor(id: "{sensor["id"]}", jobSelectorId: "{sensor["selectorId"]}")'
+        ),
+        "delete a run": f'deleteRun(runId: "{run}")',
+        "launch a run with another filter": (
+            f"launchRun(executionParams: {{selector: {selector}, runConfigData: {config}, "
+            f"executionMetadata: {{tags: {tags}}}}})"
+        ),
+        "delete a partition": (
+            f"deleteDynamicPartitions(partitionKeys: [{json.dumps(KEY)}], "
+            f'partitionsDefName: "captures", repositorySelector: {_REPOSITORY})'
+        ),
+        "wipe history": f"wipeAssets(assetPartitionRanges: [{wiped}])",
     }
+    return {name: f"mutation {{{call} {{__typename}}}}" for name, call in calls.items()}
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,8 @@ class Hostile:
     """A page of somebody else.
 
     Attributes:
-        port: where it is served, at 127.0.0.1 and localhost.
-        arrived: paths that were asked of it, of those the page reports by.
+        port: its port, at 127.0.0.1 and localhost.
+        arrived: paths that were requested, by which the page reports.
     """
 
     port: int
@@ -95,7 +105,8 @@ def by_get(service: Running, mutation: str) -> str:
     return f"{service.ui}/graphql?{urlencode({'query': mutation})}"
 
 
-# Each way waits until it is answered, refused, or has failed; what it found is in `document.title`, as JSON, when all have ended.
+# Each attempt waits for its response, refusal or failure. At the end, `document.title` is a JSON
+# list of the attempts whose responses the page could read.
 _PAGE = """<!doctype html><meta charset=utf-8><title>at work</title><body><script>
 const target = TARGET, sent = SENT, read = [];
 const url = query => `${target}/graphql?query=${encodeURIComponent(query)}`;
@@ -150,21 +161,27 @@ const socket = query => new Promise(done => {
             loaded('object', {data: url(query)}),
             loaded('video', {src: url(query)}),
         ]);
-        for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain']) {
+        const urlencoded = 'application/x-www-form-urlencoded';
+        const disguised = '{"query": ' + JSON.stringify(query) + ', "x": "';
+        for (const type of [urlencoded, 'multipart/form-data', 'text/plain']) {
             await form(url(query), type, {query});
-            await form(`${target}/graphql`, type, {query, ['{"query": ' + JSON.stringify(query) + ', "x": "']: '"}'});
+            await form(`${target}/graphql`, type, {query, [disguised]: '"}'});
         }
-        await form(`${target}/graphql`, 'application/x-www-form-urlencoded', {query}, 'GET');
+        await form(`${target}/graphql`, urlencoded, {query}, 'GET');
         await asked('GET', url(query), {mode: 'no-cors'});
         await asked('GET cors', url(query), {mode: 'cors'});
-        for (const type of ['application/x-www-form-urlencoded', 'text/plain', 'text/plain;application/json']) {
-            await asked(type, `${target}/graphql`, {method: 'POST', mode: 'no-cors', headers: {'Content-Type': type}, body: json});
-            await asked(type, url(query), {method: 'POST', mode: 'no-cors', headers: {'Content-Type': type}, body: json});
+        for (const type of [urlencoded, 'text/plain', 'text/plain;application/json']) {
+            const headers = {'Content-Type': type};
+            const options = {method: 'POST', mode: 'no-cors', headers, body: json};
+            await asked(type, `${target}/graphql`, options);
+            await asked(type, url(query), options);
         }
         await asked('parts', url(query), {method: 'POST', mode: 'no-cors', body: parts});
-        await asked('json', `${target}/graphql`, {method: 'POST', headers: {'Content-Type': 'application/json'}, body: json});
+        const headers = {'Content-Type': 'application/json'};
+        await asked('json', `${target}/graphql`, {method: 'POST', headers, body: json});
         navigator.sendBeacon(url(query), json);
-        navigator.sendBeacon(`${target}/graphql`, new Blob([json], {type: 'text/plain;application/json'}));
+        const blob = new Blob([json], {type: 'text/plain;application/json'});
+        navigator.sendBeacon(`${target}/graphql`, blob);
         await socket(query);
     }
     await asked('materialization', `${target}/report_asset_materialization/tshark_json`,

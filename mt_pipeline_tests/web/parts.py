@@ -14,7 +14,7 @@ from mt_pipeline.web.token import TokenGate
 
 @contextmanager
 def serving(app: ASGIApp, *, token: str | None = None) -> Iterator[int]:
-    """Serve an app behind the guard, and behind a token if there is one, on a free port, in a thread."""
+    """Serve an app behind the guard, and behind the token if given, on a free port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     gate = app if token is None else TokenGate(app, token=token, port=port)

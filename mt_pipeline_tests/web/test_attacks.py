@@ -1,4 +1,4 @@
-"""A service that somebody attacks by pages of another site: nothing changes, and nothing is read. Its own pages work entirely."""
+"""Pages of another site can neither change nor read anything of a service. Its own pages work."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _POST = """const post = query => fetch('/graphql',
     {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({query})});
 """
 
-# What a browser says of each way in which a page of another site asks by GET; those of long ago say nothing.
+# Headers of each way in which a page of another site can send GET. Old browsers send none of them.
 WAYS = {
     "an old browser": {},
     "a picture": {
@@ -59,7 +59,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         ends = {KEY: State.DONE, DAMAGED: State.FAILED}
         assert eventually(
             lambda: all(
-                (one := started.record(key)) and one.state is end for key, end in ends.items()
+                (record := started.record(key)) and record.state is end for key, end in ends.items()
             )
         )
         assert eventually(
@@ -89,20 +89,21 @@ def sent(service: Running) -> dict[str, str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_mutation_by_get_changes_nothing(service: Running, sent: dict[str, str], way: str):
-    """Dagster executes it, whatever host and origin say: so a picture stopped the sensor and wiped the history."""
+    """Regression: Dagster executes it for any site, so an image could stop the sensor."""
     before = state(service)
 
-    told = {
+    responses = {
         what: requests.get(by_get(service, mutation), headers=WAYS[way], timeout=60)
         for what, mutation in sent.items()
     }
 
-    assert [what for what in told if "__typename" in told[what].text] == []
+    assert [what for what in responses if "__typename" in responses[what].text] == []
     # What asks for a page gets the one on which people write queries.
     assert [
         what
-        for what in told
-        if told[what].status_code not in (403, 405, 421) and "<html" not in told[what].text.lower()
+        for what in responses
+        if responses[what].status_code not in (403, 405, 421)
+        and "<html" not in responses[what].text.lower()
     ] == []
     assert state(service) == before
 
@@ -134,7 +135,7 @@ def test_a_mutation_by_a_form_changes_nothing(
 def test_a_page_of_another_site_changes_nothing_and_reads_nothing(
     service: Running, browser: webdriver.Chrome, sent: dict[str, str], name: str
 ):
-    """Another port of 127.0.0.1 is the same site for a browser, but not ours; `localhost` is another site."""
+    """To a browser, another port of 127.0.0.1 is the same site, and `localhost` is another site."""
     before = state(service)
 
     with hostile(service.ui, list(sent.values())) as attacker:
@@ -265,17 +266,20 @@ def test_a_run_is_launched_by_clicks(service: Running, browser: webdriver.Chrome
 
     assert eventually(
         lambda: (
-            (one := service.record(DAMAGED)) and one.run != before.run and one.state is State.FAILED
+            (record := service.record(DAMAGED))
+            and record.run != before.run
+            and record.state is State.FAILED
         )
     )
 
 
 def test_code_is_loaded_anew_from_the_page(service: Running):
-    told = service.query(
-        'mutation {reloadRepositoryLocation(repositoryLocationName: "mt_pipeline") {__typename ...on WorkspaceLocationEntry {loadStatus}}}'
+    response = service.query(
+        'mutation {reloadRepositoryLocation(repositoryLocationName: "mt_pipeline") '
+        "{__typename ...on WorkspaceLocationEntry {loadStatus}}}"
     )
 
-    assert told["reloadRepositoryLocation"] == {
+    assert response["reloadRepositoryLocation"] == {
         "__typename": "WorkspaceLocationEntry",
         "loadStatus": "LOADED",
     }
@@ -289,8 +293,11 @@ def test_from_our_own_page_the_same_mutations_are_executed(
     for what, mutation in sent.items():
         before = state(service)
 
-        told = browser.execute_async_script(
+        response = browser.execute_async_script(
             f"{_POST} post(arguments[0]).then(answer => answer.text()).then(arguments[1])", mutation
         )
 
-        assert eventually(lambda before=before: state(service) != before, seconds=60), (what, told)
+        assert eventually(lambda before=before: state(service) != before, seconds=60), (
+            what,
+            response,
+        )

@@ -1,4 +1,4 @@
-"""The token in a real browser: one visit by the link, and then links, bookmarks and pages of our own work as if there were none."""
+"""The token in a real browser: after a visit by the link, pages work as if there were no token."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,8 @@ TOKEN = "t0ken-of-the-tests"
 def ui() -> Iterator[str]:
     async def shown(request: Request) -> HTMLResponse:
         return HTMLResponse(
-            f"<!doctype html><title>ours</title><link rel=icon href='data:,'><p>our page {request.url.path}"
+            "<!doctype html><title>ours</title><link rel=icon href='data:,'>"
+            f"<p>our page {request.url.path}"
         )
 
     async def echo(socket: WebSocket) -> None:

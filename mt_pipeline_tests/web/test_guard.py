@@ -1,4 +1,4 @@
-"""Who may ask a page of ours: every kind of request that a browser or a program can send, and the layer around a real server."""
+"""The guard: every kind of request of browsers and programs, and the guard of a real server."""
 
 import http.client
 import itertools
@@ -37,7 +37,12 @@ SUBRESOURCES = [
 
 
 def status(method: str, **headers: str) -> int:
-    """Say what a request is answered with by the guard; 200 if it passes. A `_` in a name is a `-`, `host` is ours if it is not given."""
+    """Return the guard's HTTP status for a request; 200 if it is allowed.
+
+    Args:
+        method: HTTP method.
+        headers: headers, with `_` for `-`; `host` defaults to ours.
+    """
     given = {
         "host": "127.0.0.1:3000",
         **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -56,8 +61,9 @@ def test_a_host_of_ours_is_answered(host: str):
 
 @pytest.mark.parametrize(
     "host",
-    "|127.0.0.1|localhost|127.0.0.1:3001|127.0.0.1:80|localhost.:3000|evil.example|evil.example:3000|dagster.example.org:3000|"
-    "dagster.example.org.evil.example|127.0.0.1:3000.evil.example|0.0.0.0:3000|127.1:3000|2130706433:3000|user@127.0.0.1:3000|"
+    "|127.0.0.1|localhost|127.0.0.1:3001|127.0.0.1:80|localhost.:3000|evil.example|"
+    "evil.example:3000|dagster.example.org:3000|dagster.example.org.evil.example|"
+    "127.0.0.1:3000.evil.example|0.0.0.0:3000|127.1:3000|2130706433:3000|user@127.0.0.1:3000|"
     "127.0.0.1:3000, evil.example|[::ffff:127.0.0.1]:3000".split("|"),
 )
 def test_any_other_host_is_refused_whoever_asks(host: str):
@@ -83,9 +89,20 @@ def test_the_own_origin_may_ask(method: str, origin: str):
 
 @pytest.mark.parametrize(
     "origin",
-    ["null", "", "http://127.0.0.1:3001", "http://localhost:3000", "http://evil.example", "http://127.0.0.1", "http://127.0.0.1:3000.evil.example",
-     "http://evil.example/http://127.0.0.1:3000", "file://", "chrome-extension://abc", "http://dagster.example.org"],
-)  # fmt: skip
+    [
+        "null",
+        "",
+        "http://127.0.0.1:3001",
+        "http://localhost:3000",
+        "http://evil.example",
+        "http://127.0.0.1",
+        "http://127.0.0.1:3000.evil.example",
+        "http://evil.example/http://127.0.0.1:3000",
+        "file://",
+        "chrome-extension://abc",
+        "http://dagster.example.org",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize(
     "site",
@@ -133,14 +150,14 @@ def test_a_link_or_a_bookmark_is_followed(site: str):
 @pytest.mark.parametrize("site", ELSEWHERE)
 @pytest.mark.parametrize("content_type", [*FORMS, "application/json"])
 def test_a_form_of_another_site_is_refused(site: str, content_type: str):
-    told = {
+    headers = {
         "sec_fetch_site": site,
         "sec_fetch_mode": "navigate",
         "sec_fetch_dest": "document",
         "content_type": content_type,
     }
-    assert status("POST", **told) == 403
-    assert status("POST", origin="http://evil.example", **told) == 403
+    assert status("POST", **headers) == 403
+    assert status("POST", origin="http://evil.example", **headers) == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -204,8 +221,8 @@ def test_a_refusal_says_what_to_do(headers: Mapping[str, str], cure: str):
     refused = refusal("POST", Headers(headers), HOSTS)
 
     assert refused is not None
-    assert refused.sentence.startswith("Refused: ")
-    assert cure in refused.sentence
+    assert refused.message.startswith("Refused: ")
+    assert cure in refused.message
 
 
 def test_the_layer_refuses_before_the_app_sees_anything_and_passes_on_the_rest():

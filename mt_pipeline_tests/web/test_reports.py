@@ -1,4 +1,4 @@
-"""Reports as pages of a web server: the right file, as a page that can do nothing, and no other file whatever is asked for."""
+"""Reports as pages of a web server: the right file, inert in the browser, and no other file."""
 
 import http.client
 import threading
@@ -18,12 +18,15 @@ from mt_pipeline.web.reports import address, routes
 from mt_pipeline_tests.browsers import chromium, page
 from mt_pipeline_tests.services import eventually, free_ports
 
-PAGE = "<!doctype html><meta charset=utf-8><title>Report: kitchen</title><style>p { color: rgb(1, 2, 3) }</style><p>Traffic over time"
+PAGE = (
+    "<!doctype html><meta charset=utf-8><title>Report: kitchen</title>"
+    "<style>p { color: rgb(1, 2, 3) }</style><p>Traffic over time"
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Make a folder with a report, beside files that are none of a reader's business."""
+    """Make a folder with a report, and other files that nobody may read."""
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "kitchen.html").write_text(PAGE)
@@ -171,7 +174,7 @@ def test_a_report_can_be_read_alone(port: int, folder: Path, method: str):
 def test_a_browser_opens_it_by_a_link_and_runs_nothing_in_it(
     port: int, folder: Path, tmp_path: Path
 ):
-    """A link to a file of the disk is one that browsers refuse, and the report could not be opened from Dagster's pages."""
+    """Regression: browsers refuse links to local files, so Dagster's pages could not open it."""
     (folder / "kitchen.html").write_text(
         f"{PAGE}<script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">"
     )

@@ -1,4 +1,4 @@
-"""The token of pages: its file, and how a browser or a program gets in with it and nobody without."""
+"""The token of pages: its file, and how browsers and programs use it."""
 
 import http.client
 import stat
@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from mt_pipeline.web.token import kept, link
+from mt_pipeline.web.token import link, load
 from mt_pipeline_tests.web.parts import serving
 
 TOKEN = "t0ken-of-the-tests"
@@ -44,12 +44,12 @@ def ask(port: int, path: str = "/", *, method: str = "GET", **headers: str) -> r
 
 
 def test_the_file_is_for_its_owner_alone_and_the_token_stays(tmp_path: Path):
-    token = kept(tmp_path / "new" / "ui_token")
+    token = load(tmp_path / "new" / "ui_token")
 
     assert stat.S_IMODE((tmp_path / "new" / "ui_token").stat().st_mode) == 0o600
     assert len(token) >= 43  # 256 bits
-    assert kept(tmp_path / "new" / "ui_token") == token
-    assert kept(tmp_path / "ui_token") != token
+    assert load(tmp_path / "new" / "ui_token") == token
+    assert load(tmp_path / "ui_token") != token
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["ui_token"]
 
 
@@ -59,7 +59,7 @@ def test_a_token_that_others_could_read_is_replaced(tmp_path: Path, mode: int):
     file.write_text(TOKEN)
     file.chmod(mode)
 
-    assert kept(file) != TOKEN
+    assert load(file) != TOKEN
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -67,7 +67,7 @@ def test_a_file_without_a_token_is_filled(tmp_path: Path):
     file = tmp_path / "ui_token"
     file.touch(0o600)
 
-    assert kept(file) == kept(file) != ""
+    assert load(file) == load(file) != ""
 
 
 @pytest.mark.parametrize(
@@ -89,39 +89,39 @@ def test_a_file_without_a_token_is_filled(tmp_path: Path):
 def test_without_the_token_one_sentence_says_where_it_is(
     port: int, headers: dict[str, str], method: str
 ):
-    told = ask(
+    answer = ask(
         port,
         method=method,
         content_type="application/json",
         **{name: value.format(port=port) for name, value in headers.items()},
     )
 
-    assert told.status_code == 401
-    assert told.text.startswith(
+    assert answer.status_code == 401
+    assert answer.text.startswith(
         "This page needs its token. Open the link that `mt-pipeline run` printed. "
     )
-    assert "dagster/ui_token" in told.text
-    assert told.headers["WWW-Authenticate"] == "Bearer"
-    assert "set-cookie" not in told.headers
+    assert "dagster/ui_token" in answer.text
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert "set-cookie" not in answer.headers
 
 
 def test_a_program_sends_it_as_a_bearer(port: int):
     for value in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
-        told = ask(
+        answer = ask(
             port, "/a?b=c", method="POST", authorization=value, content_type="application/json"
         )
-        assert (told.status_code, told.text) == (200, "page /a?b=c")
+        assert (answer.status_code, answer.text) == (200, "page /a?b=c")
 
 
 def test_the_link_becomes_a_cookie_and_the_token_leaves_the_address(port: int):
-    told = ask(port, link("", TOKEN))
+    answer = ask(port, link("", TOKEN))
 
-    assert (told.status_code, told.headers["location"], told.text) == (303, "/", "")
-    name, *attributes = told.headers["set-cookie"].split("; ")
+    assert (answer.status_code, answer.headers["location"], answer.text) == (303, "/", "")
+    name, *attributes = answer.headers["set-cookie"].split("; ")
     assert name == f"mt_ui_{port}={TOKEN}"
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(attributes)
     assert not [attribute for attribute in attributes if attribute.startswith("Domain")]
-    assert (told.headers["cache-control"], told.headers["referrer-policy"]) == (
+    assert (answer.headers["cache-control"], answer.headers["referrer-policy"]) == (
         "no-store",
         "no-referrer",
     )
@@ -157,9 +157,9 @@ def test_a_token_in_the_address_that_is_wrong_lets_nobody_in_and_does_no_harm_to
     port: int,
 ):
     assert ask(port, "/?token=wrong").status_code == 401
-    told = ask(port, "/a?token=wrong", cookie=f"mt_ui_{port}={TOKEN}")
-    assert (told.status_code, told.headers["location"]) == (303, "/a")
-    assert "set-cookie" not in told.headers
+    answer = ask(port, "/a?token=wrong", cookie=f"mt_ui_{port}={TOKEN}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/a")
+    assert "set-cookie" not in answer.headers
     assert (
         ask(port, f"/?token={TOKEN}", method="POST", content_type="application/json").status_code
         == 401
@@ -167,8 +167,8 @@ def test_a_token_in_the_address_that_is_wrong_lets_nobody_in_and_does_no_harm_to
 
 
 def test_who_follows_a_link_from_another_site_is_led_on_by_a_page_that_loads_itself(port: int):
-    """The cookie comes along only then. A page that then still has none says where the token is, and does not go on for ever."""
-    told = ask(
+    """The browser sends the cookie only then. Without a cookie, the page never reloads twice."""
+    answer = ask(
         port,
         "/runs",
         sec_fetch_site="cross-site",
@@ -176,9 +176,9 @@ def test_who_follows_a_link_from_another_site_is_led_on_by_a_page_that_loads_its
         sec_fetch_dest="document",
     )
 
-    assert told.status_code == 401
-    assert told.headers["content-type"].startswith("text/html")
-    assert "http-equiv=refresh" in told.text
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "http-equiv=refresh" in answer.text
     assert (
         "http-equiv"
         not in ask(

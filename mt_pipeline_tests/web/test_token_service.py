@@ -1,4 +1,4 @@
-"""`mt-pipeline run` with `MT_UI_TOKEN=1`: the link that it prints is the way in, and the token is nowhere else but in its file."""
+"""`mt-pipeline run` with `MT_UI_TOKEN=1`: its link signs in, and only a file has the token."""
 
 import re
 from collections.abc import Iterator
@@ -52,14 +52,14 @@ def test_the_printed_link_signs_in_and_nothing_else_does(service: Running, token
 
 
 def test_a_program_asks_graphql_with_the_token(service: Running, token: str):
-    told = requests.post(
+    answer = requests.post(
         f"{service.ui}/graphql",
         json={"query": "{version}"},
         headers={"Authorization": f"Bearer {token}"},
         timeout=60,
     )
 
-    assert re.fullmatch(r"1\.13\.\d+", told.json()["data"]["version"])
+    assert re.fullmatch(r"1\.13\.\d+", answer.json()["data"]["version"])
 
 
 def test_a_name_of_the_settings_is_answered(service: Running, token: str):
@@ -76,7 +76,7 @@ def test_a_name_of_the_settings_is_answered(service: Running, token: str):
 
 
 def test_the_token_is_in_no_command_no_environment_and_no_other_file(service: Running, token: str):
-    """The environment can be read by its owner alone, but is handed on to whatever a process starts."""
+    """Only its owner can read an environment, but every child inherits it."""
     processes = processes_of(service.data)
     assert len(processes) > 3
     for process in processes:

@@ -78,8 +78,10 @@ def batches_of(
 
 
 @contextmanager
-def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterator[Sources]:
-    """Make the files that rows are made of."""
+def files_of(
+    wanted: Iterable[Packet], answers: Answers | None = None, **limits: int
+) -> Iterator[Sources]:
+    """Make the files that rows are made of; `block` is how many packets are typed at once."""
     with tempfile.TemporaryDirectory() as folder:
         documents, found = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
         sources = Sources(
@@ -93,7 +95,7 @@ def files_of(wanted: Iterable[Packet], answers: Answers | None = None) -> Iterat
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
         with conversations(found) as heard:
-            heard.read(documents)
+            heard.read(documents, **limits)
             heard.write_packets(sources.packets, sources.sums)
             heard.write_names(sources.names)
             endpoints.write(heard, found)
