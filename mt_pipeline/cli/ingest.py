@@ -16,9 +16,9 @@ import click
 import dagster as dg
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
 from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.cli.runner import Runner

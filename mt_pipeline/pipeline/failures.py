@@ -11,7 +11,7 @@ import duckdb
 
 from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.questdb.java import ServerError
-from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import SettingsError, meaning

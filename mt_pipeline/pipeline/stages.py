@@ -12,13 +12,8 @@ from datetime import datetime
 
 from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import (
-    Capture,
-    CaptureError,
-    check_unchanged,
-    experiment_of,
-    sha256_of,
-)
+from mt_pipeline.captures.identity import Capture, check_unchanged, sha256_of
+from mt_pipeline.captures.naming import CaptureError, experiment_of
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts

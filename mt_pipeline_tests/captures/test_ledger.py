@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.ledger import Ledger, State, UnknownCaptureError
+from mt_pipeline.captures.ledger import Ledger, State
 from mt_pipeline.captures.locks import CaptureBusyError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -162,7 +163,7 @@ def test_a_run_that_died_is_made_good_once_then_the_capture_has_failed(ledger):
         assert ledger.look(walk, settle=0) == [capture()]
         ledger.requested(["lab/a.pcap"])
         ledger.claim(capture(), run="r7")
-        assert ledger.again(ledger.get("lab/a.pcap")) == state
+        assert ledger.retry(ledger.get("lab/a.pcap")) == state
     assert ledger.look(walk, settle=0) == []
     assert "lab/a.pcap: 2 runs ended without a result" in ledger.get("lab/a.pcap").error
 
@@ -171,14 +172,14 @@ def test_a_request_that_never_became_a_run_counts_for_nothing(ledger):
     waiting(ledger, "lab/a.pcap")
     for _ in range(5):
         assert ledger.requested(["lab/a.pcap"]) == ["lab/a.pcap"]
-        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
+        assert ledger.retry(ledger.get("lab/a.pcap")) == State.WAITING
     assert ledger.get("lab/a.pcap").attempts == 0
 
 
 def test_a_verdict_gives_back_the_second_try(ledger):
     for _ in range(3):
         ledger.claim(capture(), run="r1")
-        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
+        assert ledger.retry(ledger.get("lab/a.pcap")) == State.WAITING
         ledger.claim(capture(), run="r2")
         ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=1, rows=1, skipped={})
 
@@ -188,16 +189,16 @@ def test_what_has_a_verdict_is_not_made_good(ledger):
     seen = ledger.get("lab/a.pcap")
     ledger.fail("lab/a.pcap", "not a capture")
     for record in (seen, ledger.get("lab/a.pcap")):
-        assert ledger.again(record) is None
+        assert ledger.retry(record) is None
     assert ledger.get("lab/a.pcap").error == "not a capture"
 
 
 def test_what_somebody_works_on_is_not_made_good(ledger):
     ledger.claim(capture(), run="r1")
     with ledger.lock("lab/a.pcap") as record:
-        assert ledger.again(record) is None
+        assert ledger.retry(record) is None
     assert ledger.get("lab/a.pcap") == record
-    assert ledger.again(record) is State.WAITING
+    assert ledger.retry(record) is State.WAITING
 
 
 def test_a_lock_hands_over_the_record_as_it_is_now(ledger):

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from mt_pipeline.captures import progress
+from mt_pipeline.captures.database import TABLE, RecordFile
 from mt_pipeline.captures.progress import Progress, duration
-from mt_pipeline.captures.records import TABLE, RecordFile
 
 NOW = 1_000_000.0
 
@@ -64,11 +64,11 @@ def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
             ],
         )
 
-        assert progress.of(db, now=NOW) == Progress(done=3, failed=1, left=2, rate=2 / 100)
+        assert progress.count(db, now=NOW) == Progress(done=3, failed=1, left=2, rate=2 / 100)
 
 
 def test_one_verdict_alone_has_no_rate(tmp_path: Path):
     with RecordFile(tmp_path / "ledger.sqlite").write() as db:
         db.execute(sa.insert(TABLE), {"key": "a", "state": "done", "changed_at": NOW - 5})
 
-        assert progress.of(db, now=NOW).rate is None
+        assert progress.count(db, now=NOW).rate is None

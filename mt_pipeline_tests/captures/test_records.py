@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.database import TABLE
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
-from mt_pipeline.captures.records import TABLE, LedgerError, Record
+from mt_pipeline.captures.records import LedgerError, Record
 
 CAPTURE = Capture("lab/a.pcap", Path("/inbox"), 7, 11)
 

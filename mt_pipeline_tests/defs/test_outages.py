@@ -23,12 +23,8 @@ from mt_pipeline.backends.loads import (
     Unreachable,
 )
 from mt_pipeline.backends.questdb.java import DidNotStart
-from mt_pipeline.captures.identity import (
-    CaptureChangedError,
-    CaptureError,
-    CaptureUnreadableError,
-    capture_at,
-)
+from mt_pipeline.captures.identity import CaptureChangedError, CaptureUnreadableError, capture_at
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.enrichment.answers.database import StoreError

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from mt_pipeline.backends.loads import Unreachable
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.defs.failures import failure
 from mt_pipeline.pipeline.failures import Failed, failed, sentence
 from mt_pipeline.tshark.command import NotACapture
