@@ -183,7 +183,12 @@ def _decompressed(capture: Capture, codec: str) -> bytes:
         open_capture(capture) as file,
         pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream,
     ):
-        head: bytes = stream.read(4)
+        try:
+            head: bytes = stream.read(4)
+        except OSError as error:
+            if error.errno is None:  # Arrow's own: the compressed bytes are damaged
+                raise ValueError(error) from error
+            raise
     return head
 
 

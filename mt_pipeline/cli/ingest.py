@@ -33,7 +33,7 @@ from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping
 from mt_pipeline.system.processes import cores
-from mt_pipeline.tshark.command import FilterError
+from mt_pipeline.tshark.errors import FilterError
 
 FEW = 10
 """So many small captures are sooner done in this process than others are started, and each has a run of its own, which `purge` can take out."""

@@ -17,6 +17,7 @@ from mt_pipeline.packets import typed
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark import documents
+from mt_pipeline.tshark.fields import ALL_KEYS
 
 _BLOCK = 50_000
 """Documents in a block, when they are read from their file."""
@@ -99,7 +100,7 @@ class Conversations:
         connection: for those who ask it questions.
     """
 
-    keys = documents.ALL_KEYS
+    keys = ALL_KEYS
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self.connection = connection

@@ -17,7 +17,7 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import SettingsError, meaning
 from mt_pipeline.pipeline.causes import is_outage
 from mt_pipeline.system.terminal import visible
-from mt_pipeline.tshark.command import TsharkError
+from mt_pipeline.tshark.errors import TsharkError
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
     if name not in reason:
         reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
-        return Failed(key, reason, error.said, error.status, is_outage(error))
+        return Failed(key, reason, error.stderr, error.status, is_outage(error))
     return Failed(key, reason, by_outage=is_outage(error))
 
 

@@ -22,7 +22,8 @@ from mt_pipeline.report.summary import summarise
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.nearest import did_you_mean
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import Tshark, TsharkError
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import TsharkError
 
 _HEAD = 1000  # bytes of a page in which its maker is named
 

@@ -1,4 +1,4 @@
-"""What lies in the inbox is found whatever it is called and however it is linked, and only captures pass."""
+"""All files of the inbox are listed, whatever their names and links; only captures pass."""
 
 import bz2
 import gzip
@@ -148,7 +148,8 @@ def test_an_inbox_that_is_not_there_is_a_problem_not_an_empty_inbox(tmp_path):
     found = walk(tmp_path / "inbox")
     assert not found.captures
     assert found.problems == [
-        f"The folder {tmp_path}/inbox cannot be read (No such file or directory): make it readable for this user."
+        f"The folder {tmp_path}/inbox cannot be read (No such file or directory): "
+        "make it readable for this user."
     ]
 
 
@@ -282,7 +283,8 @@ def test_anything_else_is_refused_with_name_and_cure(tmp_path, content):
     reason = sniffed(tmp_path, content)
     assert reason is not None
     assert reason.startswith("a b.pcap ")
-    assert reason.endswith(("remove it.", "replace it.", "put what comes out here."))
+    cures = ("remove it.", "replace it.", "put what comes out here.")
+    assert reason.endswith(cures)
 
 
 def test_an_empty_file_is_called_empty(tmp_path):
@@ -317,7 +319,8 @@ def test_looking_changes_nothing(tmp_path):
         (
             "a.pcap.xz",
             lzma.compress(PCAP),
-            "is packed with xz, which tshark does not read: unpack it with `unxz a.pcap.xz`, and put what comes out here.",
+            "is packed with xz, which tshark does not read: "
+            "unpack it with `unxz a.pcap.xz`, and put what comes out here.",
         ),
         ("a b.bz2", bz2.compress(PCAP), "unpack it with `bunzip2 'a b.bz2'`"),
         ("a.zip", b"PK\x03\x04" + bytes(50), "unpack it with `unzip a.zip`"),
@@ -335,10 +338,9 @@ def test_the_cure_for_what_is_packed_is_to_unpack_it(
 
 def test_a_pipe_is_called_one(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    said = sniff(Capture("pipe", tmp_path, 0, 0))
-    assert (
-        said
-        == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
+    assert sniff(Capture("pipe", tmp_path, 0, 0)) == (
+        "pipe is not a file but a pipe, a device or a folder: "
+        "write what comes out of it to a file, and put that here."
     )
     with pytest.raises(CaptureUnreadableError, match=r"^pipe is not a file but a pipe"):
         capture_at(tmp_path, "pipe")

@@ -1,4 +1,4 @@
-"""The ledger says what became of every capture, to several processes at once, whatever is killed."""
+"""The ledger knows what became of every capture, for several processes, through any kill."""
 
 import multiprocessing
 import os
@@ -18,6 +18,7 @@ from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
 from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures.rotation import Handover
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -358,7 +359,7 @@ def test_a_lock_is_freed_by_an_error(ledger):
 def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_something_else(ledger):
     keys = [f"lab/a_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
     waiting(ledger, *keys, "lab/a.pcapng")
-    assert [record and record.key for record in map(ledger.before, [*keys, "lab/a.pcapng"])] == [
+    assert [record and record.key for record in map(ledger.previous, [*keys, "lab/a.pcapng"])] == [
         None,
         *keys[:2],
         None,
@@ -372,8 +373,7 @@ def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_somet
             packets=1,
             rows=1,
             skipped={},
-            follows=follows,
-            leaves=leaves,
+            handover=Handover(follows, leaves),
         )
 
     finish(keys[1], "", "2")

@@ -61,7 +61,8 @@ def test_a_damaged_file_is_named_with_a_cure(tmp_path):
     path.write_bytes(b"Dear all, " * 1000)
     with pytest.raises(
         LedgerError,
-        match=r"The ledger .*ledger\.sqlite cannot be used \(file is not a database\): it is damaged",
+        match=r"The ledger .*ledger\.sqlite cannot be used "
+        r"\(file is not a database\): it is damaged",
     ):
         Ledger(path)
 
@@ -84,7 +85,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "data").write_bytes(b"")
     with pytest.raises(
         LedgerError,
-        match=r"The ledger .*data/ledger\.sqlite cannot be used: .*make room on its disk, or make its folder writable",
+        match=r"The ledger .*data/ledger\.sqlite cannot be used: "
+        r".*make room on its disk, or make its folder writable",
     ):
         Ledger(tmp_path / "data" / "ledger.sqlite")
 

@@ -81,7 +81,7 @@ WINTER = [
 
 
 def test_where_clocks_are_set_back_the_number_tells_which_comes_before():
-    """The time in a name is local: for an hour the next file has an earlier one, and no file came before it."""
+    """The time in a name is local: for an hour, the next file has an earlier one."""
     yesterday = [f"a_0000{number}_202610240{number}0000.pcapng" for number in range(1, 6)]
     expected = {after: before for days in (yesterday, WINTER) for before, after in pairwise(days)}
     chance = random.Random(1)  # noqa: S311 - the same orders every time

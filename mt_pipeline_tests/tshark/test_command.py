@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mt_pipeline.tshark.command import (
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import (
     FilterError,
     NotACapture,
-    Tshark,
     TsharkError,
     TsharkFailed,
     TsharkMissing,
@@ -210,7 +210,8 @@ def test_what_is_no_capture_says_so_with_the_words_of_tshark(tmp_path: Path, con
         path.write_bytes(content)
     with pytest.raises(
         NotACapture,
-        match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" (isn't a capture file|doesn't exist)",
+        match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" "
+        "(isn't a capture file|doesn't exist)",
     ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
@@ -236,7 +237,8 @@ def test_a_damaged_capture_fails_with_the_words_of_tshark(tmp_path: Path, captur
     path.write_bytes(data)
     with pytest.raises(
         TsharkFailed,
-        match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: .*2147483647-byte packet",
+        match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: "
+        r".*2147483647-byte packet",
     ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
@@ -379,7 +381,8 @@ def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
     for folder in profiles(tmp_path):
         (folder / "plugins").mkdir(parents=True)
         (folder / "preferences").write_text(
-            'gui.column.format: "No.", "%m"\ntcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n'
+            'gui.column.format: "No.", "%m"\n'
+            "tcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n"
         )
         (folder / "disabled_protos").write_text("tls\ntcp\n")
         for plugin in (folder / "init.lua", folder / "plugins" / "mine.lua"):

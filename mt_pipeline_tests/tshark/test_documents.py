@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import PREFERENCES, NotACapture, Tshark, TsharkFailed
-from mt_pipeline.tshark.fields import FIELDS
+from mt_pipeline.tshark.command import PREFERENCES, Tshark
+from mt_pipeline.tshark.errors import NotACapture, TsharkFailed
+from mt_pipeline.tshark.fields import ALL_KEYS, FIELDS
 from mt_pipeline.tshark.packet_count import count_packets
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
@@ -74,7 +75,10 @@ CONTROLS = {escape: character for character, escape in ESCAPES.items()}
 
 
 def as_column(values: list[str]) -> str:
-    """Say values as a column of tshark does: joined, escaped, cut at 2,047 bytes. Then undo the escapes, those in the text itself, too."""
+    """Return values as in a column of tshark, joined, escaped, cut at 2,047 bytes, and unescaped.
+
+    Escapes in the text itself are undone, too.
+    """
     column = "".join(ESCAPES.get(character, character) for character in ",".join(values))
     column = column.encode()[:2_047].decode(errors="replace")
     return re.sub(
@@ -131,7 +135,7 @@ def test_documents_of_everything_are_those_of_ek(whole: tuple[Path, Path]):
         "icmpv6",
         "ipv6.fraghdr",
     } <= set(protocols)
-    assert {key for document in ours for key in document["layers"]} == set(documents.ALL_KEYS)
+    assert {key for document in ours for key in document["layers"]} == set(ALL_KEYS)
     names = {document["layers"][SNI][0] for document in ours if SNI in document["layers"]}
     assert {
         "split.example.com",
@@ -327,9 +331,9 @@ def test_reading_gives_a_column_of_lists_for_each_field_in_frame_order(whole: tu
     ours = [document["layers"] for document in read_all(whole[1])]
     with duckdb.connect() as connection:
         relation = documents.read(connection, whole[1])
-        assert tuple(relation.columns) == documents.ALL_KEYS
+        assert tuple(relation.columns) == ALL_KEYS
         assert relation.fetchall() == [
-            tuple(layers.get(key) for key in documents.ALL_KEYS) for layers in ours
+            tuple(layers.get(key) for key in ALL_KEYS) for layers in ours
         ]
         some = documents.read(connection, whole[1], keys=(SNI, "frame_number"))
         assert some.fetchall() == [(layers.get(SNI), layers["frame_number"]) for layers in ours]
@@ -356,7 +360,7 @@ def test_no_packets_and_one_packet_are_documents_too(tmp_path: Path):
         assert documents.count(output) == packets == len(read_all(output))
         with duckdb.connect() as connection:
             relation = documents.read(connection, output)
-            assert tuple(relation.columns) == documents.ALL_KEYS
+            assert tuple(relation.columns) == ALL_KEYS
             assert len(relation.fetchall()) == packets
 
 
@@ -404,7 +408,11 @@ def test_the_hash_changes_with_everything_that_makes_the_documents():
 
 
 def test_the_hash_is_the_same_in_every_process():
-    program = 'from mt_pipeline.tshark import documents as d; print(d.inputs_hash(d.Tshark("t", "4.0.17"), sha256="a", display_filter="b"))'
+    program = (
+        "from mt_pipeline.tshark import documents as d; "
+        'tshark = d.Tshark("t", "4.0.17"); '
+        'print(d.inputs_hash(tshark, sha256="a", display_filter="b"))'
+    )
     said = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -441,7 +449,7 @@ def test_what_is_no_capture_leaves_nothing(tmp_path: Path, output: Path):
 def test_a_killed_tshark_leaves_nothing_and_is_named(
     tmp_path: Path, whole: tuple[Path, Path], output: Path, when: str
 ):
-    """Regression: a half line was taken for tshark's mistake; the last whole lines for a whole capture."""
+    """Regression: a half line counted as tshark's mistake, and complete lines as a full capture."""
     with tshark().lines(whole[0]) as stream:
         said = stream.output.read()
     half = said.index(b"\n", len(said) // 2) + 1
