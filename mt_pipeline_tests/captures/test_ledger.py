@@ -214,7 +214,7 @@ def test_ten_thousand_files_at_once(ledger):
     keys = [f"lab/{number:05}.pcap" for number in range(10_000)]
     waiting(ledger, *keys)
     assert [
-        found.key for found in ledger.look(Walk([capture(key) for key in keys]), settle=0)
+        capture.key for capture in ledger.look(Walk([capture(key) for key in keys]), settle=0)
     ] == keys
     assert len(ledger.records()) == 10_000
 
@@ -226,26 +226,26 @@ def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]
     go.wait()
     ledger = Ledger(Path(path))  # all of them make the file, too
     walk = Walk([capture(f"{number}") for number in range(200)])
-    found = []
+    keys_taken = []
     for _ in range(20):
         ready = ledger.look(walk, settle=0)
-        found += ledger.requested([one.key for one in ready[:10]])
+        keys_taken += ledger.requested([capture.key for capture in ready[:10]])
         ledger.claim(capture(f"by {os.getpid()}"), run="r1")
-    taken.put(found)
+    taken.put(keys_taken)
 
 
 def test_two_lookers_never_ask_for_the_same_capture(path):
     go, taken = SPAWN.Event(), SPAWN.SimpleQueue()
     with (
-        process(_request, str(path), go, taken) as one,
-        process(_request, str(path), go, taken) as two,
+        process(_request, str(path), go, taken) as first,
+        process(_request, str(path), go, taken) as second,
     ):
         go.set()
-        found = taken.get() + taken.get()
-        one.join(60)
-        two.join(60)
-        assert (one.exitcode, two.exitcode) == (0, 0)
-    assert Counter(found) == Counter(f"{number}" for number in range(200))
+        keys_taken = taken.get() + taken.get()
+        first.join(60)
+        second.join(60)
+        assert (first.exitcode, second.exitcode) == (0, 0)
+    assert Counter(keys_taken) == Counter(f"{number}" for number in range(200))
 
 
 def _write_for_ever(path: str, started: Event) -> None:
@@ -279,16 +279,16 @@ def test_a_killed_writer_leaves_a_ledger_that_works(path):
         assert sum(record.state == State.RUNNING for record in records) <= round_ + 1
 
 
-def _hold(path: str, held: Event) -> None:
+def _hold(path: str, locked: Event) -> None:
     with Ledger(Path(path)).lock("lab/a.pcap"):
-        held.set()
+        locked.set()
         time.sleep(600)
 
 
 def test_a_killed_worker_frees_its_lock(ledger, path):
-    held = SPAWN.Event()
-    with process(_hold, str(path), held) as worker:
-        assert held.wait(60)
+    locked = SPAWN.Event()
+    with process(_hold, str(path), locked) as worker:
+        assert locked.wait(60)
         with (
             pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"),
             ledger.lock("lab/a.pcap", timeout=0),
@@ -315,13 +315,13 @@ def test_a_lock_has_one_holder_and_leaves_no_file(path, tmp_path):
     counter.write_text("0")
     go = SPAWN.Event()
     with (
-        process(_count, str(path), str(counter), go) as one,
-        process(_count, str(path), str(counter), go) as two,
+        process(_count, str(path), str(counter), go) as first,
+        process(_count, str(path), str(counter), go) as second,
     ):
         go.set()
-        one.join(60)
-        two.join(60)
-        assert (one.exitcode, two.exitcode) == (0, 0)
+        first.join(60)
+        second.join(60)
+        assert (first.exitcode, second.exitcode) == (0, 0)
     assert counter.read_text() == "600"
     assert list(path.with_suffix(".locks").iterdir()) == []
 

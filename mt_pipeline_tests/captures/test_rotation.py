@@ -110,6 +110,6 @@ def test_fourteen_digits_that_are_no_time_are_of_no_rotation():
 
 def test_a_ring_of_all_numbers_has_an_order():
     keys = [f"a_{number:05}_20260101120000.pcap" for number in range(100_000)]
-    found = previous_files(keys)
-    assert len(found) == len(keys)
-    assert found[keys[0]] == keys[-1]
+    previous = previous_files(keys)
+    assert len(previous) == len(keys)
+    assert previous[keys[0]] == keys[-1]

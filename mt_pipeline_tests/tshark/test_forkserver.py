@@ -165,9 +165,8 @@ def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards
             fork(server, capture)
     finally:
         signal.signal(signal.SIGALRM, before)
-    files = [
-        (tmp_path / f"{number}").open("w+b") for number in range(8)
-    ]  # they get the numbers that it was told
+    # These get the descriptors that it was sent.
+    files = [(tmp_path / f"{number}").open("w+b") for number in range(8)]
     with suppress(psutil.NoSuchProcess):
         server.process.resume()
     assert is_gone(server.process.pid)
