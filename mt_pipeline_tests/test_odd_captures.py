@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mt_pipeline.captures.identity import experiment_of
+from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.sensors import new_captures

@@ -1,1 +1,1 @@
-"""The captures room: which files are there, settled, what they are called, and what became of them."""
+"""The captures room: which files are in the inbox, what they are called, what became of them."""

@@ -1,6 +1,8 @@
-"""Captures with the same bytes: which came first, and which are its copies. What a user wants done with a copy is for the caller to say.
+"""Captures with the same bytes: which came first, and which are its copies.
 
-A copy has the same content and the same display filter, under another key; first is who was read first of those that are loaded or at work.
+A copy has the content and the display filter of another capture under another key. The first is the
+one that was read first, of those that are loaded or at work. The caller decides what becomes of
+copies.
 """
 
 import time
@@ -9,8 +11,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures.records import TABLE, Record, State
-from mt_pipeline.captures.scan import OF_KEY
+from mt_pipeline.captures.database import HAS_KEY, TABLE
+from mt_pipeline.captures.records import Record, State
 
 _OTHER = TABLE.alias("other")
 
@@ -20,25 +22,28 @@ class Copy:
     """That a capture is a copy.
 
     Attributes:
-        of: key of the first one.
-        within: both are of one experiment.
+        first: key of the capture that it is a copy of.
+        within: both belong to one experiment.
     """
 
-    of: str
+    first: str
     within: bool
 
 
-def note(db: sa.Connection, key: str, sha256: str, *, skipped_by: str) -> Copy | None:
-    """Note what the content of a capture is, and since when it is that; see `Ledger.hashed`."""
-    free(db, key, but=sha256)
+def record_hash(db: sa.Connection, key: str, sha256: str, *, skipped_by: str) -> Copy | None:
+    """Record the hash of a capture, and since when it is that; see `Ledger.hashed`."""
+    release_copies(db, key, unless=sha256)
     known = sa.and_(
         TABLE.c.sha256 == sha256, TABLE.c.packets.is_not(None), TABLE.c.hashed_at.is_not(None)
     )
     since = sa.case((known, TABLE.c.hashed_at), else_=time.time())
-    db.execute(sa.update(TABLE).where(OF_KEY).values(sha256=sha256, hashed_at=since), {"of": key})
-    copy = _first(db, key)
+    db.execute(sa.update(TABLE).where(HAS_KEY).values(sha256=sha256, hashed_at=since), {"of": key})
+    copy = _copy(db, key)
     if copy and copy.within and skipped_by:
-        error = f"{key} has the same bytes as {copy.of}, so it is not loaded a second time: {skipped_by}."
+        error = (
+            f"{key} has the same bytes as {copy.first}, "
+            f"so it is not loaded a second time: {skipped_by}."
+        )
         values = {
             "state": State.REFUSED,
             "error": error,
@@ -46,15 +51,15 @@ def note(db: sa.Connection, key: str, sha256: str, *, skipped_by: str) -> Copy |
             "requested_at": None,
             "changed_at": time.time(),
         }
-        db.execute(sa.update(TABLE).where(OF_KEY).values(values), {"of": key})
+        db.execute(sa.update(TABLE).where(HAS_KEY).values(values), {"of": key})
     return copy
 
 
-def free(db: sa.Connection, key: str, *, but: str = "") -> None:
-    """Let refused copies of what this capture was wait for their turn, unless its content still is `but`."""
+def release_copies(db: sa.Connection, key: str, *, unless: str = "") -> None:
+    """Let the refused copies of this capture wait for a run, unless its hash is still `unless`."""
     content = (
         sa.select(_OTHER.c.sha256)
-        .where(_OTHER.c.key == sa.bindparam("of"), _OTHER.c.sha256 != but)
+        .where(_OTHER.c.key == sa.bindparam("of"), _OTHER.c.sha256 != unless)
         .scalar_subquery()
     )
     refused = sa.and_(TABLE.c.sha256 == content, TABLE.c.state == State.REFUSED)
@@ -67,9 +72,9 @@ def free(db: sa.Connection, key: str, *, but: str = "") -> None:
 
 
 def copies(records: Iterable[Record]) -> dict[str, str]:
-    """Find all loaded captures that are copies of another one, with that one's key."""
+    """Return all loaded captures that are copies, each with the key of the first."""
     firsts: dict[tuple[str, str, str], str] = {}
-    found = {}
+    first_by_copy = {}
     loaded = [
         record
         for record in records
@@ -77,15 +82,15 @@ def copies(records: Iterable[Record]) -> dict[str, str]:
     ]
     for record in sorted(loaded, key=lambda record: record.hashed_at or 0):
         content = record.sha256 or "", record.filter or ""
-        of_experiment = firsts.setdefault((*content, record.experiment), record.key)
-        of_all = firsts.setdefault((*content, ""), record.key)
-        if record.key != of_all:
-            found[record.key] = of_experiment if of_experiment != record.key else of_all
-    return found
+        in_experiment = firsts.setdefault((*content, record.experiment), record.key)
+        in_all = firsts.setdefault((*content, ""), record.key)
+        if record.key != in_all:
+            first_by_copy[record.key] = in_experiment if in_experiment != record.key else in_all
+    return first_by_copy
 
 
-def _first(db: sa.Connection, key: str) -> Copy | None:
-    """Find the capture that this one is a copy of; one of its own experiment, if there is one."""
+def _copy(db: sa.Connection, key: str) -> Copy | None:
+    """Return what this capture is a copy of, of its own experiment if possible."""
     same = sa.and_(
         _OTHER.c.sha256 == TABLE.c.sha256,
         _OTHER.c.key != TABLE.c.key,
@@ -94,11 +99,11 @@ def _first(db: sa.Connection, key: str) -> Copy | None:
         _OTHER.c.hashed_at < TABLE.c.hashed_at,
     )
     within = (_OTHER.c.experiment == TABLE.c.experiment).label("within")
-    found = (
+    firsts = (
         sa.select(_OTHER.c.key, within)
         .select_from(TABLE.join(_OTHER, same))
-        .where(OF_KEY)
+        .where(HAS_KEY)
         .order_by(within.desc(), _OTHER.c.hashed_at)
     )
-    row = db.execute(found.limit(1), {"of": key}).first()
+    row = db.execute(firsts.limit(1), {"of": key}).first()
     return Copy(row.key, bool(row.within)) if row else None

@@ -1,7 +1,7 @@
-"""Captures that are still written: when one is taken before it is quiet, and a copy of it that grows no more.
+"""Captures that are still written: when they are read before they settle, and a stable copy.
 
-Each take reads from the beginning, as tshark must know a stream from its start; so the next one waits until there is a tenth more to read, and
-the cost of all takes stays about ten times that of the last.
+Each reading starts from the beginning, because tshark must know a stream from its start. The next
+one waits until the file is a tenth larger, so all readings together cost about ten times the last.
 """
 
 import shutil
@@ -15,36 +15,36 @@ from tempfile import TemporaryDirectory
 from mt_pipeline.captures.identity import Capture, capture_at, open_capture
 
 _COPY = ".follow-"
-_PIECE = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _GROWTH = 10
 
 
 def is_due(size: int, taken: int) -> bool:
-    """Say whether a growing capture is worth another take.
+    """Return whether a growing capture has grown enough to be read again.
 
     Args:
-        size: bytes that it has now.
-        taken: bytes that it had at the last take; 0 if there was none.
+        size: its bytes now.
+        taken: its bytes when it was read last; 0 if it was not.
     """
     return size > taken + taken // _GROWTH
 
 
 def is_growing(capture: Capture, *, settle: float) -> bool:
-    """Say whether it may be written just now: its last change is not older than two settle times."""
+    """Return whether it may still be written: it changed within the last two settle times."""
     return time.time() - capture.mtime_ns / 1e9 < 2 * settle
 
 
 @contextmanager
-def still(capture: Capture, folder: Path) -> Iterator[Capture]:
-    """Copy what a growing capture has now; the copy is gone afterwards.
+def snapshot(capture: Capture, folder: Path) -> Iterator[Capture]:
+    """Copy the present content of a growing capture; delete the copy afterwards.
 
     Args:
-        capture: the file, as it was when we looked; the caller holds its lock.
-        folder: of this capture alone, where there is room; what a run that was killed left there is deleted.
+        capture: the file; the caller has its lock.
+        folder: of this capture alone, on a disk with room. Copies of killed runs are deleted.
 
     Raises:
         CaptureGoneError: it was deleted.
-        OSError: it cannot be read, or there is no room.
+        OSError: it cannot be read, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for abandoned in folder.glob(f"{_COPY}*"):
@@ -55,11 +55,11 @@ def still(capture: Capture, folder: Path) -> Iterator[Capture]:
         try:
             opened = open_capture(capture)
         except FileNotFoundError:
-            capture_at(capture.inbox, capture.key)  # says so if it is gone
+            capture_at(capture.inbox, capture.key)  # raises CaptureGoneError if it was deleted
             raise
         left = capture.size
         with opened as source, copy.path.open("wb") as target:
-            while piece := source.read(min(_PIECE, left)):
-                target.write(piece)
-                left -= len(piece)
+            while block := source.read(min(_BLOCK_BYTES, left)):
+                target.write(block)
+                left -= len(block)
         yield replace(copy, mtime_ns=copy.path.stat().st_mtime_ns)

@@ -1,7 +1,7 @@
 """Which files lie in the inbox, and whether they look like captures.
 
-Nothing in the inbox is ever moved, changed or deleted. What a file is called is `identity.py`; whether it is new and settled is
-`ledger.py`, the memory between two walks; whether its packets can be read is for tshark to say.
+Nothing in the inbox is ever moved, changed or deleted. What a file is called is `naming.py`.
+Whether it is new and settled is `scan.py`. Only tshark knows whether its packets can be read.
 """
 
 import heapq
@@ -12,13 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mt_pipeline.captures.identity import (
-    Capture,
-    open_capture,
-    refusal_of_key,
-    storable,
-    unreadable,
-)
+from mt_pipeline.captures.identity import Capture, open_capture, unreadable
+from mt_pipeline.captures.naming import refusal_of_key, storable
 
 PARTIAL = (
     ".part",
@@ -31,15 +26,12 @@ PARTIAL = (
     ".temp",
     "~",
 )
-"""Endings of files that some program is still writing; rsync and others write hidden files."""
+"""Endings of files that a program is still writing; rsync and others write hidden files."""
 
 _PCAP = {
     magic
-    for number in (
-        0xA1B2C3D4,
-        0xA1B23C4D,
-        0xA1B2CD34,
-    )  # microseconds, nanoseconds, Kuznetzov's variant
+    # Microseconds, nanoseconds, Kuznetzov's variant.
+    for number in (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)
     for magic in (number.to_bytes(4, "big"), number.to_bytes(4, "little"))
 }
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
@@ -51,17 +43,20 @@ _PACKED = {
     b"7z\xbc\xaf": ("7-Zip", "7z x"),
     b"Rar!": ("RAR", "unrar x"),
 }
-"""How files are compressed that tshark does not read, and what unpacks them."""
+"""Formats that tshark does not read, by their first bytes: name, and what unpacks them."""
 
-_CURE = "put pcap or pcapng files here, plain or compressed by gzip, zstd or lz4; convert others with editcap, or remove it."
+_CURE = (
+    "put pcap or pcapng files here, plain or compressed by gzip, zstd or lz4; "
+    "convert others with editcap, or remove it."
+)
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A file that cannot be taken, whatever is in it: its name cannot be a key, or it may not be read.
+    """A file that cannot be taken: its name cannot be a key, or it may not be read.
 
     Attributes:
-        key: path below the inbox, in a form that can be stored.
+        key: path below the inbox, as `naming.storable` writes it.
         path: the file.
         reason: a sentence that names the file, the reason and the cure.
     """
@@ -73,13 +68,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class Walk:
-    """What one walk of the inbox found.
+    """What one walk of the inbox returned.
 
     Attributes:
-        captures: files that may be captures, in no order; their content was not looked at.
+        captures: files that may be captures, in no order; their content was not read.
         refused: files that cannot be taken.
-        unread: a sentence for each folder that could not be read, by its path below the inbox. A file below it is not known to be gone.
-        began: when it began, seconds since 1970: what became of a capture since then it knows nothing of. Infinite if it is of the present.
+        unread: for each folder that could not be read, by its path below the inbox: why, and the
+            cure, in a sentence. A file below such a folder does not count as deleted.
+        began: when it began, seconds since 1970; infinite if nothing can have changed since.
     """
 
     captures: list[Capture] = field(default_factory=list)
@@ -89,24 +85,25 @@ class Walk:
 
     @property
     def problems(self) -> list[str]:
-        """What to say of the folders that could not be read."""
+        """A sentence for each folder that could not be read."""
         return list(self.unread.values())
 
     def may_have(self, key: str) -> bool:
-        """Say whether a file that was not found may lie in a folder that could not be read."""
+        """Return whether a missing file may be in a folder that could not be read."""
         return any(
             not folder or key.removeprefix("./").startswith(f"{folder}/") for folder in self.unread
         )
 
 
 def walk(inbox: Path) -> Walk:
-    """Find every file below the inbox, at any depth.
+    """Return every file below the inbox, at any depth.
 
-    Links are followed, each folder is walked once: real folders first, then linked ones by name, so that what a file is called does
-    not depend on chance. Links to the inbox or to a folder above it are passed over, as are hidden names, names of unfinished
-    files, and all that is not a file. Files that vanish meanwhile and links to nowhere do no harm.
+    Links are followed, and each folder is read once: real folders first, then linked ones by name,
+    so that the names of files do not depend on chance. These are skipped: links to the inbox or to
+    a folder above it, hidden names, names of unfinished files, and all that is not a file. Files
+    that vanish meanwhile and broken links do no harm.
     """
-    found = Walk(began=time.time())
+    result = Walk(began=time.time())
     seen = {_identity(folder) for folder in inbox.resolve().parents}
     folders, links = [""], list[str]()
     while folders or links:
@@ -118,27 +115,27 @@ def walk(inbox: Path) -> Walk:
             seen.add(folder)
             entries = _entries(inbox / below)
         except OSError as error:
-            if below and isinstance(error, FileNotFoundError):  # vanished since it was listed
-                continue
-            found.unread[below] = (
-                f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): make it readable for this user."
-            )
+            if not below or not isinstance(error, FileNotFoundError):  # else it has vanished
+                result.unread[below] = (
+                    f"The folder {storable(below) or inbox} cannot be read ({error.strerror}): "
+                    "make it readable for this user."
+                )
             continue
         prefix = f"{below}/" if below else ""
         for entry, is_folder in entries:
             if not is_folder:
-                _add(found, entry, inbox, prefix + entry.name)
+                _add(result, entry, inbox, prefix + entry.name)
             elif entry.is_symlink():
                 heapq.heappush(links, prefix + entry.name)
             else:
                 folders.append(prefix + entry.name)
-    return found
+    return result
 
 
 def sniff(capture: Capture) -> str | None:
-    """Say in a sentence why the file is no capture, by its first bytes, and what to do; return None if it may be one.
+    """Return why the file is no capture and the cure, by its first bytes; None if it may be one.
 
-    Only formats that are for captures are taken: tshark reads many others, among them ones that any text may look like.
+    Only formats for captures are taken. tshark also reads others, which any text may look like.
     """
     try:
         with open_capture(capture) as file:
@@ -149,48 +146,59 @@ def sniff(capture: Capture) -> str | None:
                 head = _decompressed(capture, codec)
     except FileNotFoundError:
         return f"{capture.key} is not in the inbox any more: copy it there again."
-    except (OSError, ValueError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno:
-            return unreadable(capture.key, error)
-        # Arrow raises these for compressed bytes that make no sense.
+    except OSError as error:
+        return unreadable(capture.key, error)
+    except (ValueError, MemoryError) as error:  # Arrow raises these for invalid compressed bytes
         return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
     if head in _PCAP or head == _PCAPNG:
         return None
-    if packed := next((how for magic, how in _PACKED.items() if head.startswith(magic)), None):
-        name, unpack = packed
-        how = f"{unpack} {shlex.quote(capture.path.name)}"
-        return f"{capture.key} is packed with {name}, which tshark does not read: unpack it with `{how}`, and put what comes out here."
-    what = (
+    return _not_a_capture(capture, head, codec)
+
+
+def codec_of(head: bytes) -> str | None:
+    """Return how a file is compressed, by its first four bytes, as Arrow names it; None if not."""
+    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
+
+
+def _not_a_capture(capture: Capture, head: bytes, codec: str | None) -> str:
+    for magic, (name, unpack) in _PACKED.items():
+        if head.startswith(magic):
+            command = f"{unpack} {shlex.quote(capture.path.name)}"
+            return (
+                f"{capture.key} is packed with {name}, which tshark does not read: "
+                f"unpack it with `{command}`, and put what comes out here."
+            )
+    reason = (
         f"what is compressed in it ({codec}) is no capture"
         if codec
         else "it does not begin like a capture"
     )
-    return f"{capture.key} is not a capture: {what}; {_CURE}"
-
-
-def codec_of(head: bytes) -> str | None:
-    """Say how a file is compressed, by its first four bytes, in Arrow's words; None if it is not."""
-    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
+    return f"{capture.key} is not a capture: {reason}; {_CURE}"
 
 
 def _decompressed(capture: Capture, codec: str) -> bytes:
-    import pyarrow as pa  # takes a third of a second: only for those who compress
+    import pyarrow as pa  # takes a third of a second, so only for compressed captures
 
     with (
         open_capture(capture) as file,
         pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream,
     ):
-        head: bytes = stream.read(4)
+        try:
+            head: bytes = stream.read(4)
+        except OSError as error:
+            if error.errno is None:  # Arrow's own: the compressed bytes are damaged
+                raise ValueError(error) from error
+            raise
     return head
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: Path) -> list[tuple[os.DirEntry[str], bool]]:
-    """List what may be taken of a folder, each with whether it is a folder itself."""
+    """Return the files and folders of a folder that may be taken, and whether each is a folder."""
     listed = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -201,26 +209,26 @@ def _entries(folder: Path) -> list[tuple[os.DirEntry[str], bool]]:
                     listed.append((entry, True))
                 elif entry.is_file() and not entry.name.lower().endswith(PARTIAL):
                     listed.append((entry, False))
-            except PermissionError:  # a link to where we may not look: its refusal says so
+            except PermissionError:  # a link to a forbidden folder: `_add` refuses it
                 listed.append((entry, False))
             except OSError:  # a link to itself
                 continue
     return listed
 
 
-def _add(found: Walk, entry: os.DirEntry[str], inbox: Path, key: str) -> None:
+def _add(result: Walk, entry: os.DirEntry[str], inbox: Path, key: str) -> None:
     try:
         file = entry.stat()
         capture = Capture(key, inbox, file.st_size, file.st_mtime_ns)
         reason = refusal_of_key(key)
-        # Looked at in each walk, because making a file readable changes neither its size nor its time.
+        # Checked in each walk: making a file readable changes neither its size nor its time.
         if reason is None and not os.access(entry.path, os.R_OK):
-            open_capture(capture).close()  # says why
+            open_capture(capture).close()  # raises why
     except PermissionError:
         reason = f"{storable(key)} cannot be read: make it readable for this user."
-    except OSError:  # vanished since it was listed
+    except OSError:  # it vanished since it was listed
         return
     if reason:
-        found.refused.append(Refused(storable(key), Path(entry.path), reason))
+        result.refused.append(Refused(storable(key), Path(entry.path), reason))
     else:
-        found.captures.append(capture)
+        result.captures.append(capture)

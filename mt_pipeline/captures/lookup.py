@@ -1,8 +1,8 @@
-"""Captures and experiments that a command names: whether there are any, and what was meant if there are none."""
+"""Whether the captures and experiments that a command names exist, and the nearest names."""
 
 from collections.abc import Iterable
 
-from mt_pipeline.captures.identity import experiment_named
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record
 from mt_pipeline.errors import CommandError
 from mt_pipeline.system.nearest import did_you_mean
@@ -15,30 +15,27 @@ class UnknownNameError(CommandError):
 def check_known(
     records: Iterable[Record], *, key: str | None = None, experiment: str | None = None
 ) -> None:
-    """Make sure that there is a capture of this key, and an experiment of this name; what is None is not asked about.
+    """Check that a capture of this key and an experiment of this name exist.
 
     Args:
         records: of all captures.
-        key: of a capture.
-        experiment: its name, as its folder or folded.
+        key: of a capture; None is not checked.
+        experiment: its name, as its folder or folded; None is not checked.
 
     Raises:
-        UnknownNameError: there is none; the message suggests the nearest name.
+        UnknownNameError: it does not exist; the message suggests the nearest name.
     """
     records = list(records)
     if key is not None:
         _check("capture", key, key, {record.key for record in records})
     if experiment is not None:
-        _check(
-            "experiment",
-            experiment,
-            experiment_named(experiment),
-            {record.experiment for record in records},
-        )
+        experiments = {record.experiment for record in records}
+        _check("experiment", experiment, fold_experiment(experiment), experiments)
 
 
-def _check(what: str, name: str, folded: str, known: set[str]) -> None:
+def _check(kind: str, name: str, folded: str, known: set[str]) -> None:
     if folded not in known:
+        suggestion = did_you_mean(folded, known) or ";"
         raise UnknownNameError(
-            f"no {what} {name}{did_you_mean(folded, known) or ';'} `mt-pipeline status` lists what there is"
+            f"no {kind} {name}{suggestion} `mt-pipeline status` lists what there is"
         )

@@ -1,11 +1,14 @@
-"""Which captures are files of one rotation, and which of them comes before which. Their names alone say it.
+"""Which captures are files of one rotation, and their order. Their names alone decide.
 
-- `dumpcap -b`, so tshark and Wireshark too: `lab_00001_20260101120000.pcapng`, or time before number. After 99999 comes 00000. A later start with
-  the same name begins at 00001 again, with a later time. It is local time, so where clocks are set back for the winter a file may be named after an
-  earlier time than the one before it: of files with the number before, that with the shortest time between them is meant.
-- `tcpdump -C`: `lab.pcap`, `lab.pcap1`, …; with `-W` from `lab.pcap0` or `lab.pcap00` on. The file with which it begins anew is after no other.
+- `dumpcap -b`, and so tshark and Wireshark: `lab_00001_20260101120000.pcapng`, or with the time
+  before the number. After 99999 comes 00000. A later start with the same name begins at 00001
+  again, with a later time. The time is local: where clocks are set back for the winter, a file may
+  be named after an earlier time than the file before it. Of several files with the previous number,
+  the one with the shortest time in between is the previous file.
+- `tcpdump -C`: `lab.pcap`, `lab.pcap1`, …; with `-W` it starts at `lab.pcap0` or `lab.pcap00`. The
+  file at which `-W` starts over has no previous file.
 
-What follows from that, `scan.py` says of files, and `pipeline/rotation.py` of what is in them.
+`scan.py` uses this for files, `pipeline/rotation.py` for what is in them.
 """
 
 import re
@@ -17,12 +20,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from mt_pipeline.captures.database import TABLE
 from mt_pipeline.captures.identity import Capture
-from mt_pipeline.captures.records import TABLE, State
+from mt_pipeline.captures.records import State
 
 _FILES_OF_DUMPCAP = 100_000
 _SET_BACK = timedelta(hours=1)
-"""By which clocks are set back for the winter, at most."""
+"""By how much clocks are set back for the winter, at most."""
 
 _PACKED = r"(?:\.(?:gz|zst|lz4))?"
 _DUMPCAP = (
@@ -38,7 +42,7 @@ _TCPDUMP = re.compile(rf"(?P<name>.+\.(?:pcap|cap|dmp))(?P<number>\d*){_PACKED}"
 
 @dataclass(frozen=True)
 class Handover:
-    """What a capture took up from the file before it in its rotation, and what it leaves to the next.
+    """What a capture took up from the previous file of its rotation, and leaves to the next.
 
     Attributes:
         follows: name of what it took up; empty for nothing.
@@ -56,8 +60,8 @@ class Place:
     Attributes:
         begins: text with which the keys of all files of the rotation begin.
         ends: text with which they end.
-        number: which file it is.
-        time: when it was begun, as its name says, in local time; None if it does not say.
+        number: of the file.
+        time: when the file was started according to its name, in local time; None without one.
     """
 
     begins: str
@@ -66,12 +70,15 @@ class Place:
     time: datetime | None
 
     @property
-    def before(self) -> int:
-        """Number of the file before it; of the first there is none."""
+    def previous_number(self) -> int:
+        """Number of the previous file; no file has that of the first."""
         return (self.number - 1) % _FILES_OF_DUMPCAP if self.time else self.number - 1
 
     def until(self, other: "Place") -> timedelta | None:
-        """Say after what time the other file was begun, no time if the names do not tell; None if it was begun before this one."""
+        """Return the time from this file to the other; None if the other was started earlier.
+
+        It is zero if the names have no times.
+        """
         if self.time is None or other.time is None:
             return timedelta()
         between = other.time - self.time
@@ -81,7 +88,7 @@ class Place:
 
 
 def place_of(key: str) -> Place | None:
-    """Read the place of a capture off its key; None if its name is not one of a rotation."""
+    """Parse the place of a capture from its key; None if its name is not that of a rotation."""
     for pattern in _DUMPCAP:
         if match := pattern.fullmatch(key):
             with suppress(ValueError):  # 14 digits that are no time
@@ -92,96 +99,96 @@ def place_of(key: str) -> Place | None:
     return None
 
 
-def befores(keys: Iterable[str]) -> dict[str, str]:
-    """Find the file before each, where it is among the keys; of several starts with one name, that of the last. In the order of the rotations."""
+def previous_files(keys: Iterable[str]) -> dict[str, str]:
+    """Return the previous file of each file that has one among the keys.
+
+    They are in the order of their rotations. Of several starts with one name, the last counts.
+    """
     places = {key: place for key in keys if (place := place_of(key))}
     numbered = defaultdict(list)
     for key, place in places.items():
         numbered[place.begins, place.ends, place.number].append((key, place))
-    found = {}
-    for key, place in sorted(
-        places.items(),
-        key=lambda item: (
-            item[1].begins,
-            item[1].ends,
-            item[1].time or datetime.min,
-            item[1].number,
-        ),
-    ):
+    previous = {}
+    for key, place in sorted(places.items(), key=lambda item: _sort_key(item[1])):
         earlier = [
-            (-since, one)
-            for one, its in numbered[place.begins, place.ends, place.before]
-            if (since := its.until(place)) is not None
+            (-since, candidate)
+            for candidate, its_place in numbered[place.begins, place.ends, place.previous_number]
+            if (since := its_place.until(place)) is not None
         ]
         if earlier:
-            found[key] = max(earlier)[1]
-    return _in_order(found)
+            previous[key] = max(earlier)[1]
+    return _in_order(previous)
 
 
-def _in_order(found: dict[str, str]) -> dict[str, str]:
-    """Put each file behind the one before it: the times in their names need not have that order."""
-    after = defaultdict(list)
-    for key, one in found.items():
-        after[one].append(key)
-    ordered: dict[str, str] = {}
-    for first in [key for key, one in found.items() if one not in found]:
-        left = [first]
-        while left:
-            key = left.pop()
-            ordered[key] = found[key]
-            left += reversed(after[key])
-    return ordered | found  # of a ring of all 100,000 numbers none is the first
+def complete(waiting: Iterable[Capture], captures: Iterable[Capture]) -> set[str]:
+    """Return the keys of waiting files that are finished.
 
-
-def complete(waiting: Iterable[Capture], there: Iterable[Capture]) -> set[str]:
-    """Find the keys of files that are written no more: the next one of their rotation was begun, and they have not changed since.
+    The next file of their rotation was started, and they have not changed since.
 
     Args:
-        waiting: files of which one wants to know.
-        there: all files.
+        waiting: the files to be judged.
+        captures: all files.
     """
-    asked = defaultdict(list)
+    numbered = defaultdict(list)
     for capture in waiting:
         if place := place_of(capture.key):
-            asked[place.begins, place.ends, place.number].append((capture, place))
-    found: set[str] = set()
-    for later in there if asked else ():
+            numbered[place.begins, place.ends, place.number].append((capture, place))
+    finished: set[str] = set()
+    for later in captures if numbered else ():
         if place := place_of(later.key):
-            before = asked.get((place.begins, place.ends, place.before), ())
-            found.update(
-                one.key
-                for one, its in before
-                if its.until(place) is not None and one.mtime_ns <= later.mtime_ns
+            previous = numbered.get((place.begins, place.ends, place.previous_number), ())
+            finished.update(
+                capture.key
+                for capture, its_place in previous
+                if its_place.until(place) is not None and capture.mtime_ns <= later.mtime_ns
             )
-    return found
+    return finished
 
 
-def key_before(db: sa.Connection, key: str) -> str | None:
-    """Find the key of the file before this one; see `Ledger.before`."""
+def previous_key(db: sa.Connection, key: str) -> str | None:
+    """Return the key of the previous file; see `Ledger.previous`."""
     if (place := place_of(key)) is None:
         return None
     keys = db.scalars(
         sa.select(TABLE.c.key).where(TABLE.c.key.startswith(place.begins, autoescape=True))
     )
-    return befores({key, *keys}).get(key)
+    return previous_files({key, *keys}).get(key)
 
 
 def behind(db: sa.Connection) -> dict[str, str]:
-    """Find what is behind the file before it, unless its packets have expired; see `Ledger.behind`."""
-    rows = db.execute(
-        sa.select(
-            TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves, TABLE.c.packets_expired_at
-        )
-    ).all()
+    """Return the captures that do not match their previous file; see `Ledger.behind`.
+
+    A capture whose packets have expired cannot be made anew and is left out.
+    """
+    columns = (TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves)
+    rows = db.execute(sa.select(*columns, TABLE.c.packets_expired_at)).all()
     leaves = {row.key: row.leaves for row in rows if row.state == State.DONE}
     follows = {
         row.key: row.follows
         for row in rows
         if row.state == State.DONE and row.packets_expired_at is None
     }
-    found = befores(row.key for row in rows)
     return {
-        key: one
-        for key, one in found.items()
-        if key in follows and one in leaves and follows[key] != leaves[one]
+        key: previous
+        for key, previous in previous_files(row.key for row in rows).items()
+        if key in follows and previous in leaves and follows[key] != leaves[previous]
     }
+
+
+def _sort_key(place: Place) -> tuple[str, str, datetime, int]:
+    return place.begins, place.ends, place.time or datetime.min, place.number
+
+
+def _in_order(previous: dict[str, str]) -> dict[str, str]:
+    """Sort each file after its previous one, which the times in their names need not do."""
+    following = defaultdict(list)
+    for key, its_previous in previous.items():
+        following[its_previous].append(key)
+    ordered: dict[str, str] = {}
+    for first in [key for key, its_previous in previous.items() if its_previous not in previous]:
+        pending = [first]
+        while pending:
+            key = pending.pop()
+            ordered[key] = previous[key]
+            pending += reversed(following[key])
+    return ordered | previous  # a ring of all 100,000 numbers has no first file

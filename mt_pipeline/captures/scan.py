@@ -1,8 +1,10 @@
-"""One walk of the inbox held against the records: what is new, changed, settled, refused, gone.
+"""One walk of the inbox against the records: what is new, changed, settled, refused or deleted.
 
-The memory between two walks is the ledger, so this survives a restart. What else happens to a record is `ledger.py`.
+The memory between two walks is the ledger, so it survives a restart. All other changes of a record
+are in `ledger.py`.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -10,97 +12,68 @@ from typing import TypeAlias
 import sqlalchemy as sa
 
 from mt_pipeline.captures import growing, outages, rotation
-from mt_pipeline.captures.identity import Capture, experiment_of, storable
+from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, Values, upsert
+from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.records import NO_FILE, TABLE, Record, State
+from mt_pipeline.captures.naming import experiment_of, storable
+from mt_pipeline.captures.records import NO_FILE, Record, State
 
-Values: TypeAlias = dict[str, str | int | float | None]
-Known: TypeAlias = Mapping[
-    str,
-    sa.Row[
-        tuple[str, int, int, str, float, int | None, str | None, int, int, float | None, int, bool]
-    ],
+Row: TypeAlias = sa.Row[
+    tuple[str, int, int, str, float, int | None, str | None, int, int, float | None, int, bool]
 ]
-
-OF_KEY = TABLE.c.key == sa.bindparam("of")
-IN_HAND = sa.or_(
-    TABLE.c.state == State.RUNNING,
-    sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_not(None)),
-)
-"""A run is asked for, or at work: nothing that a walk sees changes the record before its verdict."""
+Known: TypeAlias = Mapping[str, Row]
 
 _COLUMNS = (
-    *(
-        TABLE.c[name]
-        for name in (
-            "key",
-            "size",
-            "mtime_ns",
-            "state",
-            "seen_at",
-            "packets",
-            "error",
-            "attempts",
-            "returned",
-            "returned_at",
-            "taken",
-        )
-    ),
+    TABLE.c.key,
+    TABLE.c.size,
+    TABLE.c.mtime_ns,
+    TABLE.c.state,
+    TABLE.c.seen_at,
+    TABLE.c.packets,
+    TABLE.c.error,
+    TABLE.c.attempts,
+    TABLE.c.returned,
+    TABLE.c.returned_at,
+    TABLE.c.taken,
 )
 
 
 def look(
     db: sa.Connection, walk: Walk, *, settle: float, now: float, follow: bool
 ) -> list[Capture]:
-    """Take in a walk and return what can be requested; see `Ledger.look`."""
-    # What has changed since the walk began may not be as it was seen: the next look sees to it, as to what was in hand.
-    in_hand = sa.or_(IN_HAND, TABLE.c.changed_at.between(walk.began, now)).label("in_hand")
-    known: Known = {
-        row.key: row for row in db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()
-    }
+    """Record a walk and return what can be requested; see `Ledger.look`."""
+    known = _known(db, walk, now)
     news = [*_changed(walk, known, now), *_refused(walk, known, now)]
     _write(db, news, known)
-    missing = (
-        known.keys()
-        - {found.key for found in walk.captures}
-        - {found.key for found in walk.refused}
-    )
-    _let_go(db, known, {key for key in missing if not walk.may_have(key)}, now)
-    seen_at = {
-        key: row.seen_at
-        for key, row in known.items()
-        if row.state == State.WAITING and not row.in_hand
-    }
-    seen_at |= {str(values["key"]): now for values in news}
+    missing = known.keys() - {capture.key for capture in walk.captures}
+    missing -= {refused.key for refused in walk.refused}
+    deleted = {key for key in missing if not walk.may_have(key)}
+    _settle_deleted(db, known, deleted, now)
+    waiting = _waiting(walk, known, news, now)
     quiet = settle - min(0.5, settle / 10)  # the timer between two looks is not exact
-    # A time of sight that is yet to come means that the clock was set back: that look was another one, too.
-    taken = {key: row.taken for key, row in known.items()}
-    paused = {
-        key for key, row in known.items() if outages.pause(row.returned, row.returned_at, now)
-    } - {values["key"] for values in news}
-    waiting = [
-        capture for capture in walk.captures if capture.key in seen_at and capture.key not in paused
-    ]
     complete = rotation.complete(waiting, walk.captures)
-    ready = [
-        capture
-        for capture in waiting
-        if not 0 <= now - seen_at[capture.key] < quiet
-        or capture.key in complete
-        or (follow and growing.is_due(capture.size, taken.get(capture.key, 0)))
-    ]
-    attempts = {capture.key: row.attempts for capture in ready if (row := known.get(capture.key))}
-    told = (
-        replace(capture, seen_at=seen_at[capture.key], attempts=attempts.get(capture.key, 0))
-        for capture in ready
-    )
-    return sorted(told, key=lambda capture: (-capture.seen_at, capture.key))
+    ready = []
+    for capture in waiting:
+        row = known.get(capture.key)
+        taken = row.taken if row else 0
+        # A negative age means that the clock was set back, so that it was seen by an earlier look.
+        is_settled = not 0 <= now - capture.seen_at < quiet or capture.key in complete
+        if is_settled or (follow and growing.is_due(capture.size, taken)):
+            ready.append(capture)
+    return sorted(ready, key=lambda capture: (-capture.seen_at, capture.key))
 
 
-def forget(db: sa.Connection, key: str, before: Record | None, *, now: float) -> bool:
-    """Settle the record of a file that went while a run had it in hand; see `Ledger.gone`."""
+def put_unless_in_hand(db: sa.Connection, capture: Capture, values: Values) -> None:
+    """Make the record anew, with these values, unless a run is requested or at work."""
+    in_hand = sa.select(TABLE.c.key).where(HAS_KEY, IN_HAND)
+    if not db.execute(in_hand, {"of": capture.key}).first():
+        upsert(db, seen(capture, time.time()) | values)
+
+
+def restore(db: sa.Connection, key: str, before: Record | None, *, now: float) -> bool:
+    """Restore the record of a file that was deleted during a run; see `Ledger.file_deleted`."""
     if before is None or before.packets is None:
-        db.execute(sa.delete(TABLE).where(OF_KEY), {"of": key})
+        db.execute(sa.delete(TABLE).where(HAS_KEY), {"of": key})
         return False
     failed = before.state is State.FAILED
     state, error = (State.FAILED, before.error) if failed else (State.DONE, None)
@@ -112,12 +85,12 @@ def forget(db: sa.Connection, key: str, before: Record | None, *, now: float) ->
         "requested_at": None,
         "changed_at": now,
     }
-    db.execute(sa.update(TABLE).where(OF_KEY).values({**vars(before), **values}), {"of": key})
+    db.execute(sa.update(TABLE).where(HAS_KEY).values({**vars(before), **values}), {"of": key})
     return True
 
 
 def seen(capture: Capture, now: float) -> Values:
-    """Make the values of a record of a file that is seen in this form for the first time."""
+    """Return the values of a record of a file that is seen in this form for the first time."""
     return {
         "key": capture.key,
         "path": storable(str(capture.path)),
@@ -136,6 +109,17 @@ def seen(capture: Capture, now: float) -> Values:
     }
 
 
+def _known(db: sa.Connection, walk: Walk, now: float) -> Known:
+    """Return what is recorded of each capture.
+
+    What changed since the walk began may differ from what the walk saw. It counts as in hand, so
+    that the next look deals with it.
+    """
+    in_hand = sa.or_(IN_HAND, TABLE.c.changed_at.between(walk.began, now)).label("in_hand")
+    rows = db.execute(sa.select(*_COLUMNS).add_columns(in_hand)).all()
+    return {row.key: row for row in rows}
+
+
 def _changed(walk: Walk, known: Known, now: float) -> list[Values]:
     changed = []
     for capture in walk.captures:
@@ -148,44 +132,65 @@ def _changed(walk: Walk, known: Known, now: float) -> list[Values]:
 
 
 def _refused(walk: Walk, known: Known, now: float) -> list[Values]:
-    refused = []
-    for found in walk.refused:
-        row = known.get(found.key)
+    values = []
+    for refused in walk.refused:
+        row = known.get(refused.key)
         if row is None or (
-            not row.in_hand and (row.state, row.error) != (State.REFUSED, found.reason)
+            not row.in_hand and (row.state, row.error) != (State.REFUSED, refused.reason)
         ):
-            # Without a size, so that the file counts as changed as soon as the reason is gone.
-            values = seen(Capture(found.key, found.path.parent, NO_FILE, 0), now)
-            refused.append(
-                values
-                | {"path": storable(str(found.path)), "state": State.REFUSED, "error": found.reason}
-            )
-    return refused
+            # Without a size, so that the file counts as changed once the reason no longer applies.
+            capture = Capture(refused.key, refused.path.parent, NO_FILE, 0)
+            path = storable(str(refused.path))
+            verdict = {"path": path, "state": State.REFUSED, "error": refused.reason}
+            values.append(seen(capture, now) | verdict)
+    return values
+
+
+def _waiting(walk: Walk, known: Known, news: Sequence[Values], now: float) -> list[Capture]:
+    """Return the captures that wait and are not paused, each with its `seen_at` and `attempts`."""
+    new = {str(values["key"]) for values in news}
+    waiting = []
+    for capture in walk.captures:
+        row = known.get(capture.key)
+        attempts = row.attempts if row else 0
+        if capture.key in new:
+            waiting.append(replace(capture, seen_at=now, attempts=attempts))
+        elif row and _waits(row, now):
+            waiting.append(replace(capture, seen_at=row.seen_at, attempts=attempts))
+    return waiting
+
+
+def _waits(row: Row, now: float) -> bool:
+    is_paused = outages.pause(row.returned, row.returned_at, now) > 0
+    return row.state == State.WAITING and not row.in_hand and not is_paused
 
 
 def _write(db: sa.Connection, news: Sequence[Values], known: Known) -> None:
     if new := [values for values in news if values["key"] not in known]:
         db.execute(sa.insert(TABLE), new)
     if changed := [values | {"of": values["key"]} for values in news if values["key"] in known]:
-        db.execute(sa.update(TABLE).where(OF_KEY), changed)
+        db.execute(sa.update(TABLE).where(HAS_KEY), changed)
 
 
-def _let_go(db: sa.Connection, known: Known, gone: set[str], now: float) -> None:
-    """Settle the records of files that are no more: what nothing is stored of goes, what rows are stored of is done as it was."""
-    rows = [known[key] for key in gone if not known[key].in_hand]
+def _settle_deleted(db: sa.Connection, known: Known, deleted: set[str], now: float) -> None:
+    """Settle the records of deleted files.
+
+    A record that was never loaded is deleted; one with stored rows is done, as it was.
+    """
+    rows = [known[key] for key in deleted if not known[key].in_hand]
     undecided = [row for row in rows if row.state in (State.WAITING, State.REFUSED)]
     if never_loaded := [{"of": row.key} for row in undecided if row.packets is None]:
-        db.execute(sa.delete(TABLE).where(OF_KEY), never_loaded)
-    back = [
+        db.execute(sa.delete(TABLE).where(HAS_KEY), never_loaded)
+    settled = [
         {"of": row.key, "state": State.DONE, "error": None}
         for row in undecided
         if row.packets is not None
     ]
-    # If the file of a failed one comes back, it is tried again: it may have failed because it was away.
-    back += [
+    # A failed capture may have failed because its file was away. It is tried again if that returns.
+    settled += [
         {"of": row.key, "state": State.FAILED, "error": row.error}
         for row in rows
         if row.state == State.FAILED and row.size != NO_FILE
     ]
-    if back:
-        db.execute(sa.update(TABLE).where(OF_KEY).values(size=NO_FILE, changed_at=now), back)
+    if settled:
+        db.execute(sa.update(TABLE).where(HAS_KEY).values(size=NO_FILE, changed_at=now), settled)

@@ -16,9 +16,9 @@ import click
 import dagster as dg
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import CaptureError, refusal_of_key, shared_experiments
 from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
 from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.cli.runner import Runner
@@ -33,7 +33,7 @@ from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping
 from mt_pipeline.system.processes import cores
-from mt_pipeline.tshark.command import FilterError
+from mt_pipeline.tshark.errors import FilterError
 
 FEW = 10
 """So many small captures are sooner done in this process than others are started, and each has a run of its own, which `purge` can take out."""

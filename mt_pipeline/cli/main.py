@@ -180,7 +180,7 @@ def status(name: str | None, states: "Sequence[State]", *, as_json: bool) -> Non
     records = ledger.records() if ledger else []
     chosen = listing.chosen(records, experiment=name, states=states)
     if as_json:
-        click.echo(json.dumps([asdict(Status.of(record)) for record in chosen], indent=2))
+        click.echo(json.dumps([asdict(Status.from_record(record)) for record in chosen], indent=2))
     elif ledger and records:
         for line in listing.lines(ledger, records, chosen):
             click.echo(line)

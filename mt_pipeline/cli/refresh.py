@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs import refresh
@@ -51,7 +51,7 @@ def run(
     """
     moment(as_of)
     config = RefreshConfig(
-        experiment=experiment and experiment_named(experiment), capture=capture, as_of=as_of
+        experiment=experiment and fold_experiment(experiment), capture=capture, as_of=as_of
     )
     workspace = Workspace(settings.options())
     _chosen(workspace, config)
@@ -85,7 +85,7 @@ def dry_run(
     workspace = Workspace(settings.options())
     chosen = _chosen(
         workspace,
-        RefreshConfig(experiment=experiment and experiment_named(experiment), capture=capture),
+        RefreshConfig(experiment=experiment and fold_experiment(experiment), capture=capture),
     )
     with providers.opened(settings.options(), run="") as (chain, store):
         costs = cost(refreshing.endpoints_of(workspace, chosen), providers=chain, store=store)

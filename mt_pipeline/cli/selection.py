@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import (
-    Capture,
+from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.naming import (
     OutsideInboxError,
-    experiment_named,
+    fold_experiment,
     key_of,
-    named_experiment,
+    unfolded_experiment,
 )
 from mt_pipeline.captures.records import Record, State
 
@@ -48,7 +48,7 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
     """
     if not path.is_dir():
         yield _file(
-            folder, path, f"{name or named_experiment(path.name)}/{path.name}", name, found=False
+            folder, path, f"{name or unfolded_experiment(path.name)}/{path.name}", name, found=False
         )
         return
     walk = inbox.walk(path)
@@ -72,7 +72,7 @@ def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> 
 
 def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
     """Find the captures that failed, or that an outage gave back, of one experiment or of all; the files may be gone."""
-    folded = experiment and experiment_named(experiment)
+    folded = experiment and fold_experiment(experiment)
     failed = (
         record
         for record in records

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from mt_pipeline.captures.duplicates import copies
-from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 
 
@@ -27,7 +27,7 @@ def chosen(
         UnknownNameError: there is no such experiment.
     """
     check_known(records, experiment=experiment)
-    folded = experiment and experiment_named(experiment)
+    folded = experiment and fold_experiment(experiment)
     named = [record for record in records if folded in (None, record.experiment)]
     return [record for record in named if not states or record.state in states]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record
 from mt_pipeline.pipeline import verify as verification
 from mt_pipeline.pipeline.verify import Difference, Repaired
@@ -31,7 +31,7 @@ def verify(
         Unreachable: QuestDB does not answer.
     """
     workspace = Workspace(settings.options())
-    folded = None if experiment is None else experiment_named(experiment)
+    folded = None if experiment is None else fold_experiment(experiment)
 
     def chosen(record: Record) -> bool:
         return key in (None, record.key) and folded in (None, record.experiment)

@@ -197,7 +197,7 @@ class _Crew:
         at_work = {
             record.key: state
             for record in records
-            if record.state is State.RUNNING and (state := ledger.again(record))
+            if record.state is State.RUNNING and (state := ledger.retry(record))
         }
         never_begun = [record.key for record in records if record.key not in at_work]
         if never_begun == dead.keys:

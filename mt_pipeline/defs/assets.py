@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 
-from mt_pipeline.captures.identity import experiment_of
+from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.defs import checks
 from mt_pipeline.defs.events import observing
 from mt_pipeline.defs.failures import failure

@@ -1,4 +1,4 @@
-"""The partitions: one per capture, added by the sensor and by `mt-pipeline ingest`. The key is the capture key (`captures/identity.py`).
+"""The partitions: one per capture, added by the sensor and by `mt-pipeline ingest`. The key is the capture key (`captures/naming.py`).
 
 Reports have one per experiment, added when the first of it is asked for; the key is the folded name.
 """

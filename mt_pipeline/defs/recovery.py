@@ -55,12 +55,12 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
     )
     for record in unfinished:
         if record.state is State.RUNNING:
-            if ledger.again(record) and record.run:
+            if ledger.retry(record) and record.run:
                 end(ledger, instance, record.run)
         elif record.key in overdue - expected and not (
             record.requested_by and ledger.is_at_work(record.requested_by)
         ):
-            ledger.again(record)
+            ledger.retry(record)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from itertools import groupby
 import dagster as dg
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, shared_experiments
+from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.naming import shared_experiments
 from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import make_good

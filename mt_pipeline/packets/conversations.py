@@ -19,6 +19,7 @@ from mt_pipeline.packets.sums import SUMS, latest
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark import documents
+from mt_pipeline.tshark.fields import ALL_KEYS
 
 _BLOCK = 50_000
 """Documents per block when they are read from a file."""
@@ -60,7 +61,7 @@ class Conversations:
         connection: for queries of the table.
     """
 
-    keys = documents.ALL_KEYS
+    keys = ALL_KEYS
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self.connection = connection

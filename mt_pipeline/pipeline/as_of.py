@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, time
 
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.naming import CaptureError
 
 _DAY = "2026-01-31"
 

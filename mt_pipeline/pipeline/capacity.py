@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mt_pipeline.captures.identity import Capture, CaptureError, open_capture
+from mt_pipeline.captures.identity import Capture, open_capture
 from mt_pipeline.captures.inbox import codec_of
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.packet_count import Estimate

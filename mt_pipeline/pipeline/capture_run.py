@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
+from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.duplicates import Copy
-from mt_pipeline.captures.growing import is_growing, still
+from mt_pipeline.captures.growing import is_growing, snapshot
 from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
-from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.pipeline import capacity, captures_table
@@ -156,7 +156,7 @@ def _quiet(stages: Stages, capture: Capture) -> Iterator[Capture]:
     options = stages.run.workspace.options
     if options.follow and is_growing(capture, settle=options.settle_seconds):
         capacity.check(options, capture, lambda: estimate(capture.path), copied=True)
-        with still(capture, stages.files.workplace) as copy:
+        with snapshot(capture, stages.files.workplace) as copy:
             yield copy
     else:
         yield capture
@@ -173,7 +173,7 @@ def _read(stages: Stages, capture: Capture) -> bool:
         capture,
         run.display_filter,
         derive="endpoints" in run.stages,
-        copy_of=copy.of if copy else None,
+        copy_of=copy.first if copy else None,
     )
     return True
 
@@ -202,7 +202,7 @@ def _copy(stages: Stages) -> Copy | None:
     copy = run.workspace.ledger.hashed(key, stages.sha256, skipped_by=reason)
     if copy:
         left_out = ": it is left out" if copy.within and skips else ""
-        log.info("%s has the same bytes as %s%s", key, copy.of, left_out)
+        log.info("%s has the same bytes as %s%s", key, copy.first, left_out)
     return copy
 
 
@@ -268,7 +268,7 @@ def _forget(stages: Stages, before: Record | None) -> bool:
     ledger, key = stages.run.workspace.ledger, stages.key
     if not stages.run.judges or ledger.get(key) is None:
         return False
-    if ledger.gone(key, before):
+    if ledger.file_deleted(key, before):
         log.info("%s: its file was deleted before it was read again; its rows stay", key)
     else:
         log.info("%s: its file was deleted before it was read; nothing of it is stored", key)

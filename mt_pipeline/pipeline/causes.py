@@ -23,7 +23,7 @@ from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.errors import SettingsError
-from mt_pipeline.tshark.command import (
+from mt_pipeline.tshark.errors import (
     TsharkError,
     TsharkKilled,
     TsharkMissing,
@@ -89,7 +89,7 @@ def _is_of_the_system(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
     # The message of a TsharkError names a file as its user called it; what tshark said does not count if it did not say it.
-    said = error.said if isinstance(error, TsharkError) else str(error)
+    said = error.stderr if isinstance(error, TsharkError) else str(error)
     return isinstance(error, _SAID_BY_OTHERS) and any(words in said for words in _WORDS)
 
 

@@ -4,7 +4,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.packets import continuation, endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations

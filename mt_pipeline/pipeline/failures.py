@@ -11,13 +11,13 @@ import duckdb
 
 from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.questdb.java import ServerError
-from mt_pipeline.captures.identity import CaptureError, storable
+from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import SettingsError, meaning
 from mt_pipeline.pipeline.causes import is_outage
 from mt_pipeline.system.terminal import visible
-from mt_pipeline.tshark.command import TsharkError
+from mt_pipeline.tshark.errors import TsharkError
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
     if name not in reason:
         reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
-        return Failed(key, reason, error.said, error.status, is_outage(error))
+        return Failed(key, reason, error.stderr, error.status, is_outage(error))
     return Failed(key, reason, by_outage=is_outage(error))
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_pipeline.captures.identity import experiment_of, file_name_of
+from mt_pipeline.captures.naming import experiment_of, file_name_of
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents

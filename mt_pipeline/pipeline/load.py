@@ -21,7 +21,7 @@ from mt_pipeline.backends.loads import (
     Stored,
     Unreachable,
 )
-from mt_pipeline.captures.identity import experiment_of
+from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.workspace import WAITING

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mt_pipeline.captures.identity import experiment_named
 from mt_pipeline.captures.lookup import check_known
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline import captures_table
@@ -54,7 +54,7 @@ def plan(workspace: Workspace, *, key: str | None, experiment: str | None) -> Pl
     Raises:
         UnknownNameError: there are none.
     """
-    folded = None if experiment is None else experiment_named(experiment)
+    folded = None if experiment is None else fold_experiment(experiment)
     known = workspace.ledger.records()
     check_known(known, key=key, experiment=experiment)
     chosen = [

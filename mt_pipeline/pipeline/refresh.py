@@ -107,7 +107,7 @@ def owing(workspace: Workspace) -> list[Record]:
     """List the loaded captures that a refresh is due for, whatever the reason; those of a rotation first, in its order."""
     behind = rotation.behind(workspace)
     records = (workspace.ledger.get(key) for key in behind)
-    others = (record for record in workspace.ledger.owing() if record.key not in behind)
+    others = (record for record in workspace.ledger.due_for_refresh() if record.key not in behind)
     return [*(record for record in records if record), *others]
 
 
@@ -130,7 +130,7 @@ def report_experiments(run: Run, experiments: Iterable[str]) -> None:
     workspace = run.workspace
     calls = providers.calls(workspace.options)
     for experiment in sorted(experiments):
-        records = workspace.ledger.of_experiment(experiment)
+        records = workspace.ledger.records(experiment=experiment)
         done = [record for record in records if record.state is State.DONE]
         run.observer.experiment_answered(experiment, done, calls)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import maxminddb
 
 from mt_pipeline.backends.questdb import ddl
-from mt_pipeline.captures.identity import experiment_named
+from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline.options import Options
@@ -22,7 +22,8 @@ from mt_pipeline.report.summary import summarise
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.nearest import did_you_mean
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import Tshark, TsharkError
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import TsharkError
 
 _HEAD = 1000  # bytes of a page in which its maker is named
 
@@ -66,7 +67,7 @@ def report(workspace: Workspace, name: str, output: Path | None = None) -> Repor
         OSError: it cannot be written.
     """
     started, now = time.monotonic(), datetime.now(UTC)
-    experiment = experiment_named(name)
+    experiment = fold_experiment(name)
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
     _check_packets(workspace, experiment)
@@ -115,7 +116,7 @@ def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
 def _check_packets(workspace: Workspace, experiment: str) -> None:
     loaded = [
         record
-        for record in workspace.ledger.of_experiment(experiment)
+        for record in workspace.ledger.records(experiment=experiment)
         if record.state is State.DONE
     ]
     if loaded and all(record.packets_expired_at is not None for record in loaded):
@@ -128,7 +129,7 @@ def _check_packets(workspace: Workspace, experiment: str) -> None:
 def _made(workspace: Workspace, experiment: str) -> Made:
     records = {
         record.key: record
-        for record in workspace.ledger.of_experiment(experiment)
+        for record in workspace.ledger.records(experiment=experiment)
         if record.state is not State.PURGED
     }
     try:

@@ -57,7 +57,7 @@ class Rotation:
     def _before(self) -> Record | None:
         """Return the record of the file before this one, if it is loaded."""
         rotates = self.workspace.options.rotation
-        record = self.workspace.ledger.before(self.key) if rotates else None
+        record = self.workspace.ledger.previous(self.key) if rotates else None
         return record if record and record.state is State.DONE else None
 
 

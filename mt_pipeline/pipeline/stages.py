@@ -12,13 +12,8 @@ from datetime import datetime
 
 from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import (
-    Capture,
-    CaptureError,
-    check_unchanged,
-    experiment_of,
-    sha256_of,
-)
+from mt_pipeline.captures.identity import Capture, check_unchanged, sha256_of
+from mt_pipeline.captures.naming import CaptureError, experiment_of
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
@@ -38,7 +33,7 @@ from mt_pipeline.pipeline.observer import (
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import TsharkError
+from mt_pipeline.tshark.errors import TsharkError
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, counting, estimate
 
 _LONG = 5_000_000
@@ -181,7 +176,7 @@ class Stages:
                 workspace.tshark,
                 capture.path,
                 path,
-                called=workspace.inbox / self.key,  # a capture that grows is read from a copy
+                shown_as=workspace.inbox / self.key,  # a capture that grows is read from a copy
                 display_filter=display_filter,
                 listener=self.derived.listener(self.inputs) if derive else None,
                 progress=progress,

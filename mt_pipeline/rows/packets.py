@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from mt_pipeline.captures.identity import label_of
+from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
 from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Column, Origin

@@ -19,7 +19,8 @@ from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.passwords import password_in
 from mt_pipeline.system.processes import cores
 from mt_pipeline.tshark import sandbox
-from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkMissing
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import TsharkError, TsharkMissing
 
 # Not in `dagster.yaml` itself, which `dagster dev` finds in the project's folder without DAGSTER_HOME.
 _STORAGE = """storage: # what Dagster has by itself, with connections that are kept: an event takes less than half the time

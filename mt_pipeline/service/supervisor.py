@@ -26,7 +26,7 @@ from mt_pipeline.service.stop_signals import StopSignals
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.system import private
 from mt_pipeline.system.processes import bound, stop
-from mt_pipeline.tshark.command import FilterError, TsharkError
+from mt_pipeline.tshark.errors import FilterError, TsharkError
 from mt_pipeline.web import token
 
 HOST = "127.0.0.1"

@@ -1,1 +1,1 @@
-"""The tshark room: a capture in, one document per packet out."""
+"""The tshark room: it turns a capture into one document per packet."""

@@ -1,8 +1,9 @@
-"""Starts a tshark that forks, in whatever namespaces this runs in, and hands it the files of its forks.
+"""Start a tshark that forks, within the sandbox, and pass it the files of its forks.
 
-A process in a sandbox may not look into ours, so its tshark could not open the files of a caller: they come over a socket to here, where it may look.
-This runs as a program of its own, with nothing but Python's library. Its input is the socket; to each message with four files, those of capture,
-output, errors and end, the answer is the line that tshark says (`forkserver.lua`).
+A process in a sandbox cannot inspect processes outside, so its tshark could not open the files of
+a caller. They come over a socket to this process, which tshark can inspect. It runs as a program of
+its own, with Python's library alone. Its input is the socket. Each message has four files: capture,
+output, errors and end. The answer is the line that tshark prints (`forkserver.lua`).
 """
 
 import os
@@ -13,18 +14,19 @@ _FILES = 4
 
 
 def main(command: list[str]) -> None:
-    """Serve until the caller has closed the socket, or tshark has ended."""
-    (asked, asks), (hears, said) = os.pipe(), os.pipe()
-    # Not the socket: tshark would hold it open.
+    """Serve until the caller closes the socket, or tshark ends."""
+    (input_end, requests), (replies, output_end) = os.pipe(), os.pipe()
+    # Not the socket: tshark would keep it open.
     os.posix_spawn(
         command[0],
         command,
         os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, said, 1)],
+        file_actions=[(os.POSIX_SPAWN_DUP2, input_end, 0), (os.POSIX_SPAWN_DUP2, output_end, 1)],
     )
-    os.close(asked)
-    os.close(said)
-    with socket.socket(fileno=0) as line, open(hears, "rb", buffering=0) as answers:  # noqa: PTH123  a descriptor
+    os.close(input_end)
+    os.close(output_end)
+    answers = open(replies, "rb", buffering=0)  # noqa: PTH123, SIM115  a descriptor
+    with socket.socket(fileno=0) as line, answers:
         files: list[int] = []
         while answer := answers.readline():
             for file in files:
@@ -33,7 +35,7 @@ def main(command: list[str]) -> None:
             message, files, _, _ = socket.recv_fds(line, 16, _FILES)
             if not message:
                 return
-            os.write(asks, f"{os.getpid()} {' '.join(map(str, files))}\n".encode())
+            os.write(requests, f"{os.getpid()} {' '.join(map(str, files))}\n".encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""THE list of fields that tshark is asked for. Columns (`columns.py`) are made of these; nothing else knows tshark's names."""
+"""THE list of fields that tshark prints. Only this module knows tshark's names.
+
+The columns of packets (`schema/packets.py`) are made of these fields.
+"""
 
 from dataclasses import dataclass
 
@@ -8,11 +11,13 @@ class Field:
     """One field.
 
     Attributes:
-        name: tshark's name, as its display filters say it.
-        first_only: only the first occurrence in a packet counts; otherwise tshark joins all of them by a comma, which cannot be
-            told from a comma inside a value, so text is always asked for so.
-        text: others choose it (server names, hosts), so it may hold any character; what tshark makes itself, numbers, addresses and names of
-            dissectors, has none that JSON must escape.
+        name: tshark's name, as in its display filters.
+        first_only: only the first occurrence in a packet counts. Otherwise tshark joins all of
+            them with a comma, which looks like a comma inside a value; so text is always
+            `first_only`.
+        text: others choose it (server names, hosts), so it may contain any character. What tshark
+            makes itself, numbers, addresses and names of dissectors, contains none that JSON must
+            escape.
     """
 
     name: str
@@ -50,3 +55,6 @@ FIELDS: tuple[Field, ...] = (
     Field("dns.qry.name", first_only=True, text=True),
     Field("http.host", first_only=True, text=True),
 )
+
+ALL_KEYS = tuple(field.key for field in FIELDS)
+"""Names of all fields in a document."""

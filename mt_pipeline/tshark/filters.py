@@ -1,6 +1,7 @@
-"""What tshark says of a display filter that it does not understand: the reason, and where in the filter it is.
+"""tshark's message about a display filter that it does not understand: the reason, and the place.
 
-tshark prints the filter four columns in, and carets below it that it places by bytes of UTF-8. A terminal has columns, so we place them anew.
+tshark prints the filter four columns in, and carets below it, placed by bytes of UTF-8. A terminal
+has columns, so we place them anew.
 """
 
 import os
@@ -9,25 +10,25 @@ import unicodedata
 from collections.abc import Sequence
 
 WIDTH = 72
-"""Columns of a filter that are shown: with the indent they fit into a terminal, which would wrap the filter and the carets apart."""
+"""Columns of a filter that are shown: with the indent they fit into a terminal without a wrap."""
 
 _CARETS = re.compile(r"^ {4}( *)(\^~*)$", re.MULTILINE)
-_SAYS = "tshark: "
+_PREFIX = "tshark: "
 _CUT = "…"
 
 
-def reason(said: str) -> str:
-    """Take the sentence from what tshark said: all but the filter and the carets."""
-    lines = said.strip().splitlines()
-    first = next((line for line in lines if line.startswith(_SAYS)), None)
-    if first is None or not _CARETS.search(said):
-        return " ".join(said.split()) or "nothing"
+def reason(message: str) -> str:
+    """Return the sentence of a message: all but the filter and the carets."""
+    lines = message.strip().splitlines()
+    first = next((line for line in lines if line.startswith(_PREFIX)), None)
+    if first is None or not _CARETS.search(message):
+        return " ".join(message.split()) or "nothing"
     return first
 
 
-def excerpt(display_filter: str, said: str) -> str:
-    """Draw the filter with carets under what is wrong: two lines, or nothing if tshark does not say where."""
-    carets = _CARETS.search(said)
+def excerpt(display_filter: str, message: str) -> str:
+    """Return the filter with carets under the error, in two lines; empty without a place."""
+    carets = _CARETS.search(message)
     if carets is None:
         return ""
     in_bytes = os.fsencode(display_filter)
@@ -43,14 +44,14 @@ def excerpt(display_filter: str, said: str) -> str:
 
 
 def _visible(letter: str) -> str:
-    r"""Write a letter so that it stays on its line and controls no terminal: `\x1b`."""
+    r"""Return a letter so that it stays on its line and controls no terminal: `\x1b`."""
     if letter.isspace():
         return " "
     return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
 
 
 def _columns(letters: Sequence[str]) -> int:
-    """Count the columns that a terminal gives to a text."""
+    """Count the columns of a text in a terminal."""
     return sum(
         0
         if unicodedata.combining(letter)
@@ -62,7 +63,7 @@ def _columns(letters: Sequence[str]) -> int:
 
 
 def _last(letters: list[str], columns: int) -> list[str]:
-    """Keep the end of what is too long."""
+    """Return the end of what is too long."""
     if _columns(letters) <= columns:
         return letters
     letters = letters[-columns:]
@@ -72,7 +73,7 @@ def _last(letters: list[str], columns: int) -> list[str]:
 
 
 def _first(letters: list[str], columns: int) -> str:
-    """Keep the beginning of what is too long."""
+    """Return the beginning of what is too long."""
     if _columns(letters) <= columns:
         return "".join(letters)
     letters = letters[:columns]

@@ -1,9 +1,11 @@
--- tshark runs this when its dissectors are set up. It stays here and forks for each line that it reads; a fork goes on as a tshark that was just
--- started does.
+-- tshark runs this after it has set up its dissectors. The script stays here and forks for each
+-- line that it reads; a fork continues as a tshark that was just started.
 --
--- A line has numbers: the client's process, and its descriptors of capture, output, errors and end. The fork finds the capture under descriptor 63.
--- The answer is `ready` at the beginning, then `yes` and the number of the fork, or `no`, to each line. When a fork has ended, its `end` is told how: `exited` or `killed`, and
--- the status or signal. When nobody reads `end` any more, the fork is killed; when nobody is left who could write a line, all are.
+-- A line has numbers: the client's process, and its descriptors of capture, output, errors and end.
+-- The fork has the capture as descriptor 63. The script first writes `ready`. It answers each line
+-- with `yes` and the number of the fork, or `no`. When a fork ends, `exited` or `killed` is written
+-- to its `end`, with the status or signal. When nobody reads `end` any more, the fork is killed;
+-- when nobody can write lines any more, all forks are killed.
 
 local has_posix, unistd = pcall(require, "posix.unistd")
 if not has_posix then
@@ -14,7 +16,7 @@ local wait = require "posix.sys.wait".wait
 local CAPTURE = 63
 local NOTHING = assert(fcntl.open("/dev/null", fcntl.O_RDONLY))
 
-local forks = {} -- what tells that a fork has ended -> its process, and who wants to know
+local forks = {} -- pipe that closes with a fork -> its process, and where its end is reported
 
 local function close(files)
   for _, file in pairs(files) do
@@ -22,16 +24,19 @@ local function close(files)
   end
 end
 
--- Opens files of the client and a pipe that the system closes at the end of who has it; nil if that cannot be done.
+-- Opens the files of the client, and a pipe that the system closes when the fork ends; nil if
+-- that is impossible.
 local function opened(client, capture, output, errors, ended)
   local files = {}
   local function open(as, path, flags)
     files[as] = fcntl.open(path, flags)
     return files[as]
   end
-  local of_client = "/proc/" .. client .. "/fd/"
-  if open("capture", of_client .. capture, fcntl.O_RDONLY) and open("output", of_client .. output, fcntl.O_WRONLY)
-      and open("errors", of_client .. errors, fcntl.O_WRONLY) and open("ended", of_client .. ended, fcntl.O_WRONLY) then
+  local folder = "/proc/" .. client .. "/fd/"
+  if open("capture", folder .. capture, fcntl.O_RDONLY)
+      and open("output", folder .. output, fcntl.O_WRONLY)
+      and open("errors", folder .. errors, fcntl.O_WRONLY)
+      and open("ended", folder .. ended, fcntl.O_WRONLY) then
     files.over, files.alive = unistd.pipe()
     if files.over then
       return files
@@ -40,13 +45,15 @@ local function opened(client, capture, output, errors, ended)
   close(files)
 end
 
--- In a fork: keeps nothing of what the others have, and has its own files where tshark expects them.
+-- In a fork: closes the files of all others, and puts its own where tshark expects them.
 local function take(files)
   for over, of in pairs(forks) do
     unistd.close(over)
     unistd.close(of.ended)
   end
-  for place, file in pairs { [0] = NOTHING, [1] = files.output, [2] = files.errors, [CAPTURE] = files.capture } do
+  local places = { [0] = NOTHING, [1] = files.output, [2] = files.errors }
+  places[CAPTURE] = files.capture
+  for place, file in pairs(places) do
     assert(unistd.dup2(file, place))
     unistd.close(file)
   end
@@ -84,7 +91,8 @@ local function kill(of)
 end
 
 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-assert(unistd.dup2(NOTHING, CAPTURE)) -- nothing else gets this number, and should this script fail, tshark reads nothing and ends
+-- Nothing else gets this number. Should this script fail, tshark reads nothing and ends.
+assert(unistd.dup2(NOTHING, CAPTURE))
 unistd.write(1, "ready\n")
 while true do
   local watched = { [0] = { events = { IN = true } } }

@@ -1,7 +1,9 @@
-"""A tshark that sets up its dissectors once, and forks for each capture: to set them up is most of the time of a small one.
+"""A tshark that sets up its dissectors once and forks for each capture.
 
-tshark has no such mode of its own. `forkserver.lua`, which it runs when all is set up, waits there; what it forks goes on as a tshark that was just
-started does, and says the same. This needs Linux, a tshark with Lua, and luaposix (Debian's `lua-posix`).
+For a small capture, that setup takes most of the time. tshark has no such mode of its own: it runs
+`forkserver.lua` after the setup, which waits for captures. A fork continues as a tshark that was
+just started, with the same output. This needs Linux, a tshark with Lua, and luaposix (Debian's
+`lua-posix`).
 """
 
 import fcntl
@@ -26,11 +28,11 @@ _SCRIPT = Path(__file__).with_suffix(".lua")
 _BROKER = Path(__file__).with_name("broker.py")
 _LONGEST = 64
 
-_SECONDS = 60
-"""A tshark that said nothing by then never will: it is a script that keeps what tshark says."""
+START_SECONDS = 60.0
+"""A tshark that has not answered by then never will: it is a script that withholds its output."""
 
 CAPTURE = "/dev/fd/63"
-"""The file that the command must read. It is there for forks only: a tshark without Lua ends at once."""
+"""The file that the command must read. Only forks have it: a tshark without Lua ends at once."""
 
 _lock = threading.Lock()
 
@@ -42,21 +44,24 @@ def fork(
     errors: IO[bytes],
     *,
     is_confined: bool = False,
+    seconds: float = START_SECONDS,
 ) -> "Forked | None":
-    """Fork the tshark of a command; the next call with the same command forks the same one.
+    """Fork the tshark of a command; the next call with the same command forks the same tshark.
 
     Args:
         command: a tshark that reads CAPTURE.
         environment: its environment.
         capture: what the fork reads instead.
-        errors: where the fork says what is wrong.
+        errors: where the fork writes its errors.
         is_confined: whether it works in a sandbox.
+        seconds: to wait for each answer.
 
     Returns:
-        None if it cannot be done, on this system or for this capture.
+        None if that is impossible, on this system or for this capture.
     """
     with _lock:
-        server = _server(os.getpid(), tuple(command), tuple(environment.items()), is_confined)
+        variables = tuple(environment.items())
+        server = _server(os.getpid(), tuple(command), variables, is_confined, seconds)
         if server is None:
             return None
         try:
@@ -64,16 +69,17 @@ def fork(
         except OSError:  # a capture that cannot be opened, or the server was killed
             return None
         finally:
-            if server.is_gone:
+            if server.has_ended:
                 _server.cache_clear()
 
 
 class Forked:
-    """A tshark that was forked; it is used as a `subprocess.Popen` is.
+    """A tshark that was forked, with the interface of `subprocess.Popen`.
 
     Attributes:
         stdout: its output.
-        returncode: its status, or the signal that ended it as a negative number; None as long as nobody waited.
+        returncode: its status, or the signal that ended it as a negative number; None before
+            `wait`.
     """
 
     def __init__(
@@ -81,18 +87,20 @@ class Forked:
     ) -> None:
         self.stdout = stdout
         self.returncode: int | None = None
-        self._server, self._ended = server, ended  # the server ends when nobody has it
+        self._server, self._ended = server, ended  # the server ends with its last reference
         self._number = number
 
     def work(self) -> object | None:
-        """Return a value that differs whenever it did something, None where that cannot be seen."""
+        """Return a value that changes whenever it does something; None where that is unknown."""
         return self._server.work_of(self._number)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end; that of a lost server is taken for its own, which comes when nobody reads its output.
+        """Wait for its end and return its status.
+
+        The end of a lost server counts as its own, which comes once nobody reads its output.
 
         Raises:
-            subprocess.TimeoutExpired: it goes on.
+            subprocess.TimeoutExpired: it runs on.
         """
         if self.returncode is None:
             waiting = select.poll()
@@ -105,7 +113,7 @@ class Forked:
         return self.returncode
 
     def kill(self) -> None:
-        """Have it ended, unless somebody has waited for its end."""
+        """Kill it, unless its end was waited for."""
         if self.returncode is None:
             self.returncode = -signal.SIGKILL
             self._ended.close()
@@ -118,13 +126,19 @@ class ForkServer:
         command: a tshark that reads CAPTURE.
         environment: of it and of its forks.
         is_confined: whether they work in a sandbox.
+        seconds: to wait for each answer.
 
     Raises:
-        OSError: there is none here.
+        OSError: it cannot be started on this system.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], *, is_confined: bool = False
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        is_confined: bool = False,
+        seconds: float = START_SECONDS,
     ) -> None:
         if sys.platform != "linux":
             raise OSError("a process cannot open the files of another one here")
@@ -140,7 +154,7 @@ class ForkServer:
                 env=environment,
             )
         self._line = ours
-        self._line.settimeout(_SECONDS)
+        self._line.settimeout(seconds)
         self.close = weakref.finalize(self, _end, self._process, ours)
         with suppress(TimeoutError):
             if self._line.recv(_LONGEST) == b"ready":
@@ -150,12 +164,16 @@ class ForkServer:
         raise OSError(f"{command[0]} does not fork")
 
     @property
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has ended."""
         return self._process.poll() is not None
 
     def fork(self, capture: Path, errors: IO[bytes]) -> Forked:
-        """Fork for a capture; raises OSError if it cannot be done."""
+        """Fork for a capture.
+
+        Raises:
+            OSError: that is impossible.
+        """
         with ExitStack() as ours, ExitStack() as theirs:
             descriptor = os.open(capture, os.O_RDONLY)
             theirs.callback(os.close, descriptor)
@@ -165,9 +183,8 @@ class ForkServer:
             try:
                 socket.send_fds(self._line, [b"fork"], [descriptor, output, errors.fileno(), end])
                 word, _, number = self._line.recv(_LONGEST).partition(b" ")
-            except (
-                BaseException
-            ):  # the answer may still come, and be taken for that of the next capture
+            except BaseException:
+                # The answer may still come, and be mistaken for that of the next capture.
                 self._process.kill()
                 self._process.wait()
                 raise
@@ -180,20 +197,21 @@ class ForkServer:
             return Forked(self, stdout, ended, int(number))
 
     def work_of(self, number: int) -> object | None:
-        """Return what changes whenever the fork of this number does something."""
+        """Return a value that changes whenever the fork of this number does something."""
         return limits.work_of(self._process.pid, number)
 
 
-# One: a process hardly ever has another command than before, and an old server ends with its last fork.
+# A process hardly ever changes its command, and an old server ends with its last fork.
 @functools.lru_cache(maxsize=1)
 def _server(
     _client: int,
     command: tuple[str, ...],
     environment: tuple[tuple[str, str], ...],
     is_confined: bool,
+    seconds: float,
 ) -> ForkServer | None:
     try:
-        return ForkServer(command, dict(environment), is_confined=is_confined)
+        return ForkServer(command, dict(environment), is_confined=is_confined, seconds=seconds)
     except OSError:
         return None
 
@@ -208,6 +226,6 @@ def _end(process: subprocess.Popen[bytes], line: socket.socket) -> None:
     line.close()
     try:
         process.wait(1)
-    except subprocess.TimeoutExpired:  # a process that was forked from ours may have the line, too
+    except subprocess.TimeoutExpired:  # another fork of our process may still have the line
         process.kill()
         process.wait()

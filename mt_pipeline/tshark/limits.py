@@ -1,7 +1,8 @@
-"""How long a program of Wireshark may stand still, how long it may work, and how much memory it may take.
+"""How long a program of Wireshark may stand still or work, and how much memory it may take.
 
-Silence is judged by work, not by output: a filter that matches nothing prints nothing for hours. Time that nobody watched does not count: neither a
-laptop that slept nor a service that was stopped for a while makes a program late.
+Silence is judged by work, not by output: a filter that matches nothing prints nothing for hours.
+Time without a watcher does not count: neither a laptop that slept nor a service that was paused
+makes a program late.
 """
 
 import io
@@ -14,12 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 _LOOK_SECONDS = 1.0
 _PROC = Path("/proc")
 
 _FILE_BYTES = 10 * 2**20
-"""The programs write what is wrong to a file, and nothing else."""
+"""The programs write their errors to a file, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,14 @@ class Limits:
     memory: int | None = None
 
 
-USUAL = Limits()
-"""Where nobody says others."""
+DEFAULT = Limits()
+
+
+class Child(Protocol):
+    """A process that can be waited for, as `subprocess.Popen`."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its status; raise `subprocess.TimeoutExpired` if it still runs then."""
 
 
 class Watch:
@@ -46,7 +54,7 @@ class Watch:
 
     Args:
         limits: its limits.
-        work: returns a value that differs whenever the program did something; None if that cannot be seen.
+        work: returns a value that changes whenever the program does something; None if unknown.
     """
 
     def __init__(self, limits: Limits, work: Callable[[], object | None]) -> None:
@@ -56,7 +64,7 @@ class Watch:
         self._looked, self._still, self._busy = time.monotonic(), 0.0, 0.0
 
     def is_exceeded(self) -> bool:
-        """Say whether a limit is exceeded; ask about once a second while the program is waited for."""
+        """Return whether a limit is exceeded; to be called about once a second."""
         now = time.monotonic()
         passed = min(now - self._looked, 2 * _LOOK_SECONDS)
         self._looked = now
@@ -64,22 +72,20 @@ class Watch:
         current = self._work()
         self._still = self._still + passed if current is not None and current == self._last else 0
         self._last = current
-        self.silent, self.late = (
-            self._still >= self.limits.silence,
-            self._busy >= self.limits.seconds,
-        )
+        self.silent = self._still >= self.limits.silence
+        self.late = self._busy >= self.limits.seconds
         return self.silent or self.late
 
-    def heard(self) -> None:
+    def note_output(self) -> None:
         """Note that there was output."""
         self._still = 0
 
 
 class Watched(io.RawIOBase):
-    """The output of a program that ends where a limit is exceeded.
+    """The output of a program, which ends when a limit is exceeded.
 
     Args:
-        output: a pipe, without a buffer: what is in one cannot be waited for.
+        output: a pipe without a buffer, whose content could not be polled.
         watch: of the program.
         end: ends the program.
     """
@@ -91,15 +97,15 @@ class Watched(io.RawIOBase):
         self._looked = time.monotonic()
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: "memoryview[int] | bytearray") -> int:  # type: ignore[override]
-        """Read what there is, or wait for it."""
+        """Read the next output, or wait for it."""
         while not self._poll.poll(_LOOK_SECONDS * 1000):
             if self._is_over():
                 return 0
-        self._watch.heard()
+        self._watch.note_output()
         if time.monotonic() - self._looked > _LOOK_SECONDS and self._is_over():
             return 0
         return self._output.readinto(buffer) or 0
@@ -116,8 +122,8 @@ class Watched(io.RawIOBase):
         return over
 
 
-def wait(child: "subprocess.Popen[bytes]", watch: Watch) -> int | None:
-    """Wait for a program to end; returns its status, or None if a limit is exceeded and it goes on."""
+def wait(child: Child, watch: Watch) -> int | None:
+    """Wait for a program to end; return its status, or None if a limit is exceeded before."""
     while True:
         try:
             return child.wait(_LOOK_SECONDS)
@@ -127,23 +133,27 @@ def wait(child: "subprocess.Popen[bytes]", watch: Watch) -> int | None:
 
 
 def work_of(pid: int, inner: int | None = None) -> object | None:
-    """Sum up what a process and its descendants did: ticks of the processor, bytes read and written. None where that cannot be seen.
+    """Return what a process and its descendants did: ticks of the processor, bytes transferred.
+
+    It is None where that is unknown.
 
     Args:
         pid: the process.
-        inner: only its descendant that has this number in its own namespace.
+        inner: only its descendant with this number in its own namespace.
     """
     work = []
-    for each in _family(pid):
+    for process in _family(pid):
         with suppress(OSError, ValueError, IndexError):
-            if inner is None or _inner(each) == inner:
-                ticks = (_PROC / str(each) / "stat").read_text().rpartition(")")[2].split()[11:15]
-                work.append((each, *ticks, _bytes(each)))
+            if inner is None or _inner(process) == inner:
+                ticks = (
+                    (_PROC / str(process) / "stat").read_text().rpartition(")")[2].split()[11:15]
+                )
+                work.append((process, *ticks, _bytes(process)))
     return tuple(work) or None
 
 
 def limited(command: Sequence[str], limits: Limits) -> list[str]:
-    """Prefix a command so that it gets no more memory than the limits allow, leaves no core, and fills no disk."""
+    """Return a command that is limited in memory, leaves no core dump, and fills no disk."""
     prlimit = shutil.which("prlimit")
     if prlimit is None:
         return list(command)
@@ -160,11 +170,8 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _inner(pid: int) -> int:
-    [numbers] = [
-        line
-        for line in (_PROC / str(pid) / "status").read_text().splitlines()
-        if line.startswith("NSpid:")
-    ]
+    status = (_PROC / str(pid) / "status").read_text()
+    [numbers] = [line for line in status.splitlines() if line.startswith("NSpid:")]
     return int(numbers.split()[-1])
 
 
@@ -175,9 +182,9 @@ def _bytes(pid: int) -> str:
 
 
 def memory() -> int:
-    """Say how much memory we may use: that of the machine, or of the container if that is less."""
+    """Return the bytes of memory of the machine, or of the container if that has less."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # it says `max` if there is no limit
+    except (OSError, ValueError):  # it is `max` without a limit
         return machine

@@ -1,7 +1,8 @@
-"""Where tshark works: without a network, other processes, or any file but the programs of the system and its capture.
+"""The sandbox of tshark: no network, no other processes, no files but its capture and the system's.
 
-It parses what strangers send. This is bubblewrap's work, where that is installed and the system permits it; many containers do not. A tshark of the
-user's own, below another folder or a script, may need more than we know of, and works without.
+tshark parses what strangers send. bubblewrap makes the sandbox, if it is installed and the system
+permits it; many containers do not. A tshark of the user's own, a script or in another folder, may
+need more than we know of, and works without a sandbox.
 """
 
 import functools
@@ -21,7 +22,7 @@ _NEEDED = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/wireshark")
 
 
 def confines(program: str) -> bool:
-    """Say whether a program can be confined here."""
+    """Return whether a program can be confined on this machine."""
     path = Path(program).resolve()
     try:
         with path.open("rb") as file:
@@ -32,38 +33,31 @@ def confines(program: str) -> bool:
 
 
 def reads(capture: Path) -> bool:
-    """Say whether a confined program may read a capture: root there has no more rights than others, as those would open any file of the disk."""
+    """Return whether a confined program may read a capture.
+
+    Its root has no more rights than other users, as those would open any file of the disk.
+    """
     if os.geteuid() != 0:
         return True
-    found = capture.stat()
-    return bool(
-        found.st_mode
-        & ((0o400 if found.st_uid == 0 else 0) | (0o040 if found.st_gid == 0 else 0) | 0o004)
-    )
+    status = capture.stat()
+    by_owner = 0o400 if status.st_uid == 0 else 0
+    by_group = 0o040 if status.st_gid == 0 else 0
+    return bool(status.st_mode & (by_owner | by_group | 0o004))
 
 
 def confined(command: Sequence[str], *visible: Path) -> list[str]:
-    """Prefix a command so that it is confined.
+    """Return a command that runs confined.
 
     Args:
         command: programs of the system.
-        visible: files and folders that it may read besides, each an absolute path.
+        visible: further files and folders that it may read, each an absolute path.
     """
     prefix = [shutil.which("bwrap") or "bwrap"]
-    # Not those of users, for root: bubblewrap makes one for others.
-    prefix += [f"--unshare-{what}" for what in ("ipc", "pid", "net", "uts", "cgroup-try")]
+    # No user namespace: root needs none, and bubblewrap makes one for other users.
+    prefix += [f"--unshare-{kind}" for kind in ("ipc", "pid", "net", "uts", "cgroup-try")]
     prefix += ["--cap-drop", "ALL"]
-    prefix += [
-        "--ro-bind",
-        str(_SYSTEM),
-        str(_SYSTEM),
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",  # noqa: S108
-    ]  # noqa: RUF100, S108
+    prefix += ["--ro-bind", str(_SYSTEM), str(_SYSTEM), "--proc", "/proc", "--dev", "/dev"]
+    prefix += ["--tmpfs", "/tmp"]  # noqa: S108  its own
     for link in map(Path, _LINKED):
         if link.is_symlink():
             prefix += ["--symlink", str(link.readlink()), str(link)]
@@ -75,17 +69,15 @@ def confined(command: Sequence[str], *visible: Path) -> list[str]:
 
 
 def python() -> tuple[list[str], list[Path]]:
-    """Give a Python without packages, and the folders that it needs."""
+    """Return the command of a Python without packages, and the folders that it needs."""
     program = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    return [str(program), "-I", "-S"], [
-        folder
-        for folder in (Path(sys.base_prefix), program.parent)
-        if not folder.is_relative_to(_SYSTEM)
-    ]
+    folders = (Path(sys.base_prefix), program.parent)
+    visible = [folder for folder in folders if not folder.is_relative_to(_SYSTEM)]
+    return [str(program), "-I", "-S"], visible
 
 
 def is_missing() -> bool:
-    """Say whether bubblewrap is not installed."""
+    """Return whether bubblewrap is not installed."""
     return shutil.which("bwrap") is None
 
 
@@ -95,13 +87,11 @@ def _works() -> bool:
 
 @functools.cache
 def _starts() -> bool:
+    command = confined([shutil.which("true") or "/usr/bin/true"])
     try:
-        tried = confined([shutil.which("true") or "/usr/bin/true"])
-        return (
-            subprocess.run(
-                tried, env=environment(), capture_output=True, check=False, timeout=_SECONDS
-            ).returncode
-            == 0
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, check=False, timeout=_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+    return done.returncode == 0

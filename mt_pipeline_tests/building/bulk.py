@@ -1,7 +1,7 @@
-"""The big capture of the benchmark: a home or office of fifty devices, written from templates in flat memory.
+"""The big capture of the benchmark: fifty devices, written from templates in constant memory.
 
-Hundreds of conversations run at once; each is a generator that yields bursts of frames, and a busy one is as likely to be next as an
-idle one. The small captures of the tests are in `everything.py`.
+Hundreds of conversations run at once. Each is a generator that yields bursts of frames, and a busy
+one is as likely to be next as an idle one. The small captures of the tests are in `everything.py`.
 """
 
 import ipaddress
@@ -49,7 +49,7 @@ _DOMAINS = tuple(
     for number in range(6)
     for ending in ("com", "net")
 )
-# Three segments with a record each, then records that span three and eleven segments: TLS of several styles.
+# Several styles of TLS: a record in one segment, and records that span three and eleven.
 _DOWNLOADS = tuple(
     tuple(record[start : start + _SEGMENT] for start in range(0, len(record), _SEGMENT))
     for record in (application_data(_SEGMENT * segments - 5) for segments in (1, 3, 11))
@@ -71,7 +71,10 @@ class _Path:
     def headers(
         self, protocol: int, client_port: int, server_port: int
     ) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
-        """Make two functions, client to server and back, from the size of what follows IP to Ethernet, IP and ports."""
+        """Return two functions, client to server and back: from payload size to the headers.
+
+        The size is that of all that follows IP; the headers are Ethernet, IP and ports.
+        """
         return (
             self._header(
                 protocol,

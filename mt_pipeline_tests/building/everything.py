@@ -1,4 +1,4 @@
-"""Whole captures: one with a bit of all that the other modules can make, one with only what the original program understands."""
+"""Complete captures: one of all kinds of frames, one that the original program understands."""
 
 from collections.abc import Callable
 from itertools import count
@@ -29,7 +29,10 @@ ODD_TIMES = {
 
 
 def everything(path: Path) -> Path:
-    """Write a pcapng with a bit of everything, in time order, the same bytes every time; no odd times, they are in `odd_times`."""
+    """Write a pcapng with a bit of everything, in time order, the same bytes every time.
+
+    Odd times are in `odd_times`.
+    """
     frames = in_time_order(
         [
             *_plain(),
@@ -48,7 +51,10 @@ def everything(path: Path) -> Path:
 
 
 def tcp_udp_only(path: Path, *, odd_names: bool = False) -> Path:
-    """Write a pcap with IPv4 TCP and UDP only: no tunnels, no fragments, nothing broken; with `odd_names`, odd server names too."""
+    """Write a pcap with IPv4 TCP and UDP only: no tunnels, no fragments, nothing broken.
+
+    With `odd_names`, it has odd server names too.
+    """
     conversations = [
         *_names_of_streams(),
         traffic.quic_session(client_port=51_000),
@@ -74,7 +80,10 @@ def tcp_udp_only(path: Path, *, odd_names: bool = False) -> Path:
 
 
 def odd_times(path: Path, time_ns: int | None) -> Path:
-    """Write a pcapng with a DNS exchange: its question at `time_ns` (None: no time at all), its answer at an ordinary time."""
+    """Write a pcapng with a DNS question at `time_ns` and its answer at an ordinary time.
+
+    With None, the question has no time at all.
+    """
     question, answer = traffic.dns()
     seconds = 0 if time_ns is None else time_ns // 10**9
     # Microseconds since the second of the question reach the year 586,000.

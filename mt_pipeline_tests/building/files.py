@@ -1,6 +1,7 @@
-"""Capture files from frames: pcap, pcapng, compressed, cut. What is in the frames is the business of the other modules.
+"""Capture files from frames: pcap, pcapng, compressed, cut. The other modules make the frames.
 
-Written with `struct` because libraries cannot write the times that we need: before 1970, beyond 2262 and 9999, none at all.
+They are written with `struct` because libraries cannot write the times that we need: before 1970,
+beyond 2262 and 9999, none at all.
 """
 
 import gzip
@@ -62,7 +63,7 @@ def write_pcap(
     """Write a pcap file.
 
     Raises:
-        ValueError: if a frame has a link type of its own, or a time that 32 bits of seconds cannot hold.
+        ValueError: a frame has a link type of its own, or a time beyond 32 bits of seconds.
     """
     order, magic, unit = (
         ">" if big_endian else "<",
@@ -78,7 +79,8 @@ def write_pcap(
                 or frame.link_type not in (None, link_type)
             ):
                 raise ValueError(
-                    f"pcap cannot hold the time {frame.time_ns} or the link type {frame.link_type} of a frame: write pcapng"
+                    f"pcap cannot hold the time {frame.time_ns} or the link type "
+                    f"{frame.link_type} of a frame: write pcapng"
                 )
             seconds, rest = divmod(frame.time_ns, _SECOND)
             data = frame.data[:snaplen]
@@ -101,16 +103,16 @@ def write_pcapng(
 ) -> Path:
     """Write a pcapng file with one interface per link type.
 
-    A time is stored as unsigned 64 bits since `tsoffset`: years before 1970 need a negative offset, those beyond 2554 a coarser
-    resolution or an offset.
+    A time is stored as unsigned 64 bits since `tsoffset`. Years before 1970 need a negative offset,
+    those beyond 2554 a coarser resolution or an offset.
 
     Args:
         path: the file.
-        frames: in the order wanted.
+        frames: in their order.
         link_type: of frames that name none.
-        tsresol: as in the format: ticks a second are 10**tsresol, or 2**(tsresol - 128) from 128 on.
+        tsresol: as in the format: 10**tsresol ticks a second, or 2**(tsresol - 128) from 128 on.
         tsoffset: seconds since 1970 at which the ticks begin.
-        snaplen: most bytes kept of a frame.
+        snaplen: most bytes stored of a frame.
         between: blocks that are written before each frame: their types and bodies.
 
     Raises:
@@ -156,7 +158,10 @@ def write_pcapng(
 
 
 def compress(path: Path, how: str) -> Path:
-    """Compress a file beside itself with `gzip`, `zstd` or `lz4` (frame format); `x.pcap` becomes `x.pcap.gz`, `.zst` or `.lz4`."""
+    """Compress a file with `gzip`, `zstd` or `lz4` (frame format) to a file next to it.
+
+    `x.pcap` becomes `x.pcap.gz`, `.zst` or `.lz4`.
+    """
     data = path.read_bytes()
     ending = {"gzip": ".gz", "zstd": ".zst", "lz4": ".lz4"}[how]
     small = (
@@ -170,7 +175,7 @@ def compress(path: Path, how: str) -> Path:
 
 
 def cut(path: Path, drop_bytes: int) -> Path:
-    """Copy a file beside itself without its last bytes; `x.pcap` becomes `x-cut.pcap`."""
+    """Copy a file without its last bytes, next to it; `x.pcap` becomes `x-cut.pcap`."""
     target = path.with_stem(path.stem + "-cut")
     target.write_bytes(path.read_bytes()[:-drop_bytes])
     return target

@@ -1,4 +1,7 @@
-"""The messages that carry server names: TLS ClientHello and QUIC Initial. How they travel is in `traffic.py`."""
+"""The messages that carry server names: TLS ClientHello and QUIC Initial.
+
+How they travel is in `traffic.py`.
+"""
 
 import hashlib
 import struct
@@ -26,7 +29,10 @@ def application_data(size: int) -> bytes:
 def client_hello(
     name: str | bytes | None, *, alpn: Sequence[str] = ("h2", "http/1.1"), padding: int = 0
 ) -> bytes:
-    """Make a TLS record with a ClientHello; `padding` makes it longer, no `name` leaves the server name out."""
+    """Make a TLS record with a ClientHello.
+
+    `padding` makes it longer; without `name` it has no server name.
+    """
     message = hello_message(name, alpn=alpn, padding=padding)
     return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
 
@@ -68,9 +74,10 @@ def quic_initials(
     padding: int = 0,
     pieces: int = 1,
 ) -> list[bytes]:
-    """Make the Initial datagrams of a client, the same bytes every time; the hello is spread over `pieces` of them.
+    """Make the Initial datagrams of a client, the hello spread over `pieces` of them.
 
-    They are encrypted by aioquic with the keys that RFC 9001 derives from `connection_id`, so that tshark can read them.
+    They are the same bytes every time. aioquic encrypts them with the keys that RFC 9001 derives
+    from `connection_id`, so that tshark can read them.
     """
     message = hello_message(name, alpn=alpn, padding=padding, quic=True)
     size = -(-len(message) // pieces)

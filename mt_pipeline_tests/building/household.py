@@ -1,6 +1,7 @@
-"""A made-up household that looks alive: five devices, what they talk to, and where that stands. For the pictures of the documentation.
+"""A made-up household for the pictures of the README: five devices, their servers, their places.
 
-Names are well-known ones, so that applications show; addresses are public ones, and the places that they are given are made up.
+Names are well-known ones, so that applications show. Addresses are public ones, with made-up
+places.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Names that something on the way may take for something else: for folders, files, server names, labels."""
+"""Names that some program may misread, for folders, files, server names and labels."""
 
 import string
 
@@ -87,7 +87,7 @@ PUNCTUATED = tuple(
     if mark not in "/."
     for name in (f"{mark}x", f"x{mark}x", f"x{mark}", mark, f"{mark}x{mark}")
 )
-"""All ASCII punctuation that a name of a file may begin with: at its first place, in its middle, at its last, alone, and around it."""
+"""All ASCII punctuation that may begin a file name: first, in the middle, last, alone, around."""
 
 ODD = (*dict.fromkeys((*PUNCTUATED, *WORDS, ".x.", "x.x", "x.", "a" * 250)),)
 """All of them."""

@@ -68,7 +68,7 @@ def malformed(*, seed: int = 1) -> list[bytes]:
 
 
 def without_ip() -> list[bytes]:
-    """Make 802.3 frames with LLC and SNAP (spanning tree, and a payload nobody knows), EAPOL and LLDP."""
+    """Make 802.3 frames with LLC and SNAP (spanning tree, an unknown payload), EAPOL and LLDP."""
     hardware = bytes.fromhex(CLIENT_MAC.replace(":", ""))
     spanning_tree = b"\x42\x42\x03" + bytes(35)
     snap = b"\xaa\xaa\x03\x00\x00\x00\x12\x34" + b"payload"
@@ -117,13 +117,13 @@ def other_link_types(*, start_ns: int = START_NS) -> list[Frame]:
 
 
 def giant(size: int = 200_000) -> bytes:
-    """Make a TCP frame of `size` bytes as a capture before segmentation offload has them: the total length of IP is 0."""
+    """Make a TCP frame of `size` bytes from before segmentation offload: IP total length 0."""
     frame = tcp_session([(FROM_SERVER, b"data")], client_port=50_200)[3]
     return frame[:16] + b"\x00\x00" + frame[18:] + bytes(size - len(frame))
 
 
 def shortened(frames: Iterable[Frame], *, snaplen: int = 96) -> list[Frame]:
-    """Keep only the first bytes of frames, as a capture with a snap length does; the length on the wire stays."""
+    """Cut frames to their first bytes, as a snap length does; the length on the wire stays."""
     return [
         Frame(frame.data[:snaplen], frame.time_ns, len(frame.data), frame.link_type)
         for frame in frames

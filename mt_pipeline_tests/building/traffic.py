@@ -1,7 +1,8 @@
-"""What hosts say to each other, as Ethernet frames: sessions, names, multicast. Tunnels are in `tunnels.py`, broken things in `odd.py`.
+"""Traffic between hosts, as Ethernet frames: sessions, names, multicast.
 
-A session alternates between two ends; an address with a colon makes it IPv6. Public addresses are real public ones, because
-documentation ranges such as 192.0.2.0/24 are not globally reachable.
+Tunnels are in `tunnels.py`, broken frames in `odd.py`. A session alternates between two ends; an
+address with a colon makes it IPv6. Public addresses are real ones, because documentation ranges
+such as 192.0.2.0/24 are not globally reachable.
 """
 
 import random
@@ -57,7 +58,10 @@ def tcp_session(
     client_port: int = 50_000,
     server_port: int = 443,
 ) -> list[bytes]:
-    """Make a whole TCP connection: handshake, each message (from the client?, payload) as one segment, both FINs."""
+    """Make a TCP connection: handshake, one segment per message, both FINs.
+
+    A message is whether it is from the client, and its payload.
+    """
     steps = [
         (True, b"", "S"),
         (False, b"", "SA"),
@@ -139,7 +143,7 @@ def quic_session(
     server: str = OTHER_SERVER,
     client_port: int = 51_000,
 ) -> list[bytes]:
-    """Make a QUIC connection: Initials of the client with the hello in `pieces`, then four packets with short headers."""
+    """Make a QUIC connection: client Initials with the hello in `pieces`, four short headers."""
     connection_id = struct.pack("!IHH", 0xC0FFEE00, client_port, pieces)
     initials = quic_initials(
         name, connection_id=connection_id, alpn=alpn, pieces=pieces, padding=1_400 * (pieces - 1)
@@ -195,7 +199,10 @@ def mdns(name: str = "_googlecast._tcp.local") -> list[bytes]:
 
 def ssdp() -> list[bytes]:
     """Search for UPnP devices, over multicast."""
-    search = b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n'
+    search = (
+        b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+        b'MAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n'
+    )
     packet = (
         IP(src=CLIENT, dst="239.255.255.250", ttl=2) / UDP(sport=49_900, dport=1900) / Raw(search)
     )

@@ -1,4 +1,7 @@
-"""Frames inside other frames: VLANs, tunnels, and packets quoted by ICMP errors. Each function wraps one frame of `traffic.py`."""
+"""Frames inside other frames: VLANs, tunnels, and packets quoted by ICMP errors.
+
+Each function wraps one frame of `traffic.py`.
+"""
 
 import struct
 
@@ -76,7 +79,10 @@ def vxlan(frame: bytes, *, network_id: int = 42) -> bytes:
 
 
 def icmp_error(frame: bytes, *, kind: int = 3, code: int = 3) -> bytes:
-    """Let the router complain of a packet of the client, quoting it: 3/3 port unreachable, 11/0 time exceeded."""
+    """Make the router's error about a packet of the client, which it quotes.
+
+    3/3 is port unreachable, 11/0 time exceeded.
+    """
     error = IP(src=ROUTER, dst=CLIENT) / ICMP(type=kind, code=code) / Raw(ip_layer(frame)[:500])
     return ethernet(error, source=ROUTER_MAC, target=CLIENT_MAC)
 

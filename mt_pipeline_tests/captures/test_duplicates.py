@@ -1,4 +1,4 @@
-"""Captures with the same bytes: which came first, which is a copy, and what becomes of a copy that is left out."""
+"""Captures with the same bytes: the first, its copies, and what becomes of a skipped copy."""
 
 from collections.abc import Callable
 from pathlib import Path

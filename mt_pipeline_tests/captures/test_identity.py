@@ -10,14 +10,16 @@ from mt_pipeline.captures.identity import (
     Capture,
     CaptureChangedError,
     CaptureUnreadableError,
+    capture_at,
+    sha256_of,
+)
+from mt_pipeline.captures.naming import (
     KeyRefusedError,
     OutsideInboxError,
-    capture_at,
     experiment_of,
     file_name_of,
     key_of,
     refusal_of_key,
-    sha256_of,
     shared_experiments,
     storable,
 )

@@ -1,4 +1,4 @@
-"""What lies in the inbox is found whatever it is called and however it is linked, and only captures pass."""
+"""All files of the inbox are listed, whatever their names and links; only captures pass."""
 
 import bz2
 import gzip
@@ -31,10 +31,10 @@ def put(inbox: Path, *names: str | bytes) -> None:
 
 
 def keys(inbox: Path) -> list[str]:
-    found = walk(inbox)
-    assert not found.problems
-    assert not found.refused
-    return sorted(capture.key for capture in found.captures)
+    result = walk(inbox)
+    assert not result.problems
+    assert not result.refused
+    return sorted(capture.key for capture in result.captures)
 
 
 def test_files_at_any_depth_are_found_with_size_and_time(tmp_path):
@@ -81,14 +81,16 @@ def test_odd_names_are_keys_as_they_are(tmp_path):
 
 def test_names_that_cannot_be_keys_are_refused_one_by_one(tmp_path):
     put(tmp_path, b"lab/caf\xe9.pcap", "lab/new\nline.pcap", "a...b/c.pcap", "lab/good.pcap")
-    found = walk(tmp_path)
-    assert [capture.key for capture in found.captures] == ["lab/good.pcap"]
-    assert {refused.key for refused in found.refused} == {
+    result = walk(tmp_path)
+    assert [capture.key for capture in result.captures] == ["lab/good.pcap"]
+    assert {refused.key for refused in result.refused} == {
         r"./lab/caf\xe9.pcap",
         r"./lab/new\u000aline.pcap",
         "a...b/c.pcap",
     }
-    assert all(refused.key in refused.reason and refused.path.exists() for refused in found.refused)
+    assert all(
+        refused.key in refused.reason and refused.path.exists() for refused in result.refused
+    )
 
 
 def test_a_folder_named_like_a_capture_is_a_folder(tmp_path):
@@ -128,9 +130,9 @@ def test_a_file_linked_under_two_names_is_two_captures(tmp_path):
     for name in ("one", "two"):
         (tmp_path / "inbox" / name).mkdir(parents=True)
         (tmp_path / "inbox" / name / "a.pcap").symlink_to(tmp_path / "far.pcap")
-    found = walk(tmp_path / "inbox").captures
-    assert sorted(capture.key for capture in found) == ["one/a.pcap", "two/a.pcap"]
-    assert {capture.size for capture in found} == {len(PCAP)}
+    result = walk(tmp_path / "inbox").captures
+    assert sorted(capture.key for capture in result) == ["one/a.pcap", "two/a.pcap"]
+    assert {capture.size for capture in result} == {len(PCAP)}
 
 
 def test_what_is_not_a_file_is_passed_over(tmp_path, monkeypatch):
@@ -145,10 +147,11 @@ def test_what_is_not_a_file_is_passed_over(tmp_path, monkeypatch):
 
 
 def test_an_inbox_that_is_not_there_is_a_problem_not_an_empty_inbox(tmp_path):
-    found = walk(tmp_path / "inbox")
-    assert not found.captures
-    assert found.problems == [
-        f"The folder {tmp_path}/inbox cannot be read (No such file or directory): make it readable for this user."
+    result = walk(tmp_path / "inbox")
+    assert not result.captures
+    assert result.problems == [
+        f"The folder {tmp_path}/inbox cannot be read (No such file or directory): "
+        "make it readable for this user."
     ]
 
 
@@ -179,10 +182,10 @@ def test_files_that_come_and_go_meanwhile_do_no_harm(tmp_path):
         walks, deadline = 0, time.monotonic() + 60
         # A busy machine may not let the other process run for thousands of walks.
         while walks < 5000 or (len(seen) < 2 and time.monotonic() < deadline):
-            found = walk(tmp_path)
-            assert not found.problems
-            assert not found.refused
-            seen.add(frozenset(capture.key for capture in found.captures))
+            result = walk(tmp_path)
+            assert not result.problems
+            assert not result.refused
+            seen.add(frozenset(capture.key for capture in result.captures))
             walks += 1
     finally:
         churn.kill()
@@ -202,12 +205,12 @@ def _look_as_nobody(results: "multiprocessing.SimpleQueue[object]") -> None:
         (inbox / "b.pcap").chmod(0)
         (inbox / "l.pcap").symlink_to(inbox / "shut" / "a.pcap")
         (inbox / "shut").chmod(0)
-        found = walk(inbox)
+        result = walk(inbox)
         results.put(
             (
-                found.problems,
-                [refused.reason for refused in found.refused],
-                [capture.key for capture in found.captures],
+                result.problems,
+                [refused.reason for refused in result.refused],
+                [capture.key for capture in result.captures],
                 sniff(capture),
             )
         )
@@ -221,14 +224,14 @@ def test_what_may_not_be_read_is_said_and_the_rest_is_found():
     child.start()
     child.join(60)
     assert child.exitcode == 0
-    problems, refused, found, sniffed = results.get()
+    problems, refused, result, sniffed = results.get()
     assert problems == [
         "The folder shut cannot be read (Permission denied): make it readable for this user."
     ]
     assert sorted(refused) == [
         f"{name} cannot be read: make it readable for this user." for name in ("b.pcap", "l.pcap")
     ]
-    assert found == ["c.pcap"]
+    assert result == ["c.pcap"]
     assert sniffed == "b.pcap cannot be read: make it readable for this user."
 
 
@@ -253,10 +256,10 @@ def test_compressed_captures_are_known_by_what_is_in_them(tmp_path, codec, head)
             stream.write(content)
         return sink.getvalue().to_pybytes()
 
-    whole = compressed(head + os.urandom(300_000))
-    assert sniffed(tmp_path, whole) is None
-    assert sniffed(tmp_path, whole[: len(whole) // 2]) is None
-    assert sniffed(tmp_path, compressed(whole)) is not None
+    complete = compressed(head + os.urandom(300_000))
+    assert sniffed(tmp_path, complete) is None
+    assert sniffed(tmp_path, complete[: len(complete) // 2]) is None
+    assert sniffed(tmp_path, compressed(complete)) is not None
     reason = sniffed(tmp_path, compressed(b"Dear all, " * 1000))
     assert reason is not None
     assert reason.startswith(
@@ -282,7 +285,8 @@ def test_anything_else_is_refused_with_name_and_cure(tmp_path, content):
     reason = sniffed(tmp_path, content)
     assert reason is not None
     assert reason.startswith("a b.pcap ")
-    assert reason.endswith(("remove it.", "replace it.", "put what comes out here."))
+    cures = ("remove it.", "replace it.", "put what comes out here.")
+    assert reason.endswith(cures)
 
 
 def test_an_empty_file_is_called_empty(tmp_path):
@@ -317,7 +321,8 @@ def test_looking_changes_nothing(tmp_path):
         (
             "a.pcap.xz",
             lzma.compress(PCAP),
-            "is packed with xz, which tshark does not read: unpack it with `unxz a.pcap.xz`, and put what comes out here.",
+            "is packed with xz, which tshark does not read: "
+            "unpack it with `unxz a.pcap.xz`, and put what comes out here.",
         ),
         ("a b.bz2", bz2.compress(PCAP), "unpack it with `bunzip2 'a b.bz2'`"),
         ("a.zip", b"PK\x03\x04" + bytes(50), "unpack it with `unzip a.zip`"),
@@ -335,10 +340,9 @@ def test_the_cure_for_what_is_packed_is_to_unpack_it(
 
 def test_a_pipe_is_called_one(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    said = sniff(Capture("pipe", tmp_path, 0, 0))
-    assert (
-        said
-        == "pipe is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here."
+    assert sniff(Capture("pipe", tmp_path, 0, 0)) == (
+        "pipe is not a file but a pipe, a device or a folder: "
+        "write what comes out of it to a file, and put that here."
     )
     with pytest.raises(CaptureUnreadableError, match=r"^pipe is not a file but a pipe"):
         capture_at(tmp_path, "pipe")

@@ -1,4 +1,4 @@
-"""The ledger says what became of every capture, to several processes at once, whatever is killed."""
+"""The ledger knows what became of every capture, for several processes, through any kill."""
 
 import multiprocessing
 import os
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
-from mt_pipeline.captures.ledger import Ledger, State, UnknownCaptureError
+from mt_pipeline.captures.ledger import Ledger, State
 from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures.rotation import Handover
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -162,7 +164,7 @@ def test_a_run_that_died_is_made_good_once_then_the_capture_has_failed(ledger):
         assert ledger.look(walk, settle=0) == [capture()]
         ledger.requested(["lab/a.pcap"])
         ledger.claim(capture(), run="r7")
-        assert ledger.again(ledger.get("lab/a.pcap")) == state
+        assert ledger.retry(ledger.get("lab/a.pcap")) == state
     assert ledger.look(walk, settle=0) == []
     assert "lab/a.pcap: 2 runs ended without a result" in ledger.get("lab/a.pcap").error
 
@@ -171,14 +173,14 @@ def test_a_request_that_never_became_a_run_counts_for_nothing(ledger):
     waiting(ledger, "lab/a.pcap")
     for _ in range(5):
         assert ledger.requested(["lab/a.pcap"]) == ["lab/a.pcap"]
-        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
+        assert ledger.retry(ledger.get("lab/a.pcap")) == State.WAITING
     assert ledger.get("lab/a.pcap").attempts == 0
 
 
 def test_a_verdict_gives_back_the_second_try(ledger):
     for _ in range(3):
         ledger.claim(capture(), run="r1")
-        assert ledger.again(ledger.get("lab/a.pcap")) == State.WAITING
+        assert ledger.retry(ledger.get("lab/a.pcap")) == State.WAITING
         ledger.claim(capture(), run="r2")
         ledger.finish("lab/a.pcap", sha256="ab", documents="d", packets=1, rows=1, skipped={})
 
@@ -188,16 +190,16 @@ def test_what_has_a_verdict_is_not_made_good(ledger):
     seen = ledger.get("lab/a.pcap")
     ledger.fail("lab/a.pcap", "not a capture")
     for record in (seen, ledger.get("lab/a.pcap")):
-        assert ledger.again(record) is None
+        assert ledger.retry(record) is None
     assert ledger.get("lab/a.pcap").error == "not a capture"
 
 
 def test_what_somebody_works_on_is_not_made_good(ledger):
     ledger.claim(capture(), run="r1")
     with ledger.lock("lab/a.pcap") as record:
-        assert ledger.again(record) is None
+        assert ledger.retry(record) is None
     assert ledger.get("lab/a.pcap") == record
-    assert ledger.again(record) is State.WAITING
+    assert ledger.retry(record) is State.WAITING
 
 
 def test_a_lock_hands_over_the_record_as_it_is_now(ledger):
@@ -212,7 +214,7 @@ def test_ten_thousand_files_at_once(ledger):
     keys = [f"lab/{number:05}.pcap" for number in range(10_000)]
     waiting(ledger, *keys)
     assert [
-        found.key for found in ledger.look(Walk([capture(key) for key in keys]), settle=0)
+        capture.key for capture in ledger.look(Walk([capture(key) for key in keys]), settle=0)
     ] == keys
     assert len(ledger.records()) == 10_000
 
@@ -224,26 +226,26 @@ def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]
     go.wait()
     ledger = Ledger(Path(path))  # all of them make the file, too
     walk = Walk([capture(f"{number}") for number in range(200)])
-    found = []
+    keys_taken = []
     for _ in range(20):
         ready = ledger.look(walk, settle=0)
-        found += ledger.requested([one.key for one in ready[:10]])
+        keys_taken += ledger.requested([capture.key for capture in ready[:10]])
         ledger.claim(capture(f"by {os.getpid()}"), run="r1")
-    taken.put(found)
+    taken.put(keys_taken)
 
 
 def test_two_lookers_never_ask_for_the_same_capture(path):
     go, taken = SPAWN.Event(), SPAWN.SimpleQueue()
     with (
-        process(_request, str(path), go, taken) as one,
-        process(_request, str(path), go, taken) as two,
+        process(_request, str(path), go, taken) as first,
+        process(_request, str(path), go, taken) as second,
     ):
         go.set()
-        found = taken.get() + taken.get()
-        one.join(60)
-        two.join(60)
-        assert (one.exitcode, two.exitcode) == (0, 0)
-    assert Counter(found) == Counter(f"{number}" for number in range(200))
+        keys_taken = taken.get() + taken.get()
+        first.join(60)
+        second.join(60)
+        assert (first.exitcode, second.exitcode) == (0, 0)
+    assert Counter(keys_taken) == Counter(f"{number}" for number in range(200))
 
 
 def _write_for_ever(path: str, started: Event) -> None:
@@ -277,16 +279,16 @@ def test_a_killed_writer_leaves_a_ledger_that_works(path):
         assert sum(record.state == State.RUNNING for record in records) <= round_ + 1
 
 
-def _hold(path: str, held: Event) -> None:
+def _hold(path: str, locked: Event) -> None:
     with Ledger(Path(path)).lock("lab/a.pcap"):
-        held.set()
+        locked.set()
         time.sleep(600)
 
 
 def test_a_killed_worker_frees_its_lock(ledger, path):
-    held = SPAWN.Event()
-    with process(_hold, str(path), held) as worker:
-        assert held.wait(60)
+    locked = SPAWN.Event()
+    with process(_hold, str(path), locked) as worker:
+        assert locked.wait(60)
         with (
             pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"),
             ledger.lock("lab/a.pcap", timeout=0),
@@ -313,13 +315,13 @@ def test_a_lock_has_one_holder_and_leaves_no_file(path, tmp_path):
     counter.write_text("0")
     go = SPAWN.Event()
     with (
-        process(_count, str(path), str(counter), go) as one,
-        process(_count, str(path), str(counter), go) as two,
+        process(_count, str(path), str(counter), go) as first,
+        process(_count, str(path), str(counter), go) as second,
     ):
         go.set()
-        one.join(60)
-        two.join(60)
-        assert (one.exitcode, two.exitcode) == (0, 0)
+        first.join(60)
+        second.join(60)
+        assert (first.exitcode, second.exitcode) == (0, 0)
     assert counter.read_text() == "600"
     assert list(path.with_suffix(".locks").iterdir()) == []
 
@@ -357,7 +359,7 @@ def test_a_lock_is_freed_by_an_error(ledger):
 def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_something_else(ledger):
     keys = [f"lab/a_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
     waiting(ledger, *keys, "lab/a.pcapng")
-    assert [record and record.key for record in map(ledger.before, [*keys, "lab/a.pcapng"])] == [
+    assert [record and record.key for record in map(ledger.previous, [*keys, "lab/a.pcapng"])] == [
         None,
         *keys[:2],
         None,
@@ -371,8 +373,7 @@ def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_somet
             packets=1,
             rows=1,
             skipped={},
-            follows=follows,
-            leaves=leaves,
+            handover=Handover(follows, leaves),
         )
 
     finish(keys[1], "", "2")

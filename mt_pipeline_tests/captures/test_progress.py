@@ -6,14 +6,14 @@ import pytest
 import sqlalchemy as sa
 
 from mt_pipeline.captures import progress
+from mt_pipeline.captures.database import TABLE, RecordFile
 from mt_pipeline.captures.progress import Progress, duration
-from mt_pipeline.captures.records import TABLE, RecordFile
 
 NOW = 1_000_000.0
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         (Progress(0, 0, 0, None), "0 of 0 captures in"),
         (Progress(3, 0, 0, 2.0), "3 of 3 captures in"),
@@ -24,12 +24,12 @@ NOW = 1_000_000.0
         ),
     ],
 )
-def test_it_is_a_line_for_people(given: Progress, said: str):
-    assert str(given) == said
+def test_it_is_a_line_for_people(given: Progress, text: str):
+    assert str(given) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.2, "1 s"),
         (89, "89 s"),
@@ -39,8 +39,8 @@ def test_it_is_a_line_for_people(given: Progress, said: str):
         (90_000, "25 h 0 min"),
     ],
 )
-def test_a_time_has_the_unit_that_people_would_choose(seconds: float, said: str):
-    assert duration(seconds) == said
+def test_a_time_has_the_unit_that_people_would_choose(seconds: float, text: str):
+    assert duration(seconds) == text
 
 
 def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
@@ -64,11 +64,11 @@ def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
             ],
         )
 
-        assert progress.of(db, now=NOW) == Progress(done=3, failed=1, left=2, rate=2 / 100)
+        assert progress.count(db, now=NOW) == Progress(done=3, failed=1, left=2, rate=2 / 100)
 
 
 def test_one_verdict_alone_has_no_rate(tmp_path: Path):
     with RecordFile(tmp_path / "ledger.sqlite").write() as db:
         db.execute(sa.insert(TABLE), {"key": "a", "state": "done", "changed_at": NOW - 5})
 
-        assert progress.of(db, now=NOW).rate is None
+        assert progress.count(db, now=NOW).rate is None

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mt_pipeline.captures.database import TABLE
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
-from mt_pipeline.captures.records import TABLE, LedgerError, Record
+from mt_pipeline.captures.records import LedgerError, Record
 
 CAPTURE = Capture("lab/a.pcap", Path("/inbox"), 7, 11)
 
@@ -60,7 +61,8 @@ def test_a_damaged_file_is_named_with_a_cure(tmp_path):
     path.write_bytes(b"Dear all, " * 1000)
     with pytest.raises(
         LedgerError,
-        match=r"The ledger .*ledger\.sqlite cannot be used \(file is not a database\): it is damaged",
+        match=r"The ledger .*ledger\.sqlite cannot be used "
+        r"\(file is not a database\): it is damaged",
     ):
         Ledger(path)
 
@@ -83,12 +85,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "data").write_bytes(b"")
     with pytest.raises(
         LedgerError,
-        match=r"The ledger .*data/ledger\.sqlite cannot be used: .*make room on its disk, or make its folder writable",
+        match=r"The ledger .*data/ledger\.sqlite cannot be used: "
+        r".*make room on its disk, or make its folder writable",
     ):
         Ledger(tmp_path / "data" / "ledger.sqlite")
 
 
-def _fill(path: str, said: "multiprocessing.SimpleQueue[str]") -> None:
+def _fill(path: str, messages: "multiprocessing.SimpleQueue[str]") -> None:
     ledger = Ledger(Path(path))
     ledger.claim(CAPTURE, run="r1")
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -97,16 +100,16 @@ def _fill(path: str, said: "multiprocessing.SimpleQueue[str]") -> None:
             Walk([Capture(f"{number}", Path("/inbox"), 1, 1) for number in range(10_000)]), settle=0
         )
     except LedgerError as error:
-        said.put(str(error))
+        messages.put(str(error))
 
 
 def test_a_file_that_cannot_grow_is_named_and_keeps_what_it_had(tmp_path):
     context = multiprocessing.get_context("spawn")
-    said = context.SimpleQueue()
-    child = context.Process(target=_fill, args=(str(tmp_path / "ledger.sqlite"), said))
+    messages = context.SimpleQueue()
+    child = context.Process(target=_fill, args=(str(tmp_path / "ledger.sqlite"), messages))
     child.start()
     child.join(60)
     assert child.exitcode == 0
-    assert not said.empty()
-    assert "look at the disk: it may be full" in said.get()
+    assert not messages.empty()
+    assert "look at the disk: it may be full" in messages.get()
     assert [record.key for record in Ledger(tmp_path / "ledger.sqlite").records()] == ["lab/a.pcap"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.captures.identity import Capture
-from mt_pipeline.captures.rotation import befores, complete, place_of
+from mt_pipeline.captures.rotation import complete, place_of, previous_files
 
 
 def file(key: str, written: int) -> Capture:
@@ -36,8 +36,8 @@ def test_the_file_before_is_told_by_the_names(before: str, after: str):
         after,
     ]
 
-    assert befores([*others, before]) == {after: before}
-    assert befores(others) == {}
+    assert previous_files([*others, before]) == {after: before}
+    assert previous_files(others) == {}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_later_start_with_the_same_name_is_told_apart():
     first = ["a_00001_20260101120000.pcapng", "a_00002_20260101120500.pcapng"]
     second = ["a_00001_20260202120000.pcapng", "a_00002_20260202120500.pcapng"]
     for keys in permutations(first + second):
-        assert befores(keys) == {first[1]: first[0], second[1]: second[0]}
+        assert previous_files(keys) == {first[1]: first[0], second[1]: second[0]}
 
 
 def test_a_file_is_complete_when_the_next_one_is_there_and_it_has_not_changed_since():
@@ -81,21 +81,21 @@ WINTER = [
 
 
 def test_where_clocks_are_set_back_the_number_tells_which_comes_before():
-    """The time in a name is local: for an hour the next file has an earlier one, and no file came before it."""
+    """The time in a name is local: for an hour, the next file has an earlier one."""
     yesterday = [f"a_0000{number}_202610240{number}0000.pcapng" for number in range(1, 6)]
     expected = {after: before for days in (yesterday, WINTER) for before, after in pairwise(days)}
     chance = random.Random(1)  # noqa: S311 - the same orders every time
     for _ in range(20):
         keys = yesterday + WINTER
         chance.shuffle(keys)
-        assert befores(keys) == expected
-        assert list(befores(keys)) == [*yesterday[1:], *WINTER[1:]]
+        assert previous_files(keys) == expected
+        assert list(previous_files(keys)) == [*yesterday[1:], *WINTER[1:]]
 
 
 def test_of_two_starts_within_an_hour_each_has_its_own_files():
     first = ["a_00001_20260101120000.pcapng", "a_00002_20260101120500.pcapng"]
     second = ["a_00001_20260101123000.pcapng", "a_00002_20260101123500.pcapng"]
-    assert befores(first + second) == {first[1]: first[0], second[1]: second[0]}
+    assert previous_files(first + second) == {first[1]: first[0], second[1]: second[0]}
 
 
 def test_where_clocks_are_set_back_a_file_is_complete_when_the_next_one_is_there():
@@ -110,6 +110,6 @@ def test_fourteen_digits_that_are_no_time_are_of_no_rotation():
 
 def test_a_ring_of_all_numbers_has_an_order():
     keys = [f"a_{number:05}_20260101120000.pcap" for number in range(100_000)]
-    found = befores(keys)
-    assert len(found) == len(keys)
-    assert found[keys[0]] == keys[-1]
+    previous = previous_files(keys)
+    assert len(previous) == len(keys)
+    assert previous[keys[0]] == keys[-1]

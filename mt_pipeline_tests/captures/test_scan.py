@@ -1,4 +1,4 @@
-"""A file is taken when it is new or changed and was quiet between two looks; all else is left alone."""
+"""A file is taken if it is new or changed, and was quiet between two looks; no other is."""
 
 import os
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_a_growing_file_is_not_ready_until_it_is_quiet(ledger, inbox):
 
 
 def test_of_a_rotation_all_but_the_last_file_are_ready_at_once(ledger, inbox):
-    """A file of a ring that had been quiet for a while was taken while dumpcap still had it open."""
+    """A quiet file of a ring used to be taken while dumpcap still had it open."""
     names = [f"ring_0000{number}_2026010112000{number}.pcapng" for number in (1, 2, 3)]
     for time, name in enumerate(names):
         (inbox / name).write_bytes(b"x")
@@ -298,7 +298,7 @@ ODD_TIMES = (
     10_413_792_000,
     15_032_385_535,
 )
-"""Seconds since 1970 of which ext4 keeps all, from 1901 to 2446; from 2262 on nanoseconds need more than 64 bits."""
+"""Seconds since 1970, from 1901 to 2446 as ext4; nanoseconds from 2262 on need over 64 bits."""
 
 
 def test_a_file_of_any_time_is_taken_once_and_again_when_it_changes(ledger, inbox):

@@ -212,7 +212,7 @@ def test_captures_that_a_ring_buffer_deleted_before_their_run_are_let_go(lab: La
         (lab.inbox / deleted).unlink()
 
     assert lab.run(*keys).materialised() == [keys[1]]
-    assert [record.key for record in ledger.of_experiment("ring_of_fire")] == [keys[1]]
+    assert [record.key for record in ledger.records(experiment="ring_of_fire")] == [keys[1]]
     assert lab.run(keys[1]).success
 
 

@@ -23,19 +23,15 @@ from mt_pipeline.backends.loads import (
     Unreachable,
 )
 from mt_pipeline.backends.questdb.java import DidNotStart
-from mt_pipeline.captures.identity import (
-    CaptureChangedError,
-    CaptureError,
-    CaptureUnreadableError,
-    capture_at,
-)
+from mt_pipeline.captures.identity import CaptureChangedError, CaptureUnreadableError, capture_at
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.pipeline.causes import is_outage, is_suspect
 from mt_pipeline.pipeline.failures import AGAIN
 from mt_pipeline.settings import SettingsError
-from mt_pipeline.tshark.command import (
+from mt_pipeline.tshark.errors import (
     FilterError,
     NotACapture,
     TsharkFailed,
@@ -95,7 +91,7 @@ def because_of(error: Exception, cause: Exception) -> Exception:
         ),
         LoadFailed("QuestDB refuses rows: could not write [errno=28]; is its disk full?"),
         psycopg.DatabaseError("[24] could not open file"),
-        TsharkFailed("lab/a.pcap", said="The file could not be opened: Too many open files."),
+        TsharkFailed("lab/a.pcap", stderr="The file could not be opened: Too many open files."),
         because_of(
             CaptureUnreadableError("it cannot be read"),
             OSError(errno.EMFILE, "Too many open files"),
@@ -118,14 +114,14 @@ def test_what_is_no_fault_of_the_capture(error: Exception):
             NameTaken("a view of yours"),
         ),
         *(
-            TsharkFailed("stopped with status 2", said="damaged"),
+            TsharkFailed("stopped with status 2", stderr="damaged"),
             LoadFailed("refuses rows"),
             duckdb.ConversionException("x"),
             ZeroDivisionError(),
         ),
         *(OSError(errno.EACCES, "x"), OSError(errno.ENAMETOOLONG, "x")),
         NotACapture(
-            "not a capture: /inbox/No space left on device.pcap", said="it isn't a capture file"
+            "not a capture: /inbox/No space left on device.pcap", stderr="it isn't a capture file"
         ),
     ],
     ids=lambda error: f"{type(error).__name__} {error}"[:60],

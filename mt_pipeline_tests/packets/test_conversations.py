@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import Conversations, conversations
 from mt_pipeline.tshark import documents
+from mt_pipeline.tshark.fields import ALL_KEYS
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import timed, write_pcap, write_pcapng
@@ -122,7 +123,7 @@ def test_no_packets_are_no_conversations(tmp_path: Path):
 
 
 def test_the_keys_are_fields_of_the_documents_and_all_that_is_needed(tmp_path: Path):
-    assert set(Conversations.keys) <= set(documents.ALL_KEYS)
+    assert set(Conversations.keys) <= set(ALL_KEYS)
     with conversations(tmp_path / "x") as streams:
         streams.add(
             pa.table({key: pa.array([["1"]], pa.list_(pa.string())) for key in Conversations.keys})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.captures.identity import file_name_of
+from mt_pipeline.captures.naming import file_name_of
 from mt_pipeline.captures.records import State
 from mt_pipeline.pipeline.batch import Limits, run_captures
 from mt_pipeline.pipeline.failures import Failed

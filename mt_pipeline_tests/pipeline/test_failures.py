@@ -6,10 +6,10 @@ import duckdb
 import pytest
 
 from mt_pipeline.backends.loads import Unreachable
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.defs.failures import failure
 from mt_pipeline.pipeline.failures import Failed, failed, sentence
-from mt_pipeline.tshark.command import NotACapture
+from mt_pipeline.tshark.errors import NotACapture
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_key_with_a_newline_does_not_break_the_line():
 def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
     said = failed(
         "lab/a.pcap",
-        NotACapture("not a capture: /in/lab/a.pcap", said="tshark: what is this?", status=2),
+        NotACapture("not a capture: /in/lab/a.pcap", stderr="tshark: what is this?", status=2),
     )
 
     made = failure([said], 1)

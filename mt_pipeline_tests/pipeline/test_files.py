@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.captures.identity import file_name_of
+from mt_pipeline.captures.naming import file_name_of
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline_tests.pipelines import files_below

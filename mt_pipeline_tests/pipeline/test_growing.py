@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mt_pipeline.captures.growing import is_due, still
+from mt_pipeline.captures.growing import is_due, snapshot
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.sensors import new_captures
@@ -54,9 +54,9 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
     key = "killed take/a.pcap"
     path, folder = lab.put(key), CaptureFiles(lab.data, key).workplace
     script = (
-        "import os, sys; from pathlib import Path; from mt_pipeline.captures.growing import still\n"
+        "import os, sys; from pathlib import Path; from mt_pipeline.captures.growing import snapshot\n"
         "from mt_pipeline.captures.identity import capture_at\n"
-        "with still(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])): os.kill(os.getpid(), 9)"
+        "with snapshot(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])): os.kill(os.getpid(), 9)"
     )
 
     def killed() -> None:
@@ -69,7 +69,7 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
         assert len(copies(lab)) == 1
 
     killed()
-    with still(capture_at(lab.inbox, key), folder) as copy:
+    with snapshot(capture_at(lab.inbox, key), folder) as copy:
         assert copy.path.read_bytes() == path.read_bytes()
         assert len(copies(lab)) == 1
     killed()

@@ -203,9 +203,9 @@ def test_a_reload_that_broke_off_is_made_good_by_the_next_refresh(archive: Archi
     archive.load()
     ledger = archive.workspace().ledger
     ledger.answered(archive.keys[0], answers=None, owed=0)  # as a kill within the load leaves it
-    assert [record.key for record in ledger.owing()] == [archive.keys[0]]
+    assert [record.key for record in ledger.due_for_refresh()] == [archive.keys[0]]
     assert archive.refresh({"owing": True}).materialised() == [archive.keys[0]]
-    assert ledger.owing() == []
+    assert ledger.due_for_refresh() == []
 
 
 def test_a_capture_that_fails_stops_no_other(archive: Archive):

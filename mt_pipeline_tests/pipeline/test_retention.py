@@ -112,7 +112,7 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
         terminal("refresh", "let_go").out
         == "1 captures: 0 loaded again, 0 unchanged, 1 left as their packets have expired\n"
     )
-    assert own.workspace().ledger.owing() == []
+    assert own.workspace().ledger.due_for_refresh() == []
     assert terminal("purge", "--capture", old, "--dry-run").out.startswith(f"{old}: 0 rows, ")
     assert terminal("report", "let_go").err == (
         "mt-pipeline: the packets of let_go have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "

@@ -110,7 +110,7 @@ def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_a
         == f"{left}, but `mt-pipeline verify --repair` has it loaded again from its documents"
     )
     assert told(terminal, loaded, "--repair")[1][-1] == "2 differences; 1 capture is loaded again"
-    assert loaded in [record.key for record in lab.workspace().ledger.owing()]
+    assert loaded in [record.key for record in lab.workspace().ledger.due_for_refresh()]
     assert (
         terminal("refresh", "--capture", loaded).out == "1 captures: 1 loaded again, 0 unchanged\n"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.captures.identity import CaptureError
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.defs.metadata import escaped
 from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.report.formatting import visible as visible_on_a_page

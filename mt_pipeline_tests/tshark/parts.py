@@ -1,4 +1,4 @@
-"""What the tests of this room and the next share: tshark, documents as Python objects, and a capture that never ends."""
+"""Shared by tests of tshark and packets: tshark, documents as objects, an endless capture."""
 
 import functools
 import json
@@ -29,21 +29,24 @@ def tshark() -> Tshark:
 
 
 def documents_of(capture: Path) -> Path:
-    """Write the documents of a capture beside it."""
+    """Write the documents of a capture next to it."""
     output = capture.with_name(capture.name + documents.SUFFIX)
     documents.write(tshark(), capture, output)
     return output
 
 
 def read_all(path: Path) -> list[Document]:
-    """Read documents with nothing of ours: zstd, a JSON object a line, every line whole."""
+    """Read documents without code of ours: zstd, a JSON object a line, every line complete."""
     text = pa.input_stream(path, compression="zstd").read().decode()
     assert text == "" or text.endswith("\n")
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> Path:
-    """Write documents without tshark, one for each packet: its fields by their keys; what each frame has is filled in, an empty value is left out."""
+    """Write documents without tshark, one for each packet.
+
+    A packet has its fields by key; fields of every frame are added, empty values are removed.
+    """
     lines = []
     for number, packet in enumerate(packets, start=1):
         fields = {
@@ -65,12 +68,11 @@ def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> 
 
 
 def readers() -> list[psutil.Process]:
-    """Find each tshark that reads a capture for this process: not one that only forks, and not what is not yet tshark."""
-    found = [
-        child for child in psutil.Process().children(recursive=True) if child.name() == "tshark"
-    ]
-    parents = {child.ppid() for child in found}
-    return [child for child in found if child.pid not in parents]
+    """Return each tshark that reads a capture for this process, but none that only forks."""
+    children = psutil.Process().children(recursive=True)
+    tsharks = [child for child in children if child.name() == "tshark"]
+    parents = {child.ppid() for child in tsharks}
+    return [child for child in tsharks if child.pid not in parents]
 
 
 def counted(capture: Path) -> Counted:
@@ -81,7 +83,7 @@ def counted(capture: Path) -> Counted:
 
 @contextmanager
 def endless_capture(path: Path) -> Iterator[Path]:
-    """Give a capture that tshark reads the beginning of, and then waits for more of until this ends."""
+    """Yield a capture whose beginning tshark reads, and then waits for more until this ends."""
     frames = [
         frame
         for port in range(30)
@@ -100,6 +102,6 @@ def endless_capture(path: Path) -> Iterator[Path]:
 def output_of(
     capture: Path, display_filter: str = "", *, program: Tshark | None = None
 ) -> list[bytes]:
-    """Give the lines that tshark says of a capture."""
+    """Return the lines that tshark prints for a capture."""
     with (program or tshark()).lines(capture, display_filter) as stream:
         return stream.output.readlines()

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mt_pipeline.tshark.command import (
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import (
     FilterError,
     NotACapture,
-    Tshark,
     TsharkError,
     TsharkFailed,
     TsharkMissing,
@@ -60,30 +60,30 @@ def lines(capture: Path) -> list[bytes]:
 
 
 def test_the_version_is_what_the_program_says():
-    found = Tshark.find()
-    said = subprocess.run(
-        [found.program, "--version"], capture_output=True, text=True, check=True
+    usable = Tshark.find()
+    output = subprocess.run(
+        [usable.program, "--version"], capture_output=True, text=True, check=True
     ).stdout
-    assert said.startswith(
+    assert output.startswith(
         (
-            f"TShark (Wireshark) {found.version} ",
-            f"TShark (Wireshark) {found.version}.",
-            f"TShark {found.version}",
+            f"TShark (Wireshark) {usable.version} ",
+            f"TShark (Wireshark) {usable.version}.",
+            f"TShark {usable.version}",
         )
     )
-    assert Path(found.program).is_absolute()
+    assert Path(usable.program).is_absolute()
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("output", "version"),
     [
         ("TShark (Wireshark) 3.6.0 (Git v3.6.0 packaged as 3.6.0-1)", "3.6.0"),
         ("TShark (Wireshark) 4.10.2 (v4.10.2rc0-1-gabc).", "4.10.2"),
         ("TShark 10.0.0.", "10.0.0"),
     ],
 )
-def test_versions_are_read_as_they_are_printed(tmp_path: Path, said: str, version: str):
-    program = script(tmp_path / "tshark", f"echo '{said}'; echo 'Copyright 1998-2021'")
+def test_versions_are_read_as_they_are_printed(tmp_path: Path, output: str, version: str):
+    program = script(tmp_path / "tshark", f"echo '{output}'; echo 'Copyright 1998-2021'")
     assert Tshark.find(program) == Tshark(program, version)
 
 
@@ -131,7 +131,7 @@ def test_another_program_is_no_tshark(tmp_path: Path):
         ("tcp.prot == 1", r"tcp\.prot"),
         ("tcp &&", "Unexpected end"),
         ("ip.addr = 1", "="),
-        ("-x", "-x"),
+        ("-x", "Constant arithmetic expression"),
     ],
 )
 def test_a_filter_with_a_typo_says_what_tshark_says_of_it(display_filter: str, says: str):
@@ -151,13 +151,13 @@ def test_a_good_filter_passes(display_filter: str):
 
 def test_a_filter_is_tried_once_however_many_captures_there_are(tmp_path: Path):
     tries = tmp_path / "tries"
-    found = Tshark(
+    usable = Tshark(
         script(tmp_path / "tshark", f'echo x >> {tries}; exec {tshark().program} "$@"'), "4.0.0"
     )
     for _ in range(3):
-        found.check_filter("tcp.port == 443")
+        usable.check_filter("tcp.port == 443")
         with pytest.raises(FilterError):
-            found.check_filter("tcp.prot == 443")
+            usable.check_filter("tcp.prot == 443")
     assert tries.read_text() == "x\n" * 2
 
 
@@ -182,12 +182,12 @@ def test_a_wrong_filter_never_looks_like_a_capture_without_packets(capture: Path
 def test_a_cut_capture_keeps_all_whole_packets(
     tmp_path: Path, write, drop: int, lines: list[bytes]
 ):
-    whole = write(tmp_path / "whole", timed(traffic.tls_session()))
-    shorter = cut(whole, drop)
+    complete = write(tmp_path / "whole", timed(traffic.tls_session()))
+    shorter = cut(complete, drop)
     assert output_of(shorter) == lines[:-1]
     assert counted(shorter) == Counted(len(lines) - 1, 0, cut=True)
-    assert counted(whole) == Counted(len(lines), 0)
-    assert [count_packets(capture) for capture in (shorter, whole)] == [
+    assert counted(complete) == Counted(len(lines), 0)
+    assert [count_packets(capture) for capture in (shorter, complete)] == [
         Counted(len(lines) - 1, cut=True),
         Counted(len(lines)),
     ]
@@ -210,7 +210,8 @@ def test_what_is_no_capture_says_so_with_the_words_of_tshark(tmp_path: Path, con
         path.write_bytes(content)
     with pytest.raises(
         NotACapture,
-        match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" (isn't a capture file|doesn't exist)",
+        match=rf"^not a capture: {path}\. tshark said: tshark: The file \"{path}\" "
+        "(isn't a capture file|doesn't exist)",
     ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
@@ -236,7 +237,8 @@ def test_a_damaged_capture_fails_with_the_words_of_tshark(tmp_path: Path, captur
     path.write_bytes(data)
     with pytest.raises(
         TsharkFailed,
-        match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: .*2147483647-byte packet",
+        match=r"damaged\.pcap: tshark stopped with status [1-9]\d* and said: tshark: "
+        r".*2147483647-byte packet",
     ):
         output_of(path)
     assert counted(path) == count_packets(path) == Counted()
@@ -379,7 +381,8 @@ def test_preferences_columns_filters_and_plugins_of_the_user_change_nothing(
     for folder in profiles(tmp_path):
         (folder / "plugins").mkdir(parents=True)
         (folder / "preferences").write_text(
-            'gui.column.format: "No.", "%m"\ntcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n'
+            'gui.column.format: "No.", "%m"\n'
+            "tcp.desegment_tcp_streams: FALSE\nnameres.network_name: TRUE\n"
         )
         (folder / "disabled_protos").write_text("tls\ntcp\n")
         for plugin in (folder / "init.lua", folder / "plugins" / "mine.lua"):

@@ -20,8 +20,9 @@ import psutil
 import pytest
 
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import PREFERENCES, NotACapture, Tshark, TsharkFailed
-from mt_pipeline.tshark.fields import FIELDS
+from mt_pipeline.tshark.command import PREFERENCES, Tshark
+from mt_pipeline.tshark.errors import NotACapture, TsharkFailed
+from mt_pipeline.tshark.fields import ALL_KEYS, FIELDS
 from mt_pipeline.tshark.packet_count import count_packets
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
@@ -74,7 +75,10 @@ CONTROLS = {escape: character for character, escape in ESCAPES.items()}
 
 
 def as_column(values: list[str]) -> str:
-    """Say values as a column of tshark does: joined, escaped, cut at 2,047 bytes. Then undo the escapes, those in the text itself, too."""
+    """Return values as in a column of tshark, joined, escaped, cut at 2,047 bytes, and unescaped.
+
+    Escapes in the text itself are undone, too.
+    """
     column = "".join(ESCAPES.get(character, character) for character in ",".join(values))
     column = column.encode()[:2_047].decode(errors="replace")
     return re.sub(
@@ -82,22 +86,22 @@ def as_column(values: list[str]) -> str:
     )
 
 
-def as_documented(said: Document) -> Document:
+def as_documented(reference: Document) -> Document:
     """Take the documented differences into a document of `-T ek`, and no others."""
     first_only = {field.key for field in FIELDS if field.first_only}
     layers = {}
-    for key, values in said["layers"].items():
+    for key, values in reference["layers"].items():
         if key in first_only:
             values = [as_column(values[:1])]
         else:
             assert not any("," in value for value in values)
         if values != [""]:
             layers[key] = values
-    return {**said, "layers": layers}
+    return {**reference, "layers": layers}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The capture with a bit of everything, and its documents."""
     capture = everything(tmp_path_factory.mktemp("everything") / "x.pcapng")
     return capture, documents_of(capture)
@@ -111,10 +115,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # The same as -T ek
 
 
-def test_documents_of_everything_are_those_of_ek(whole: tuple[Path, Path]):
-    said, ours = ek(whole[0]), read_all(whole[1])
-    assert len(ours) == len(said) > 300
-    assert ours == [as_documented(document) for document in said]
+def test_documents_of_everything_are_those_of_ek(complete: tuple[Path, Path]):
+    reference, ours = ek(complete[0]), read_all(complete[1])
+    assert len(ours) == len(reference) > 300
+    assert ours == [as_documented(document) for document in reference]
     # What must be in it for this to mean anything.
     protocols = ":".join(document["layers"]["frame_protocols"][0] for document in ours).split(":")
     assert {
@@ -131,7 +135,7 @@ def test_documents_of_everything_are_those_of_ek(whole: tuple[Path, Path]):
         "icmpv6",
         "ipv6.fraghdr",
     } <= set(protocols)
-    assert {key for document in ours for key in document["layers"]} == set(documents.ALL_KEYS)
+    assert {key for document in ours for key in document["layers"]} == set(ALL_KEYS)
     names = {document["layers"][SNI][0] for document in ours if SNI in document["layers"]}
     assert {
         "split.example.com",
@@ -143,10 +147,10 @@ def test_documents_of_everything_are_those_of_ek(whole: tuple[Path, Path]):
     } <= names
 
 
-def test_values_that_do_not_hold_a_comma_are_all_there(whole: tuple[Path, Path]):
-    said, ours = ek(whole[0]), read_all(whole[1])
+def test_values_that_do_not_hold_a_comma_are_all_there(complete: tuple[Path, Path]):
+    reference, ours = ek(complete[0]), read_all(complete[1])
     several = 0
-    for theirs, document in zip(said, ours, strict=True):
+    for theirs, document in zip(reference, ours, strict=True):
         for field in FIELDS:
             values = theirs["layers"].get(field.key)
             assert document["layers"].get(field.key) == (
@@ -192,10 +196,12 @@ def test_odd_names_are_those_of_ek(tmp_path: Path):
         ),
     ]
     capture = write_pcap(tmp_path / "x.pcap", timed(names_as(names)))
-    said, ours = ek(capture), read_all(documents_of(capture))
+    reference, ours = ek(capture), read_all(documents_of(capture))
     assert len(ours) == len(names)
-    assert ours == [as_documented(document) for document in said]
-    plain = [(a["layers"].get(SNI), b["layers"].get(SNI)) for a, b in zip(ours, said, strict=True)]
+    assert ours == [as_documented(document) for document in reference]
+    plain = [
+        (a["layers"].get(SNI), b["layers"].get(SNI)) for a, b in zip(ours, reference, strict=True)
+    ]
     assert [pair for pair in plain if pair[0] != pair[1]] == [(None, [""])], (
         "an empty value is absent; nothing else differs"
     )
@@ -249,11 +255,11 @@ def test_values_are_cut_at_2047_bytes_also_inside_of_a_character(tmp_path: Path)
         ),
     ]
     capture = write_pcap(tmp_path / "x.pcap", timed(frames))
-    said, ours = ek(capture), read_all(documents_of(capture))
-    assert ours == [as_documented(document) for document in said]
+    reference, ours = ek(capture), read_all(documents_of(capture))
+    assert ours == [as_documented(document) for document in reference]
     cut_off = [
         document["layers"]
-        for document, theirs in zip(ours, said, strict=True)
+        for document, theirs in zip(ours, reference, strict=True)
         if document != theirs
     ]
     assert len(cut_off) > 15
@@ -268,12 +274,11 @@ def test_a_list_that_is_cut_loses_its_end_only(tmp_path: Path):
     for _ in range(150):
         frame = tunnels.ip_in_ip(frame)
     capture = write_pcap(tmp_path / "x.pcap", timed([frame]))
-    [said], [ours] = ek(capture), read_all(documents_of(capture))
+    [reference], [ours] = ek(capture), read_all(documents_of(capture))
     for key in ("ip_src", "ip_dst", "ip_proto"):
-        assert ours["layers"][key] == ",".join(said["layers"][key]).encode()[:2_047].decode().split(
-            ","
-        )
-    assert len(said["layers"]["ip_dst"]) > 50
+        text = ",".join(reference["layers"][key]).encode()[:2_047].decode()
+        assert ours["layers"][key] == text.split(",")
+    assert len(reference["layers"]["ip_dst"]) > 50
 
 
 @pytest.mark.parametrize("link_type", [101, 113, 0], ids=["raw IP", "Linux cooked", "loopback"])
@@ -291,9 +296,9 @@ def test_every_link_type_is_that_of_ek(tmp_path: Path, link_type: int):
     ]
 
 
-def test_compression_changes_nothing(whole: tuple[Path, Path], tmp_path: Path):
-    capture, plain = tmp_path / "x.pcapng", whole[1]
-    capture.write_bytes(whole[0].read_bytes())
+def test_compression_changes_nothing(complete: tuple[Path, Path], tmp_path: Path):
+    capture, plain = tmp_path / "x.pcapng", complete[1]
+    capture.write_bytes(complete[0].read_bytes())
     for how in ("gzip", "zstd", "lz4"):
         assert documents_of(compress(capture, how)).read_bytes() == plain.read_bytes(), how
 
@@ -323,23 +328,25 @@ def test_timestamps_are_milliseconds_as_ek_has_them(tmp_path: Path):
 # Reading
 
 
-def test_reading_gives_a_column_of_lists_for_each_field_in_frame_order(whole: tuple[Path, Path]):
-    ours = [document["layers"] for document in read_all(whole[1])]
+def test_reading_gives_a_column_of_lists_for_each_field_in_frame_order(complete: tuple[Path, Path]):
+    ours = [document["layers"] for document in read_all(complete[1])]
     with duckdb.connect() as connection:
-        relation = documents.read(connection, whole[1])
-        assert tuple(relation.columns) == documents.ALL_KEYS
+        relation = documents.read(connection, complete[1])
+        assert tuple(relation.columns) == ALL_KEYS
         assert relation.fetchall() == [
-            tuple(layers.get(key) for key in documents.ALL_KEYS) for layers in ours
+            tuple(layers.get(key) for key in ALL_KEYS) for layers in ours
         ]
-        some = documents.read(connection, whole[1], keys=(SNI, "frame_number"))
+        some = documents.read(connection, complete[1], keys=(SNI, "frame_number"))
         assert some.fetchall() == [(layers.get(SNI), layers["frame_number"]) for layers in ours]
 
 
-def test_packets_are_counted_while_writing_and_after(whole: tuple[Path, Path], tmp_path: Path):
-    told: list[int] = []
-    packets = documents.write(tshark(), whole[0], tmp_path / "x.ndjson.zst", progress=told.append)
-    assert packets == documents.count(whole[1]) == len(read_all(whole[1])) == told[-1]
-    assert told == sorted(told)
+def test_packets_are_counted_while_writing_and_after(complete: tuple[Path, Path], tmp_path: Path):
+    counts: list[int] = []
+    packets = documents.write(
+        tshark(), complete[0], tmp_path / "x.ndjson.zst", progress=counts.append
+    )
+    assert packets == documents.count(complete[1]) == len(read_all(complete[1])) == counts[-1]
+    assert counts == sorted(counts)
 
 
 def test_no_packets_and_one_packet_are_documents_too(tmp_path: Path):
@@ -356,7 +363,7 @@ def test_no_packets_and_one_packet_are_documents_too(tmp_path: Path):
         assert documents.count(output) == packets == len(read_all(output))
         with duckdb.connect() as connection:
             relation = documents.read(connection, output)
-            assert tuple(relation.columns) == documents.ALL_KEYS
+            assert tuple(relation.columns) == ALL_KEYS
             assert len(relation.fetchall()) == packets
 
 
@@ -404,15 +411,19 @@ def test_the_hash_changes_with_everything_that_makes_the_documents():
 
 
 def test_the_hash_is_the_same_in_every_process():
-    program = 'from mt_pipeline.tshark import documents as d; print(d.inputs_hash(d.Tshark("t", "4.0.17"), sha256="a", display_filter="b"))'
-    said = subprocess.run(
+    program = (
+        "from mt_pipeline.tshark import documents as d; "
+        'tshark = d.Tshark("t", "4.0.17"); '
+        'print(d.inputs_hash(tshark, sha256="a", display_filter="b"))'
+    )
+    reference = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "7"},
     )
-    assert said.stdout.strip() == documents.inputs_hash(
+    assert reference.stdout.strip() == documents.inputs_hash(
         Tshark("t", "4.0.17"), sha256="a", display_filter="b"
     )
 
@@ -439,17 +450,17 @@ def test_what_is_no_capture_leaves_nothing(tmp_path: Path, output: Path):
     "when", ["at once", "inside a line", "between two lines", "after the last line"]
 )
 def test_a_killed_tshark_leaves_nothing_and_is_named(
-    tmp_path: Path, whole: tuple[Path, Path], output: Path, when: str
+    tmp_path: Path, complete: tuple[Path, Path], output: Path, when: str
 ):
-    """Regression: a half line was taken for tshark's mistake; the last whole lines for a whole capture."""
-    with tshark().lines(whole[0]) as stream:
-        said = stream.output.read()
-    half = said.index(b"\n", len(said) // 2) + 1
+    """Regression: a half line counted as tshark's mistake, and complete lines as a full capture."""
+    with tshark().lines(complete[0]) as stream:
+        reference = stream.output.read()
+    half = reference.index(b"\n", len(reference) // 2) + 1
     after = {
         "at once": 0,
         "inside a line": half + 30,
         "between two lines": half,
-        "after the last line": len(said),
+        "after the last line": len(reference),
     }[when]
     program = tmp_path / "tshark"
     program.write_text(
@@ -457,7 +468,7 @@ def test_a_killed_tshark_leaves_nothing_and_is_named(
     )
     program.chmod(0o755)
     with pytest.raises(TsharkFailed, match=r"ended by signal 9"):
-        documents.write(Tshark(str(program), "4.0.0"), whole[0], output)
+        documents.write(Tshark(str(program), "4.0.0"), complete[0], output)
     assert not output.exists()
 
 
@@ -494,16 +505,16 @@ def test_a_failing_listener_leaves_nothing(small: Path, output: Path):
 
 
 def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
-    whole: tuple[Path, Path], output: Path
+    complete: tuple[Path, Path], output: Path
 ):
     """A limit of the size of files is what comes nearest to a full disk everywhere."""
-    allowed = whole[1].stat().st_size // 2
+    allowed = complete[1].stat().st_size // 2
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, before[1]))
     try:
         with pytest.raises(OSError) as caught:
-            documents.write(tshark(), whole[0], output)
+            documents.write(tshark(), complete[0], output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)

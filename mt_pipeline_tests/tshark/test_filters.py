@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mt_pipeline.tshark.command import FilterError
+from mt_pipeline.tshark.errors import FilterError
 from mt_pipeline.tshark.filters import WIDTH
 from mt_pipeline_tests.tshark.parts import tshark
 
@@ -21,7 +21,7 @@ def refused(display_filter: str) -> FilterError:
         ("tcp and foo", "tcp and foo", "        ^~~"),
         ("ip.addr == 1.2.3.400 or udp", "ip.addr == 1.2.3.400 or udp", "           ^~~~~~~~~"),
         ("tcp\tand\nfoo", "tcp and foo", "        ^~~"),
-        # tshark places carets by bytes: these have two and three, and the last ones two columns each.
+        # tshark places carets by bytes: these have two and three, the last ones two columns each.
         ('dns.qry.name == "é" and foo', 'dns.qry.name == "é" and foo', " " * 24 + "^~~"),
         ('dns.qry.name == "日本" and foo', 'dns.qry.name == "日本" and foo', " " * 27 + "^~~"),
         ("tcp and \x1b[31mfoo", "tcp and \\x1b[31mfoo", "        ^~~~"),

@@ -1,4 +1,4 @@
-"""A tshark that forks: each fork says what a tshark that was just started says, and nothing outlives anybody."""
+"""A tshark that forks: each fork prints what a fresh tshark prints, and leaves no process."""
 
 import multiprocessing
 import signal
@@ -8,14 +8,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from mt_pipeline.tshark import forkserver
-from mt_pipeline.tshark.command import Tshark, TsharkError, TsharkFailed, environment
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import TsharkError, TsharkFailed
 from mt_pipeline.tshark.forkserver import CAPTURE, Forked, ForkServer
+from mt_pipeline.tshark.programs import environment
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import everything, tcp_udp_only
 from mt_pipeline_tests.building.files import compress, cut, timed, write_pcap
@@ -79,26 +81,25 @@ def read(server: Server, capture: Path) -> tuple[bytes, int]:
         return forked.stdout.read(), forked.wait()
 
 
-def said_of(
-    capture: Path, display_filter: str = ""
+def result_of(
+    capture: Path, display_filter: str = "", *, program: Tshark | None = None
 ) -> list[bytes] | tuple[type[TsharkError], str, str, int | None]:
     try:
-        return output_of(capture, display_filter)
+        return output_of(capture, display_filter, program=program)
     except TsharkError as error:
-        return type(error), str(error), error.said, error.status
+        return type(error), str(error), error.stderr, error.status
 
 
 @pytest.mark.parametrize("display_filter", ["", "tcp.stream == 0", "tcp.prot"])
 @pytest.mark.parametrize("kind", CAPTURES)
 def test_a_fork_says_what_a_tshark_says_that_was_just_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, display_filter: str
+    tmp_path: Path, kind: str, display_filter: str
 ):
     capture = CAPTURES[kind](tmp_path / "a capture")
-    forked = [
-        said_of(capture, display_filter) for _ in range(2)
-    ]  # the second knows nothing of the first
-    monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
-    assert forked == [said_of(capture, display_filter)] * 2
+    # The second fork knows nothing of the first.
+    forked = [result_of(capture, display_filter) for _ in range(2)]
+    started = replace(tshark(), fork_seconds=0)
+    assert forked == [result_of(capture, display_filter, program=started)] * 2
 
 
 def test_captures_are_read_by_forks_of_one_tshark(tmp_path: Path):
@@ -164,9 +165,8 @@ def test_a_server_that_is_interrupted_while_it_is_asked_opens_nothing_afterwards
             fork(server, capture)
     finally:
         signal.signal(signal.SIGALRM, before)
-    files = [
-        (tmp_path / f"{number}").open("w+b") for number in range(8)
-    ]  # they get the numbers that it was told
+    # These get the descriptors that it was sent.
+    files = [(tmp_path / f"{number}").open("w+b") for number in range(8)]
     with suppress(psutil.NoSuchProcess):
         server.process.resume()
     assert is_gone(server.process.pid)
@@ -179,13 +179,13 @@ def test_a_process_that_is_forked_from_ours_has_a_server_of_its_own(capture: Pat
     expected = output_of(capture)
 
     def work(results: "multiprocessing.SimpleQueue[object]") -> None:
-        results.put([said_of(capture) == expected for _ in range(10)])
+        results.put([result_of(capture) == expected for _ in range(10)])
 
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
     child = context.Process(target=work, args=(results,))
     child.start()
-    assert [said_of(capture) == expected for _ in range(10)] == [True] * 10
+    assert [result_of(capture) == expected for _ in range(10)] == [True] * 10
     assert results.get() == [True] * 10
     child.join()
 
@@ -221,10 +221,7 @@ def test_a_lost_server_costs_the_capture_at_work_and_no_other(capture: Path, tmp
     [NO_FORKS, "echo ready to do other things", "exec sleep 1000"],
     ids=["no Lua", "another program", "silent"],
 )
-def test_what_does_not_fork_is_started_for_each_capture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: Path, script: str
-):
-    monkeypatch.setattr(forkserver, "_SECONDS", 1)
+def test_what_does_not_fork_is_started_for_each_capture(tmp_path: Path, capture: Path, script: str):
     expected = output_of(capture)
     program = tmp_path / "tshark"
     only_for_forks = (
@@ -233,7 +230,7 @@ def test_what_does_not_fork_is_started_for_each_capture(
     program.write_text(f'#!/bin/sh\n{only_for_forks}\nexec {tshark().program} "$@"\n')
     program.chmod(0o755)
     children = psutil.Process().children()
-    assert output_of(capture, program=Tshark(str(program), "4.0.0")) == expected
+    assert output_of(capture, program=Tshark(str(program), "4.0.0", fork_seconds=1)) == expected
     assert set(psutil.Process().children()) <= set(children)
 
 
@@ -242,9 +239,10 @@ def test_forks_end_with_who_asked_for_them(tmp_path: Path):
         import sys, tempfile
         from pathlib import Path
         from mt_pipeline.tshark import forkserver
-        from mt_pipeline.tshark.command import environment
+        from mt_pipeline.tshark.programs import environment
         from mt_pipeline_tests.tshark.parts import tshark
-        server = forkserver.ForkServer(tshark().command(Path(forkserver.CAPTURE), "ip.addr == 0.0.0.0"), environment())
+        command = tshark().command(Path(forkserver.CAPTURE), "ip.addr == 0.0.0.0")
+        server = forkserver.ForkServer(command, environment())
         with tempfile.TemporaryFile() as errors:
             forks = [server.fork(Path(sys.argv[1]), errors) for _ in range(2)]
         print("forked", flush=True)

@@ -1,4 +1,4 @@
-"""No program of Wireshark holds a slot for ever, takes all memory, or is given what it does not need."""
+"""No program of Wireshark runs for ever, takes all memory, or gets what it does not need."""
 
 import os
 import shutil
@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 from mt_pipeline.tshark import forkserver, packet_count
-from mt_pipeline.tshark.command import Tshark, TsharkFailed, TsharkLimit, TsharkSilent
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline.tshark.errors import TsharkFailed, TsharkLimit, TsharkSilent
+from mt_pipeline.tshark.forkserver import START_SECONDS
 from mt_pipeline.tshark.limits import Limits
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, estimate
 from mt_pipeline_tests.building.bulk import write_bulk
@@ -30,27 +32,27 @@ def program(path: Path, script: str) -> Path:
     return path
 
 
-def limited(limits: Limits, path: str | Path | None = None) -> Tshark:
-    return Tshark(str(path or tshark().program), "4.0.0", limits)
+def limited(
+    limits: Limits, path: str | Path | None = None, *, fork_seconds: float = START_SECONDS
+) -> Tshark:
+    return Tshark(str(path or tshark().program), "4.0.0", limits, fork_seconds)
 
 
 @pytest.fixture(params=["forked", "started"])
-def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def fork_seconds(request: pytest.FixtureRequest) -> float:
     forkserver._server.cache_clear()  # an idle one would be taken for a reader
-    if request.param == "started":
-        monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
+    return START_SECONDS if request.param == "forked" else 0
 
 
-@pytest.mark.usefixtures("_way")
 def test_a_tshark_that_is_stopped_is_ended_and_the_sentence_names_file_reason_and_setting(
-    tmp_path: Path,
+    tmp_path: Path, fork_seconds: float
 ):
     path = write_bulk(tmp_path / "x.pcap", 100_000)
 
     stopped = []
 
     def read() -> None:
-        with limited(Limits(silence=2)).lines(path) as stream:
+        with limited(Limits(silence=2), fork_seconds=fork_seconds).lines(path) as stream:
             stream.output.readline()
             [reader] = readers()
             stopped.append(reader.pid)
@@ -65,10 +67,9 @@ def test_a_tshark_that_is_stopped_is_ended_and_the_sentence_names_file_reason_an
     assert is_gone(stopped[0])
 
 
-@pytest.mark.usefixtures("_way")
-def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path):
+def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path, fork_seconds: float):
     with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkSilent):
-        output_of(path, program=limited(Limits(silence=2)))
+        output_of(path, program=limited(Limits(silence=2), fork_seconds=fork_seconds))
 
 
 def test_a_tshark_that_works_without_a_word_is_not_silent(tmp_path: Path):
@@ -109,14 +110,17 @@ def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path):
         )
 
 
-@pytest.mark.usefixtures("_way")
-def test_a_capture_that_needs_more_memory_than_it_may_is_told_so(tmp_path: Path):
+def test_a_capture_that_needs_more_memory_than_it_may_is_told_so(
+    tmp_path: Path, fork_seconds: float
+):
     path = write_bulk(tmp_path / "x.pcap", 100_000)
+    program = limited(Limits(memory=320 * 10**6), fork_seconds=fork_seconds)
     with pytest.raises(
         TsharkLimit,
-        match=r"x\.pcap: tshark needs more memory than the 320 MB that it may take: .*MT_TSHARK_MEMORY_MB",
+        match=r"x\.pcap: tshark needs more memory than the 320 MB that it may take: "
+        r".*MT_TSHARK_MEMORY_MB",
     ):
-        output_of(path, program=limited(Limits(memory=320 * 10**6)))
+        output_of(path, program=program)
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, *names: str) -> None:
@@ -133,8 +137,7 @@ def test_a_count_that_stands_still_is_none(
     path, limits = write_pcap(tmp_path / "x.pcap", timed(dns())), Limits(silence=2)
     if name == "capinfos":
         assert count_packets(path, limits) == Counted()
-        monkeypatch.setattr(packet_count, "_HEAD_SECONDS", 2)
-        assert estimate(path) is None
+        assert estimate(path, seconds=2) is None
     else:
         with packet_count.counting(path, limits) as counted:
             assert counted() == Counted()
@@ -188,14 +191,11 @@ def test_children_that_parse_what_others_sent_are_given_nothing_but_what_they_ne
 
 
 @pytest.mark.parametrize("how", [None, "gzip", "zstd", "lz4"])
-def test_the_packets_of_a_head_tell_how_many_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str | None
-):
+def test_the_packets_of_a_head_tell_how_many_there_are(tmp_path: Path, how: str | None):
     path = write_bulk(tmp_path / "x.pcap", 20_000)
     path = compress(path, how) if how else path
     assert estimate(path) == Estimate(20_000, exact=True)
-    monkeypatch.setattr(packet_count, "HEAD_BYTES", path.stat().st_size // 2)
-    about = estimate(path)
+    about = estimate(path, head_bytes=path.stat().st_size // 2)
     assert about is not None
     assert not about.exact
     assert 5_000 < about.packets < 40_000

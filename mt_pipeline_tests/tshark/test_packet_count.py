@@ -1,4 +1,4 @@
-"""How many packets a capture has, and how many of them twice, as the programs beside tshark count them."""
+"""The packets of a capture and its duplicates, as editcap and capinfos count them."""
 
 import os
 import time
@@ -50,7 +50,10 @@ def test_of_a_capture_that_is_cut_the_whole_packets_count(tmp_path: Path):
 def test_capinfos_counts_what_editcap_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     refuses = tmp_path / "editcap"
     refuses.write_text(
-        "#!/bin/sh\necho 'editcap: The capture file being read can'\\''t be written as a \"pcapng\" file.' >&2\nexit 2\n"
+        "#!/bin/sh\n"
+        "echo 'editcap: The capture file being read "
+        "can'\\''t be written as a \"pcapng\" file.' >&2\n"
+        "exit 2\n"
     )
     refuses.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -1,14 +1,15 @@
-"""What tshark can see of this machine, which parses what strangers send: its capture, programs of the system, and nothing else."""
+"""tshark, which parses what strangers send, sees its capture and the system's programs alone."""
 
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mt_pipeline.tshark import forkserver, sandbox
-from mt_pipeline.tshark.command import environment
+from mt_pipeline.tshark import sandbox
+from mt_pipeline.tshark.programs import environment
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.tshark.parts import output_of, tshark
 
@@ -31,7 +32,8 @@ def test_only_the_capture_is_visible_and_nothing_can_be_written(tmp_path: Path):
     for path in (capture, other):
         path.write_text("packets")
     found = sees(
-        f"ls -A {tmp_path}; cat {capture}; echo; cat {other} /etc/passwd /etc/shadow 2>&1; echo x 2>&1 >> {capture}; ls /root /home 2>&1; exit 0",
+        f"ls -A {tmp_path}; cat {capture}; echo; cat {other} /etc/passwd /etc/shadow 2>&1; "
+        f"echo x 2>&1 >> {capture}; ls /root /home 2>&1; exit 0",
         capture,
     )
     assert found.startswith("a.pcap\npackets\n")
@@ -68,16 +70,13 @@ def test_a_capture_that_only_another_user_may_read_is_read_all_the_same(tmp_path
 
 @needs_sandbox
 @pytest.mark.parametrize("way", ["forked", "started"])
-def test_a_confined_tshark_says_the_same_byte_for_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-):
+def test_a_confined_tshark_says_the_same_byte_for_byte(tmp_path: Path, way: str):
     capture = everything(tmp_path / "every thing.pcapng")
     plain = subprocess.run(
         tshark().command(capture, ""), env=environment(), capture_output=True, check=True
     ).stdout
-    if way == "started":
-        monkeypatch.setattr(forkserver, "fork", lambda *_, **__: None)
-    assert b"".join(output_of(capture)) == plain
+    program = tshark() if way == "forked" else replace(tshark(), fork_seconds=0)
+    assert b"".join(output_of(capture, program=program)) == plain
     assert len(plain) > 10_000
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from mt_pipeline.backends.loads import FlowsDiffer, Load, Loaded, Part, RowsMissing, Stored
 from mt_pipeline.backends.parquet.writer import Dated
-from mt_pipeline.captures.identity import file_name_of
+from mt_pipeline.captures.naming import file_name_of
 from mt_pipeline.schema.tables import FLOWS, PACKETS
 from mt_pipeline.system import duckdb_pool
 

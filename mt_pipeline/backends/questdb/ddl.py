@@ -274,7 +274,7 @@ def _ensure_view(connection: Connection, experiment: str, table: Table) -> bool:
 
 def _definition(experiment: str, table: Table, source: sql.Composed) -> sql.Composed:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    # An experiment is [a-z0-9_]+ (captures/identity.py), so its literal is itself; a view takes no parameters.
+    # An experiment is [a-z0-9_]+ (captures/naming.py), so its literal is itself; a view takes no parameters.
     return sql.SQL("SELECT {} FROM {} WHERE experiment = {} AND NOT gone").format(
         columns, source, sql.Literal(experiment)
     )

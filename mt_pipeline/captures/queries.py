@@ -1,0 +1,110 @@
+"""What the ledger can be asked, and the locks of its captures. Changes are `ledger.py`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from mt_pipeline.captures import locks, outages, progress, rotation
+from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, RecordFile, record_of
+from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures.outages import Outage
+from mt_pipeline.captures.progress import Progress
+from mt_pipeline.captures.records import Record, State
+
+
+class Queries:
+    """The records of all captures, to be read.
+
+    Args:
+        path: the SQLite file, created if it is missing, upgraded if it is older. A folder next to
+            it has the locks.
+
+    Raises:
+        LedgerError: here and in every operation, if the file is damaged or not writable, or the
+            disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = RecordFile(path)
+        self._locks = path.with_suffix(".locks")
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of a capture; None if it was never seen."""
+        return next(iter(self._select(HAS_KEY, of=key)), None)
+
+    def records(self, *, experiment: str | None = None) -> list[Record]:
+        """Return the records of an experiment, or all, by key.
+
+        Args:
+            experiment: its folded name.
+        """
+        if experiment is None:
+            return self._select(sa.true())
+        return self._select(TABLE.c.experiment == sa.bindparam("experiment"), experiment=experiment)
+
+    def unfinished(self) -> list[Record]:
+        """Return the records without a verdict yet: a run is requested, or at work, or has died."""
+        return self._select(IN_HAND)
+
+    def due_for_refresh(self) -> list[Record]:
+        """Return the loaded captures that need a refresh and still have the packets for it.
+
+        Providers owe answers, or a load with other answers did not end.
+        """
+        owed = sa.and_(TABLE.c.owed > 0, TABLE.c.as_of.is_(None))
+        return self._select(
+            sa.and_(
+                TABLE.c.state == State.DONE,
+                TABLE.c.packets_expired_at.is_(None),
+                sa.or_(owed, TABLE.c.answers.is_(None)),
+            )
+        )
+
+    def previous(self, key: str) -> Record | None:
+        """Return the record of the previous file of its rotation; None if there is none."""
+        with self._file.read() as db:
+            previous = rotation.previous_key(db, key)
+        return self.get(previous) if previous else None
+
+    def behind(self) -> dict[str, str]:
+        """Return the loaded captures that took up something else than the previous file now leaves.
+
+        Each has the key of the previous file; they are in the order of their rotations.
+        """
+        with self._file.read() as db:
+            return rotation.behind(db)
+
+    def progress(self) -> Progress:
+        """Count the captures that are loaded and those that are pending, and how fast it goes."""
+        with self._file.read() as db:
+            return progress.count(db, now=time.time())
+
+    def outage(self) -> Outage | None:
+        """Return what prevents captures from being loaded at present; None if nothing does."""
+        with self._file.read() as db:
+            return outages.present(db, now=time.time())
+
+    @contextmanager
+    def lock(self, key: str, *, timeout: float = -1) -> Iterator[Record | None]:
+        """Lock a capture and yield its record as it is now; see `locks.lock`.
+
+        A run or a terminal is locked in the same way and has no record.
+        """
+        with locks.lock(self._locks, key, timeout=timeout):
+            yield self.get(key)
+
+    def is_at_work(self, name: str) -> bool:
+        """Return whether a run or a terminal has its lock, which the kernel frees when it dies."""
+        try:
+            with locks.lock(self._locks, name, timeout=0):
+                return False
+        except CaptureBusyError:
+            return True
+
+    def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
+        query = sa.select(TABLE).where(condition).order_by(TABLE.c.key)
+        with self._file.read() as db:
+            return [record_of(row) for row in db.execute(query, bound)]
