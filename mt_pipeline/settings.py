@@ -1,6 +1,7 @@
-"""Every MT_* variable once: name, type, default, meaning. Known by `defs/`, `cli.py` and `service.py` alone; the rooms get arguments.
+"""Every MT_* variable once: name, type, default, meaning. `docs/settings.md` is generated from it.
 
-The environment wins over a file `.env` in the project's folder, and that over a folder of secrets. `docs/settings.md` is generated from here.
+The environment wins over a file `.env` in the project's folder, and that over a folder of secrets.
+Only `defs/`, `cli/` and `service/` read settings; the other rooms get arguments.
 """
 
 import os
@@ -30,12 +31,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 PREFIX = "MT_"
-"""How our variables begin."""
+"""Prefix of our variables."""
 
 _SPECIAL = "*?[]{}%"
 
 BACKENDS = ("questdb", "parquet")
-"""What rows can be loaded into."""
+"""Names of the back ends that rows can be loaded into."""
 
 
 class Settings(BaseSettings):
@@ -51,7 +52,8 @@ class Settings(BaseSettings):
 
     secrets_dir: DirectoryPath | None = Field(
         None,
-        description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default",
+        description="folder with a file for each secret, called as its variable in small letters: "
+        "`mt_netify_api_key`; none by default",
     )
     data_dir: Path = Field(
         PROJECT / "data",
@@ -66,21 +68,25 @@ class Settings(BaseSettings):
     keep_documents_days: float | None = Field(
         None,
         ge=0,
-        description="days after a load when the documents of a capture are deleted, each night at three; by default they stay",
+        description="days after a load when the documents of a capture are deleted, each night at "
+        "three; by default they stay",
     )
     keep_packets_days: float | None = Field(
         None,
         ge=0,
-        description="days after a load, also one by a refresh, when the packets of a capture are let go of, each night at three; its flows stay; "
-        "by default the packets stay, too",
+        description="days after a load, also one by a refresh, when the packets of a capture are "
+        "let go of, each night at three; its flows stay; by default the packets stay, "
+        "too",
     )
     follow: bool = Field(
         False,
-        description="take growing captures while they are written, whenever there is a tenth more of them",
+        description="take growing captures while they are written, whenever there is a tenth more "
+        "of them",
     )
     rotation: bool = Field(
         False,
-        description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump -C`) keep their server name there",
+        description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump "
+        "-C`) keep their server name there",
     )
     filter: str = Field(
         "",
@@ -88,13 +94,15 @@ class Settings(BaseSettings):
     )
     duplicates: Literal["load", "skip"] = Field(
         "load",
-        description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone",
+        description="captures of one experiment with the same bytes: `load` loads each and says "
+        "which is a copy, `skip` loads the first alone",
     )
     tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
     tshark_silence_seconds: float = Field(
         300,
         gt=0,
-        description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed",
+        description="seconds that tshark may do nothing, neither read nor compute, until it is "
+        "ended and the capture has failed",
     )
     tshark_seconds: float = Field(
         6 * 3600,
@@ -104,24 +112,29 @@ class Settings(BaseSettings):
     tshark_memory_mb: int | None = Field(
         None,
         ge=500,
-        description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has",
+        description="memory that tshark may take for a capture, in megabytes; by default as much "
+        "as the machine or the container has",
     )
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
-        description="providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of other packages; "
-        "`none` for nobody; by default `netify` if there is a key, then `offline`",
+        description="providers of answers, comma-separated, asked in this order: `netify`, "
+        "`offline`, those of other packages; `none` for nobody; by default `netify` "
+        "if there is a key, then `offline`",
     )
     offline_city_mmdb: Path | None = Field(
         None,
-        description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone",
+        description="places of addresses for `offline`: an MMDB in City or Country layout; by "
+        "default the country of allocation alone",
     )
     offline_apps: Path | None = Field(
         None,
-        description="more applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`; by default well-known names alone",
+        description="more applications for `offline`: a file in the format of netifyd's open "
+        "`netify-apps.conf`; by default well-known names alone",
     )
     devices: Path | None = Field(
         None,
-        description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default",
+        description="your inventory of devices, CSV or TOML: which label is which end of a "
+        "packet; none by default",
     )
     netify_api_key: SecretStr | None = Field(
         None, description="key of the Netify Data Feeds API; only ever sent in a header"
@@ -133,7 +146,8 @@ class Settings(BaseSettings):
     netify_budget_day: int | None = Field(
         None,
         ge=0,
-        description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit",
+        description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no "
+        "limit",
     )
     netify_budget_run: int | None = Field(
         None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit"
@@ -144,7 +158,8 @@ class Settings(BaseSettings):
     )
     backends: Annotated[tuple[str, ...], NoDecode] = Field(
         ("questdb",),
-        description="what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`); QuestDB is only started if listed",
+        description="what rows are loaded into, comma-separated: `questdb`, `parquet` (files in "
+        "`data/parquet`); QuestDB is only started if listed",
     )
     questdb_host: str | None = Field(
         None, description="host of a QuestDB of your own; by default the embedded one is started"
@@ -154,47 +169,55 @@ class Settings(BaseSettings):
     questdb_user: str = Field("admin", description="QuestDB user")
     questdb_password: SecretStr | None = Field(
         None,
-        description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own",
+        description="QuestDB password; by default a random one in `data/questdb-password`, or "
+        "`quest` for a QuestDB of your own",
     )
     questdb_import_dir: Path | None = Field(
         None,
-        description="folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write there: rows go by files then, "
-        "and its HTTP may be read-only; by default they go over HTTP",
+        description="folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), "
+        "if you can write there: rows go by files then, and its HTTP may be "
+        "read-only; by default they go over HTTP",
     )
     questdb_wait_seconds: int = Field(
         900,
         ge=0,
-        description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed",
+        description="how long a load waits for a QuestDB of your own that does not answer; then "
+        "the capture has failed",
     )
     grafana_url: str | None = Field(
         None,
-        description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`",
+        description="where browsers reach Grafana, for links to its dashboards, such as "
+        "`http://127.0.0.1:3001`",
     )
     questdb_console: str | None = Field(
         None,
         pattern="^https?://[^/]+$",
-        description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
+        description="where browsers reach QuestDB's console, for links, such as "
+        "`https://db.example`; by default host and HTTP port",
     )
     questdb_reader: str = Field(
         "reader", description="QuestDB user who may only read, for reports and dashboards"
     )
     questdb_reader_password: SecretStr | None = Field(
         None,
-        description="password of that user; by default a random one in `data/questdb-reader-password`, "
-        "and with a QuestDB of your own the other user reads, too",
+        description="password of that user; by default a random one in "
+        "`data/questdb-reader-password`, and with a QuestDB of your own the other "
+        "user reads, too",
     )
     dagster_port: int = Field(
         3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1"
     )
     ui_token: bool = Field(
         False,
-        description="ask for a token at the Dagster UI, for machines with several accounts: "
-        "it is in the link that `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder",
+        description="ask for a token at the Dagster UI, for machines with several accounts: it is "
+        "in the link that `mt-pipeline run` prints, and in the file "
+        "`dagster/ui_token` of the data folder",
     )
     ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="more names under which browsers reach the Dagster UI, comma-separated, with the port if the address shows one, "
-        "such as `dagster.example.org` behind a proxy; by default those of this machine alone",
+        description="more names under which browsers reach the Dagster UI, comma-separated, with "
+        "the port if the address shows one, such as `dagster.example.org` behind a "
+        "proxy; by default those of this machine alone",
     )
 
     @field_validator(
@@ -207,11 +230,15 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _plain(cls, value: Path) -> Path:
-        """Refuse a folder that Dagster, DuckDB or SQLite take for a pattern, or a link: Dagster then misses its settings there, and says nothing."""
+        """Refuse a folder that Dagster, DuckDB or SQLite read as a pattern.
+
+        Dagster would silently miss its settings there.
+        """
         if special := sorted(set(_SPECIAL).intersection(str(value))):
             raise PydanticCustomError(
                 "data_dir",
-                "{folder} has {special} in its path, which Dagster and databases read as patterns: rename the folder, or choose another",
+                "{folder} has {special} in its path, which Dagster and databases read as "
+                "patterns: rename the folder, or choose another",
                 {"folder": repr(str(value)), "special": " ".join(special)},
             )
         try:
@@ -233,9 +260,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take secrets from the files of a folder, too, which is a setting itself."""
+        """Add the files of the folder of secrets, which is a setting itself."""
         sources = init_settings, env_settings, dotenv_settings
-        folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
+        folder = next((path for source in sources if (path := source().get("secrets_dir"))), None)
         return *sources, SecretsSettingsSource(
             settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None
         )
@@ -276,12 +303,12 @@ class Settings(BaseSettings):
 
     @property
     def questdb_password_file(self) -> Path:
-        """Where the password of the embedded QuestDB is, if no setting has it."""
+        """File with the password of the embedded QuestDB, if no setting has it."""
         return self.data_dir / "questdb-password"
 
     @property
     def questdb_reader_password_file(self) -> Path:
-        """Where that of its user who may only read is, if no setting has it."""
+        """File with the password of its read-only user, if no setting has it."""
         return self.data_dir / "questdb-reader-password"
 
     @property
@@ -293,7 +320,7 @@ class Settings(BaseSettings):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
+        """Variables of `.env` and the environment that are not ours: settings of other providers."""
         values = {**dotenv_values(PROJECT / ".env"), **os.environ}
         return {
             name: value
@@ -302,20 +329,23 @@ class Settings(BaseSettings):
         }
 
     def options(self) -> "Options":
-        """Return what the pipeline works with."""
-        from mt_pipeline.pipeline.options import (
-            Options,
-        )  # the rooms take time to import, and `--help` needs none
+        """Return the arguments of the pipeline."""
+        # The rooms take time to import, and `--help` needs none.
+        from mt_pipeline.pipeline.options import Options
 
         return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
 
 
 def unknown(*, dotenv: Path = PROJECT / ".env") -> list[str]:
-    """Name the variables of ours that are no settings, a sentence for each: they are misspelt, or of another release. Their values may be secrets."""
+    """Return a sentence for each MT_* variable that is no setting, without its value.
+
+    Such a variable is misspelt, or of another release.
+    """
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     sources = (("the environment", os.environ), (str(dotenv), dotenv_values(dotenv)))
     return [
-        f"{name} in {where} is no setting, so it changes nothing{did_you_mean(name, known) or ';'} docs/settings.md lists all"
+        f"{name} in {where} is no setting, so it changes nothing"
+        f"{did_you_mean(name, known) or ';'} docs/settings.md lists all"
         for where, variables in sources
         for name in sorted(variables)
         if name.upper().startswith(PREFIX) and name.upper() not in known
@@ -331,7 +361,7 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        # The input may be a secret: say which variable and what is wrong, never what it holds.
+        # The value may be a secret: name the variable and the problem alone.
         lines = [
             f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False)

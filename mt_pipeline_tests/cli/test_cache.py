@@ -60,7 +60,7 @@ def is_one_line(text: str) -> bool:
 
 
 def test_without_answers_each_command_says_so_and_makes_no_store(terminal, folder, tmp_path):
-    assert terminal() == terminal("show") == Said(0, f"no answers are kept yet in {folder}\n", "")
+    assert terminal() == terminal("show") == Said(0, f"no answers are stored yet in {folder}\n", "")
     assert json.loads(terminal("--json").out) == {
         "folder": str(folder),
         "bytes": 0,
@@ -74,7 +74,7 @@ def test_without_answers_each_command_says_so_and_makes_no_store(terminal, folde
     )
     assert (
         terminal("export", tmp_path / "x").err
-        == f"mt-pipeline: no answers are kept yet in {folder}\n"
+        == f"mt-pipeline: no answers are stored yet in {folder}\n"
     )
     assert not folder.exists()
 
@@ -220,7 +220,7 @@ def test_prune_says_what_it_will_do_asks_and_gives_the_disk_back(terminal, folde
 
     told = terminal("prune", "--yes")
     assert told.code == 0
-    assert told.out.startswith(f"{question}400 answers dropped, ")
+    assert told.out.startswith(f"{question}400 answers deleted, ")
     assert (folder / "cache.db").stat().st_size < size / 2
     with opened(folder) as store:
         assert all(
