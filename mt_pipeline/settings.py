@@ -320,7 +320,7 @@ class Settings(BaseSettings):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables of `.env` and the environment that are not ours: settings of other providers."""
+        """Variables of `.env` and the environment that are not ours, for other providers."""
         values = {**dotenv_values(PROJECT / ".env"), **os.environ}
         return {
             name: value

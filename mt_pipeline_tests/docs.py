@@ -1,4 +1,7 @@
-"""Writes docs/settings.md and docs/columns.md from the code: `python -m mt_pipeline_tests.docs`. That they are up to date is `test_docs.py`."""
+"""Writes docs/settings.md and docs/columns.md from the code: `make docs`.
+
+`test_docs.py` holds that they are up to date.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,20 +23,25 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Environment variables, or lines in a file `.env` in the project's folder; the environment wins. Secrets may be files in a folder, `MT_SECRETS_DIR`,
-over which both win. Empty is the same as not set.
-A value that cannot be used ends the command with exit status 2 and a line that names the variable.
-A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it, on stderr, and names the nearest setting; it goes
-on, as the variable may belong to another release or another program. The warning never holds the value.
+Set them in the environment, or in a file `.env` in the project's folder; the environment wins.
+Secrets may also be files in a folder, `MT_SECRETS_DIR`; the environment and `.env` win over them.
+An empty value is the same as none.
+
+A value that cannot be used ends the command with exit status 2. A line names the variable.
+
+A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it
+on stderr, names the nearest setting, and goes on: the variable may belong to another release or
+another program. The warning never has the value.
 
 {}
 """
 
 _COLUMNS = """# Columns
 
-<!-- Written by `make docs` from mt_pipeline/schema/packets.py and mt_pipeline/questdb/*_columns.py; do not edit. -->
+<!-- Written by `make docs` from mt_pipeline/schema/; do not edit. -->
 
-What one must know of them is in the [README](../README.md#columns): which layer a row speaks of, `Unknown` and NULL, names of streams.
+The [README](../README.md#columns) explains which layer a row describes, what `Unknown` and NULL
+mean, and how streams are named.
 
 - [`packets_<experiment>`](#packets_experiment): a row per packet
 - [`flows_<experiment>`](#flows_experiment): a row per second and conversation
@@ -41,42 +49,46 @@ What one must know of them is in the [README](../README.md#columns): which layer
 
 ## `packets_<experiment>`
 
-"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the whole capture.
+"Made of" lists the fields of tshark, the fact of a provider's answer, or what is the same for the
+whole capture.
 
-### Those of MT_ProcessPKTs
+### Columns of MT_ProcessPKTs
 
-In its order. Text is `Unknown` where nothing is known, numbers and addresses are NULL.
-
-{}
-
-### Ours
-
-NULL where nothing is known.
+They have its order. Where nothing is known, text is `Unknown`; numbers and addresses are NULL.
 
 {}
 
-The table `{}` behind the views has more: {}.
-`load` names the load that made the row, by its time; `gone` says that a later load or a purge took it out.
+### More columns
+
+They are NULL where nothing is known.
+
+{}
+
+The table `{}` behind the views has more columns: {}.
+`load` is the time of the load that made the row; `gone` is true after a later load or a purge has
+deleted the row.
 
 ## `flows_<experiment>`
 
-What each conversation of a capture sent in each second. A conversation is what two ends, each with address, port and hardware address, say to each
-other in one stream; where there are no streams, in one protocol. After every load the packets and bytes of the flows are held against those of
-`packets_<experiment>`. NULL where nothing is known.
+What each conversation of a capture sent in each second. A conversation is all packets between two
+ends, each with address, port and hardware address, in one stream; where there are no streams, in
+one protocol. After every load the packets and bytes of the flows are compared with those of
+`packets_<experiment>`. Columns are NULL where nothing is known.
 
 {}
 
-The table `{}` behind the views has `load` and `gone` too.
+The table `{}` behind the views also has `load` and `gone`.
 
 ## `captures`
 
-What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for people. Numbers are those of that load; one that failed
-has none but those of its answers. NULL where nothing is known.
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite` that you
+can query. Numbers are those of that load; one that failed has none but those of its answers.
+Columns are NULL where nothing is known.
 
 {}
 """
 
-# What typed.py computes of fields before a column takes it.
+# Fields of values that packets/typed.py computes.
 _COMPUTED = {
     "time_us": ["frame.time_epoch"],
     "ip_proto_keyword": ["ip.proto", "ipv6.nxt", "frame.protocols"],
@@ -89,7 +101,7 @@ _COMPUTED = {
 
 
 def settings_page() -> str:
-    """Write the page of settings."""
+    """Return the page of settings."""
     rows = [
         (f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
         for name, field in Settings.model_fields.items()
@@ -98,21 +110,21 @@ def settings_page() -> str:
 
 
 def columns_page() -> str:
-    """Write the page of columns."""
+    """Return the page of columns."""
     hidden = ", ".join(f"`{name}` ({kind})" for name, kind in HIDDEN.items())
-    of_packets = (
+    packets = (
         _columns(ORIGINAL_COLUMNS),
         _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]),
         PACKETS.name,
         hidden,
     )
     return _COLUMNS.format(
-        *of_packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS)
+        *packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS)
     )
 
 
 def made_of(column: Column) -> str:
-    """Say what a column is made of, in Markdown."""
+    """Return what a column is made of, in Markdown."""
     if column.origin is Origin.CAPTURE:
         return "the capture's key"
     if column.origin is Origin.DEVICE:

@@ -23,7 +23,7 @@ QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 # Not in `dagster.yaml` itself: `dagster dev` reads that in the project's folder, where there is no
 # DAGSTER_HOME.
-_STORAGE = """storage: # as by default, with connections that stay open: an event takes half the time
+_STORAGE = """storage: # as by default, but connections stay open: an event takes half the time
   custom:
     module: mt_pipeline.defs.storage
     class: Storage
