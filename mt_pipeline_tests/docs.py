@@ -103,7 +103,7 @@ _COMPUTED = {
 def settings_page() -> str:
     """Return the page of settings."""
     rows = [
-        (f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
+        (f"`{PREFIX}{name.upper()}`", _default(field), " ".join((field.description or "").split()))
         for name, field in Settings.model_fields.items()
     ]
     return _SETTINGS.format(_table(("variable", "default", "meaning"), rows))

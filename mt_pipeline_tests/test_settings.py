@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from mt_pipeline.settings import PROJECT, Settings, SettingsError, load, unknown
+from mt_pipeline.cli.unknown_settings import warnings
+from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 
 SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "MT_QUESTDB_READER_PASSWORD")
 
@@ -146,7 +147,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value
     monkeypatch.setenv("MT_FILTER", "udp")
     monkeypatch.setenv("mt_inbox", "s3cret")
 
-    assert unknown(dotenv=tmp_path / ".env") == [
+    assert warnings(dotenv=tmp_path / ".env") == [
         "MT_FLITER in the environment is no setting, so it changes nothing; did you mean "
         "'MT_FILTER'? docs/settings.md lists all",
         f"MT_NETIFY_BUDGTE_DAY in {tmp_path}/.env is no setting, so it changes nothing; did you "
@@ -178,7 +179,7 @@ def test_all_that_the_files_of_the_project_set_are_settings(monkeypatch: pytest.
     for name in named:
         monkeypatch.setenv(name, "x")
 
-    assert unknown(dotenv=PROJECT / "no such file") == []
+    assert warnings(dotenv=PROJECT / "no such file") == []
 
 
 def test_settings_cannot_be_changed():

@@ -9,7 +9,8 @@ import sys
 
 import click
 
-from mt_pipeline import __version__, settings
+from mt_pipeline import __version__
+from mt_pipeline.cli import unknown_settings
 from mt_pipeline.cli.exit_codes import CANCELLED, FAILED, WRONG_USAGE
 from mt_pipeline.cli.lazy_group import LazyGroup
 from mt_pipeline.errors import CommandError, SettingsError
@@ -42,7 +43,7 @@ def cli() -> None:
     Exit status: 0 success, 1 something failed, 2 wrong usage or a setting that cannot be used,
     130 cancelled.
     """
-    for warning in settings.unknown():
+    for warning in unknown_settings.warnings():
         click.echo(f"mt-pipeline: warning: {warning}", err=True)
 
 
