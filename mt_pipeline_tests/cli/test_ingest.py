@@ -480,7 +480,8 @@ def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
     result = [ended(process) for process in both]
 
     assert (
-        result == [Result(0, "two at once/a.pcap: 2 packets, 2 rows in packets_two_at_once\n", "")] * 2
+        result
+        == [Result(0, "two at once/a.pcap: 2 packets, 2 rows in packets_two_at_once\n", "")] * 2
     )
     assert len(lab.rows("two_at_once")) == PACKETS
 
