@@ -76,8 +76,8 @@ def _filled(part: object, environment: Mapping[str, str]) -> object:
 def _text(text: str, environment: Mapping[str, str]) -> str:
     """Fill in the innermost variables first; a `$$` stays until all is done."""
     filled = _VARIABLE.sub(
-        lambda found: (
-            "$$" if found[0] == "$$" else _value(found[1], found[2], found[3], environment)
+        lambda match: (
+            "$$" if match[0] == "$$" else _value(match[1], match[2], match[3], environment)
         ),
         text,
     )
@@ -225,11 +225,11 @@ class Stack:
     def _here(self, text: str) -> str:
         text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         text = re.sub(
-            rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text
+            rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda match: self._ports[match[0]], text
         )
         return re.sub(
             r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*",
-            lambda found: str(self.place(found[0])),
+            lambda match: str(self.place(match[0])),
             text,
         )
 
@@ -303,7 +303,7 @@ class Stack:
 
 
 def entrypoint() -> Sequence[str]:
-    """Say what our image begins with, after the program that passes signals on."""
+    """Return the entrypoint of our image, after the program that forwards signals."""
     [line] = re.findall(r"^ENTRYPOINT (.+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     tini, group, end, *rest = json.loads(line)
     assert (tini, group, end) == ("tini", "-g", "--")
@@ -333,9 +333,9 @@ def can_mount() -> bool:
 @functools.cache
 def postgres_programs() -> str:
     """Return the folder of Postgres's programs, which is not on Debian's PATH; empty if none."""
-    found = shutil.which("initdb")
+    initdb = shutil.which("initdb")
     return (
-        str(Path(found).resolve().parent)
-        if found
+        str(Path(initdb).resolve().parent)
+        if initdb
         else str(max(Path("/usr/lib/postgresql").glob("*/bin"), default=""))
     )

@@ -1,4 +1,4 @@
-"""A terminal of a test: a program writes to it, and one reads what it shows as it comes."""
+"""A terminal for tests: a program writes to it, and the test reads what it shows."""
 
 import fcntl
 import os

@@ -22,7 +22,7 @@ def cache(context: click.Context, *, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         context.invoke(show, as_json=as_json)
     elif as_json:
-        raise click.UsageError("say --json after `show`")
+        raise click.UsageError("put --json after `show`")
 
 
 @cache.command()

@@ -48,7 +48,7 @@ def ingest(
     """
     if failed == bool(paths):
         raise click.UsageError(
-            "say either files and folders, or --failed"
+            "name either files and folders, or --failed"
             if failed
             else "Missing argument 'FILE_OR_FOLDER...'"
         )

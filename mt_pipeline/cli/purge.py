@@ -27,7 +27,7 @@ def purge(key: str | None, name: str | None, *, yes: bool, dry_run: bool) -> Non
     That is rows, files of all stages, partition, runs. The captures themselves stay.
     """
     if (key is None) == (name is None):
-        raise click.UsageError("say either --capture KEY or --name EXPERIMENT")
+        raise click.UsageError("use either --capture KEY or --name EXPERIMENT")
     from mt_pipeline.defs.partitions import captures, experiments, forget
     from mt_pipeline.pipeline.purge import make_room, plan, purge
     from mt_pipeline.pipeline.workspace import Workspace

@@ -35,7 +35,7 @@ def refresh(
     Captures whose answers changed are loaded again, without tshark.
     """
     if [experiment is not None, key is not None, everything].count(True) != 1:
-        raise click.UsageError("say one of EXPERIMENT, --capture KEY and --all")
+        raise click.UsageError("use one of EXPERIMENT, --capture KEY and --all")
     if dry_run and as_of:
         raise click.UsageError("--as-of costs no calls, so --dry-run has nothing to count")
     from mt_pipeline.cli import refresh_job

@@ -22,7 +22,7 @@ def _states(
         if name not in list(State):
             hint = did_you_mean(name, map(str, State)) or ";"
             raise click.BadParameter(
-                f"there is no state {name!r}{hint} say one of {', '.join(State)}"
+                f"there is no state {name!r}{hint} use one of {', '.join(State)}"
             )
     return [State(name) for name in names]
 

@@ -47,7 +47,7 @@ def verify(key: str | None, name: str | None, *, repair: bool, hashed: bool, as_
     It compares files, documents and rows with the ledger, and names every difference.
     """
     if key is not None and name is not None:
-        raise click.UsageError("say --capture or --name, not both")
+        raise click.UsageError("use --capture or --name, not both")
     differences, repaired = _compare(key=key, experiment=name, repair=repair, hashed=hashed)
     if as_json:
         listed = [

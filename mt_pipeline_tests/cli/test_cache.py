@@ -284,7 +284,7 @@ def test_a_run_goes_on_while_answers_are_taken_in_and_pruned(terminal, folder, t
         (["prune", "--older-than", "-1"], 2, "-1"),
         (["prune", "--older-than", "1e300"], 1, "1e+300 days are no age"),
         (["digest"], 2, "No such command 'digest'"),
-        (["--json", "check"], 2, "say --json after `show`"),
+        (["--json", "check"], 2, "put --json after `show`"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -52,7 +52,7 @@ def test_help_and_version(terminal: Terminal):
             ["ingest"],
             "mt-pipeline: Missing argument 'FILE_OR_FOLDER...' (see `mt-pipeline ingest --help`)\n",
         ),
-        (["ingest", "--failed", "."], "say either files and folders, or --failed"),
+        (["ingest", "--failed", "."], "name either files and folders, or --failed"),
         (["ingest", "/nowhere/x.pcap"], "'/nowhere/x.pcap' does not exist"),
         (["digest", "x.pcap"], "No such command 'digest'"),
         (["ingest", "--nmae", "x", "."], "--nmae"),
@@ -70,10 +70,10 @@ def test_help_and_version(terminal: Terminal):
             ["cache", "export", "no/such/x.ndjson"],
             "'no/such' is no folder yet: make it first, or name another file",
         ),
-        (["purge"], "say either --capture KEY or --name EXPERIMENT"),
+        (["purge"], "use either --capture KEY or --name EXPERIMENT"),
         (
             ["purge", "--capture", "a", "--name", "b"],
-            "say either --capture KEY or --name EXPERIMENT",
+            "use either --capture KEY or --name EXPERIMENT",
         ),
     ],
 )
@@ -241,9 +241,9 @@ def test_status_of_an_experiment_or_a_state(
         (
             ["--state", "faild"],
             2,
-            "there is no state 'faild'; did you mean 'failed'? say one of waiting, running, done,",
+            "there is no state 'faild'; did you mean 'failed'? use one of waiting, running, done,",
         ),
-        (["--state", "?"], 2, "there is no state '?'; say one of waiting, running, done,"),
+        (["--state", "?"], 2, "there is no state '?'; use one of waiting, running, done,"),
         (["--name", "b-B"], 0, ""),
         (["--name", "bb"], 1, "no experiment bb; did you mean 'b_b'? "),
         (["--name", ""], 2, "it is empty"),
