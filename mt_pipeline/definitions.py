@@ -14,7 +14,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 
 
 def build_defs(*, workspace: Workspace | None = None) -> dg.Definitions:
-    """Make the definitions; the terminal and the tests bring a workspace of their own.
+    """Return the definitions; the terminal and the tests pass a workspace of their own.
 
     Raises:
         SettingsError: a setting cannot be used.
@@ -26,7 +26,8 @@ def build_defs(*, workspace: Workspace | None = None) -> dg.Definitions:
         schedules=[refresh_daily, expire_daily],
         sensors=[new_captures, pending_answers, quiet_experiments],
         resources={"workspace": workspace or Workspace(settings.load().options())},
-        # The stages of a capture are a chain: a process for each would cost ten seconds. Runs are what goes on side by side.
+        # The stages of a capture are a chain: a process for each would cost ten seconds.
+        # Runs are what goes on in parallel.
         executor=dg.in_process_executor,
     )
 

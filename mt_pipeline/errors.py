@@ -1,4 +1,4 @@
-"""What a command of the terminal may end with, beside the errors of the rooms, and what the system's errors mean for people."""
+"""Errors that end a command, and the meaning and cure of errors of the operating system."""
 
 import errno
 import os
@@ -6,8 +6,13 @@ from pathlib import Path
 
 _MEANINGS = {
     errno.EDQUOT: "the quota of this user is used up: delete something, or have it raised",
-    errno.EMFILE: "this process has as many files open as it may: raise the limit with `ulimit -n 65536`",
-    errno.ENFILE: "this machine has as many files open as it may: stop what opens so many, or raise fs.file-max",
+    errno.EMFILE: (
+        "this process has as many files open as it may: raise the limit with `ulimit -n 65536`"
+    ),
+    errno.ENFILE: (
+        "this machine has as many files open as it may: "
+        "stop what opens so many, or raise fs.file-max"
+    ),
     errno.ENOMEM: "the machine has no memory left: stop what takes it",
     errno.EROFS: "its disk is mounted read-only: mount it to be written, or take another",
     errno.EIO: "its disk cannot be read or written: look at `dmesg`, and replace the disk",
@@ -20,35 +25,44 @@ _MEANINGS = {
 
 
 class CommandError(Exception):
-    """A command cannot do what it was told; exit status 1. The message is the one line that the terminal shows."""
+    """A command cannot do its work; exit status 1.
+
+    The message is the one line that the terminal shows.
+    """
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used; exit status 2. The message names the variable, never its value if that is a secret."""
+    """A setting cannot be used; exit status 2.
+
+    The message names the variable, never the value of a secret.
+    """
 
 
 def meaning(error: OSError, *, folder: Path | None = None) -> str:
-    """Say what an error of the system means, and what to do.
+    """Return what an error of the system means, and what to do.
 
     Args:
         error: of any call.
-        folder: where it was written, if the error does not say.
+        folder: the folder that was written to, if the error has no path.
     """
     if error.errno == errno.ENOSPC:
-        return _full(
-            Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
-        )
+        if isinstance(error.filename, str | bytes):
+            folder = Path(os.fsdecode(error.filename))
+        return _disk_full(folder)
     return _MEANINGS.get(error.errno or 0) or error.strerror or str(error)
 
 
-def _full(place: Path | None) -> str:
-    """Tell a disk without bytes from one without inodes: the system has one error for both."""
-    for folder in (place, *place.parents) if place else ():
+def _disk_full(path: Path | None) -> str:
+    """Tell a disk without free bytes from one without inodes: the system has one error for both."""
+    for folder in (path, *path.parents) if path else ():
         try:
-            found = os.statvfs(folder)
+            disk = os.statvfs(folder)
         except OSError:
             continue
-        if found.f_files and not found.f_favail and found.f_bavail:
-            return f"the disk has no inodes left ({place}): it holds as many files as it can, so delete some, or take another disk"
+        if disk.f_files and not disk.f_favail and disk.f_bavail:
+            return (
+                f"the disk has no inodes left ({path}): it holds as many files as it can, "
+                "so delete some, or take another disk"
+            )
         break
-    return f"the disk is full ({place or 'data folder'}): free some space"
+    return f"the disk is full ({path or 'data folder'}): free some space"

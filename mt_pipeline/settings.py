@@ -1,6 +1,7 @@
-"""Every MT_* variable once: name, type, default, meaning. Known by `defs/`, `cli.py` and `service.py` alone; the rooms get arguments.
+"""Every MT_* variable once: name, type, default, meaning. `docs/settings.md` is generated from it.
 
-The environment wins over a file `.env` in the project's folder, and that over a folder of secrets. `docs/settings.md` is generated from here.
+The environment wins over a file `.env` in the project's folder, and that over a folder of secrets.
+Only `defs/`, `cli/` and `service/` read settings; the other rooms get arguments.
 """
 
 import os
@@ -30,12 +31,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 PREFIX = "MT_"
-"""How our variables begin."""
+"""Prefix of our variables."""
 
 _SPECIAL = "*?[]{}%"
 
 BACKENDS = ("questdb", "parquet")
-"""What rows can be loaded into."""
+"""Names of the back ends that rows can be loaded into."""
 
 
 class Settings(BaseSettings):
@@ -47,155 +48,98 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        use_attribute_docstrings=True,
     )
 
-    secrets_dir: DirectoryPath | None = Field(
-        None,
-        description="folder with a file for each secret, called as its variable in small letters: `mt_netify_api_key`; none by default",
-    )
-    data_dir: Path = Field(
-        PROJECT / "data",
-        description="folder of everything the pipeline keeps; below the project by default",
-    )
-    inbox: Path | None = Field(
-        None, description="watched folder; `inbox` below the data folder by default"
-    )
-    settle_seconds: float = Field(
-        5, ge=0, description="seconds a capture must be quiet before it is taken"
-    )
-    keep_documents_days: float | None = Field(
-        None,
-        ge=0,
-        description="days after a load when the documents of a capture are deleted, each night at three; by default they stay",
-    )
-    keep_packets_days: float | None = Field(
-        None,
-        ge=0,
-        description="days after a load, also one by a refresh, when the packets of a capture are let go of, each night at three; its flows stay; "
-        "by default the packets stay, too",
-    )
-    follow: bool = Field(
-        False,
-        description="take growing captures while they are written, whenever there is a tenth more of them",
-    )
-    rotation: bool = Field(
-        False,
-        description="streams that go on in the next file of a rotation (`dumpcap -b`, `tcpdump -C`) keep their server name there",
-    )
-    filter: str = Field(
-        "",
-        description="tshark display filter: only packets that match become rows; none by default",
-    )
-    duplicates: Literal["load", "skip"] = Field(
-        "load",
-        description="captures of one experiment with the same bytes: `load` loads each and says which is a copy, `skip` loads the first alone",
-    )
-    tshark: str = Field("tshark", description="the tshark program, a name on PATH or a path")
-    tshark_silence_seconds: float = Field(
-        300,
-        gt=0,
-        description="seconds that tshark may do nothing, neither read nor compute, until it is ended and the capture has failed",
-    )
-    tshark_seconds: float = Field(
-        6 * 3600,
-        gt=0,
-        description="seconds that tshark may take for a capture, six hours by default",
-    )
-    tshark_memory_mb: int | None = Field(
-        None,
-        ge=500,
-        description="memory that tshark may take for a capture, in megabytes; by default as much as the machine or the container has",
-    )
-    enrichment: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        None,
-        description="providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of other packages; "
-        "`none` for nobody; by default `netify` if there is a key, then `offline`",
-    )
-    offline_city_mmdb: Path | None = Field(
-        None,
-        description="places of addresses for `offline`: an MMDB in City or Country layout; by default the country of allocation alone",
-    )
-    offline_apps: Path | None = Field(
-        None,
-        description="more applications for `offline`: a file in the format of netifyd's open `netify-apps.conf`; by default well-known names alone",
-    )
-    devices: Path | None = Field(
-        None,
-        description="your inventory of devices, CSV or TOML: which label is which end of a packet; none by default",
-    )
-    netify_api_key: SecretStr | None = Field(
-        None, description="key of the Netify Data Feeds API; only ever sent in a header"
-    )
-    netify_url: str = Field(
-        "https://feeds.netify.ai/api/v2", description="Netify's API, up to and with `/api/v2`"
-    )
-    netify_rate: float = Field(5, gt=0, description="most calls to Netify a second, over all runs")
-    netify_budget_day: int | None = Field(
-        None,
-        ge=0,
-        description="most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit",
-    )
-    netify_budget_run: int | None = Field(
-        None, ge=0, description="most calls to Netify a run; 0 for none, by default no limit"
-    )
-    answer_days: float = Field(14, ge=0, description="days before a found answer is asked again")
-    not_found_days: float = Field(
-        1, ge=0, description="days before a not-found answer is asked again"
-    )
-    backends: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("questdb",),
-        description="what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`); QuestDB is only started if listed",
-    )
-    questdb_host: str | None = Field(
-        None, description="host of a QuestDB of your own; by default the embedded one is started"
-    )
-    questdb_http_port: int = Field(9000, ge=1, le=65535, description="QuestDB's HTTP port")
-    questdb_pg_port: int = Field(8812, ge=1, le=65535, description="QuestDB's PostgreSQL port")
-    questdb_user: str = Field("admin", description="QuestDB user")
-    questdb_password: SecretStr | None = Field(
-        None,
-        description="QuestDB password; by default a random one in `data/questdb-password`, or `quest` for a QuestDB of your own",
-    )
-    questdb_import_dir: Path | None = Field(
-        None,
-        description="folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write there: rows go by files then, "
-        "and its HTTP may be read-only; by default they go over HTTP",
-    )
-    questdb_wait_seconds: int = Field(
-        900,
-        ge=0,
-        description="how long a load waits for a QuestDB of your own that does not answer; then the capture has failed",
-    )
-    grafana_url: str | None = Field(
-        None,
-        description="where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`",
-    )
-    questdb_console: str | None = Field(
-        None,
-        pattern="^https?://[^/]+$",
-        description="where browsers reach QuestDB's console, for links, such as `https://db.example`; by default host and HTTP port",
-    )
-    questdb_reader: str = Field(
-        "reader", description="QuestDB user who may only read, for reports and dashboards"
-    )
-    questdb_reader_password: SecretStr | None = Field(
-        None,
-        description="password of that user; by default a random one in `data/questdb-reader-password`, "
-        "and with a QuestDB of your own the other user reads, too",
-    )
-    dagster_port: int = Field(
-        3000, ge=1, le=65535, description="port of the Dagster UI, on 127.0.0.1"
-    )
-    ui_token: bool = Field(
-        False,
-        description="ask for a token at the Dagster UI, for machines with several accounts: "
-        "it is in the link that `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder",
-    )
-    ui_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        description="more names under which browsers reach the Dagster UI, comma-separated, with the port if the address shows one, "
-        "such as `dagster.example.org` behind a proxy; by default those of this machine alone",
-    )
+    secrets_dir: DirectoryPath | None = None
+    """folder with a file for each secret, named as its variable in lower case; none by default"""
+    data_dir: Path = PROJECT / "data"
+    """folder of everything the pipeline keeps; below the project by default"""
+    inbox: Path | None = None
+    """watched folder; `inbox` below the data folder by default"""
+    settle_seconds: float = Field(5, ge=0)
+    """seconds a capture must be quiet before it is taken"""
+    keep_documents_days: float | None = Field(None, ge=0)
+    """days until a night deletes the documents of a loaded capture; by default they stay"""
+    keep_packets_days: float | None = Field(None, ge=0)
+    """days after a load or refresh until a night deletes the packets of a capture, but not its
+    flows; by default they stay, too"""
+    follow: bool = False
+    """take growing captures while they are written, whenever there is a tenth more of them"""
+    rotation: bool = False
+    """keep server names in the next file of a rotation, as `dumpcap -b` or `tcpdump -C` write it"""
+    filter: str = ""
+    """tshark display filter: only packets that match become rows; none by default"""
+    duplicates: Literal["load", "skip"] = "load"
+    """captures of one experiment with the same bytes: `load` loads each and says which is a copy,
+    `skip` loads the first alone"""
+    tshark: str = "tshark"
+    """the tshark program, a name on PATH or a path"""
+    tshark_silence_seconds: float = Field(300, gt=0)
+    """seconds that tshark may neither read nor compute until it is ended and the capture fails"""
+    tshark_seconds: float = Field(6 * 3600, gt=0)
+    """seconds that tshark may take for a capture, six hours by default"""
+    tshark_memory_mb: int | None = Field(None, ge=500)
+    """megabytes that tshark may take for a capture; by default all of the machine or container"""
+    enrichment: Annotated[tuple[str, ...] | None, NoDecode] = None
+    """providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of
+    other packages; `none` for nobody; by default `netify` if there is a key, then `offline`"""
+    offline_city_mmdb: Path | None = None
+    """places for `offline`: MMDB in City or Country layout; by default countries of allocation"""
+    offline_apps: Path | None = None
+    """more applications for `offline`: a file in the format of netifyd's `netify-apps.conf`"""
+    devices: Path | None = None
+    """your inventory of devices, CSV or TOML, which names ends of packets; none by default"""
+    netify_api_key: SecretStr | None = None
+    """key of the Netify Data Feeds API; only ever sent in a header"""
+    netify_url: str = "https://feeds.netify.ai/api/v2"
+    """Netify's API, up to and with `/api/v2`"""
+    netify_rate: float = Field(5, gt=0)
+    """most calls to Netify a second, over all runs"""
+    netify_budget_day: int | None = Field(None, ge=0)
+    """most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit"""
+    netify_budget_run: int | None = Field(None, ge=0)
+    """most calls to Netify a run; 0 for none, by default no limit"""
+    answer_days: float = Field(14, ge=0)
+    """days before a found answer is asked again"""
+    not_found_days: float = Field(1, ge=0)
+    """days before a not-found answer is asked again"""
+    backends: Annotated[tuple[str, ...], NoDecode] = ("questdb",)
+    """what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`);
+    QuestDB is only started if listed"""
+    questdb_host: str | None = None
+    """host of a QuestDB of your own; by default the embedded one is started"""
+    questdb_http_port: int = Field(9000, ge=1, le=65535)
+    """QuestDB's HTTP port"""
+    questdb_pg_port: int = Field(8812, ge=1, le=65535)
+    """QuestDB's PostgreSQL port"""
+    questdb_user: str = "admin"
+    """QuestDB user"""
+    questdb_password: SecretStr | None = None
+    """password; by default in `data/questdb-password`, or `quest` for a QuestDB of your own"""
+    questdb_import_dir: Path | None = None
+    """folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write
+    there: rows go by files then, and its HTTP may be read-only; by default they go over HTTP"""
+    questdb_wait_seconds: int = Field(900, ge=0)
+    """seconds a load waits for a QuestDB of your own to answer; then the capture fails"""
+    grafana_url: str | None = None
+    """where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`"""
+    questdb_console: str | None = Field(None, pattern="^https?://[^/]+$")
+    """where browsers reach QuestDB's console, for links; by default host and HTTP port"""
+    questdb_reader: str = "reader"
+    """QuestDB user who may only read, for reports and dashboards"""
+    questdb_reader_password: SecretStr | None = None
+    """password of that user; by default a random one in `data/questdb-reader-password`, and with a
+    QuestDB of your own the other user reads, too"""
+    dagster_port: int = Field(3000, ge=1, le=65535)
+    """port of the Dagster UI, on 127.0.0.1"""
+    ui_token: bool = False
+    """ask for a token at the Dagster UI, for machines with several accounts: it is in the link that
+    `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder"""
+    ui_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """more names under which browsers reach the Dagster UI, comma-separated, with the port if the
+    address shows one, such as `dagster.example.org` behind a proxy; by default those of this
+    machine alone"""
 
     @field_validator(
         "data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir"
@@ -207,11 +151,15 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _plain(cls, value: Path) -> Path:
-        """Refuse a folder that Dagster, DuckDB or SQLite take for a pattern, or a link: Dagster then misses its settings there, and says nothing."""
+        """Refuse a folder that Dagster, DuckDB or SQLite read as a pattern.
+
+        Dagster would silently miss its settings there.
+        """
         if special := sorted(set(_SPECIAL).intersection(str(value))):
             raise PydanticCustomError(
                 "data_dir",
-                "{folder} has {special} in its path, which Dagster and databases read as patterns: rename the folder, or choose another",
+                "{folder} has {special} in its path, which Dagster and databases read as "
+                "patterns: rename the folder, or choose another",
                 {"folder": repr(str(value)), "special": " ".join(special)},
             )
         try:
@@ -233,9 +181,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take secrets from the files of a folder, too, which is a setting itself."""
+        """Add the files of the folder of secrets, which is a setting itself."""
         sources = init_settings, env_settings, dotenv_settings
-        folder = next((found for source in sources if (found := source().get("secrets_dir"))), None)
+        folder = next((path for source in sources if (path := source().get("secrets_dir"))), None)
         return *sources, SecretsSettingsSource(
             settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None
         )
@@ -276,12 +224,12 @@ class Settings(BaseSettings):
 
     @property
     def questdb_password_file(self) -> Path:
-        """Where the password of the embedded QuestDB is, if no setting has it."""
+        """File with the password of the embedded QuestDB, if no setting has it."""
         return self.data_dir / "questdb-password"
 
     @property
     def questdb_reader_password_file(self) -> Path:
-        """Where that of its user who may only read is, if no setting has it."""
+        """File with the password of its read-only user, if no setting has it."""
         return self.data_dir / "questdb-reader-password"
 
     @property
@@ -293,7 +241,7 @@ class Settings(BaseSettings):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `.env` and the environment say, but for our own variables: the settings of providers of other packages."""
+        """Variables of `.env` and the environment that are not ours, for other providers."""
         values = {**dotenv_values(PROJECT / ".env"), **os.environ}
         return {
             name: value
@@ -302,24 +250,11 @@ class Settings(BaseSettings):
         }
 
     def options(self) -> "Options":
-        """Return what the pipeline works with."""
-        from mt_pipeline.pipeline.options import (
-            Options,
-        )  # the rooms take time to import, and `--help` needs none
+        """Return the arguments of the pipeline."""
+        # The rooms take time to import, and `--help` needs none.
+        from mt_pipeline.pipeline.options import Options
 
         return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
-
-
-def unknown(*, dotenv: Path = PROJECT / ".env") -> list[str]:
-    """Name the variables of ours that are no settings, a sentence for each: they are misspelt, or of another release. Their values may be secrets."""
-    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
-    sources = (("the environment", os.environ), (str(dotenv), dotenv_values(dotenv)))
-    return [
-        f"{name} in {where} is no setting, so it changes nothing{did_you_mean(name, known) or ';'} docs/settings.md lists all"
-        for where, variables in sources
-        for name in sorted(variables)
-        if name.upper().startswith(PREFIX) and name.upper() not in known
-    ]
 
 
 def load() -> Settings:
@@ -331,7 +266,7 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        # The input may be a secret: say which variable and what is wrong, never what it holds.
+        # The value may be a secret: name the variable and the problem alone.
         lines = [
             f"{PREFIX}{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False)

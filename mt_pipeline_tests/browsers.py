@@ -1,4 +1,4 @@
-"""The browser that looks at pages: Debian's Chromium, without a window and without a word to anybody of its own."""
+"""The browser of the tests: Debian's Chromium, without a window and without requests of its own."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,13 @@ from selenium.webdriver.common.by import By
 from mt_pipeline_tests.services import eventually
 
 _SWITCHES = (
-    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync "
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+    "disable-component-update disable-sync "
     "disable-dev-shm-usage"
 ).split()
 
 GRAPH = "/locations/mt_pipeline/asset-groups/captures/lineage"
-"""Where Dagster draws the graph of the assets; on its page of all groups they are hidden in a box."""
+"""Path of Dagster's graph of the assets; its page of all groups hides them in a box."""
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def page(browser: webdriver.Chrome, url: str, *expected: str) -> str:
 
     def complete() -> bool:
         nonlocal shown
-        # What is asked and what is returned is one reading: the page draws itself anew at any moment.
+        # One reading for the check and the return value: the page redraws itself at any moment.
         with suppress(WebDriverException):
             shown = browser.find_element(By.TAG_NAME, "body").text
         return all(text in shown for text in expected)

@@ -1,8 +1,9 @@
-"""compose.yml without an engine: its variables filled in, and its services as plain processes of this machine.
+"""compose.yml without an engine: its variables filled in, its services as plain processes.
 
-A process gets the command, the environment, the secrets and the health check that the file gives its container, and as little as there: it cannot
-get more rights, and where the machine allows that, has no capability and can write below its folder alone. Only what a container has of its own is
-translated: names of services and 0.0.0.0 become 127.0.0.1, ports become free ones, and the places of volumes lie below a folder.
+A process gets the command, the environment, the secrets and the health check that the file gives
+its container. It cannot get more rights, and where the machine allows that, it has no capability
+and can write only below its folder. Names of services and 0.0.0.0 become 127.0.0.1, ports become
+free ones, and volumes become folders below one folder.
 """
 
 import functools
@@ -35,7 +36,10 @@ _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
 _PORTS = ("4000", "3000", "5432", "9000", "8812")
 _IMAGES = ("code-server", "webserver", "daemon")
 """Services of our own image, which begins with an entrypoint."""
-_READ_ONLY = 'for kept in $KEPT; do mount --bind $kept $kept || exit; done; mount -o remount,bind,ro / && exec "$@"'
+_READ_ONLY = (
+    "for folder in $WRITABLE; do mount --bind $folder $folder || exit; done; "
+    'mount -o remount,bind,ro / && exec "$@"'
+)
 
 
 class MissingError(Exception):
@@ -43,13 +47,13 @@ class MissingError(Exception):
 
 
 def variables(text: str | None = None) -> dict[str, bool]:
-    """List the variables of the file, and whether it ends without them."""
-    found: dict[str, bool] = {}
+    """Return the variables of the file, and whether each is required."""
+    required: dict[str, bool] = {}
     for name, kind in re.findall(
         r"\$\{(\w+)(?::([-?+]))?", FILE.read_text() if text is None else text
     ):
-        found[name] = found.get(name, False) or kind == "?"
-    return found
+        required[name] = required.get(name, False) or kind == "?"
+    return required
 
 
 def resolved(environment: Mapping[str, str]) -> dict[str, dict[str, Service]]:
@@ -72,8 +76,8 @@ def _filled(part: object, environment: Mapping[str, str]) -> object:
 def _text(text: str, environment: Mapping[str, str]) -> str:
     """Fill in the innermost variables first; a `$$` stays until all is done."""
     filled = _VARIABLE.sub(
-        lambda found: (
-            "$$" if found[0] == "$$" else _value(found[1], found[2], found[3], environment)
+        lambda match: (
+            "$$" if match[0] == "$$" else _value(match[1], match[2], match[3], environment)
         ),
         text,
     )
@@ -90,7 +94,7 @@ def _value(name: str, kind: str | None, other: str, environment: Mapping[str, st
 
 
 class Stack:
-    """The services of the file that this machine has programs for, as processes on free ports, with their volumes below a folder.
+    """The services that this machine has programs for, as processes on free ports.
 
     Args:
         folder: for all that they keep.
@@ -113,11 +117,11 @@ class Stack:
             self.place(f"/run/secrets/{name}").write_text(secret)
 
     def port(self, port: int) -> int:
-        """Say which port stands for one of the file."""
+        """Return the free port that stands for a port of the file."""
         return int(self._ports[str(port)])
 
     def place(self, path: str) -> Path:
-        """Say where something of a container lies."""
+        """Return the local path of a path in a container."""
         return (
             self._postgres / "data"
             if path == "/var/lib/postgresql/data"
@@ -125,7 +129,7 @@ class Stack:
         )
 
     def environment(self, name: str) -> dict[str, str]:
-        """Give the environment of a service, and nothing of ours but where programs are."""
+        """Return the environment of a service; of ours it has only the path of programs."""
         service = self.services[name]
         given = {
             **dotenv_values(PROJECT / str(service.get("env_file", "none"))),
@@ -148,7 +152,7 @@ class Stack:
             command, environment = self._command(name), self.environment(name)
             if can_mount():
                 command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", *command]
-                environment["KEPT"] = f"{self.folder} {self._postgres}"
+                environment["WRITABLE"] = f"{self.folder} {self._postgres}"
             self._processes[name] = subprocess.Popen(
                 command,
                 cwd=PROJECT,
@@ -170,7 +174,7 @@ class Stack:
         return self.run(name, *map(self._here, test)).returncode == 0
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as `docker compose exec` does: beside a service, in its environment."""
+        """Run a command in the environment of a service, as `docker compose exec` does."""
         return subprocess.run(
             command,
             cwd=PROJECT,
@@ -193,7 +197,7 @@ class Stack:
         process.wait()
 
     def stop(self, name: str) -> int:
-        """Ask a service and all that it started to end, as the image does when its container is stopped; returns its exit status."""
+        """Stop a service and its processes as its image does; return its exit status."""
         os.killpg(self._processes[name].pid, signal.SIGTERM)
         self._processes[name].wait(120)
         return self._processes.pop(name).returncode
@@ -209,7 +213,7 @@ class Stack:
         return found
 
     def log(self, name: str) -> str:
-        """Return all that a service said."""
+        """Return all output of a service."""
         return (self.folder / f"{name}.log").read_text()
 
     def close(self) -> None:
@@ -221,11 +225,11 @@ class Stack:
     def _here(self, text: str) -> str:
         text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         text = re.sub(
-            rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda found: self._ports[found[0]], text
+            rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda match: self._ports[match[0]], text
         )
         return re.sub(
             r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*",
-            lambda found: str(self.place(found[0])),
+            lambda match: str(self.place(match[0])),
             text,
         )
 
@@ -239,7 +243,7 @@ class Stack:
             target.symlink_to(PROJECT / mount["source"])
 
     def _command(self, name: str) -> Sequence[str]:
-        """Say what a container runs: what the file says, or what the image of a database does by itself."""
+        """Return the command of a container: that of the file, or of the image of a database."""
         if name == "questdb":
             return [
                 *_without_rights(),
@@ -299,7 +303,7 @@ class Stack:
 
 
 def entrypoint() -> Sequence[str]:
-    """Say what our image begins with, after the program that passes signals on."""
+    """Return the entrypoint of our image, after the program that forwards signals."""
     [line] = re.findall(r"^ENTRYPOINT (.+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     tini, group, end, *rest = json.loads(line)
     assert (tini, group, end) == ("tini", "-g", "--")
@@ -307,14 +311,14 @@ def entrypoint() -> Sequence[str]:
 
 
 def _without_rights(*who: str) -> list[str]:
-    """Begin a command as containers of the file do: without a capability, and without a way to one."""
+    """Return the start of a command without capabilities, and without a way to get them."""
     dropped = ["--bounding-set=-all", "--inh-caps=-all", *who] if os.geteuid() == 0 else []
     return ["setpriv", *dropped, "--no-new-privs"]
 
 
 @functools.cache
 def can_mount() -> bool:
-    """Say whether a process may have another view of the disk here."""
+    """Return whether a process may have its own view of the disk here."""
     try:
         tried = subprocess.run(
             ["unshare", "--mount", "mount", "-o", "remount,bind,ro", "/"],  # noqa: S607
@@ -328,10 +332,10 @@ def can_mount() -> bool:
 
 @functools.cache
 def postgres_programs() -> str:
-    """Find the folder of Postgres's programs, which Debian keeps away from the PATH; empty if there is none."""
-    found = shutil.which("initdb")
+    """Return the folder of Postgres's programs, which is not on Debian's PATH; empty if none."""
+    initdb = shutil.which("initdb")
     return (
-        str(Path(found).resolve().parent)
-        if found
+        str(Path(initdb).resolve().parent)
+        if initdb
         else str(max(Path("/usr/lib/postgresql").glob("*/bin"), default=""))
     )

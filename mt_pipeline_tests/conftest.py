@@ -17,7 +17,7 @@ from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.soaking.servers import Spare
 
 if TYPE_CHECKING:
-    from mt_pipeline_tests.pipelines import Lab, Said
+    from mt_pipeline_tests.pipelines import Lab, Result
 
 READER = Reader("reader", "may only read")
 
@@ -130,12 +130,12 @@ def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[
 @pytest.fixture
 def terminal(
     lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> "Callable[..., Said]":
+) -> "Callable[..., Result]":
     """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
-    from mt_pipeline_tests.pipelines import environment, said
+    from mt_pipeline_tests.pipelines import environment, run_command
 
     for name, value in environment(lab.settings()).items():
         monkeypatch.setenv(name, value)
     for name in ("DAGSTER_HOME", "TMPDIR"):
         monkeypatch.setenv(name, "set by the commands, taken back after the test")
-    return lambda *arguments: said(monkeypatch, capsys, arguments)
+    return lambda *arguments: run_command(monkeypatch, capsys, arguments)

@@ -1,4 +1,7 @@
-"""Writes docs/settings.md and docs/columns.md from the code: `python -m mt_pipeline_tests.docs`. That they are up to date is `test_docs.py`."""
+"""Writes docs/settings.md and docs/columns.md from the code: `make docs`.
+
+`test_docs.py` holds that they are up to date.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -48,46 +51,46 @@ NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get a
 
 ## `packets_<experiment>`
 
-"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the
+"Made of" lists the fields of tshark, the fact of a provider's answer, or what is the same for the
 whole capture.
 
-### Those of MT_ProcessPKTs
+### Columns of MT_ProcessPKTs
 
-In its order. Text is `Unknown` where nothing is known, numbers and addresses are NULL.
-
-{}
-
-### Ours
-
-NULL where nothing is known.
+They have its order. Where nothing is known, text is `Unknown`; numbers and addresses are NULL.
 
 {}
 
-The table `{}` behind the views has more: {}.
-`load` names the load that made the row, by its time; `gone` says that a later load or a purge took
-it out.
+### More columns
+
+They are NULL where nothing is known.
+
+{}
+
+The table `{}` behind the views has more columns: {}.
+`load` is the time of the load that made the row; `gone` is true after a later load or a purge has
+deleted the row.
 
 ## `flows_<experiment>`
 
-What each conversation of a capture sent in each second. A conversation is what two ends, each with
-address, port and hardware address, say to each other in one stream; where there are no streams, in
+What each conversation of a capture sent in each second. A conversation is all packets between two
+ends, each with address, port and hardware address, in one stream; where there are no streams, in
 one protocol. After every load the packets and bytes of the flows are compared with those of
-`packets_<experiment>`. NULL where nothing is known.
+`packets_<experiment>`. Columns are NULL where nothing is known.
 
 {}
 
-The table `{}` behind the views has `load` and `gone` too.
+The table `{}` behind the views also has `load` and `gone`.
 
 ## `captures`
 
-What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for
-people. Numbers are those of that load; one that failed has none but those of its answers. NULL
-where nothing is known.
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite` that you
+can query. Numbers are those of that load; one that failed has none but those of its answers.
+Columns are NULL where nothing is known.
 
 {}
 """
 
-# What typed.py computes of fields before a column takes it.
+# Fields of values that packets/typed.py computes.
 _COMPUTED = {
     "time_us": ["frame.time_epoch"],
     "ip_proto_keyword": ["ip.proto", "ipv6.nxt", "frame.protocols"],
@@ -100,30 +103,30 @@ _COMPUTED = {
 
 
 def settings_page() -> str:
-    """Write the page of settings."""
+    """Return the page of settings."""
     rows = [
-        (f"`{PREFIX}{name.upper()}`", _default(field), field.description or "")
+        (f"`{PREFIX}{name.upper()}`", _default(field), " ".join((field.description or "").split()))
         for name, field in Settings.model_fields.items()
     ]
     return _SETTINGS.format(_table(("variable", "default", "meaning"), rows))
 
 
 def columns_page() -> str:
-    """Write the page of columns."""
+    """Return the page of columns."""
     hidden = ", ".join(f"`{name}` ({kind})" for name, kind in HIDDEN.items())
-    of_packets = (
+    packets = (
         _columns(ORIGINAL_COLUMNS),
         _columns(COLUMNS[len(ORIGINAL_COLUMNS) :]),
         PACKETS.name,
         hidden,
     )
     return _COLUMNS.format(
-        *of_packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS)
+        *packets, _with_units(FLOW_COLUMNS), FLOWS.name, _with_units(CAPTURE_COLUMNS)
     )
 
 
 def made_of(column: Column) -> str:
-    """Say what a column is made of, in Markdown."""
+    """Return what a column is made of, in Markdown."""
     if column.origin is Origin.CAPTURE:
         return "the capture's key"
     if column.origin is Origin.DEVICE:

@@ -1,4 +1,4 @@
-"""What tests of the whole pipeline share: a data folder with its Dagster instance, captures put into its inbox, runs of the job, rows read back."""
+"""Parts of tests of the pipeline: a data folder, its Dagster instance, captures, runs, rows."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def capture(path: Path, name: str = "www.example.com") -> Path:
 
 
 def settings_of(data: Path, database: Database, **changes: object) -> Settings:
-    """Make the settings of a data folder, deaf to a `.env` of whoever runs the tests; keywords change or add some."""
+    """Return the settings of a data folder, without any `.env`; keywords change or add some."""
     where = {
         "questdb_host": database.host,
         "questdb_http_port": database.http_port,
@@ -62,7 +62,10 @@ def settings_of(data: Path, database: Database, **changes: object) -> Settings:
 
 
 def wrapper(path: Path, script: str) -> Path:
-    """Write a program that is taken for tshark: `script` runs when a capture is read, `"$TSHARK"` is the real one, which answers all else."""
+    """Write a program that acts as tshark.
+
+    `script` runs when a capture is read; the real program, `"$TSHARK"`, does everything else.
+    """
     reads = f'case "$*" in *"-T tabs"*) ;; *) exec {TSHARK} "$@" ;; esac'
     path.write_text(f"#!/bin/sh\n{NO_FORKS}\nTSHARK={TSHARK}\n{reads}\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -152,7 +155,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class Lab:
-    """A data folder, its Dagster instance, and the QuestDB that is loaded into. Tests share all three: use experiments of your own."""
+    """A data folder, its Dagster instance, and a QuestDB.
+
+    Tests share all three: use experiments of your own.
+    """
 
     data: Path
     instance: dg.DagsterInstance
@@ -192,7 +198,10 @@ class Lab:
         display_filter: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:
-        """Run the job over captures, in this order, as one range if there are several; their keys must be new then."""
+        """Run the job for captures, in this order.
+
+        Several are one range of partitions, so their keys must be new.
+        """
         self.instance.add_dynamic_partitions(captures.name or "", list(keys))
         several = {
             "dagster/asset_partition_range_start": keys[0],
@@ -220,7 +229,10 @@ class Lab:
         return record
 
     def inputs(self, experiment: str) -> set[str]:
-        """List the hashes that name the files of an experiment in all stages; a file that is left over has another one, or none."""
+        """Return the hashes in the names of an experiment's files of all stages.
+
+        A file that was left over has another one, or none.
+        """
         stages = ("tshark_json", "endpoints", "enrichment")
         return {
             re.split("[.-]", Path(file).name)[0]
@@ -284,19 +296,19 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it said."""
+class Result:
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
 
-def said(
+def run_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: Sequence[str | Path],
-) -> Said:
+) -> Result:
     """Run the command line in this process."""
     monkeypatch.setattr(sys, "argv", ["mt-pipeline", *map(str, arguments)])
     capsys.readouterr()
@@ -306,13 +318,16 @@ def said(
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     out, err = capsys.readouterr()
-    return Said(code, out, err)
+    return Result(code, out, err)
 
 
 def program(
     *arguments: str | Path, settings: Settings, prefix: Sequence[str] = (), **options: object
 ) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own, with these settings; Ctrl-C reaches it as in a terminal. More options are Popen's."""
+    """Start the command line as a process with these settings.
+
+    Ctrl-C reaches it as in a terminal. More options are Popen's.
+    """
     defaults = {
         "env": environment(settings),
         "cwd": settings.data_dir.parent,
@@ -328,7 +343,7 @@ def program(
     )
 
 
-def ended(process: subprocess.Popen[str], *, timeout: float = 240) -> Said:
+def ended(process: subprocess.Popen[str], *, timeout: float = 240) -> Result:
     """Wait for a process to end."""
     out, err = process.communicate(timeout=timeout)
-    return Said(process.returncode, out, err)
+    return Result(process.returncode, out, err)

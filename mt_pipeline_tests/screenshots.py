@@ -1,6 +1,7 @@
-"""The pictures of the documentation, as `make screenshots` renews them: `python -m mt_pipeline_tests.screenshots`.
+"""Takes the pictures of the README: `make screenshots`.
 
-A service of its own, with a made-up household (`building/household.py`), in the browser of the tests. Nothing of it stays but `docs/pictures/`.
+They show a service with a made-up household (`building/household.py`) in the browser of the tests.
+Only `docs/pictures/` stays.
 """
 
 import io
@@ -96,17 +97,17 @@ def _report(service: Running, browser: webdriver.Chrome) -> None:
         MT_ENRICHMENT="offline",
         MT_OFFLINE_CITY_MMDB=str(service.data.parent / "places.mmdb"),
     )
-    said = ended(
+    result = ended(
         program("report", "household", "--output", path, settings=service.settings, env=environ)
     )
-    assert said.code == 0, said.err
+    assert result.code == 0, result.err
     _size(browser, 1000, 1500)
     browser.get(path.as_uri())
 
 
 def _wait(service: Running, *keys: str, state: State) -> None:
     made: Callable[[], bool] = lambda: all(  # noqa: E731
-        (one := service.record(key)) and one.state is state for key in keys
+        (record := service.record(key)) and record.state is state for key in keys
     )  # noqa: E731, RUF100
     assert eventually(made), [service.record(key) for key in keys]
 

@@ -1,4 +1,4 @@
-"""The whole service in a process of its own, on free ports: `mt-pipeline run` as tests start it and look at it; nothing is left of it."""
+"""`mt-pipeline run` as tests start it: a process on free ports, of which nothing is left."""
 
 import secrets
 import socket
@@ -36,7 +36,10 @@ def eventually(holds: Callable[[], object], *, seconds: float = SECONDS) -> bool
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on. The system gives them to no client, so that none has one when its server comes to it seconds later."""
+    """Return ports that nobody listens on.
+
+    They are outside the range of clients: no client has one when its server starts later.
+    """
     ports: set[int] = set()
     while len(ports) < count:
         with socket.socket() as probe, suppress(OSError):
@@ -46,7 +49,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def processes_of(data: Path) -> list[psutil.Process]:
-    """Find every living process that was started for a data folder, whoever its parent is by now."""
+    """Return every living process that was started for a data folder, orphans too."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -76,11 +79,11 @@ def open_to_others(folder: Path) -> list[str]:
 
 @dataclass
 class Running:
-    """A service: its process, where it is, and all that it said."""
+    """A service: its process, its settings, and the file with its output."""
 
     process: "Popen[str]"
     settings: Settings
-    said: Path
+    output: Path
 
     @property
     def data(self) -> Path:
@@ -126,9 +129,9 @@ class Running:
 
 @contextmanager
 def running(folder: Path, **others: str) -> Iterator[Running]:
-    """Start the service on free ports and a data folder of its own, with a tshark that sleeps over slow captures, and wait until it is ready.
+    """Start the service on free ports and a new data folder, and wait until it is ready.
 
-    Keywords are variables.
+    Its tshark sleeps over captures that are called slow. Keywords are variables.
     """
     http, pg, ui = free_ports(3)
     nowhere = Database("", http, pg, "admin", PASSWORD)
@@ -139,7 +142,7 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
         folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac'
     )
     (folder / "devices.csv").write_text(f"device,address\nPhone,{CLIENT}\n")
-    with (folder / "said").open("w") as said:
+    with (folder / "output").open("w") as output:
         more = {
             "MT_DAGSTER_PORT": str(ui),
             "MT_SETTLE_SECONDS": "1",
@@ -150,21 +153,22 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
             "run",
             settings=settings,
             env=environment(settings, **{**more, **others}),
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
-    service = Running(process, settings, folder / "said")
+    service = Running(process, settings, folder / "output")
     try:
         assert eventually(
             lambda: (
-                process.poll() is not None or "Ctrl-C stops everything" in service.said.read_text()
+                process.poll() is not None
+                or "Ctrl-C stops everything" in service.output.read_text()
             )
-        ), service.said.read_text()
-        assert process.poll() is None, service.said.read_text()
+        ), service.output.read_text()
+        assert process.poll() is None, service.output.read_text()
         yield service
     finally:
         process.kill()
         process.wait()
         for left in processes_of(service.data):
-            with suppress(psutil.NoSuchProcess):  # ends by itself, once its parent is gone
+            with suppress(psutil.NoSuchProcess):  # it ends by itself after its parent
                 left.kill()

@@ -1,4 +1,4 @@
-"""A terminal of a test: a program writes to it, and one reads what it shows as it comes."""
+"""A terminal for tests: a program writes to it, and the test reads what it shows."""
 
 import fcntl
 import os
@@ -36,7 +36,11 @@ class Screen:
         return _CONTROL.sub("", self.sent.decode(errors="replace")).replace("\r", "\n")
 
     def shows(self, pattern: str, *, after: int = 0, seconds: float = SECONDS) -> bool:
-        """Wait until it shows this, in the text after so many characters; says whether it did before the time was up or the program ended."""
+        """Wait until the text after so many characters matches.
+
+        Returns:
+            Whether it matched before the time was up or the program ended.
+        """
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.text[after:]):
             if time.monotonic() > deadline or not self._read():

@@ -1,4 +1,4 @@
-"""compose.yml, the Dockerfile and what they take along: read, and held against the settings. That it works is `test_stack.py`."""
+"""compose.yml and the Dockerfile agree with the settings. `test_stack.py` runs them."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_nothing_is_published_but_to_this_machine():
     assert len(published) == 4
     assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)] == []
     assert len({port.split(":")[1] for port in published}) == len(published), (
-        "two services would want one port"
+        "two services would share a port"
     )
 
 
@@ -96,7 +96,7 @@ def test_every_service_is_watched_restarted_and_limited(name: str):
     assert {"test", "interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
     assert service["mem_limit"]
     assert service["pids_limit"]
-    assert service["logging"] == {"driver": "local"}, "others keep all that is ever said"
+    assert service["logging"] == {"driver": "local"}, "other drivers keep all logs for ever"
     assert service["networks"]
 
 
@@ -149,7 +149,7 @@ SECRET = re.compile(
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_secret_is_in_the_environment_of_a_service(name: str):
-    """Whoever may look at a container sees its environment. A secret is a file that the service is given, and a variable says which."""
+    """Whoever may inspect a container sees its environment, so a secret is a file."""
     service = SERVICES[name]
     named = {
         variable: value
@@ -214,7 +214,8 @@ def test_make_secrets_makes_each_once_for_containers_alone_to_read(tmp_path: Pat
 
 def test_make_secrets_takes_over_those_of_an_earlier_release(tmp_path: Path):
     (tmp_path / ".env").write_text(
-        "MT_QUESTDB_PASSWORD=abc123\nPOSTGRES_PASSWORD='it is quoted'\nMT_NETIFY_API_KEY=\"key\"\nMT_INBOX=/srv\n"
+        "MT_QUESTDB_PASSWORD=abc123\nPOSTGRES_PASSWORD='it is quoted'\nMT_NETIFY_API_KEY=\"key\"\n"
+        "MT_INBOX=/srv\n"
     )
 
     taken = made(tmp_path)
@@ -258,7 +259,7 @@ def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_t
 
 
 def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browsers_call_it():
-    """Dagster's own would answer every page; and the port that it listens on must be the one that browsers name."""
+    """Dagster's own would answer every page; and browsers must name the port that it listens on."""
     given = resolved(
         {
             **GIVEN,
@@ -403,18 +404,20 @@ def test_both_workspaces_have_one_location_of_one_name():
 
 def test_grafana_asks_questdb_as_the_reader_and_leaves_connections_for_the_pipeline():
     [source] = of("grafana/provisioning/datasources/questdb.yaml")["datasources"]
-    told = source["jsonData"]
+    result = source["jsonData"]
 
     assert (source["type"], source["uid"]) == ("questdb-questdb-datasource", "questdb")
-    assert (told["server"], told["port"], told["tlsMode"]) == ("questdb", 8812, "disable")
-    assert (told["username"], source["secureJsonData"]["password"]) == (
+    assert (result["server"], result["port"], result["tlsMode"]) == ("questdb", 8812, "disable")
+    assert (result["username"], source["secureJsonData"]["password"]) == (
         "$MT_QUESTDB_READER",
         "$__file{/run/secrets/mt_questdb_reader_password}",
     )
     assert "MT_QUESTDB_READER" in SERVICES["grafana"]["environment"]
-    assert told["maxIdleConnections"] <= told["maxOpenConnections"] < QUESTDB_CONNECTIONS / 2
+    assert result["maxIdleConnections"] <= result["maxOpenConnections"] < QUESTDB_CONNECTIONS / 2
     assert all(
-        isinstance(told[name], int) for name in told if name.startswith("max") or "imeout" in name
+        isinstance(result[name], int)
+        for name in result
+        if name.startswith("max") or "imeout" in name
     )
 
 

@@ -1,4 +1,4 @@
-"""What the system's errors mean is said as it is, with a cure, wherever they come from."""
+"""Errors of the system come with their meaning and a cure, wherever they are raised."""
 
 import errno
 import os
@@ -84,9 +84,9 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
     found = capture_at(tmp_path, "x/a.pcap")
     (tmp_path / "server.json").write_text('{"pid": 1, "http_port": 1, "pg_port": 1}')
     (tmp_path / "server.lock").touch()
-    said = []
+    sentences = []
     with _too_many_files():
-        said.append(sniff(found))
+        sentences.append(sniff(found))
         for opens in (
             lambda: Database("127.0.0.1", 1, 1, "admin", "x").connect().__enter__(),
             lambda: server.find(tmp_path),
@@ -96,8 +96,8 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
         ):
             with pytest.raises((OSError, CaptureUnreadableError)) as caught:
                 opens()
-            said.append(sentence(caught.value))
-    for each in said:
+            sentences.append(sentence(caught.value))
+    for each in sentences:
         assert each is not None
         assert (
             "this process has as many files open as it may: raise the limit with `ulimit -n 65536`"
@@ -122,6 +122,6 @@ def test_a_valid_name_is_taken_in_every_locale(tmp_path: Path):
         "PYTHONCOERCECLOCALE": "0",
         "MT_BACKENDS": "parquet",
     }
-    said = ended(program("ingest", path, settings=settings, env=environment(settings, **more)))
-    assert (said.code, said.err) == (0, "")
-    assert said.out.startswith("café 測定/café 測定.pcap: 2 packets, 2 rows in ")
+    result = ended(program("ingest", path, settings=settings, env=environment(settings, **more)))
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("café 測定/café 測定.pcap: 2 packets, 2 rows in ")

@@ -1,4 +1,4 @@
-"""The key of Netify is in the requests, and nowhere else: no file, no output, no argument of a process, however a run ends."""
+"""Netify's key is in requests, but in no file, output or argument, however a run ends."""
 
 import base64
 import logging
@@ -26,20 +26,21 @@ from mt_pipeline_tests.services import free_ports
 
 KEY = f"key{secrets.token_hex(20)}"
 EVERYWHERE = "findme"
-"""Is in the names of captures and of servers, so in many places: what finds it would find the key."""
+"""It is in names of captures and servers: a search that finds it would find the key."""
 
 HOLDER = """
 import select, sqlite3, sys
 from pathlib import Path
-held = {}
+opened = {}
 while not select.select([sys.stdin], [], [], 0.05)[0]:
-    for file in {*Path(sys.argv[1]).rglob("*.db"), *Path(sys.argv[1]).rglob("*.sqlite")} - set(held):
+    folder = Path(sys.argv[1])
+    for file in {*folder.rglob("*.db"), *folder.rglob("*.sqlite")} - set(opened):
         try:
-            with file.open("rb") as opened:
-                has_log = opened.read(20)[18:] == bytes([2, 2])
+            with file.open("rb") as head:
+                has_log = head.read(20)[18:] == bytes([2, 2])
             if has_log:
-                held[file] = sqlite3.connect(file)
-                held[file].execute("SELECT count(*) FROM sqlite_master").fetchall()
+                opened[file] = sqlite3.connect(file)
+                opened[file].execute("SELECT count(*) FROM sqlite_master").fetchall()
         except (OSError, sqlite3.Error):
             pass
 """
@@ -74,21 +75,22 @@ def files_with(folder: Path, text: str) -> set[str]:
             file.open("rb") as opened,
             mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as content,
         ):
-            held = any(content.find(form) >= 0 for form in forms(text))
+            has_key = any(content.find(form) >= 0 for form in forms(text))
         if file.suffix == ".parquet":
-            held |= text in str((pq.read_schema(file).metadata, pq.read_table(file).to_pylist()))
+            has_key |= text in str((pq.read_schema(file).metadata, pq.read_table(file).to_pylist()))
         if file.suffix == ".zst":
-            held |= text.encode() in pa.input_stream(file, compression="zstd").read()
-        if held:
+            has_key |= text.encode() in pa.input_stream(file, compression="zstd").read()
+        if has_key:
             found.add(str(file.relative_to(folder)))
     return found
 
 
 @contextmanager
 def logs_stay(folder: Path) -> Iterator[None]:
-    """Hold every SQLite database below a folder open as soon as it is there: its write-ahead log, which the last to leave deletes, stays.
+    """Keep every new SQLite database below a folder open, so that its write-ahead log stays.
 
-    In a process of its own: one that closes a file loses all locks that it has on it.
+    The last process that closes a database deletes the log. It is another process, because one that
+    closes a file loses all locks that it has on it.
     """
     with subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdin=subprocess.PIPE) as holder:
         yield
@@ -97,32 +99,35 @@ def logs_stay(folder: Path) -> Iterator[None]:
 
 def arguments() -> set[bytes]:
     """Return the arguments of all processes of this machine."""
-    said = set()
+    found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            said.add((process / "cmdline").read_bytes())
-    return said
+            found.add((process / "cmdline").read_bytes())
+    return found
 
 
-def holds(said: bytes) -> bool:
-    """Say whether the key is in it."""
-    return any(form in said for form in forms(KEY))
+def holds(text: bytes) -> bool:
+    """Return whether the key is in it."""
+    return any(form in text for form in forms(KEY))
 
 
-def assert_nowhere(folder: Path, *said: str) -> None:
+def assert_nowhere(folder: Path, *texts: str) -> None:
     assert files_with(folder, KEY) == set()
-    assert [text for text in said if holds(text.encode())] == []
+    assert [text for text in texts if holds(text.encode())] == []
 
 
 def assert_sent(netify: FakeNetify, requests: int) -> None:
     """The key was in its header, and in nothing else that was sent."""
     seen = netify.requests()
     assert len(seen) == requests
-    for one in seen:
-        assert one.header("x-api-key") == [KEY]
+    for request in seen:
+        assert request.header("x-api-key") == [KEY]
         assert not holds(
             str(
-                (one.target, [pair for pair in one.headers if pair[0].lower() != "x-api-key"])
+                (
+                    request.target,
+                    [pair for pair in request.headers if pair[0].lower() != "x-api-key"],
+                )
             ).encode()
         )
 
@@ -135,27 +140,27 @@ def test_runs_that_end_well_and_badly_leave_the_key_in_no_file_and_no_message(
     capfd: pytest.CaptureFixture[str],
 ):
     caplog.set_level(logging.DEBUG)
-    with FakeNetify() as gone:
+    with FakeNetify() as closed:
         pass
     cases: dict[str, dict[str, object]] = {
         "well": {},
         "refused": {},
-        "not there": {"netify_url": gone.url},
+        "not there": {"netify_url": closed.url},
         "no address": {"netify_url": "nowhere"},
         "no key": {"netify_api_key": f"{KEY}“"},
     }
     with open_lab(tmp_path / "data", questdb) as lab, logs_stay(tmp_path):
-        said = [_ran(lab, netify, case, changes) for case, changes in cases.items()]
+        messages = [_ran(lab, netify, case, changes) for case, changes in cases.items()]
         found = files_with(tmp_path, EVERYWHERE)
-        assert_nowhere(tmp_path, *said, caplog.text, *capfd.readouterr())
+        assert_nowhere(tmp_path, *messages, caplog.text, *capfd.readouterr())
     assert len(caplog.records) > 100
     for place in ("-wal", "ledger.sqlite", ".parquet", ".ndjson.zst", "history/runs"):
         assert any(place in name for name in found), f"{place}: what is everywhere is found there"
     assert_sent(netify, 2)
-    assert "MT_NETIFY_API_KEY" in said[1]
-    assert "cannot be reached" in said[2]
-    assert "MT_NETIFY_URL is not the address" in said[3]
-    assert "MT_NETIFY_API_KEY is empty or has characters" in said[4]
+    assert "MT_NETIFY_API_KEY" in messages[1]
+    assert "cannot be reached" in messages[2]
+    assert "MT_NETIFY_URL is no address" in messages[3]
+    assert "MT_NETIFY_API_KEY is empty or has characters" in messages[4]
 
 
 def _ran(lab: Lab, netify: FakeNetify, case: str, changes: dict[str, object]) -> str:
@@ -187,7 +192,7 @@ def _ran(lab: Lab, netify: FakeNetify, case: str, changes: dict[str, object]) ->
 def test_a_terminal_and_all_that_it_starts_leave_the_key_in_no_file_no_output_and_no_argument(
     tmp_path: Path, netify: FakeNetify
 ):
-    """Of two captures the second is refused. With a QuestDB of its own, so that its files are below the data folder too."""
+    """Of two captures the second is refused. QuestDB's files are below the data folder, too."""
     http, pg = free_ports(2)
     settings = Settings(
         _env_file=None,
@@ -214,10 +219,10 @@ def test_a_terminal_and_all_that_it_starts_leave_the_key_in_no_file_no_output_an
         while started.poll() is None:
             seen |= arguments()
             time.sleep(0.05)
-        told = ended(started)
+        result = ended(started)
         found = files_with(tmp_path, EVERYWHERE)
-        assert_nowhere(tmp_path, told.out, told.err)
-    assert told.code == 0, told.err
+        assert_nowhere(tmp_path, result.out, result.err)
+    assert result.code == 0, result.err
     everything = b"\n".join(seen)
     assert os.fsencode(file) in everything
     assert b"questdb" in everything

@@ -15,9 +15,9 @@ from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
 from mt_pipeline_tests.captures.test_scan import ODD_TIMES
-from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture
+from mt_pipeline_tests.pipelines import PACKETS, Lab, Result, capture
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 NAMES = (
     "[x",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from mt_pipeline.settings import PROJECT, Settings, SettingsError, load, unknown
+from mt_pipeline.cli.unknown_settings import warnings
+from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 
 SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "MT_QUESTDB_READER_PASSWORD")
 
@@ -138,7 +139,7 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
 def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """It was ignored: a misspelt MT_FILTER lets every packet in, a misspelt budget calls without end."""
+    """It was ignored: a misspelt MT_FILTER lets all packets in, a misspelt budget limits none."""
     (tmp_path / ".env").write_text(
         "MT_NETIFY_BUDGTE_DAY=s3cret\nMT_FILTER=tcp\nNOT_OURS=1\nMT_OF_A_LATER_RELEASE\n"
     )
@@ -146,11 +147,14 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one_and_without_its_value
     monkeypatch.setenv("MT_FILTER", "udp")
     monkeypatch.setenv("mt_inbox", "s3cret")
 
-    assert unknown(dotenv=tmp_path / ".env") == [
-        "MT_FLITER in the environment is no setting, so it changes nothing; did you mean 'MT_FILTER'? docs/settings.md lists all",
-        f"MT_NETIFY_BUDGTE_DAY in {tmp_path}/.env is no setting, so it changes nothing; did you mean 'MT_NETIFY_BUDGET_DAY'? "
+    assert warnings(dotenv=tmp_path / ".env") == [
+        "MT_FLITER in the environment is no setting, so it changes nothing; did you mean "
+        "'MT_FILTER'? docs/settings.md lists all",
+        f"MT_NETIFY_BUDGTE_DAY in {tmp_path}/.env is no setting, so it changes nothing; did you "
+        "mean 'MT_NETIFY_BUDGET_DAY'? "
         "docs/settings.md lists all",
-        f"MT_OF_A_LATER_RELEASE in {tmp_path}/.env is no setting, so it changes nothing; docs/settings.md lists all",
+        f"MT_OF_A_LATER_RELEASE in {tmp_path}/.env is no setting, so it changes nothing; "
+        "docs/settings.md lists all",
     ]
 
 
@@ -175,7 +179,7 @@ def test_all_that_the_files_of_the_project_set_are_settings(monkeypatch: pytest.
     for name in named:
         monkeypatch.setenv(name, "x")
 
-    assert unknown(dotenv=PROJECT / "no such file") == []
+    assert warnings(dotenv=PROJECT / "no such file") == []
 
 
 def test_settings_cannot_be_changed():
@@ -208,11 +212,14 @@ def test_a_wrong_value_is_never_repeated_in_the_message(monkeypatch: pytest.Monk
 def test_a_data_folder_that_others_read_as_a_pattern_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, letter: str
 ):
-    """Dagster once missed its settings there: telemetry was on, limits were gone, and files lay elsewhere."""
+    """Dagster once missed its settings there: telemetry was on, and limits were off."""
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / f"a{letter}b"))
     with pytest.raises(
         SettingsError,
-        match=r"^MT_DATA_DIR: .* which Dagster and databases read as patterns: rename the folder, or choose another$",
+        match=(
+            r"^MT_DATA_DIR: .* which Dagster and databases read as patterns: rename the "
+            r"folder, or choose another$"
+        ),
     ):
         load()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.cli.test_ingest import Terminal
-from mt_pipeline_tests.pipelines import Lab, Said
+from mt_pipeline_tests.pipelines import Lab, Result
 from mt_pipeline_tests.soaking import archive, decade, faults, power
 
 
@@ -39,7 +39,7 @@ def test_a_capture_that_has_other_packets_than_it_should_is_found(terminal: Term
 
     key = "soaked/00001.pcap"
     write_pcap(lab.inbox / key, timed(dns()))
-    assert terminal("ingest", lab.inbox / key) == Said(
+    assert terminal("ingest", lab.inbox / key) == Result(
         0, f"{key}: 2 packets, 2 rows in packets_soaked\n", ""
     )
     assert [line.partition(":")[0] for line in archive.differences(lab.database, expected)] == [

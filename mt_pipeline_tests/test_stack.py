@@ -1,6 +1,6 @@
-"""What compose.yml starts, as processes without containers: from a dropped capture to rows, and through the death of each of them.
+"""The services of compose.yml as processes: from a copied capture to rows, and the death of each.
 
-Grafana and its renderer are not among them: nothing that can be had here runs them.
+Grafana and its renderer are missing: nothing on this machine runs them.
 """
 
 import json
@@ -147,7 +147,7 @@ def test_over_http_even_the_first_user_only_reads(dropped: Stack):
     assert "permission denied" in refused.json()["error"]
     assert read.json()["dataset"] == [[PACKETS]]
     assert eventually(lambda: files_below(dropped.place("/imports")) == []), (
-        "batches are gone when they are read"
+        "batches are deleted when they are read"
     )
 
 
@@ -196,14 +196,16 @@ def test_what_they_make_is_for_their_account_alone(dropped: Stack):
 
 
 def test_a_command_beside_the_code_server_sees_the_same(dropped: Stack):
-    def said() -> list[tuple[str, str, int]]:
-        told = dropped.run(
+    def listed() -> list[tuple[str, str, int]]:
+        result = dropped.run(
             "code-server", "python", "-m", "mt_pipeline.cli.main", "status", "--json"
         )
-        return [(one["key"], one["state"], one["rows"]) for one in json.loads(told.stdout)]
+        return [
+            (entry["key"], entry["state"], entry["rows"]) for entry in json.loads(result.stdout)
+        ]
 
     # Rows can be read a moment before the ledger has its verdict.
-    assert eventually(lambda: said() == [("kitchen/a.pcap", "done", PACKETS)]), said()
+    assert eventually(lambda: listed() == [("kitchen/a.pcap", "done", PACKETS)]), listed()
 
 
 def test_captures_become_rows_after_each_database_was_killed_and_none_is_lost(
@@ -226,7 +228,10 @@ def test_captures_become_rows_after_each_process_of_dagster_was_killed(dropped: 
     found = requests.post(
         f"http://127.0.0.1:{dropped.port(3000)}/graphql",
         json={
-            "query": "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename}}}}}"
+            "query": (
+                "{workspaceOrError{...on Workspace{locationEntries{name loadStatus "
+                "locationOrLoadError{__typename}}}}}"
+            )
         },
         timeout=30,
     ).json()["data"]["workspaceOrError"]["locationEntries"]

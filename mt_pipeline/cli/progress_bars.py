@@ -1,6 +1,7 @@
-"""How far a command is, on stderr if that is a terminal: a bar for all captures, and one for each that is worked on.
+"""Progress of a command on stderr: a bar for all captures, and one for each at work.
 
-A terminal that cannot move its cursor gets a plain line every ten seconds. Whatever is no terminal gets nothing.
+A terminal that cannot move its cursor gets a plain line every ten seconds. If stderr is no
+terminal, there is no progress.
 """
 
 import sys
@@ -23,14 +24,14 @@ from mt_pipeline.system.terminal import raw, visible
 _RATE_SECONDS = 300
 _PLAIN_SECONDS = 10
 _WIDE, _NARROW = 90, 60
-"""Columns of a terminal that has room for bars beside the words, and of one that has none for the rate."""
+"""Columns from which there is room for a bar, and for the rate."""
 _NUMBERS, _LONGEST_KEY = 60, 40
-"""Columns of what stands beside a key, and at most of a key."""
+"""Columns for all but the key, and at most for the key."""
 _UNITS = {"asking": "endpoints", "loading flows": "flows"}
 
 
 class Bars:
-    """Bars that are shown while this is entered."""
+    """Progress bars; a context manager that shows them."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -42,7 +43,7 @@ class Bars:
         self._on_terminal = False, False
 
     def __enter__(self) -> Self:
-        """Show them."""
+        """Show the bars."""
         self._on_terminal = sys.stdout.isatty(), sys.stderr.isatty()
         if not sys.stderr.isatty():
             return self
@@ -55,7 +56,7 @@ class Bars:
                 console=console,
                 expand=True,
                 transient=True,
-                redirect_stdout=False,  # what is said is said to the streams of `terminal.py`, not to rich
+                redirect_stdout=False,  # lines go to the streams of `terminal.py`, not to rich
                 redirect_stderr=False,
                 speed_estimate_period=_RATE_SECONDS,
             )
@@ -68,15 +69,15 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take them away."""
+        """Remove the bars."""
         self.close()
 
     def close(self) -> None:
-        """Take them away before the end; again does nothing."""
+        """Remove the bars before the end; a second call does nothing."""
         self._stack.close()
         self._progress = self._plain_at = None
 
-    def say(self, line: str, *, err: bool = False) -> None:
+    def echo(self, line: str, *, err: bool = False) -> None:
         """Print a line, above the bars if it is for the same terminal."""
         if self._progress and self._on_terminal[err]:
             self._progress.console.print(Text(visible(line)), soft_wrap=True)
@@ -84,21 +85,28 @@ class Bars:
             click.echo(line, err=err)
 
     def step(self, doing: str) -> None:
-        """Say what is being done before the first capture or after the last, until the next step or capture."""
-        self._plainly(doing)
+        """Show a step before the first capture or after the last."""
+        self._echo_plain(doing)
         self._drop_step()
         if self._progress:
             self._step = self._progress.add_task(doing, total=None)
 
     def expect(self, captures: int) -> None:
-        """Say how many captures there are; one alone has no bar for all."""
+        """Set the number of captures; a single one has no bar for all."""
         if self._progress and captures > 1:
             self._all = self._progress.add_task("captures", total=captures)
 
     def show(self, key: str, doing: str, done: int, total: int | None = None) -> None:
-        """Say how far a capture is: packets, or what else is counted, of so many if that is known."""
+        """Show how far a capture is.
+
+        Args:
+            key: the capture key.
+            doing: what is being done.
+            done: count of packets, endpoints or flows.
+            total: their number, if it is known.
+        """
         unit = _UNITS.get(doing, "packets")
-        self._plainly(f"{doing} {key}: {_counted(done, total)} {unit}")
+        self._echo_plain(f"{doing} {key}: {_counted(done, total)} {unit}")
         if self._progress is None:
             return
         self._drop_step()
@@ -114,16 +122,16 @@ class Bars:
         self._progress.update(self._at[key][1], completed=done, total=total)
 
     def end(self, key: str) -> None:
-        """Say that a capture has ended."""
+        """Remove the bar of a capture that has ended."""
         if self._progress:
             self._remove(key)
             if self._all is not None:
                 self._progress.advance(self._all)
 
-    def _plainly(self, what: str) -> None:
+    def _echo_plain(self, line: str) -> None:
         if self._plain_at is not None and time.monotonic() >= self._plain_at:
             self._plain_at = time.monotonic() + _PLAIN_SECONDS
-            click.echo(what, err=True)
+            click.echo(line, err=True)
 
     def _drop_step(self) -> None:
         if self._progress and self._step is not None:
@@ -136,39 +144,39 @@ class Bars:
 
 
 def _columns(width: int) -> Iterator[ProgressColumn]:
-    """Choose what there is room for; the words give way to the numbers."""
+    """Yield the columns that fit; text gives way to numbers."""
     numbers = partial(Column, no_wrap=True, justify="right")
     words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     yield TextColumn("{task.description}", markup=False, table_column=words)
     if width >= _WIDE:
         yield BarColumn(bar_width=20)
-    yield _Count(says_what=width >= _NARROW, table_column=numbers())
+    yield _Count(with_unit=width >= _NARROW, table_column=numbers())
     if width >= _NARROW:
         yield _Rate(table_column=numbers())
     yield _Time(table_column=numbers())
 
 
 class _Count(ProgressColumn):
-    """Captures, packets or endpoints that are done, and of how many if that is known."""
+    """Captures, packets or endpoints that are done, and their total if it is known."""
 
-    def __init__(self, *, says_what: bool, table_column: Column) -> None:
+    def __init__(self, *, with_unit: bool, table_column: Column) -> None:
         super().__init__(table_column)
-        self._says_what = says_what
+        self._with_unit = with_unit
 
     def render(self, task: Task) -> Text:
-        """Draw it."""
+        """Return the text of a bar."""
         if not task.completed and task.total is None:
             return Text()
         total = None if task.total is None else int(task.total)
-        unit = task.fields.get("unit", "") if self._says_what else ""
+        unit = task.fields.get("unit", "") if self._with_unit else ""
         return Text(f"{_counted(int(task.completed), total)} {unit}".rstrip())
 
 
 class _Rate(ProgressColumn):
-    """The same a second."""
+    """Captures, packets or endpoints a second."""
 
     def render(self, task: Task) -> Text:
-        """Draw it."""
+        """Return the text of a bar."""
         if not task.completed:
             return Text()
         speed = task.speed or 0
@@ -176,10 +184,10 @@ class _Rate(ProgressColumn):
 
 
 class _Time(ProgressColumn):
-    """The time left where the end is known, else the time since the beginning."""
+    """The time left if it is known, else the time since the start."""
 
     def render(self, task: Task) -> Text:
-        """Draw it."""
+        """Return the text of a bar."""
         if task.time_remaining is None or task.finished:
             return Text(duration(task.elapsed or 0))
         return Text(f"{duration(task.time_remaining)} left")
@@ -190,5 +198,5 @@ def _counted(done: int, total: int | None) -> str:
 
 
 def _shortened(key: str, longest: int) -> str:
-    """Leave out the beginning of a long key: its end is what tells it from others."""
+    """Cut the beginning of a long key: keys differ in their ends."""
     return key if len(key) <= longest else f"…{key[1 - longest :]}"

@@ -1,4 +1,4 @@
-"""Runs of the job that a terminal waits for: in this process, or in several that work side by side (`workers.py`)."""
+"""Runs of the ingest job in this process; `workers.py` has them in several."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from mt_pipeline.service.dagster_home import QUIET
 
 
 class Runner:
-    """Runs the job in this process.
+    """Run the job in this process.
 
     Args:
-        pipeline: the rooms; its progress is told when a capture has ended.
-        instance: the service's Dagster instance, so that what a terminal did shows in the UI.
-        display_filter: of all runs; the setting's if it is None.
+        workspace: the data folder; its progress is called when a capture has ended.
+        instance: that of the service, so that the UI shows runs of a terminal, too.
+        display_filter: of all runs; None for the setting's.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Runner:
         self._config = {"loggers": QUIET, "ops": {"ingest": {"config": config}}}
 
     def run(self, keys: Sequence[str]) -> bool:
-        """Take captures, partitions that are neighbours, through the job.
+        """Run the job for captures that are neighbours among the partitions.
 
         Returns:
-            Whether it went to its end, however the captures did; False if Ctrl-C ended it.
+            Whether the run ended, even with failed captures; False if Ctrl-C interrupted it.
         """
         run_id = str(uuid.uuid4())
         with self._workspace.ledger.lock(run_id):
@@ -47,13 +47,16 @@ class Runner:
             )
         if _interrupted(result):
             return False
-        for key in keys:  # a run that failed as a whole says nothing of its captures
+        for key in keys:  # a run that failed before its captures reports none of them
             self._workspace.progress(key, ENDED, 0)
         return True
 
 
 def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Say whether Ctrl-C ended the run: Dagster takes it for the run alone, but the next one must not begin."""
+    """Return whether Ctrl-C ended the run.
+
+    Dagster ends that run alone, but the next one must not begin.
+    """
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return any(
         error.cls_name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError")

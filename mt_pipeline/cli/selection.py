@@ -1,4 +1,4 @@
-"""Which captures a terminal means by files, folders, or what failed. What is done with them is `ingesting.py`."""
+"""Which captures a command means by files, folders, or `--failed`. It loads none of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,86 +16,88 @@ from mt_pipeline.captures.records import Record, State
 
 
 class WrongUsageError(Exception):
-    """What was asked for cannot be meant."""
+    """The arguments contradict each other or the files."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selected:
     """A file to ingest.
 
     Attributes:
         capture: what it is or will be.
-        outside: where it lies, if that is outside the inbox.
-        found: it was found in a folder, not named itself.
+        outside: its path, if that is outside the inbox.
+        in_folder: whether the user named its folder, not the file.
     """
 
     capture: Capture
     outside: Path | None
-    found: bool
+    in_folder: bool
 
 
-def of_path(folder: Path, path: Path, name: str | None, problems: list[str]) -> Iterator[Wanted]:
-    """Find the captures of an argument.
+def captures_at(
+    inbox_dir: Path, path: Path, name: str | None, problems: list[str]
+) -> Iterator[Selected]:
+    """Yield the captures of an argument.
 
-    A folder is looked at as the watched folder is: all that would be taken there is, and the problems are told what would not. Its own folders are
-    experiments, as they are there; what lies directly in it is of an experiment named after it.
+    A folder is read as the watched folder is. Its own folders are experiments; files directly in
+    it belong to an experiment named after it.
 
     Args:
-        folder: the watched folder.
+        inbox_dir: the watched folder.
         path: a file or a folder.
-        name: of the experiment of all files from outside the watched folder.
-        problems: sentences are added to it.
+        name: experiment of all files from outside the watched folder.
+        problems: gets a sentence for each file that cannot be taken.
     """
     if not path.is_dir():
-        yield _file(
-            folder, path, f"{name or unfolded_experiment(path.name)}/{path.name}", name, found=False
-        )
+        key = f"{name or unfolded_experiment(path.name)}/{path.name}"
+        yield _selected(inbox_dir, path, key, name, in_folder=False)
         return
     walk = inbox.walk(path)
     problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
-    for found in sorted(walk.captures, key=lambda capture: capture.key):
-        within = name or ("" if "/" in found.key else path.resolve().name)
+    for capture in sorted(walk.captures, key=lambda capture: capture.key):
+        experiment = name or ("" if "/" in capture.key else path.resolve().name)
+        key = f"{experiment}/{capture.key}" if experiment else capture.key
         try:
-            yield _file(
-                folder,
-                found.path,
-                f"{within}/{found.key}" if within else found.key,
-                name,
-                found=True,
-            )
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # gone since, or a link to itself now, for which older Pythons have no OSError
-            problems.append(f"{found.path} cannot be taken ({error})")
+            yield _selected(inbox_dir, capture.path, key, name, in_folder=True)
+        except (OSError, RuntimeError) as error:
+            # Deleted meanwhile, or now a link to itself: older Pythons raise RuntimeError then.
+            problems.append(f"{capture.path} cannot be taken ({error})")
 
 
-def of_failed(folder: Path, records: Iterable[Record], experiment: str | None) -> list[Wanted]:
-    """Find the captures that failed, or that an outage gave back, of one experiment or of all; the files may be gone."""
+def failed_captures(
+    inbox_dir: Path, records: Iterable[Record], experiment: str | None
+) -> list[Selected]:
+    """Return the captures that failed, or that an outage gave back; their files may be missing.
+
+    Args:
+        inbox_dir: the watched folder.
+        records: all captures.
+        experiment: only its captures; None for all.
+    """
     folded = experiment and fold_experiment(experiment)
-    failed = (
-        record
-        for record in records
-        if (record.state is State.FAILED or (record.state is State.WAITING and record.returned))
-        and folded in (None, record.experiment)
-    )
     return [
-        Wanted(Capture(record.key, folder, record.size, record.mtime_ns), None, found=False)
-        for record in failed
+        Selected(
+            Capture(record.key, inbox_dir, record.size, record.mtime_ns), None, in_folder=False
+        )
+        for record in records
+        if folded in (None, record.experiment)
+        and (record.state is State.FAILED or (record.state is State.WAITING and record.returned))
     ]
 
 
-def _file(folder: Path, path: Path, outside: str, name: str | None, *, found: bool) -> Wanted:
-    """Say what a file is: if it lies outside the watched folder, `outside` is its key."""
+def _selected(
+    inbox_dir: Path, path: Path, outside_key: str, name: str | None, *, in_folder: bool
+) -> Selected:
+    """Select a file; `outside_key` is its key if it lies outside the watched folder."""
     file = path.stat()
     try:
-        key = key_of(folder, path)
+        key = key_of(inbox_dir, path)
     except OutsideInboxError:
-        return Wanted(
-            Capture(outside, folder, file.st_size, file.st_mtime_ns), path.resolve(), found
-        )
+        capture = Capture(outside_key, inbox_dir, file.st_size, file.st_mtime_ns)
+        return Selected(capture, path.resolve(), in_folder)
     if name is not None:
         raise WrongUsageError(
-            f"{path} lies in the inbox, so its folder names its experiment; --name is for files from outside"
+            f"{path} lies in the inbox, so its folder names its experiment; "
+            "--name is for files from outside"
         ) from None
-    return Wanted(Capture(key, folder, file.st_size, file.st_mtime_ns), None, found)
+    return Selected(Capture(key, inbox_dir, file.st_size, file.st_mtime_ns), None, in_folder)

@@ -1,7 +1,8 @@
-"""Processes that run the job side by side for one terminal: a line of JSON in for each run, lines out for what is done.
+"""Processes that run the ingest job in parallel for one terminal.
 
-`python -m mt_pipeline.cli.workers` is one of them. A worker that dies costs the capture at work, at most: the others of its run are run again,
-those that waited for their load each by itself.
+`python -m mt_pipeline.cli.workers` is a worker. It reads a line of JSON for each run, and writes
+lines of progress. A worker that dies costs at most the capture at work: the other captures of its
+run run again, those that waited for their load each by itself.
 """
 
 import json
@@ -22,12 +23,12 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.cli.runner import Runner
 from mt_pipeline.defs.recovery import end
 from mt_pipeline.pipeline.workspace import ENDED, Workspace
-from mt_pipeline.service import dagster_home as instance
+from mt_pipeline.service import dagster_home
 from mt_pipeline.system import terminal
 from mt_pipeline.system.processes import bound, stop
 
 GRACE = 20
-"""Seconds for a worker to note that it was interrupted."""
+"""Seconds for a worker to record that it was interrupted."""
 
 _DONE = "null"
 
@@ -43,22 +44,22 @@ def run_all(
     *,
     display_filter: str | None,
     workers: int,
-    opening: AbstractContextManager[None],
+    services: AbstractContextManager[None],
     name: str = "",
 ) -> bool:
-    """Run captures in processes of their own.
+    """Run captures in several processes.
 
     Args:
-        workspace: the rooms; its progress is told what all workers do.
+        workspace: the data folder; its progress is called for all workers.
         instance: Dagster's.
-        runs: the captures of each run, neighbours among the partitions; taken from as workers become idle.
-        display_filter: of all runs; the setting's if it is None.
-        workers: how many work at once.
-        opening: opens what they work with: it takes as long as they take to start, and need not be there before.
-        name: of this terminal, whose lock it holds.
+        runs: keys of each run, neighbours among the partitions; idle workers get the next.
+        display_filter: of all runs; None for the setting's.
+        workers: number of processes.
+        services: what the workers need; it starts while they start.
+        name: of this command; the caller holds its lock.
 
     Returns:
-        Whether all were run; False if Ctrl-C ended it, which the workers have noted then.
+        Whether all runs ended; False if Ctrl-C interrupted them, which the workers have recorded.
 
     Raises:
         WorkerError: a worker ended before it began.
@@ -67,17 +68,17 @@ def run_all(
     with ExitStack() as stack:
         stack.callback(crew.end)
         for _ in range(workers):
-            crew.hire()
-        stack.enter_context(opening)
-        stack.callback(crew.end)  # before what they work with is closed
+            crew.start_worker()
+        stack.enter_context(services)
+        stack.callback(crew.end)  # before the services stop
         return crew.work()
 
 
 class _Worker:
-    """A process, and the captures of the run that it is at."""
+    """A process, and the keys of its present run."""
 
     def __init__(
-        self, display_filter: str | None, said: "SimpleQueue[tuple[_Worker, str]]"
+        self, display_filter: str | None, messages: "SimpleQueue[tuple[_Worker, str]]"
     ) -> None:
         command = [
             sys.executable,
@@ -88,7 +89,7 @@ class _Worker:
             *([] if display_filter is None else [display_filter]),
         ]
         self.keys: list[str] = []
-        # Ctrl-C reaches us alone, and we stop them in order.
+        # Ctrl-C must reach this process alone, which stops the workers in order.
         self.process = subprocess.Popen(
             bound(command),
             stdin=subprocess.PIPE,
@@ -96,30 +97,30 @@ class _Worker:
             text=True,
             start_new_session=True,
         )
-        self._listener = threading.Thread(target=self._listen, args=(said,), daemon=True)
+        self._listener = threading.Thread(target=self._listen, args=(messages,), daemon=True)
         self._listener.start()
 
-    def give(self, keys: Sequence[str]) -> None:
-        """Let it run captures."""
+    def assign(self, keys: Sequence[str]) -> None:
+        """Start a run."""
         self.keys = list(keys)
-        with suppress(BrokenPipeError):  # it is dead, and we hear that next
+        with suppress(BrokenPipeError):  # it has died, which the listener reports next
             print(json.dumps(self.keys), file=self.process.stdin, flush=True)
 
     def end(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process."""
         stop(self.process, grace=0)
         self._listener.join()
         with suppress(BrokenPipeError), self.process:
             pass
 
-    def _listen(self, said: "SimpleQueue[tuple[_Worker, str]]") -> None:
+    def _listen(self, messages: "SimpleQueue[tuple[_Worker, str]]") -> None:
         for line in self.process.stdout or ():
-            said.put((self, line.strip()))
-        said.put((self, ""))
+            messages.put((self, line.strip()))
+        messages.put((self, ""))
 
 
 class _Crew:
-    """The workers, and the runs that are still to be done."""
+    """The workers, and the runs that are still to do."""
 
     def __init__(
         self,
@@ -137,22 +138,22 @@ class _Crew:
             runs,
             display_filter,
         )
-        self._again: deque[Sequence[str]] = deque()
-        self._said: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
+        self._repeated: deque[Sequence[str]] = deque()
+        self._messages: SimpleQueue[tuple[_Worker, str]] = SimpleQueue()
 
-    def hire(self) -> _Worker:
+    def start_worker(self) -> _Worker:
         """Start a worker."""
-        worker = _Worker(self._filter, self._said)
+        worker = _Worker(self._filter, self._messages)
         self._workers.append(worker)
         return worker
 
     def work(self) -> bool:
-        """Let the workers do all that is to be done; says whether they did, and Ctrl-C did not end it."""
+        """Let the workers do all runs; return False if Ctrl-C interrupted them."""
         try:
             for worker in self._workers:
-                self._occupy(worker)
+                self._assign_next(worker)
             while any(worker.keys for worker in self._workers):
-                self._hear()
+                self._handle_message()
         except KeyboardInterrupt:
             for worker in self._workers:
                 worker.process.send_signal(SIGINT)
@@ -163,75 +164,80 @@ class _Crew:
         return True
 
     def end(self) -> None:
-        """End all workers, whatever they do."""
+        """Kill all workers."""
         while self._workers:
             self._workers.pop().end()
 
-    def _hear(self) -> None:
-        """Wait for what a worker says next, and see to it."""
-        worker, line = self._said.get()
+    def _handle_message(self) -> None:
+        """Wait for the next message of a worker, and act on it."""
+        worker, line = self._messages.get()
         if line == _DONE:
             worker.keys = []
-            self._occupy(worker)
+            self._assign_next(worker)
         elif line:
             self._workspace.progress(*json.loads(line))
         elif worker.keys:
-            self._again += self._left(worker)
+            self._repeated += self._unfinished_runs(worker)
             worker.keys = []
-            self._occupy(self.hire())
+            self._assign_next(self.start_worker())
 
-    def _occupy(self, worker: _Worker) -> None:
-        """Give a worker something to do, if there is anything."""
+    def _assign_next(self, worker: _Worker) -> None:
+        """Give a worker the next run, if there is one."""
         if keys := self._next():
-            worker.give(keys)
+            worker.assign(keys)
 
     def _next(self) -> Sequence[str] | None:
-        return self._again.popleft() if self._again else next(self._runs, None)
+        return self._repeated.popleft() if self._repeated else next(self._runs, None)
 
-    def _left(self, dead: _Worker) -> list[list[str]]:
-        """Find what a dead worker left: those at work, each once more by itself, and those of its run that were never begun."""
+    def _unfinished_runs(self, dead: _Worker) -> list[list[str]]:
+        """Return the runs that a dead worker leaves.
+
+        A capture that was at work gets a run of its own. Those that had not begun share one.
+        """
         ledger, status = self._workspace.ledger, dead.process.wait()
         unfinished = {record.key: record for record in ledger.unfinished()}
         records = [unfinished[key] for key in dead.keys if key in unfinished]
-        # What another run has taken up by now is as if it was never begun: whoever comes to it waits for that one.
+        # A capture that another run has taken meanwhile counts as not begun: its run waits for
+        # the other one.
         at_work = {
             record.key: state
             for record in records
             if record.state is State.RUNNING and (state := ledger.retry(record))
         }
-        never_begun = [record.key for record in records if record.key not in at_work]
-        if never_begun == dead.keys:
+        not_begun = [record.key for record in records if record.key not in at_work]
+        if not_begun == dead.keys:
             raise WorkerError(
-                f"a process that was to ingest ended with status {status} before it began; its messages are above"
+                f"a worker process ended with status {status} before it began; "
+                "its messages are above"
             )
         for run in {record.run for record in records if record.key in at_work and record.run}:
             end(ledger, self._instance, run)
         for key, state in at_work.items():
             if state is not State.WAITING:
                 self._workspace.progress(key, ENDED, 0)
-        once_more = ledger.requested(at_work, by=self._name)
-        return [keys for keys in ([[key] for key in once_more] + [never_begun]) if keys]
+        again = ledger.requested(at_work, by=self._name)
+        return [keys for keys in ([[key] for key in again] + [not_begun]) if keys]
 
 
 def main() -> None:
-    """Work until nothing more comes."""
-    said = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what others print is not for our reader
+    """Do runs until stdin ends."""
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # other output must not mix with our messages
     workspace = Workspace(
-        settings.load().options(), progress=lambda *event: print(json.dumps(event), file=said)
+        settings.load().options(), progress=lambda *event: print(json.dumps(event), file=messages)
     )
     with (
         terminal.shown(),
         suppress(KeyboardInterrupt),
-        instance.opened(workspace.options) as dagster,
+        dagster_home.opened(workspace.options) as instance,
     ):
         runner = Runner(
-            workspace, dagster, display_filter=sys.argv[1] if len(sys.argv) > 1 else None
+            workspace, instance, display_filter=sys.argv[1] if len(sys.argv) > 1 else None
         )
         for line in sys.stdin:
             if not runner.run(json.loads(line)):
                 break
-            print(_DONE, file=said)
+            print(_DONE, file=messages)
 
 
 if __name__ == "__main__":

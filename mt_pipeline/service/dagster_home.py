@@ -1,33 +1,87 @@
-"""The Dagster of the data folder, as a terminal opens it: what it does there shows in the UI."""
+"""Dagster's home in the data folder: its folders and settings, and its instance for a terminal.
+
+It only makes folders and files; what is installed is `setup.py`.
+"""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 
 from mt_pipeline.pipeline.options import Options
-from mt_pipeline.service import setup
+from mt_pipeline.settings import PROJECT
 from mt_pipeline.system import private
+from mt_pipeline.system.atomic import whole
+from mt_pipeline.system.passwords import password_in
+from mt_pipeline.system.processes import cores
 
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
-"""Loggers of a run whose terminal shows our lines; the log of the run has all."""
+"""Loggers of a run whose terminal prints lines of its own; the log of the run has everything."""
 
+# Not in `dagster.yaml` itself: `dagster dev` reads that in the project's folder, where there is no
+# DAGSTER_HOME.
+_STORAGE = """storage: # as by default, but connections stay open: an event takes half the time
+  custom:
+    module: mt_pipeline.defs.storage
+    class: Storage
+    config: {base_dir: {env: DAGSTER_HOME}}
+"""
 
+# What a run prints goes to its terminal. Dagster would write it to a file and show that by `tail`,
+# a second later and with all progress bars.
 _NOT_CAPTURED = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
     }
 }
-"""What a run prints stays on its terminal: Dagster would send it through a file, of which `tail` shows it a second later, bars and all."""
+
+
+def prepare(options: Options) -> Path:
+    """Make the data folders, the passwords of QuestDB, and Dagster's settings.
+
+    A `dagster.yaml` that exists stays as it is.
+
+    Returns:
+        DAGSTER_HOME.
+    """
+    # The environment counts even if the user deletes the setting from the file.
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    home = options.data_dir / "dagster"
+    private.folder(options.data_dir)
+    for folder in (options.inbox_dir, home):
+        folder.mkdir(parents=True, exist_ok=True)
+    if options.embeds_questdb and not options.questdb_password:
+        password_in(options.questdb_password_file)
+    if options.embeds_questdb and not options.questdb_reader_password:
+        password_in(options.questdb_reader_password_file)
+    if not (home / "dagster.yaml").exists():
+        with whole(home / "dagster.yaml") as partial:
+            partial.write_text(_dagster_yaml())
+    return home
 
 
 @contextmanager
 def opened(options: Options) -> Iterator[dg.DagsterInstance]:
-    """Open the instance of the service, set up if it is not there."""
-    home = str(setup.prepare(options))
+    """Yield the Dagster instance of the service, in a home that is made if needed.
+
+    What a terminal does with it shows in the UI.
+    """
+    home = str(prepare(options))
     os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.data_dir)}
-    # Of a folder that is given, it is no temporary one, whatever its name says.
+    # `local_temp` with a folder is not temporary, whatever its name says.
     with dg.DagsterInstance.local_temp(home, overrides=_NOT_CAPTURED) as instance:
         yield instance
+
+
+def _dagster_yaml() -> str:
+    """Return the project's settings, with our storage and a run per core."""
+    text = re.sub(
+        r"max_concurrent_runs: \d+\b[^}]*}.*",
+        f"max_concurrent_runs: {cores()}}} # as many as there are cores",
+        (PROJECT / "dagster.yaml").read_text(),
+    )
+    return text + _STORAGE

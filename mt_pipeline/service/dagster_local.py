@@ -1,6 +1,6 @@
-"""The processes of Dagster beside its web server on one machine: the code server and the daemon.
+"""Dagster's code server and daemon on one machine, as `dagster dev` starts them.
 
-They are as `dagster dev` has them, which starts a web server that nothing can be put around.
+`dagster dev` itself is no use: nothing can be put in front of the web server that it starts.
 """
 
 import json
@@ -18,27 +18,27 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from mt_pipeline.system.processes import bound, stop
 
 LOG_LEVEL = "warning"
-"""Quiet: a sensor that ticks every five seconds would fill the terminal."""
+"""A sensor that ticks every five seconds would fill the terminal at `info`."""
 _GRACE = 60  # seconds, as `dagster dev` gives it
 
 
 @contextmanager
 def started(instance: DagsterInstance, workspace: str) -> Iterator[tuple[str, "Popen[bytes]"]]:
-    """Start the code server, which is started again should it end, and the daemon.
+    """Start the daemon, and the code server, which starts again if it ends.
 
     Args:
         instance: that of DAGSTER_HOME.
-        workspace: file that says where the code is.
+        workspace: workspace file with the code.
 
     Yields:
-        File of a workspace that says where the code server is, and the daemon.
+        Workspace file with the code server, and the daemon.
     """
-    # Code that does not load is reported once, and briefly.
+    # Dagster then reports code that does not load once, and in few lines.
     os.environ.update(DAGSTER_IS_DEV_CLI="1", DAGSTER_verbose="")
     file = Path(instance.root_directory, "code_server.yaml")
     with ProxyServerManager(instance, WorkspaceFileTarget([workspace]), LOG_LEVEL) as servers:
-        found = {"load_from": list(servers.get_code_server_specs())}
-        file.write_text(json.dumps(found))  # JSON is YAML, too
+        locations = {"load_from": list(servers.get_code_server_specs())}
+        file.write_text(json.dumps(locations))  # JSON is YAML
         command = [sys.executable, "-m", "dagster._daemon", "run", "--log-level", LOG_LEVEL]
         levels = ["--code-server-log-level", LOG_LEVEL]
         daemon = Popen(bound([*command, *levels, "-w", str(file)], signal="TERM"))

@@ -1,6 +1,7 @@
-"""Dagster's own web server behind our layers: `python -m mt_pipeline.service.dagster_server`, as compose.yml and `mt-pipeline run` start it.
+"""Dagster's web server behind our layers: `python -m mt_pipeline.service.dagster_server`.
 
-Dagster has neither a login nor a check of where a request comes from, and its GraphQL executes mutations that are sent by GET.
+Dagster has no login, does not check where a request comes from, and executes GraphQL mutations
+that are sent by GET. compose.yml and `mt-pipeline run` start this server.
 """
 
 import threading
@@ -31,17 +32,20 @@ from mt_pipeline.web import token
 from mt_pipeline.web.guard import Guard, hosts_of
 from mt_pipeline.web.reports import routes
 
-_POLL_MILLISECONDS = 2000  # how often pages ask for news, as `dagster dev` has it
-_SHUTDOWN_SECONDS = 3  # for answers that are under way
+_POLL_MILLISECONDS = 2000  # between two requests of a page, as in `dagster dev`
+_SHUTDOWN_SECONDS = 3  # for responses that are being sent
 
-_BY_POST = "Refused: GraphQL is asked by POST, with JSON. What is sent by GET must change nothing, and a mutation would.\n"
+_BY_POST = (
+    "Refused: GraphQL is asked by POST, with JSON. "
+    "What is sent by GET must change nothing, and a mutation would.\n"
+)
 
 
 class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
-    """Dagster's, but for GraphQL by GET: only the page on which people write queries is left."""
+    """Dagster's web server without GraphQL by GET, except for its page to write queries."""
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
-        """Answer what is asked by POST."""
+        """Answer requests by POST."""
         if request.method != "POST" and "text/html" not in request.headers.get("Accept", ""):
             return PlainTextResponse(_BY_POST, 405, {"Allow": "POST"})
         answer: Response = await super().graphql_http_endpoint(request)
@@ -57,7 +61,7 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContex
 @click.option(
     "--reports",
     type=click.Path(path_type=Path),
-    help="Folder with reports of experiments, to be shown below /reports/.",
+    help="Folder with reports of experiments, served below /reports/.",
 )
 @click.option("--local", is_flag=True, help="Start the code server and the daemon, too.")
 def main(
@@ -70,7 +74,7 @@ def main(
     reports: Path | None,
     local: bool,
 ) -> None:
-    """Serve Dagster's pages until a signal ends it."""
+    """Serve Dagster's pages until a signal."""
     configure_loggers(log_level=LOG_LEVEL.upper() if local else "INFO")
     setup_interrupt_handlers()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
@@ -90,9 +94,8 @@ def main(
         )
         pages = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
         if reports:
-            pages.router.routes[:0] = routes(
-                reports
-            )  # before Dagster's, of which the last one takes all paths
+            # Before Dagster's routes: its last one takes all paths.
+            pages.router.routes[:0] = routes(reports)
         app: ASGIApp = pages
         if with_token:
             secret = token.load(Path(instance.root_directory, token.FILE))
@@ -102,14 +105,14 @@ def main(
 
 
 def _serve(app: ASGIApp, host: str, port: int, daemon: "Popen[bytes] | None") -> None:
-    """Serve an app until a signal comes, or the daemon ends by itself."""
+    """Serve an app until a signal, or until the daemon ends by itself."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
             log_level="warning",
-            access_log=False,  # a link with the token is an address
+            access_log=False,  # an address may have the token
             lifespan="off",
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

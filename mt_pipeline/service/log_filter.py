@@ -1,6 +1,7 @@
-"""What Dagster says, as a terminal should show it: a run that failed is a sentence. Its page has the traces.
+"""Dagster's log for a terminal: a failed run is one sentence, and its page has the stack traces.
 
-Only what our runs raise is shortened: a trace of anything else is news, and passes as it is.
+Only the errors that our runs raise are shortened. A trace of anything else is unexpected, and
+passes as it is.
 """
 
 import re
@@ -11,12 +12,15 @@ _FAILED = re.compile(r" - (STEP|RUN)_FAILURE - ")
 _OURS = "dagster._core.definitions.events.Failure: "
 _TRACE = re.compile(r"\s|$|Stack Trace:$")
 _REMEMBERED = 50
-"""Sentences: between that of a capture and that of its run are those of the other captures."""
+"""Number of sentences: between a capture's and its run's are those of the other captures."""
 
 
 def without_traces(lines: Iterable[str]) -> Iterator[str]:
-    """Pass lines on as they come, but for the traces of failures whose sentence is their reason; each sentence is said once."""
-    said: deque[str] = deque(maxlen=_REMEMBERED)
+    """Yield lines as they come, without the traces of failures that a sentence explains.
+
+    Each sentence comes once.
+    """
+    recent: deque[str] = deque(maxlen=_REMEMBERED)
     pending: list[str] = []
     skipping = False
     for line in lines:
@@ -25,9 +29,9 @@ def without_traces(lines: Iterable[str]) -> Iterator[str]:
         skipping = False
         if pending and line.startswith(_OURS):
             sentence = line.removeprefix(_OURS)
-            if not any(one.endswith(sentence) for one in said):
-                said.append(f"{_FAILED.split(pending[0])[0]} - {sentence}")
-                yield said[-1]
+            if not any(earlier.endswith(sentence) for earlier in recent):
+                recent.append(f"{_FAILED.split(pending[0])[0]} - {sentence}")
+                yield recent[-1]
             pending, skipping = [], True
         elif pending and not line:
             pending.append(line)
@@ -35,6 +39,6 @@ def without_traces(lines: Iterable[str]) -> Iterator[str]:
             yield from pending
             pending = [line] if _FAILED.search(line) else []
             if not pending:
-                said.append(line)
+                recent.append(line)
                 yield line
     yield from pending

@@ -1,114 +1,43 @@
-"""What `make setup` does once the Python packages are there: tshark, the QuestDB jar, the data folders, Dagster's settings.
+"""The part of `make setup` after the Python packages: tshark, the QuestDB jar, Dagster's home.
 
-All of it can be repeated.
+You can repeat it.
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.errors import SettingsError
-from mt_pipeline.pipeline.options import Options
-from mt_pipeline.settings import PROJECT, load
+from mt_pipeline.service import dagster_home
+from mt_pipeline.settings import Settings, load
 from mt_pipeline.system import private, terminal
-from mt_pipeline.system.atomic import whole
-from mt_pipeline.system.passwords import password_in
-from mt_pipeline.system.processes import cores
 from mt_pipeline.tshark import sandbox
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.errors import TsharkError, TsharkMissing
 
-# Not in `dagster.yaml` itself, which `dagster dev` finds in the project's folder without DAGSTER_HOME.
-_STORAGE = """storage: # what Dagster has by itself, with connections that are kept: an event takes less than half the time
-  custom:
-    module: mt_pipeline.defs.storage
-    class: Storage
-    config: {base_dir: {env: DAGSTER_HOME}}
-"""
-
-_SLOWER = "; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+_SLOWER = (
+    "; it starts anew for each capture, which makes small ones slow: "
+    "install lua-posix, if your system has it"
+)
 _OPEN = (
-    "tshark works without a sandbox, though it parses what strangers send: install bubblewrap; it is for a tshark of the system, "
-    "and not every container permits it"
+    "tshark works without a sandbox, though it parses what strangers send: install bubblewrap; "
+    "it is for a tshark of the system, and not every container permits it"
 )
 
-
-def prepare(options: Options) -> Path:
-    """Make the data folders, the passwords of QuestDB, and Dagster's settings; a `dagster.yaml` that is there stays as it is.
-
-    Returns:
-        DAGSTER_HOME.
-    """
-    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"  # whatever becomes of the file with its settings
-    home = options.data_dir / "dagster"
-    private.folder(options.data_dir)
-    for folder in (options.inbox_dir, home):
-        folder.mkdir(parents=True, exist_ok=True)
-    if options.embeds_questdb and not options.questdb_password:
-        password_in(options.questdb_password_file)
-    if options.embeds_questdb and not options.questdb_reader_password:
-        password_in(options.questdb_reader_password_file)
-    if not (home / "dagster.yaml").exists():
-        text = re.sub(
-            r"max_concurrent_runs: \d+\b[^}]*}.*",
-            f"max_concurrent_runs: {cores()}}} # as many as there are cores",
-            (PROJECT / "dagster.yaml").read_text(),
-        )
-        with whole(home / "dagster.yaml") as partial:
-            partial.write_text(text + _STORAGE)
-    return home
+Install = Callable[[str], bool]
 
 
-@terminal.shown()
-def main() -> int:
-    """Set up, saying what is done; returns 1 after a line that says what to do if it cannot go on."""
-    private.files()
-    try:
-        settings = load()
-        tshark = _tshark(settings.tshark)
-        is_new = not settings.data_dir.exists()
-        forks = tshark.forks() or (is_new and _installed("lua-posix") and tshark.forks())
-        _say(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
-        if not tshark.is_confined and not (
-            is_new and sandbox.is_missing() and _installed("bubblewrap") and tshark.is_confined
-        ):
-            _say(_OPEN)
-        if settings.embeds_questdb:
-            _say(f"QuestDB at {java.jar()}")
-        prepare(settings.options())
-        if settings.embeds_questdb and not settings.questdb_password:
-            _say(
-                f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}"
-            )
-        _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
-    except (SettingsError, TsharkError, java.ServerError, OSError) as error:
-        print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-def _tshark(program: str) -> Tshark:
-    """Find tshark; from the packages of this system, if it is missing and we may install it."""
-    try:
-        return Tshark.find(program)
-    except TsharkMissing:
-        if program != "tshark" or not _installed("tshark"):
-            raise
-    return Tshark.find(program)
-
-
-def _installed(package: str) -> bool:
-    """Install a package of Debian or Ubuntu, if we can without a password; says whether it was tried."""
+def install_package(package: str) -> bool:
+    """Install a package of Debian or Ubuntu, if that needs no password; return whether it tried."""
     apt, sudo = shutil.which("apt-get"), [] if os.geteuid() == 0 else ["sudo", "-n"]
     if apt is None or (
         sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode
     ):
         return False
-    _say(f"{package} is missing: installing it from the packages of this system")
+    _print(f"{package} is missing: installing it from the packages of this system")
     for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", package]):
         subprocess.run(
             [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", apt, *command],
@@ -118,8 +47,59 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _say(what: str) -> None:
-    print(f"make setup: {what}", flush=True)  # noqa: T201
+@terminal.shown()
+def main(*, install: Install = install_package) -> int:
+    """Set up, and print what was done.
+
+    Args:
+        install: installs a package of the system; returns whether it tried.
+
+    Returns:
+        Exit status: 1 after a line with the cure if something is missing.
+    """
+    private.files()
+    try:
+        settings = load()
+        _prepare_tshark(settings, install)
+        if settings.embeds_questdb:
+            _print(f"QuestDB at {java.jar()}")
+        dagster_home.prepare(settings.options())
+        if settings.embeds_questdb and not settings.questdb_password:
+            _print(
+                f"QuestDB's user {settings.questdb_user} "
+                f"has the password in {settings.questdb_password_file}"
+            )
+        _print(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
+    except (SettingsError, TsharkError, java.ServerError, OSError) as error:
+        print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _prepare_tshark(settings: Settings, install: Install) -> None:
+    """Find tshark; on a new machine also install what makes it faster and confines it."""
+    tshark = _tshark(settings.tshark, install)
+    is_new = not settings.data_dir.exists()
+    forks = tshark.forks() or (is_new and install("lua-posix") and tshark.forks())
+    _print(f"tshark {tshark.version} at {tshark.program}{'' if forks else _SLOWER}")
+    if not tshark.is_confined and not (
+        is_new and sandbox.is_missing() and install("bubblewrap") and tshark.is_confined
+    ):
+        _print(_OPEN)
+
+
+def _tshark(program: str, install: Install) -> Tshark:
+    """Return tshark; install it if it is missing and the setting names no other program."""
+    try:
+        return Tshark.find(program)
+    except TsharkMissing:
+        if program != "tshark" or not install("tshark"):
+            raise
+    return Tshark.find(program)
+
+
+def _print(line: str) -> None:
+    print(f"make setup: {line}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a signal does to `mt-pipeline run`: the first ends it in order and says what that waits for, the next one ends it at once."""
+"""Signals to `mt-pipeline run`: the first one stops it in order, the next one ends it at once."""
 
 import os
 import signal
@@ -20,22 +20,22 @@ class StopSignals:
     """The signals that end the service.
 
     Attributes:
-        ledger: knows what is at work.
-        say: told what happens, for the terminal.
-        ended: is set by the first signal.
+        ledger: has the captures at work.
+        echo: prints a line.
+        stopped: the first signal sets it.
         questdb: whether the end waits for QuestDB.
-        dagster: the process, once there is one; it leads its group.
+        dagster: its process, once it has started; it leads its group.
     """
 
     ledger: Ledger
-    say: Callable[[str], None]
-    ended: threading.Event
+    echo: Callable[[str], None]
+    stopped: threading.Event
     questdb: bool = False
     dagster: subprocess.Popen[str] | None = None
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Hear them; only for the main thread, which nothing interrupts then."""
+    def handled(self) -> Iterator[None]:
+        """Handle the signals; only in the main thread, which they do not interrupt then."""
         with ExitStack() as stack:
             for number in _SIGNALS:
                 stack.callback(signal.signal, number, signal.signal(number, lambda *_: None))
@@ -44,31 +44,28 @@ class StopSignals:
 
     def _first(self) -> None:
         try:
-            dagster = [f"Dagster{self._at_work()}"] if self._dagster_lives else []
-            self.say(stopping([*dagster, *(["QuestDB"] if self.questdb else [])]))
+            dagster = [f"Dagster{self._running_captures()}"] if self._dagster_runs else []
+            self.echo(stopping([*dagster, *(["QuestDB"] if self.questdb else [])]))
         finally:
-            self.ended.set()
+            self.stopped.set()
 
     def _again(self) -> None:
-        self.say("ending at once: the next start takes up what was at work")
-        if self.dagster and self._dagster_lives:
+        self.echo("ending at once: the next start takes up what was at work")
+        if self.dagster and self._dagster_runs:
             with suppress(ProcessLookupError):
                 os.killpg(self.dagster.pid, signal.SIGKILL)
         else:
             end_now()
 
     @property
-    def _dagster_lives(self) -> bool:
+    def _dagster_runs(self) -> bool:
         return self.dagster is not None and self.dagster.poll() is None
 
-    def _at_work(self) -> str:
+    def _running_captures(self) -> str:
         try:
             unfinished = self.ledger.unfinished()
-        except LedgerError:  # no reason not to stop
+        except LedgerError:  # a damaged ledger must not keep the service from stopping
             return ""
-        number = sum(record.state is State.RUNNING for record in unfinished)
-        return (
-            f" to give {number:,} capture{'' if number == 1 else 's'} back to the next start"
-            if number
-            else ""
-        )
+        count = sum(record.state is State.RUNNING for record in unfinished)
+        captures = f"{count:,} capture{'' if count == 1 else 's'}"
+        return f" to give {captures} back to the next start" if count else ""

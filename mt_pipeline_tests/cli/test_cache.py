@@ -1,4 +1,4 @@
-"""`mt-pipeline cache`: what it says, what it takes in and lets out, and that it never stands in the way of runs."""
+"""`mt-pipeline cache`: what it prints, imports and exports, and that it never blocks runs."""
 
 import io
 import json
@@ -16,9 +16,9 @@ from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses
 from mt_pipeline_tests.fake_netify import address_body
-from mt_pipeline_tests.pipelines import Said, said
+from mt_pipeline_tests.pipelines import Result, run_command
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def terminal(
 ) -> Terminal:
     """Give the command line a data folder of its own; nothing else is needed."""
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "data"))
-    return lambda *arguments: said(monkeypatch, capsys, ["cache", *arguments])
+    return lambda *arguments: run_command(monkeypatch, capsys, ["cache", *arguments])
 
 
 @pytest.fixture
@@ -60,21 +60,23 @@ def is_one_line(text: str) -> bool:
 
 
 def test_without_answers_each_command_says_so_and_makes_no_store(terminal, folder, tmp_path):
-    assert terminal() == terminal("show") == Said(0, f"no answers are kept yet in {folder}\n", "")
+    assert (
+        terminal() == terminal("show") == Result(0, f"no answers are stored yet in {folder}\n", "")
+    )
     assert json.loads(terminal("--json").out) == {
         "folder": str(folder),
         "bytes": 0,
         "unreadable": 0,
         "providers": {},
     }
-    assert terminal("check") == Said(0, f"{folder}: all is well\n", "")
+    assert terminal("check") == Result(0, f"{folder}: all is well\n", "")
     assert (
         terminal("prune", "--yes").out
         == "0 answers are older than 365 days and not the newest of their endpoint\n"
     )
     assert (
         terminal("export", tmp_path / "x").err
-        == f"mt-pipeline: no answers are kept yet in {folder}\n"
+        == f"mt-pipeline: no answers are stored yet in {folder}\n"
     )
     assert not folder.exists()
 
@@ -85,8 +87,8 @@ def test_show_says_what_is_kept_of_each_provider_and_how_often_it_was_of_use(ter
         store.put(Answer(GOOGLE, "lab", True, datetime.now(UTC)))
         store.get("netify", GOOGLE)
         store.get("netify", NETFLIX)
-    told = json.loads(terminal("show", "--json").out)
-    netify = told["providers"]["netify"]
+    result = json.loads(terminal("show", "--json").out)
+    netify = result["providers"]["netify"]
     assert {
         name: netify[name]
         for name in (
@@ -113,18 +115,18 @@ def test_show_says_what_is_kept_of_each_provider_and_how_often_it_was_of_use(ter
     }
     assert datetime.now(UTC) - datetime.fromisoformat(netify["oldest"]) > timedelta(days=399)
     assert datetime.now(UTC) - datetime.fromisoformat(netify["newest"]) < timedelta(days=2)
-    assert told["providers"]["lab"]["answers"] == 1
-    assert told["bytes"] > 4096
+    assert result["providers"]["lab"]["answers"] == 1
+    assert result["bytes"] > 4096
 
     header, lab, netify, size = terminal().out.splitlines()
     assert header.split()[:5] == ["provider", "answers", "found", "not", "found"]
     assert (lab.split()[:2], netify.split()[:5]) == (["lab", "1"], ["netify", "2", "1", "1", "1"])
-    assert size == f"{told['bytes']:,} bytes in {folder}"
+    assert size == f"{result['bytes']:,} bytes in {folder}"
 
 
 def test_check_finds_nothing_in_a_store_that_is_well(terminal, folder):
     keep(folder, (GOOGLE, 1, "a"))
-    assert terminal("check") == Said(0, f"{folder}: all is well\n", "")
+    assert terminal("check") == Result(0, f"{folder}: all is well\n", "")
 
 
 def test_check_names_records_that_cannot_be_read_and_changes_nothing(terminal, folder):
@@ -132,11 +134,11 @@ def test_check_names_records_that_cannot_be_read_and_changes_nothing(terminal, f
     with closing(sqlite3.connect(folder / "cache.db")) as file, file:
         file.execute("UPDATE Cache SET value = 'scribble' WHERE key <> 'netify/address/8.0.0.0'")
     before = (folder / "cache.db").read_bytes()
-    told = terminal("check")
-    assert told.code == 1
-    assert len(told.out.splitlines()) == 21
-    assert told.out.splitlines()[-1] == "… and 9 more"
-    assert "the record 'netify/address/8.0.0.1' cannot be read" in told.out
+    result = terminal("check")
+    assert result.code == 1
+    assert len(result.out.splitlines()) == 21
+    assert result.out.splitlines()[-1] == "… and 9 more"
+    assert "the record 'netify/address/8.0.0.1' cannot be read" in result.out
     assert (folder / "cache.db").read_bytes() == before
     assert (
         terminal("show").out.splitlines()[-1]
@@ -153,9 +155,9 @@ def test_check_says_that_the_file_is_damaged_and_leaves_the_mending_to_the_next_
     begin = int(len(content) * where)
     content[begin : begin + 8192] = b"\x55" * 8192
     (folder / "cache.db").write_bytes(content)
-    told = terminal("check")
-    assert told.code == 1
-    assert all(line.startswith(f"{folder / 'cache.db'}: ") for line in told.out.splitlines())
+    result = terminal("check")
+    assert result.code == 1
+    assert all(line.startswith(f"{folder / 'cache.db'}: ") for line in result.out.splitlines())
     assert (folder / "cache.db").read_bytes() == content
     assert terminal("show").code == 0
     assert terminal("check").code == 0
@@ -163,12 +165,12 @@ def test_check_says_that_the_file_is_damaged_and_leaves_the_mending_to_the_next_
 
 def test_answers_go_out_and_come_in_again_elsewhere(terminal, folder, tmp_path, monkeypatch):
     keep(folder, (GOOGLE, 400, "old"), (GOOGLE, 1, "new"), (NETFLIX, 2, None))
-    assert terminal("export", tmp_path / "answers.ndjson") == Said(
+    assert terminal("export", tmp_path / "answers.ndjson") == Result(
         0, f"3 answers in {tmp_path / 'answers.ndjson'}\n", ""
     )
     monkeypatch.setenv("MT_DATA_DIR", str(tmp_path / "elsewhere"))
     for _ in range(2):
-        assert terminal("import", tmp_path / "answers.ndjson") == Said(
+        assert terminal("import", tmp_path / "answers.ndjson") == Result(
             0, "3 answers taken in\n", ""
         )
     assert json.loads(terminal("--json").out)["providers"]["netify"]["earlier"] == 1
@@ -177,9 +179,11 @@ def test_answers_go_out_and_come_in_again_elsewhere(terminal, folder, tmp_path, 
 def test_broken_lines_are_named_the_first_of_them_and_the_rest_comes_in(terminal, tmp_path):
     good = History.of(Answer(GOOGLE, "netify", True, datetime.now(UTC))).to_lines()[0]
     (tmp_path / "answers").write_text("\n".join(["broken"] * 30 + [good]))
-    told = terminal("import", tmp_path / "answers")
-    assert (told.code, told.out) == (1, "1 answers taken in; passed over: 30 broken\n")
-    assert told.err.splitlines() == [f"line {number}: no JSON in UTF-8" for number in range(1, 21)]
+    result = terminal("import", tmp_path / "answers")
+    assert (result.code, result.out) == (1, "1 answers taken in; passed over: 30 broken\n")
+    assert result.err.splitlines() == [
+        f"line {number}: no JSON in UTF-8" for number in range(1, 21)
+    ]
 
 
 def test_the_cache_of_the_original_comes_in(terminal, tmp_path):
@@ -187,8 +191,8 @@ def test_the_cache_of_the_original_comes_in(terminal, tmp_path):
         path = tmp_path / "netify_cache" / "ips" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(address_body(name)))
-    told = terminal("import", tmp_path / "netify_cache")
-    assert told == Said(
+    result = terminal("import", tmp_path / "netify_cache")
+    assert result == Result(
         0,
         "1 answers taken in; passed over: 1 that nobody is asked about\n",
         f"{path}: nothing that anybody is asked about\n",
@@ -208,8 +212,8 @@ def test_prune_says_what_it_will_do_asks_and_gives_the_disk_back(terminal, folde
     question = "400 answers are older than 365 days and not the newest of their endpoint\n"
 
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    told = terminal("prune")
-    assert (told.code, told.out.startswith(question), told.err.strip()) == (
+    result = terminal("prune")
+    assert (result.code, result.out.startswith(question), result.err.strip()) == (
         130,
         True,
         "mt-pipeline: cancelled",
@@ -218,9 +222,9 @@ def test_prune_says_what_it_will_do_asks_and_gives_the_disk_back(terminal, folde
         "0 answers are older than 900 days"
     )
 
-    told = terminal("prune", "--yes")
-    assert told.code == 0
-    assert told.out.startswith(f"{question}400 answers dropped, ")
+    result = terminal("prune", "--yes")
+    assert result.code == 0
+    assert result.out.startswith(f"{question}400 answers deleted, ")
     assert (folder / "cache.db").stat().st_size < size / 2
     with opened(folder) as store:
         assert all(
@@ -280,16 +284,16 @@ def test_a_run_goes_on_while_answers_are_taken_in_and_pruned(terminal, folder, t
         (["prune", "--older-than", "-1"], 2, "-1"),
         (["prune", "--older-than", "1e300"], 1, "1e+300 days are no age"),
         (["digest"], 2, "No such command 'digest'"),
-        (["--json", "check"], 2, "say --json after `show`"),
+        (["--json", "check"], 2, "put --json after `show`"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_what_cannot_be_done_is_one_line(terminal, folder, arguments, code, message):
     keep(folder, (GOOGLE, 1, "a"))
-    told = terminal(*(argument.format(folder=folder) for argument in arguments))
-    assert told.code == code
-    assert message in told.err
-    assert is_one_line(told.err)
+    result = terminal(*(argument.format(folder=folder) for argument in arguments))
+    assert result.code == code
+    assert message in result.err
+    assert is_one_line(result.err)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +302,7 @@ def test_what_cannot_be_done_is_one_line(terminal, folder, arguments, code, mess
 def test_a_folder_that_cannot_be_used_is_one_line(terminal, folder, command):
     folder.parent.mkdir(parents=True)
     folder.write_text("a file")
-    told = terminal(*command)
-    assert told.code == 1
-    assert str(folder) in told.out + told.err
-    assert "Traceback" not in told.out + told.err
+    result = terminal(*command)
+    assert result.code == 1
+    assert str(folder) in result.out + result.err
+    assert "Traceback" not in result.out + result.err

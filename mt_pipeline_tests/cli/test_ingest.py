@@ -18,7 +18,7 @@ import pytest
 
 from mt_pipeline.backends.questdb.java import ServerError
 from mt_pipeline.captures.records import State
-from mt_pipeline.cli.ingest import FEW
+from mt_pipeline.cli.ingest_runs import FEW
 from mt_pipeline.cli.workers import run_all
 from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.sensors import new_captures
@@ -31,7 +31,7 @@ from mt_pipeline_tests.building.traffic import arp, dns
 from mt_pipeline_tests.pipelines import (
     PACKETS,
     Lab,
-    Said,
+    Result,
     capture,
     ended,
     environment,
@@ -42,7 +42,7 @@ from mt_pipeline_tests.pipelines import (
 from mt_pipeline_tests.services import SECONDS, free_ports
 from mt_pipeline_tests.terminals import Screen, screen
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 def test_a_file_from_anywhere_is_linked_and_loaded_with_a_line(
@@ -50,9 +50,9 @@ def test_a_file_from_anywhere_is_linked_and_loaded_with_a_line(
 ):
     path = capture(tmp_path / "Outside One.pcap")
 
-    told = terminal("ingest", path)
+    result = terminal("ingest", path)
 
-    assert told == Said(
+    assert result == Result(
         0, "Outside One/Outside One.pcap: 2 packets, 2 rows in packets_outside_one\n", ""
     )
     link = lab.inbox / "Outside One" / "Outside One.pcap"
@@ -104,14 +104,15 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(
         capture(tmp_path / "archive" / name)
     (tmp_path / "archive" / "README.txt").write_text("what this is")
 
-    told = terminal("ingest", tmp_path / "archive")
+    result = terminal("ingest", tmp_path / "archive")
 
-    assert told.code == 0
+    assert result.code == 0
     assert (
-        told.out
-        == "archive/a.pcap: 2 packets, 2 rows in packets_archive\ndeep/b.pcap: 2 packets, 2 rows in packets_deep\n"
+        result.out
+        == "archive/a.pcap: 2 packets, 2 rows in packets_archive\ndeep/b.pcap: 2 packets, 2 rows "
+        "in packets_deep\n"
     )
-    refused, *experiments = told.err.splitlines()
+    refused, *experiments = result.err.splitlines()
     assert refused.startswith("refused: ")
     assert "README.txt is not a capture" in refused
     assert experiments == ["new experiment archive: 1 capture", "new experiment deep: 1 capture"]
@@ -120,7 +121,7 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """A data set as many are kept: a folder for each app, in it one for each thing that was done."""
+    """Write a usual data set: a folder for each app, in it one for each action."""
     for name in (
         "lamp app/on/1.pcap",
         "lamp app/on/2.pcap",
@@ -152,14 +153,14 @@ def labels(lab: Lab, experiment: str) -> dict[str, set[str | None]]:
 def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(
     terminal: Terminal, lab: Lab, dataset: Path
 ):
-    """They were once all one experiment, named after the folder; in the inbox they were experiments."""
+    """They were once all one experiment, named after the folder; in the inbox they were several."""
     before = terminal("ingest", dataset, "--dry-run")
-    nothing_yet = lab.workspace().ledger.records(experiment="lamp_app")
-    told = terminal("ingest", dataset)
+    nothing_yet = lab.workspace().ledger.of_experiment("lamp_app")
+    result = terminal("ingest", dataset)
 
     planned = ["new experiment lamp_app: 3 captures", "new experiment radio: 1 capture"]
     assert (before.code, before.out.splitlines(), nothing_yet) == (0, planned, [])
-    assert (told.code, told.err.splitlines()[1:]) == (0, planned)
+    assert (result.code, result.err.splitlines()[1:]) == (0, planned)
     assert labels(lab, "lamp_app") == {
         "lamp app/on/1.pcap": {"on"},
         "lamp app/on/2.pcap": {"on"},
@@ -175,9 +176,9 @@ def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(
 def test_a_name_puts_all_of_a_folder_into_one_experiment(
     terminal: Terminal, lab: Lab, dataset: Path
 ):
-    told = terminal("ingest", dataset, "--name", "at once")
+    result = terminal("ingest", dataset, "--name", "at once")
 
-    assert (told.code, told.err.splitlines()[1:]) == (0, ["new experiment at_once: 4 captures"])
+    assert (result.code, result.err.splitlines()[1:]) == (0, ["new experiment at_once: 4 captures"])
     assert labels(lab, "at_once") == {
         "at once/lamp app/on/1.pcap": {"lamp app/on"},
         "at once/lamp app/on/2.pcap": {"lamp app/on"},
@@ -222,27 +223,29 @@ def test_a_file_below_the_inbox_is_taken_where_it_lies(
     path = lab.put("lies here/deep/a.pcap")
     monkeypatch.chdir(path.parent)
 
-    told = terminal("ingest", "../deep/a.pcap")
+    result = terminal("ingest", "../deep/a.pcap")
 
-    assert told == Said(0, "lies here/deep/a.pcap: 2 packets, 2 rows in packets_lies_here\n", "")
+    assert result == Result(
+        0, "lies here/deep/a.pcap: 2 packets, 2 rows in packets_lies_here\n", ""
+    )
     assert not path.is_symlink()
 
 
 def test_a_name_for_a_file_below_the_inbox_is_wrong_usage(terminal: Terminal, lab: Lab):
     path = lab.put("has one/a.pcap")
 
-    told = terminal("ingest", path, "--name", "another")
+    result = terminal("ingest", path, "--name", "another")
 
-    assert (told.code, told.out) == (2, "")
-    assert "lies in the inbox, so its folder names its experiment" in told.err
-    assert told.err.count("\n") == 1
+    assert (result.code, result.out) == (2, "")
+    assert "lies in the inbox, so its folder names its experiment" in result.err
+    assert result.err.count("\n") == 1
     assert not (lab.inbox / "another").exists()
 
 
 def test_another_file_of_the_same_name_is_refused_with_both_names(
     terminal: Terminal, lab: Lab, tmp_path: Path
 ):
-    """Its record was once made that of the other file, and the capture that was there was loaded anew."""
+    """Its record once became that of the other file, and the first capture was loaded again."""
     first, second = (
         capture(tmp_path / "1" / "a.pcap"),
         capture(tmp_path / "2" / "a.pcap", "another.example.com"),
@@ -250,12 +253,13 @@ def test_another_file_of_the_same_name_is_refused_with_both_names(
     terminal("ingest", first, "--name", "both")
     before = lab.record("both/a.pcap")
 
-    told = terminal("ingest", second, "--name", "both")
+    result = terminal("ingest", second, "--name", "both")
 
-    assert (told.code, told.out) == (1, "")
+    assert (result.code, result.out) == (1, "")
     assert (
-        told.err
-        == f"failed: {second}: the inbox has another {lab.inbox / 'both' / 'a.pcap'}; choose another --name, or rename the file\n"
+        result.err
+        == f"failed: {second}: the inbox has another {lab.inbox / 'both' / 'a.pcap'}; choose "
+        "another --name, or rename the file\n"
     )
     assert lab.record("both/a.pcap") == before
 
@@ -279,12 +283,13 @@ def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
         return found
 
     monkeypatch.setattr(os.path, "lexists", sooner)
-    told = terminal("ingest", ours, "--name", "raced")
+    result = terminal("ingest", ours, "--name", "raced")
 
-    assert (told.code, told.out) == (1, "")
+    assert (result.code, result.out) == (1, "")
     assert (
-        told.err
-        == f"failed: {ours}: the inbox has another {link}; choose another --name, or rename the file\n"
+        result.err
+        == f"failed: {ours}: the inbox has another {link}; choose another --name, or rename the "
+        "file\n"
     )
     assert link.resolve() == other
 
@@ -293,11 +298,11 @@ def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
 def test_a_name_that_cannot_be_a_folder_is_refused(
     terminal: Terminal, lab: Lab, tmp_path: Path, name: str
 ):
-    told = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)
+    result = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)
 
-    assert (told.code, told.out) == (1, "")
-    assert "cannot be taken" in told.err
-    assert told.err.count("\n") == 1
+    assert (result.code, result.out) == (1, "")
+    assert "cannot be taken" in result.err
+    assert result.err.count("\n") == 1
     assert not (lab.data / "up").exists()
 
 
@@ -308,30 +313,30 @@ def test_odd_names_are_loaded(
     capture(tmp_path / name)
     monkeypatch.chdir(tmp_path)
 
-    told = terminal("ingest", "--name", "odd names", "--", name)
+    result = terminal("ingest", "--name", "odd names", "--", name)
 
-    assert told == Said(0, f"odd names/{name}: 2 packets, 2 rows in packets_odd_names\n", "")
+    assert result == Result(0, f"odd names/{name}: 2 packets, 2 rows in packets_odd_names\n", "")
     assert len(lab.rows("odd_names", key=f"odd names/{name}")) == PACKETS
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "is empty: record it again, or remove it."),
         (b"Dear diary", "is not a capture: it does not begin like a capture"),
     ],
 )
 def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(
-    terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, said: str
+    terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, reason: str
 ):
     path = tmp_path / "no.pcap"
     path.write_bytes(content)
 
-    told = terminal("ingest", path, "--name", "no captures")
+    result = terminal("ingest", path, "--name", "no captures")
 
-    assert (told.code, told.out) == (1, "")
-    assert told.err.startswith(f"refused: {path} {said}")
-    assert told.err.count("\n") == 1
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"refused: {path} {reason}")
+    assert result.err.count("\n") == 1
     assert not (lab.inbox / "no captures").exists()
     assert lab.workspace().ledger.get("no captures/no.pcap") is None
 
@@ -341,15 +346,15 @@ def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab
     bad = tmp_path / "b.pcapng"
     bad.write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
 
-    told = terminal("ingest", good[0], bad, good[1], "--name", "mixed bag")
+    result = terminal("ingest", good[0], bad, good[1], "--name", "mixed bag")
 
-    assert told.code == 1
-    assert told.out.splitlines() == [
+    assert result.code == 1
+    assert result.out.splitlines() == [
         f"mixed bag/{name}.pcap: 2 packets, 2 rows in packets_mixed_bag" for name in "ac"
     ]
-    assert told.err.startswith("failed: ")
-    assert "b.pcapng" in told.err
-    assert told.err.count("\n") == 1
+    assert result.err.startswith("failed: ")
+    assert "b.pcapng" in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(
@@ -359,12 +364,15 @@ def test_names_that_a_folder_may_not_have_are_said_and_make_it_a_failure(
     capture(tmp_path / "unnameable" / "a.pcap")
     capture(tmp_path / "unnameable" / "new\nline.pcap")
 
-    told = terminal("ingest", tmp_path / "unnameable")
+    result = terminal("ingest", tmp_path / "unnameable")
 
-    assert told.code == 1
-    assert told.out == "unnameable/a.pcap: 2 packets, 2 rows in packets_unnameable\n"
-    refused = "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or bytes that are not UTF-8. Rename it.\n"
-    assert told.err == f"{refused}new experiment unnameable: 1 capture\n"
+    assert result.code == 1
+    assert result.out == "unnameable/a.pcap: 2 packets, 2 rows in packets_unnameable\n"
+    refused = (
+        "refused: ./new\\u000aline.pcap cannot be taken: its name has control characters, or "
+        "bytes that are not UTF-8. Rename it.\n"
+    )
+    assert result.err == f"{refused}new experiment unnameable: 1 capture\n"
 
 
 def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tmp_path: Path):
@@ -378,42 +386,43 @@ def test_an_unreadable_file_is_said_and_does_not_hold_up_the_others(lab: Lab, tm
     capture(tmp_path / "locked" / "open.pcap")
     capture(tmp_path / "locked" / "secret.pcap").chmod(0)
 
-    told = ended(
+    result = ended(
         program("ingest", tmp_path / "locked", settings=lab.settings(), prefix=as_everybody)
     )
 
-    assert told == Said(
+    assert result == Result(
         1,
         "locked/open.pcap: 2 packets, 2 rows in packets_locked\n",
-        "refused: secret.pcap cannot be read: make it readable for this user.\nnew experiment locked: 1 capture\n",
+        "refused: secret.pcap cannot be read: make it readable for this user.\nnew experiment "
+        "locked: 1 capture\n",
     )
 
 
 def test_nothing_to_ingest_is_wrong_usage(terminal: Terminal, tmp_path: Path):
-    told = terminal("ingest", tmp_path)
+    result = terminal("ingest", tmp_path)
 
-    assert told.code == 2
-    assert f"no capture in {tmp_path}" in told.err
+    assert result.code == 2
+    assert f"no capture in {tmp_path}" in result.err
 
 
 def test_a_filter_makes_rows_of_what_matches(terminal: Terminal, lab: Lab, tmp_path: Path):
     path = write_pcap(tmp_path / "a.pcap", timed([*arp(), *dns()]))
 
-    told = terminal("ingest", path, "--name", "sifted", "--filter", "arp")
+    result = terminal("ingest", path, "--name", "sifted", "--filter", "arp")
 
-    assert told == Said(0, "sifted/a.pcap: 2 packets, 2 rows in packets_sifted\n", "")
+    assert result == Result(0, "sifted/a.pcap: 2 packets, 2 rows in packets_sifted\n", "")
     assert lab.rows("sifted", ("protocol",)) == [("arp",)] * 2
 
 
 def test_a_typo_in_a_filter_is_wrong_usage_before_anything_is_done(
     terminal: Terminal, lab: Lab, tmp_path: Path
 ):
-    told = terminal(
+    result = terminal(
         "ingest", capture(tmp_path / "a.pcap"), "--name", "typo", "--filter", "ip.adr == 1"
     )
 
-    assert (told.code, told.out) == (2, "")
-    sentence, *below = told.err.splitlines()
+    assert (result.code, result.out) == (2, "")
+    sentence, *below = result.err.splitlines()
     assert sentence.startswith(
         "mt-pipeline: display filter not understood: 'ip.adr == 1'. tshark: "
     )
@@ -427,23 +436,24 @@ def test_a_tshark_that_is_not_there_is_one_line(
 ):
     monkeypatch.setenv("MT_TSHARK", "/nowhere/tshark")
 
-    told = terminal("ingest", capture(tmp_path / "a.pcap"))
+    result = terminal("ingest", capture(tmp_path / "a.pcap"))
 
-    assert (told.code, told.out) == (1, "")
-    assert told.err.startswith("mt-pipeline: tshark not found as '/nowhere/tshark'; install it: ")
-    assert told.err.count("\n") == 1
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("mt-pipeline: tshark not found as '/nowhere/tshark'; install it: ")
+    assert result.err.count("\n") == 1
 
 
 def test_experiments_that_fold_to_one_are_told(terminal: Terminal, lab: Lab):
     lab.put("Fold Me/a.pcap")
     lab.put("fold-me/a.pcap")
 
-    told = terminal("ingest", lab.inbox / "Fold Me", lab.inbox / "fold-me")
+    result = terminal("ingest", lab.inbox / "Fold Me", lab.inbox / "fold-me")
 
-    assert told.code == 0
+    assert result.code == 0
     assert (
-        told.err
-        == "note: Fold Me and fold-me share the table packets_fold_me\nnew experiment fold_me: 2 captures\n"
+        result.err
+        == "note: Fold Me and fold-me share the table packets_fold_me\nnew experiment fold_me: 2 "
+        "captures\n"
     )
     assert len(lab.rows("fold_me")) == 2 * PACKETS
 
@@ -467,10 +477,11 @@ def test_two_at_once_on_one_capture_leave_it_once(lab: Lab):
     settings = lab.settings()
 
     both = [program("ingest", path, settings=settings) for _ in range(2)]
-    told = [ended(process) for process in both]
+    result = [ended(process) for process in both]
 
     assert (
-        told == [Said(0, "two at once/a.pcap: 2 packets, 2 rows in packets_two_at_once\n", "")] * 2
+        result
+        == [Result(0, "two at once/a.pcap: 2 packets, 2 rows in packets_two_at_once\n", "")] * 2
     )
     assert len(lab.rows("two_at_once")) == PACKETS
 
@@ -486,7 +497,7 @@ def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def all_gone(processes: list[psutil.Process]) -> bool:
     _, alive = psutil.wait_procs(processes, timeout=60)
-    return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def wait_until(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -535,13 +546,13 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_ingest(
         children = below(process)
     finally:
         process.kill()
-    told = ended(process)
+    result = ended(process)
 
-    assert told.code == -signal.SIGKILL
+    assert result.code == -signal.SIGKILL
     assert all_gone(children)
     assert lab.record(key).state is State.RUNNING
     again = ended(program("ingest", lab.inbox / key, settings=settings))
-    assert again == Said(0, f"{key}: 30,000 packets, 30,000 rows in packets_{experiment}\n", "")
+    assert again == Result(0, f"{key}: 30,000 packets, 30,000 rows in packets_{experiment}\n", "")
     assert [number for (number,) in lab.rows(experiment)] == list(range(1, 30_001))
     assert lab.inputs(experiment) == {lab.record(key).documents}
 
@@ -571,7 +582,10 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
 
 
 def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp_path: Path):
-    """It once was heard only when tshark said something, and Dagster took it for its run alone, so that the next capture began."""
+    """It once took effect only when tshark wrote something.
+
+    Dagster ended its own run alone, so the next capture began.
+    """
     path = lab.put("interrupted/a.pcap")
     slow = wrapper(tmp_path / "tshark", f"touch {tmp_path}/reads\nexec sleep 60")
     settings = lab.settings()
@@ -584,12 +598,12 @@ def test_ctrl_c_ends_it_and_the_capture_says_that_it_was_cancelled(lab: Lab, tmp
         time.sleep(1)  # until all wait for tshark
         children = below(process)
         process.send_signal(signal.SIGINT)
-        told = ended(process)
+        result = ended(process)
     finally:
         process.kill()
 
     waits = "stopping: waits for 1 capture to be noted as cancelled; Ctrl-C again ends it at once\n"
-    assert told == Said(130, "", f"{waits}mt-pipeline: cancelled\n")
+    assert result == Result(130, "", f"{waits}mt-pipeline: cancelled\n")
     assert all_gone(children)
     assert lab.workspace().ledger.get("interrupted/b.pcap") is None
     assert (lab.record("interrupted/a.pcap").state, lab.record("interrupted/a.pcap").error) == (
@@ -611,30 +625,30 @@ def archive(folder: Path, captures: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+def ingested(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """Ingest an archive, in several processes if there are several cores."""
     folder = archive(tmp_path_factory.mktemp("archives") / "archive of 25", 25)
     return folder, ended(program("ingest", folder, "--name", folder.name, settings=lab.settings()))
 
 
 def test_an_archive_has_a_line_for_each_capture_and_a_bad_one_costs_only_its_own(
-    ingested: tuple[Path, Said], lab: Lab
+    ingested: tuple[Path, Result], lab: Lab
 ):
-    folder, told = ingested
+    folder, result = ingested
     keys = [f"archive of 25/{file.relative_to(folder)}" for file in sorted(folder.rglob("*.pcap"))]
 
-    assert told.code == 1
-    assert sorted(told.out.splitlines()) == [
+    assert result.code == 1
+    assert sorted(result.out.splitlines()) == [
         f"{key}: 2 packets, 2 rows in packets_archive_of_25" for key in keys[1:]
     ]
-    planned, failed = told.err.splitlines()
+    planned, failed = result.err.splitlines()
     assert planned == "new experiment archive_of_25: 25 captures"
     assert failed.startswith("failed: ")
     assert keys[0] in failed
     assert len(lab.rows("archive_of_25")) == 24 * PACKETS
 
 
-def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Said], lab: Lab):
+def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Result], lab: Lab):
     runs = {
         record.run
         for record in lab.workspace().ledger.records()
@@ -646,16 +660,16 @@ def test_captures_of_an_archive_share_runs(ingested: tuple[Path, Said], lab: Lab
 
 
 def test_of_a_folder_only_what_is_missing_is_done_again(
-    ingested: tuple[Path, Said], terminal: Terminal, lab: Lab
+    ingested: tuple[Path, Result], terminal: Terminal, lab: Lab
 ):
     folder, _ = ingested
     before = lab.record("archive of 25/1/01.pcap")
     capture(folder / "0" / "00.pcap")
     capture(folder / "2" / "new.pcap")
 
-    told = terminal("ingest", folder, "--name", folder.name)
+    result = terminal("ingest", folder, "--name", folder.name)
 
-    assert told == Said(
+    assert result == Result(
         0,
         "24 of 26 captures are in already\n"
         "archive of 25/0/00.pcap: 2 packets, 2 rows in packets_archive_of_25\n"
@@ -663,7 +677,7 @@ def test_of_a_folder_only_what_is_missing_is_done_again(
         "experiment archive_of_25: 2 captures\n",
     )
     assert lab.record("archive of 25/1/01.pcap") == before
-    assert terminal("ingest", folder, "--name", folder.name) == Said(
+    assert terminal("ingest", folder, "--name", folder.name) == Result(
         0, "26 of 26 captures are in already\n", ""
     )
 
@@ -674,11 +688,11 @@ def test_a_file_of_a_folder_that_changed_is_done_again(terminal: Terminal, tmp_p
     terminal("ingest", tmp_path / "changing")
     capture(tmp_path / "changing" / "b.pcap", "changed.example.com")
 
-    told = terminal("ingest", tmp_path / "changing")
+    result = terminal("ingest", tmp_path / "changing")
 
     assert (
-        told.out
-        == "1 of 2 captures are in already\nchanging/b.pcap: 2 packets, 2 rows in packets_changing\n"
+        result.out == "1 of 2 captures are in already\nchanging/b.pcap: 2 packets, 2 rows in "
+        "packets_changing\n"
     )
     assert "already" not in terminal("ingest", tmp_path / "changing", "--filter", "dns").out, (
         "under another filter none of them is in"
@@ -693,12 +707,13 @@ def test_two_files_of_one_name_in_one_command_are_not_taken_for_one(
         capture(tmp_path / "2" / "a.pcap", "another.example.com"),
     )
 
-    told = terminal("ingest", first, second, first, "--name", "twins")
+    result = terminal("ingest", first, second, first, "--name", "twins")
 
-    assert (told.code, told.out) == (1, "twins/a.pcap: 2 packets, 2 rows in packets_twins\n")
+    assert (result.code, result.out) == (1, "twins/a.pcap: 2 packets, 2 rows in packets_twins\n")
     assert (
-        told.err
-        == f"failed: {second}: the inbox has another {lab.inbox / 'twins' / 'a.pcap'}; choose another --name, or rename the file\n"
+        result.err
+        == f"failed: {second}: the inbox has another {lab.inbox / 'twins' / 'a.pcap'}; choose "
+        "another --name, or rename the file\n"
     )
 
 
@@ -708,10 +723,10 @@ def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Termina
         assert terminal("ingest", lab.inbox / experiment).code == 1
         lab.put(f"{experiment}/a.pcap")
 
-    assert terminal("ingest", "--failed", "--name", "mended one") == Said(
+    assert terminal("ingest", "--failed", "--name", "mended one") == Result(
         0, "mended one/a.pcap: 2 packets, 2 rows in packets_mended_one\n", ""
     )
-    assert terminal("ingest", "--failed", "--name", "mended one") == Said(
+    assert terminal("ingest", "--failed", "--name", "mended one") == Result(
         0, "no capture of mended one has failed\n", ""
     )
     assert (
@@ -725,9 +740,9 @@ def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
     terminal("ingest", path)
     path.unlink()
 
-    told = terminal("ingest", "--failed", "--name", "gone for good")
+    result = terminal("ingest", "--failed", "--name", "gone for good")
 
-    assert told == Said(
+    assert result == Result(
         1, "", "refused: gone for good/a.pcap is not in the inbox any more: copy it there again.\n"
     )
 
@@ -742,15 +757,16 @@ def test_a_capture_of_a_folder_that_goes_while_it_is_read_is_said_and_fails_noth
         str(wrapper(tmp_path / "tshark", f'rm -f {lab.inbox}/goes/1.pcap; exec "$TSHARK" "$@"')),
     )
 
-    told = terminal("ingest", lab.inbox / "goes")
+    result = terminal("ingest", lab.inbox / "goes")
     named = terminal("ingest", lab.inbox / "goes" / "2.pcap")
 
-    assert told.out == "goes/2.pcap: 2 packets, 2 rows in packets_goes\n"
+    assert result.out == "goes/2.pcap: 2 packets, 2 rows in packets_goes\n"
     assert (
-        told.err
-        == "new experiment goes: 2 captures\ngone: goes/1.pcap was deleted before it was read; nothing of it is stored\n"
+        result.err
+        == "new experiment goes: 2 captures\ngone: goes/1.pcap was deleted before it was read; "
+        "nothing of it is stored\n"
     )
-    assert (told.code, named.code) == (0, 0)
+    assert (result.code, named.code) == (0, 0)
 
 
 needs_two_cores = pytest.mark.skipif(cores() < 2, reason="one core works alone")
@@ -767,7 +783,7 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
     )
     settings = lab.settings()
 
-    told = ended(
+    result = ended(
         program(
             "ingest",
             folder,
@@ -778,13 +794,13 @@ def test_a_capture_that_kills_its_worker_twice_has_failed_and_the_others_are_in(
         )
     )
 
-    assert told.code == 1
-    assert len(told.out.splitlines()) == 12
+    assert result.code == 1
+    assert len(result.out.splitlines()) == 12
     assert (
         "failed: killing/1/deadly.pcap: 2 runs ended without a result, killed or out of memory."
-        in told.err
+        in result.err
     )
-    assert told.err.count("failed: ") == 2
+    assert result.err.count("failed: ") == 2
     assert lab.instance.get_run_by_id(lab.record("killing/1/deadly.pcap").run).is_finished
 
 
@@ -804,7 +820,7 @@ def test_workers_end_if_what_they_work_with_does_not_open(lab: Lab):
             iter([["never/taken.pcap"]]),
             display_filter=None,
             workers=2,
-            opening=broken(),
+            services=broken(),
         )
 
     assert len(hired) == 2
@@ -813,7 +829,10 @@ def test_workers_end_if_what_they_work_with_does_not_open(lab: Lab):
 
 @contextmanager
 def two_at_work(folder: Path, settings: Settings, *, slow: str) -> Iterator[subprocess.Popen[str]]:
-    """Ingest a folder of 64 captures, and wait until two workers are at a capture that takes a minute: those whose tshark command fits `slow`."""
+    """Ingest a folder of 64 captures, and wait until two workers are at a slow one.
+
+    A capture takes a minute if its tshark command matches `slow`.
+    """
     for number in range(64):
         capture(folder / f"{number:02}.pcap")
     at = folder.with_name("slow")
@@ -837,17 +856,17 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_goes_on(lab: Lab, tmp_path
     with two_at_work(folder, settings, slow="*/28.pcap*|*/60.pcap*") as process:
         children = below(process)
         process.send_signal(signal.SIGINT)
-        told = ended(process)
+        result = ended(process)
 
-    assert told.code == 130
-    _, waits, last = told.err.splitlines()
+    assert result.code == 130
+    _, waits, last = result.err.splitlines()
     assert re.fullmatch(
         r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once",
         waits,
     )
     assert last == "mt-pipeline: cancelled"
     assert all_gone(children)
-    done = told.out.splitlines()
+    done = result.out.splitlines()
     assert 0 < len(done) < 64
     again = ended(program("ingest", folder, settings=settings))
     assert again.code == 0
@@ -901,7 +920,10 @@ def watched(
 def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(
     lab: Lab, tmp_path: Path, captures: int
 ):
-    """Of one capture nothing was shown, because Dagster had stderr while its run went on; before it, nothing was shown of many, either."""
+    """Nothing was shown of a single capture, because Dagster had stderr during its run.
+
+    Before the run, nothing was shown of many captures, either.
+    """
     paths = [
         capture(tmp_path / f"watched {captures}" / f"{number}.pcap") for number in range(captures)
     ]
@@ -940,7 +962,8 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
             worker.suspend()
         process.send_signal(signal.SIGINT)
         assert terminal.shows(
-            r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at once"
+            r"stopping: waits for \d+ captures to be noted as cancelled; Ctrl-C again ends it at "
+            r"once"
         )
         process.send_signal(signal.SIGINT)
         shown = terminal.ends()
@@ -967,9 +990,9 @@ def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_p
         questdb_pg_port=ports[1],
     )
 
-    told = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))
+    result = ended(program("ingest", capture(tmp_path / "alone.pcap"), settings=settings))
 
-    assert told == Said(0, "alone/alone.pcap: 2 packets, 2 rows in packets_alone\n", "")
+    assert result == Result(0, "alone/alone.pcap: 2 packets, 2 rows in packets_alone\n", "")
     assert (tmp_path / "data" / "questdb" / "db").is_dir()
     assert not (tmp_path / "data" / "questdb" / "server.json").exists()
     for port in ports:

@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and with which exit code. Errors are one line on stderr."""
+"""The command line: what it prints, where, and its exit codes. Errors are one line on stderr."""
 
 import json
 import os
@@ -14,10 +14,11 @@ import pytest
 from mt_pipeline import __version__
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.cli.main import COMMANDS, cli
 from mt_pipeline.settings import PROJECT
-from mt_pipeline_tests.pipelines import Lab, Said, capture
+from mt_pipeline_tests.pipelines import Lab, Result, capture
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 @pytest.fixture
@@ -38,20 +39,20 @@ def is_one_line(text: str) -> bool:
 
 
 def test_help_and_version(terminal: Terminal):
-    assert terminal("--version") == Said(0, f"mt-pipeline, version {__version__}\n", "")
-    told = terminal("--help")
-    assert (told.code, told.err) == (0, "")
-    assert all(command in told.out for command in ("run", "ingest", "status", "purge", "report"))
+    assert terminal("--version") == Result(0, f"mt-pipeline, version {__version__}\n", "")
+    result = terminal("--help")
+    assert (result.code, result.err) == (0, "")
+    assert all(command in result.out for command in ("run", "ingest", "status", "purge", "report"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             ["ingest"],
             "mt-pipeline: Missing argument 'FILE_OR_FOLDER...' (see `mt-pipeline ingest --help`)\n",
         ),
-        (["ingest", "--failed", "."], "say either files and folders, or --failed"),
+        (["ingest", "--failed", "."], "name either files and folders, or --failed"),
         (["ingest", "/nowhere/x.pcap"], "'/nowhere/x.pcap' does not exist"),
         (["digest", "x.pcap"], "No such command 'digest'"),
         (["ingest", "--nmae", "x", "."], "--nmae"),
@@ -69,34 +70,34 @@ def test_help_and_version(terminal: Terminal):
             ["cache", "export", "no/such/x.ndjson"],
             "'no/such' is no folder yet: make it first, or name another file",
         ),
-        (["purge"], "say either --capture KEY or --name EXPERIMENT"),
+        (["purge"], "use either --capture KEY or --name EXPERIMENT"),
         (
             ["purge", "--capture", "a", "--name", "b"],
-            "say either --capture KEY or --name EXPERIMENT",
+            "use either --capture KEY or --name EXPERIMENT",
         ),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(terminal: Terminal, arguments: list[str], said: str):
-    told = terminal(*arguments)
+def test_wrong_usage_is_one_line_and_code_2(terminal: Terminal, arguments: list[str], message: str):
+    result = terminal(*arguments)
 
-    assert (told.code, told.out) == (2, "")
-    assert said in told.err
-    assert is_one_line(told.err)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert is_one_line(result.err)
 
 
 def test_without_a_command_the_commands_are_listed(terminal: Terminal):
-    told = terminal()
+    result = terminal()
 
-    assert told.code == 2
-    assert "ingest   Take captures" in told.out + told.err
+    assert result.code == 2
+    assert "ingest   Load captures" in result.out + result.err
 
 
 @pytest.mark.usefixtures("elsewhere")
 def test_status_without_captures_says_how_to_begin(terminal: Terminal):
-    assert terminal("status") == Said(
+    assert terminal("status") == Result(
         0, "no captures yet: copy one into the watched folder, or `mt-pipeline ingest FILE`\n", ""
     )
-    assert terminal("status", "--json") == Said(0, "[]\n", "")
+    assert terminal("status", "--json") == Result(0, "[]\n", "")
 
 
 @pytest.fixture
@@ -135,12 +136,12 @@ def captures(elsewhere: Path) -> None:
 
 @pytest.mark.usefixtures("captures")
 def test_status_as_json_is_for_programs(terminal: Terminal):
-    told = terminal("status", "--json")
-    listed = {one["key"]: one for one in json.loads(told.out)}
+    result = terminal("status", "--json")
+    listed = {entry["key"]: entry for entry in json.loads(result.out)}
 
-    assert (told.code, told.err) == (0, "")
+    assert (result.code, result.err) == (0, "")
     names = ["key", "experiment", "state", "packets", "rows", "skipped", "error", "label", "cut"]
-    assert all(list(one) == names for one in listed.values())
+    assert all(list(entry) == names for entry in listed.values())
     assert listed["a/done.pcap"] == {
         "key": "a/done.pcap",
         "experiment": "a",
@@ -158,7 +159,7 @@ def test_status_as_json_is_for_programs(terminal: Terminal):
         "alexa",
         True,
     )
-    assert {one["state"] for one in listed.values()} == {
+    assert {entry["state"] for entry in listed.values()} == {
         "waiting",
         "running",
         "done",
@@ -222,23 +223,27 @@ def test_status_ends_with_how_many_are_in_each_state(terminal: Terminal):
 def test_status_of_an_experiment_or_a_state(
     terminal: Terminal, options: list[str], keys: list[str], last: str
 ):
-    told = terminal("status", *options)
+    result = terminal("status", *options)
 
-    assert told.code == 0
-    assert [next(key for key in keys if key in line) for line in told.out.splitlines()[:-1]] == keys
-    assert told.out.splitlines()[-1] == last
-    assert [one["key"] for one in json.loads(terminal("status", "--json", *options).out)] == keys
+    assert result.code == 0
+    assert [
+        next(key for key in keys if key in line) for line in result.out.splitlines()[:-1]
+    ] == keys
+    assert result.out.splitlines()[-1] == last
+    assert [
+        entry["key"] for entry in json.loads(terminal("status", "--json", *options).out)
+    ] == keys
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (
             ["--state", "faild"],
             2,
-            "there is no state 'faild'; did you mean 'failed'? say one of waiting, running, done,",
+            "there is no state 'faild'; did you mean 'failed'? use one of waiting, running, done,",
         ),
-        (["--state", "?"], 2, "there is no state '?'; say one of waiting, running, done,"),
+        (["--state", "?"], 2, "there is no state '?'; use one of waiting, running, done,"),
         (["--name", "b-B"], 0, ""),
         (["--name", "bb"], 1, "no experiment bb; did you mean 'b_b'? "),
         (["--name", ""], 2, "it is empty"),
@@ -246,12 +251,12 @@ def test_status_of_an_experiment_or_a_state(
 )
 @pytest.mark.usefixtures("captures")
 def test_status_suggests_what_was_meant(
-    terminal: Terminal, options: list[str], code: int, said: str
+    terminal: Terminal, options: list[str], code: int, message: str
 ):
-    for told in (terminal("status", *options), terminal("status", "--json", *options)):
-        assert told.code == code
-        assert said in told.err
-        assert told.err == "" or is_one_line(told.err)
+    for result in (terminal("status", *options), terminal("status", "--json", *options)):
+        assert result.code == code
+        assert message in result.err
+        assert result.err == "" or is_one_line(result.err)
 
 
 @pytest.mark.usefixtures("captures")
@@ -271,12 +276,13 @@ def test_a_misspelt_setting_is_a_warning_once_and_the_command_goes_on(
 ):
     monkeypatch.setenv("MT_FLITER", "s3cret")
 
-    told = terminal("status", "--json")
+    result = terminal("status", "--json")
 
-    assert told == Said(
+    assert result == Result(
         0,
         "[]\n",
-        "mt-pipeline: warning: MT_FLITER in the environment is no setting, so it changes nothing; did you mean 'MT_FILTER'? "
+        "mt-pipeline: warning: MT_FLITER in the environment is no setting, so it changes "
+        "nothing; did you mean 'MT_FILTER'? "
         "docs/settings.md lists all\n",
     )
 
@@ -295,11 +301,11 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
 ):
     monkeypatch.setenv(name, value)
 
-    told = terminal(*command)
+    result = terminal(*command)
 
-    assert told.code == 2
-    assert is_one_line(told.err)
-    assert told.err.startswith(f"mt-pipeline: {name}: Input should be ")
+    assert result.code == 2
+    assert is_one_line(result.err)
+    assert result.err.startswith(f"mt-pipeline: {name}: Input should be ")
 
 
 def test_a_value_in_a_dotenv_file_that_cannot_be_used_is_named_too(tmp_path: Path):
@@ -313,7 +319,7 @@ def test_a_value_in_a_dotenv_file_that_cannot_be_used_is_named_too(tmp_path: Pat
     )
     others = {name: value for name, value in os.environ.items() if not name.startswith("MT_")}
 
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "mt_pipeline.cli.main", "status"],
         cwd=tmp_path,
         env=others,
@@ -322,12 +328,12 @@ def test_a_value_in_a_dotenv_file_that_cannot_be_used_is_named_too(tmp_path: Pat
         check=False,
     )
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(
         "mt-pipeline: MT_QUESTDB_PG_PORT: Input should be a valid integer"
     )
-    assert is_one_line(told.stderr)
-    assert "s3cret" not in told.stderr
+    assert is_one_line(result.stderr)
+    assert "s3cret" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -339,21 +345,21 @@ def test_a_damaged_ledger_is_one_line_with_the_cure(
     elsewhere.mkdir()
     (elsewhere / "ledger.sqlite").write_bytes(b"this is no SQLite file" * 500)
 
-    told = terminal(*command)
+    result = terminal(*command)
 
-    assert (told.code, told.out) == (1, "")
-    assert is_one_line(told.err)
-    assert "it is damaged: stop the service and move it away" in told.err
+    assert (result.code, result.out) == (1, "")
+    assert is_one_line(result.err)
+    assert "it is damaged: stop the service and move it away" in result.err
 
 
 def test_a_data_folder_that_is_a_file_is_one_line(terminal: Terminal, elsewhere: Path):
     elsewhere.write_text("not a folder")
 
-    told = terminal("purge", "--name", "x")
+    result = terminal("purge", "--name", "x")
 
-    assert told.code == 1
-    assert is_one_line(told.err)
-    assert str(elsewhere) in told.err
+    assert result.code == 1
+    assert is_one_line(result.err)
+    assert str(elsewhere) in result.err
 
 
 def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(
@@ -364,14 +370,44 @@ def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(
     monkeypatch.setenv("MT_QUESTDB_PG_PORT", "1")
     monkeypatch.setenv("MT_QUESTDB_PASSWORD", "s3cret")
 
-    told = terminal("purge", "--name", "cli_unreachable", "--yes")
-    assert told.code == 1
-    assert is_one_line(told.err)
-    assert "QuestDB does not answer at 127.0.0.1:1" in told.err
+    result = terminal("purge", "--name", "cli_unreachable", "--yes")
+    assert result.code == 1
+    assert is_one_line(result.err)
+    assert "QuestDB does not answer at 127.0.0.1:1" in result.err
     failed = terminal("ingest", lab.inbox / "cli_unreachable" / "a.pcap")
     assert failed.code == 1
     assert failed.err.startswith(
         "failed: cli_unreachable/a.pcap: QuestDB does not answer at 127.0.0.1:1 ("
     )
     assert failed.err.count("\n") == 1
-    assert "s3cret" not in told.out + told.err + failed.out + failed.err
+    assert "s3cret" not in result.out + result.err + failed.out + failed.err
+
+
+HEAVY = {"dagster", "duckdb", "pyarrow", "psycopg", "requests"}
+"""Packages that take long to import."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["status"], 0), (["ingset"], 2), (["purge"], 2), (["refresh", "--help"], 0)],
+    ids=str,
+)
+def test_help_wrong_usage_and_status_import_nothing_heavy(
+    tmp_path: Path, arguments: list[str], code: int
+):
+    env = {**os.environ, "MT_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-X", "importtime", "-m", "mt_pipeline.cli.main", *arguments]
+
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    times = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in times}
+    assert result.returncode == code
+    assert "click" in imported
+    assert imported & HEAVY == set()
+
+
+def test_the_help_of_a_command_begins_as_in_the_list_of_all():
+    firsts = {name: command.get_short_help_str(200) for name, command in cli.commands.items()}
+
+    assert firsts == COMMANDS

@@ -1,4 +1,4 @@
-"""What a terminal shows while captures are taken in: wide or narrow, with colours or without, or unable to move its cursor."""
+"""Progress on terminals: wide or narrow, with colours or without, or without a movable cursor."""
 
 import os
 import subprocess
@@ -17,9 +17,13 @@ with Bars() as bars:
     bars.step("starting")
     bars.expect(40)
     for done in range(0, 200_001, 50_000):
-        bars.show("kitchen/[/red] a capture with a name that is long, and no narrow window has room for it.pcapng", "reading", done, 200_000)
+        bars.show(
+            "kitchen/[/red] a capture with a name that is long, "
+            "and no narrow window has room for it.pcapng",
+            "reading", done, 200_000,
+        )
         time.sleep(0.15)
-    bars.say("a line")
+    bars.echo("a line")
     bars.end("other.pcap")
     bars.step("stopping QuestDB")
     time.sleep(0.15)

@@ -23,7 +23,7 @@ from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import Frame, compress, write_pcap
 from mt_pipeline_tests.pipelines import (
     PASSWORD,
-    Said,
+    Result,
     capture,
     ended,
     environment,
@@ -162,7 +162,7 @@ def test_what_loads_leave_free_is_enough_to_make_room(tmp_path: Path):
             disk / "data", Database("", http, pg, "admin", PASSWORD), questdb_host=None
         )
 
-        def told(*arguments: str | Path) -> Said:
+        def told(*arguments: str | Path) -> Result:
             return ended(program(*arguments, settings=found))
 
         assert told("ingest", capture(tmp_path / "a.pcap"), "--name", "room").code == 0

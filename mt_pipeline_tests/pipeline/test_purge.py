@@ -19,10 +19,10 @@ from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline_tests.backends.questdb.parts import Threads, packets
 from mt_pipeline_tests.backends.questdb.parts import files_of as files_of_packets
-from mt_pipeline_tests.pipelines import PACKETS, Lab, Said, capture, files_below
+from mt_pipeline_tests.pipelines import PACKETS, Lab, Result, capture, files_below
 from mt_pipeline_tests.services import SECONDS, eventually
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 def loaded(terminal: Terminal, lab: Lab, *keys: str) -> list[Path]:

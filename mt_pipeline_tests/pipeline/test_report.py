@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
-from mt_pipeline_tests.pipelines import Lab, Said
+from mt_pipeline_tests.pipelines import Lab, Result
 from mt_pipeline_tests.report.parts import Page
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_report_lies_where_one_works(terminal: Terminal, experiment: str, he
     path = here / "report-report_it.html"
     assert told.err == ""
     size = f"{path.stat().st_size / 1000:.3g} kB"
-    assert told == Said(
+    assert told == Result(
         0,
         f"report-report_it.html: 3 packets of 2 captures; the page itself is a file of {size}\n",
         "",
@@ -84,7 +84,7 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(
 
     told = terminal("report", experiment, "--output", "diary.html")
 
-    assert told == Said(
+    assert told == Result(
         1,
         "",
         "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; name another file by --output\n",
@@ -142,7 +142,7 @@ def test_where_nothing_can_be_written_is_one_line(terminal: Terminal, experiment
 def test_no_folder_is_made_for_a_report(terminal: Terminal, experiment: str, here: Path):
     told = terminal("report", experiment, "--output", "reprots/x.html")
 
-    assert told == Said(
+    assert told == Result(
         2,
         "",
         "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: make it first, or name another file "

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.cli import refresh as refreshing
-from mt_pipeline.cli.ingest import ingest
+from mt_pipeline.cli import refresh_job
+from mt_pipeline.cli.ingestion import ingest
 from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.defs import refresh
 from mt_pipeline.pipeline.files import CaptureFiles
@@ -252,8 +252,8 @@ def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
     ledger.finish(keys[1], **numbers, follows="what it left before", leaves=record.leaves)
     assert [record.key for record in refresh.owing(Workspace(settings))] == [keys[1]]
 
-    assert refreshing.run(
-        settings, experiment="killed", capture=None, as_of=None, say=lambda _: None
+    assert refresh_job.run(
+        settings, experiment="killed", capture=None, as_of=None, echo=lambda _: None
     )
 
     assert refresh.owing(Workspace(settings)) == []

@@ -20,7 +20,7 @@ from mt_pipeline_tests.cli.test_ingest import Terminal
 from mt_pipeline_tests.pipelines import (
     PASSWORD,
     Lab,
-    Said,
+    Result,
     capture,
     ended,
     program,
@@ -264,7 +264,7 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
         told.err
         == "QuestDB was not stopped in order the last time: rows of 2 captures are not as they were; 2 are loaded again\nexperiment cut: 2 captures\n"
     )
-    assert again == Said(0, "2 of 2 captures are in already\n", "")
+    assert again == Result(0, "2 of 2 captures are in already\n", "")
     with Workspace(settings).start_questdb():
         assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
     assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.service import setup
+from mt_pipeline.service import dagster_home, setup
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.system.processes import cores
 from mt_pipeline_tests.pipelines import (
@@ -81,7 +81,7 @@ def test_a_watched_folder_elsewhere_is_made_too(tmp_path: Path):
         _env_file=None, data_dir=tmp_path / "data", inbox=tmp_path / "srv" / "captures"
     )
 
-    assert setup.prepare(given) == tmp_path / "data" / "dagster"
+    assert dagster_home.prepare(given) == tmp_path / "data" / "dagster"
 
     assert (tmp_path / "srv" / "captures").is_dir()
     assert not (tmp_path / "data" / "inbox").exists()
@@ -96,7 +96,8 @@ def test_a_tshark_that_is_not_there_is_a_line_that_says_what_to_type(
 
     [line] = lines(capsys)
     assert line.startswith(
-        "make setup: tshark not found as '/nowhere/tshark'; install it: `sudo apt-get install tshark` (Debian, Ubuntu)"
+        "make setup: tshark not found as '/nowhere/tshark'; install it: `sudo apt-get install "
+        "tshark` (Debian, Ubuntu)"
     )
     assert "dnf install wireshark-cli" in line
     assert "brew install wireshark" in line
@@ -107,19 +108,25 @@ def test_what_makes_tshark_faster_is_installed_once_and_is_not_needed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     tried: list[str] = []
-    monkeypatch.setattr(setup, "_installed", lambda package: tried.append(package) or True)
+
+    def install(package: str) -> bool:
+        tried.append(package)
+        return True
+
     monkeypatch.setenv("MT_TSHARK", str(wrapper(tmp_path / "tshark", "exit 1")))
 
-    assert (setup.main(), setup.main()) == (0, 0)
+    assert (setup.main(install=install), setup.main(install=install)) == (0, 0)
 
     assert tried == ["lua-posix"]
     first, second, _, again, *_ = lines(capsys)
     assert first == again
     assert second.startswith(
-        "make setup: tshark works without a sandbox, though it parses what strangers send: install bubblewrap; "
+        "make setup: tshark works without a sandbox, though it parses what strangers send: "
+        "install bubblewrap; "
     )
     assert first.endswith(
-        f" at {tmp_path}/tshark; it starts anew for each capture, which makes small ones slow: install lua-posix, if your system has it"
+        f" at {tmp_path}/tshark; it starts anew for each capture, which makes small ones slow: "
+        "install lua-posix, if your system has it"
     )
 
 
@@ -137,7 +144,8 @@ def test_a_tshark_that_is_too_old_is_refused(
 
     [line] = lines(capsys)
     assert line.startswith(
-        f"make setup: tshark 3.4.10 at {old} is too old, 3.6 is the oldest that can be used; install it: "
+        f"make setup: tshark 3.4.10 at {old} is too old, 3.6 is the oldest that can be used; "
+        "install it: "
     )
 
 
@@ -197,10 +205,12 @@ def test_folders_may_have_any_name_that_is_not_refused(
         capture_output=True,
     )
 
-    said = ended(program("ingest", capture(inbox / "room" / "a.pcap"), settings=settings, env=env))
+    result = ended(
+        program("ingest", capture(inbox / "room" / "a.pcap"), settings=settings, env=env)
+    )
 
-    assert (said.code, said.err) == (0, "")
-    assert said.out.startswith("room/a.pcap: 2 packets, 2 rows in ")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("room/a.pcap: 2 packets, 2 rows in ")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([data.name, inbox.name])
     assert [
         path

@@ -1,4 +1,4 @@
-"""`mt-pipeline run`: the whole service as its user sees it, from a dropped file to rows, pages in a browser, and its end."""
+"""`mt-pipeline run` as its user sees it: from a file to rows, pages in a browser, its end."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import (
     PASSWORD,
     STAGES,
-    Said,
+    Result,
     capture,
     ended,
     environment,
@@ -64,7 +64,7 @@ def dropped(service: Running) -> Running:
     ends = State.DONE, State.FAILED
     assert eventually(
         lambda: all(
-            (one := service.record(key)) and one.state in ends
+            (record := service.record(key)) and record.state in ends
             for key in (KEY, "kitchen/damaged.pcapng")
         )
     )
@@ -78,7 +78,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 def test_it_says_where_everything_is(service: Running):
-    assert service.said.read_text() == (
+    assert service.output.read_text() == (
         "starting QuestDB\nstarting Dagster\n\n"
         f"  Dagster UI       {service.ui}\n"
         f"  watched folder   {service.data}/inbox/<experiment>/\n"
@@ -96,12 +96,12 @@ def test_it_listens_on_this_machine_only(service: Running):
         if connection.status == psutil.CONN_LISTEN
     ]
 
-    wanted = {
+    expected = {
         service.settings.dagster_port,
         service.settings.questdb_http_port,
         service.settings.questdb_pg_port,
     }
-    assert {port for _, port in listening} == wanted
+    assert {port for _, port in listening} == expected
     assert {address.removeprefix("::ffff:") for address, _ in listening} == {"127.0.0.1"}
 
 
@@ -110,7 +110,8 @@ SENSORS = ("new_captures", "pending_answers", "quiet_experiments")
 
 def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
     found = service.query(
-        "{workspaceOrError{...on Workspace{locationEntries{name loadStatus locationOrLoadError{__typename"
+        "{workspaceOrError{...on Workspace{locationEntries{name loadStatus "
+        "locationOrLoadError{__typename"
         " ...on RepositoryLocation{repositories{sensors{name sensorState{status}}}}}}}}}"
     )
 
@@ -133,18 +134,20 @@ def test_the_code_location_is_loaded_and_the_sensor_is_on(service: Running):
 
 
 def boxes(browser: webdriver.Chrome) -> dict[str, list[tuple[str, bool]]]:
-    """Read the boxes of the graph: what each asset says of its partitions, and whether that is said on green.
+    """Return the boxes of the graph: the text on each asset's partitions, and whether it is green.
 
-    Its icons are no part of it: one of them is always green, as is the box of an asset without any capture.
+    Icons do not count: one is always green, as is the box of an asset without captures.
     """
-    script = r"""const said = [];
+    script = r"""const boxes = [];
         for (const link of document.querySelectorAll('foreignObject a[href$="view=partitions"]')) {
             let box = link, colour;
-            while ((colour = getComputedStyle(box).backgroundColor) === 'rgba(0, 0, 0, 0)') box = box.parentElement;
+            while ((colour = getComputedStyle(box).backgroundColor) === 'rgba(0, 0, 0, 0)')
+                box = box.parentElement;
             const [red, green, blue] = colour.match(/[\d.]+/g).map(Number);
-            said.push([new URL(link.href).pathname.split('/').pop(), link.textContent, green > red && green > blue]);
+            const asset = new URL(link.href).pathname.split('/').pop();
+            boxes.push([asset, link.textContent, green > red && green > blue]);
         }
-        return said"""
+        return boxes"""
     found: dict[str, list[tuple[str, bool]]] = {}
     for asset, text, green in browser.execute_script(script):
         found.setdefault(asset, []).append((text, green))
@@ -215,8 +218,10 @@ def test_the_page_of_a_capture_draws_its_traffic_and_what_is_most_in_it(
         "traffic_over_time",
         "top_protocols",
     )
-    widths = """return [...document.querySelectorAll('tr')].filter(row => row.cells[0]?.textContent === 'traffic_over_time')
-        .flatMap(row => [...row.querySelectorAll('img')].map(image => image.naturalWidth))"""  # a picture that is broken has none
+    # A broken picture has no width.
+    widths = """return [...document.querySelectorAll('tr')]
+        .filter(row => row.cells[0]?.textContent === 'traffic_over_time')
+        .flatMap(row => [...row.querySelectorAll('img')].map(image => image.naturalWidth))"""
 
     assert eventually(lambda: any(browser.execute_script(widths)), seconds=30)
     for name, most in {"top_server_names": "www.example.com", "top_protocols": "tls"}.items():
@@ -258,15 +263,18 @@ def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(
     """Without a click and without scrolling, on the screen of a small laptop."""
     record = dropped.record("kitchen/damaged.pcapng")
     assert record is not None
-    # Whether all lines of the sentence, from end to end, are what one would touch there; what is scrolled away or covered is not.
-    script = """const lines = document.createRange(), texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    # Whether all lines of the sentence are on top, from end to end: not scrolled away or covered.
+    script = """const lines = document.createRange();
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
         for (let text; text = texts.nextNode();) {
             const start = text.data.indexOf(arguments[0]);
             if (start < 0) continue;
             lines.setStart(text, start);
             lines.setEnd(text, start + arguments[0].length);
             const touched = (x, y) => text.parentElement.contains(document.elementFromPoint(x, y));
-            if ([...lines.getClientRects()].every(line => touched(line.left + 1, line.top + 7) && touched(line.right - 1, line.top + 7))) return true;
+            if ([...lines.getClientRects()].every(line =>
+                touched(line.left + 1, line.top + 7) && touched(line.right - 1, line.top + 7)
+            )) return true;
         }"""
     whole = browser.get_window_size()
     browser.set_window_size(1366, 768)
@@ -283,17 +291,20 @@ def test_why_a_capture_failed_is_in_sight_on_the_page_of_its_run(
 def test_the_terminal_says_one_sentence_of_what_failed_and_nothing_of_outputs_of_what_succeeded(
     dropped: Running,
 ):
-    """Dagster printed the trace of a damaged file twice, and of each run that succeeded that it lacked outputs."""
+    """Dagster printed the trace of a damaged file twice.
+
+    Of each run that succeeded it printed that it lacked outputs.
+    """
     record = dropped.record("kitchen/damaged.pcapng")
     assert record is not None
     asked = f'{{runOrError(runId: "{record.run}") {{... on Run {{status}}}}}}'
     assert eventually(lambda: dropped.query(asked)["runOrError"]["status"] == "FAILURE")
-    assert eventually(lambda: f"{KEY}: " in dropped.said.read_text())
+    assert eventually(lambda: f"{KEY}: " in dropped.output.read_text())
 
-    said = dropped.said.read_text()
-    assert said.count(str(record.error)) == 1
-    assert "Stack Trace" not in said
-    assert "did not yield" not in said
+    output = dropped.output.read_text()
+    assert output.count(str(record.error)) == 1
+    assert "Stack Trace" not in output
+    assert "did not yield" not in output
 
 
 def test_what_failed_is_launched_again_by_three_clicks_and_nothing_else_is(
@@ -344,7 +355,7 @@ def test_the_ui_shows_the_report_of_an_experiment_to_nobody_elses_page(service: 
 def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: Path):
     settings = settings_of(tmp_path / "data", service.database)
 
-    told = ended(
+    result = ended(
         program(
             "run",
             settings=settings,
@@ -352,10 +363,11 @@ def test_the_port_of_the_ui_being_taken_is_one_line(service: Running, tmp_path: 
         )
     )
 
-    assert told == Said(
+    assert result == Result(
         1,
         "",
-        f"mt-pipeline: port {service.settings.dagster_port} for the Dagster UI cannot be used (Address already in use): "
+        f"mt-pipeline: port {service.settings.dagster_port} for the Dagster UI cannot be used "
+        "(Address already in use): "
         "stop what listens there, or set MT_DAGSTER_PORT\n",
     )
 
@@ -365,16 +377,16 @@ def test_a_port_of_questdb_being_taken_is_one_line(service: Running, tmp_path: P
     taken = Database("", service.settings.questdb_http_port, pg, "admin", PASSWORD)
     settings = settings_of(tmp_path / "data", taken, questdb_host=None)
 
-    told = ended(
+    result = ended(
         program("run", settings=settings, env=environment(settings, MT_DAGSTER_PORT=str(ui)))
     )
 
-    assert (told.code, told.out) == (1, "starting QuestDB\n")
-    assert told.err.startswith(
+    assert (result.code, result.out) == (1, "starting QuestDB\n")
+    assert result.err.startswith(
         f"mt-pipeline: QuestDB cannot listen on 127.0.0.1:{taken.http_port}: "
     )
-    assert told.err.endswith("set MT_QUESTDB_HTTP_PORT to another port\n")
-    assert told.err.count("\n") == 1
+    assert result.err.endswith("set MT_QUESTDB_HTTP_PORT to another port\n")
+    assert result.err.count("\n") == 1
 
 
 def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_path: Path):
@@ -383,7 +395,7 @@ def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_p
         tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None
     )
 
-    told = ended(
+    result = ended(
         program(
             "run",
             settings=settings,
@@ -391,11 +403,11 @@ def test_a_provider_that_can_never_work_is_one_line_before_anything_starts(tmp_p
         )
     )
 
-    assert (told.code, told.out) == (2, "")
-    assert told.err.startswith(
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(
         "mt-pipeline: MT_ENRICHMENT lists offline, but /nowhere cannot be read"
     )
-    assert told.err.count("\n") == 1
+    assert result.err.count("\n") == 1
 
 
 def test_a_filter_that_tshark_does_not_understand_is_refused_before_anything_starts(tmp_path: Path):
@@ -404,12 +416,12 @@ def test_a_filter_that_tshark_does_not_understand_is_refused_before_anything_sta
         tmp_path / "data", Database("", *free_ports(2), "admin", PASSWORD), questdb_host=None
     )
 
-    told = ended(
+    result = ended(
         program("run", settings=settings, env=environment(settings, MT_FILTER="tcp and foo"))
     )
 
-    sentence, *below = told.err.splitlines()
-    assert (told.code, told.out) == (2, "")
+    sentence, *below = result.err.splitlines()
+    assert (result.code, result.out) == (2, "")
     assert sentence.startswith(
         "mt-pipeline: MT_FILTER: display filter not understood: 'tcp and foo'. tshark: "
     )
@@ -417,7 +429,7 @@ def test_a_filter_that_tshark_does_not_understand_is_refused_before_anything_sta
 
 
 def test_a_second_service_on_the_same_data_is_one_line(service: Running):
-    told = ended(
+    result = ended(
         program(
             "run",
             settings=service.settings,
@@ -425,10 +437,11 @@ def test_a_second_service_on_the_same_data_is_one_line(service: Running):
         )
     )
 
-    assert told == Said(
+    assert result == Result(
         1,
         "",
-        f"mt-pipeline: another service runs on {service.data}: stop it, or set MT_DATA_DIR to another folder\n",
+        f"mt-pipeline: another service runs on {service.data}: stop it, or set MT_DATA_DIR to "
+        "another folder\n",
     )
 
 
@@ -436,17 +449,17 @@ def test_a_second_service_is_refused_with_a_questdb_elsewhere_too(service: Runni
     """Only the lock of the embedded QuestDB once kept it away."""
     elsewhere = {"MT_QUESTDB_HOST": "127.0.0.1", "MT_DAGSTER_PORT": str(free_ports(1)[0])}
 
-    told = ended(
+    result = ended(
         program("run", settings=service.settings, env=environment(service.settings, **elsewhere))
     )
 
-    assert told.err.startswith(f"mt-pipeline: another service runs on {service.data}: ")
+    assert result.err.startswith(f"mt-pipeline: another service runs on {service.data}: ")
 
 
 def test_a_terminal_uses_the_server_of_the_service(dropped: Running, tmp_path: Path):
-    told = ended(program("ingest", capture(tmp_path / "beside.pcap"), settings=dropped.settings))
+    result = ended(program("ingest", capture(tmp_path / "beside.pcap"), settings=dropped.settings))
 
-    assert told == Said(0, "beside/beside.pcap: 2 packets, 2 rows in packets_beside\n", "")
+    assert result == Result(0, "beside/beside.pcap: 2 packets, 2 rows in packets_beside\n", "")
     assert len(dropped.rows("beside")) == 2
 
 
@@ -496,11 +509,14 @@ def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(d
     assert processes_of(dropped.data) == []
     record = dropped.record("given back/slow.pcap")
     assert record is not None
-    # The sensor may have looked once more before it was stopped, and asked for a run that never came: the next start makes that good.
+    # The sensor may have asked for a run that never came: the next start repeats it.
     assert (record.state, record.error) == (State.WAITING, None)
-    waits = "stopping: waits for Dagster to give 1 capture back to the next start, then QuestDB; Ctrl-C again ends it at once"
-    assert f"\n{waits}\n" in dropped.said.read_text()
-    assert "Traceback" not in dropped.said.read_text()
+    waits = (
+        "stopping: waits for Dagster to give 1 capture back to the next start, then QuestDB; "
+        "Ctrl-C again ends it at once"
+    )
+    assert f"\n{waits}\n" in dropped.output.read_text()
+    assert "Traceback" not in dropped.output.read_text()
     assert not [file for file in files_below(dropped.data) if file.endswith(".part")]
 
 
@@ -512,13 +528,13 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_database_is_in_order(tmp_path: Pat
             if "dagster" in " ".join(process.cmdline()):
                 process.suspend()  # so that it would be waited for
         service.process.send_signal(signal.SIGINT)
-        assert eventually(lambda: "stopping: waits for Dagster" in service.said.read_text())
+        assert eventually(lambda: "stopping: waits for Dagster" in service.output.read_text())
         service.process.send_signal(signal.SIGTERM)
 
         assert service.process.wait(SECONDS) == 0
         assert (
             "\nending at once: the next start takes up what was at work\n"
-            in service.said.read_text()
+            in service.output.read_text()
         )
         assert eventually(lambda: processes_of(service.data) == [])
         assert not server.has_crashed(service.data / "questdb")
@@ -536,11 +552,11 @@ def test_ctrl_c_while_questdb_starts_ends_it(tmp_path: Path):
     try:
         assert process.stdout.readline() == "starting QuestDB\n"
         process.send_signal(signal.SIGINT)
-        told = ended(process)
+        result = ended(process)
     finally:
         process.kill()
 
-    assert told == Said(0, "stopping: waits for QuestDB; Ctrl-C again ends it at once\n", "")
+    assert result == Result(0, "stopping: waits for QuestDB; Ctrl-C again ends it at once\n", "")
 
 
 def test_a_killed_service_leaves_no_process(tmp_path: Path):
@@ -558,9 +574,9 @@ def test_without_questdb_the_service_takes_captures_to_parquet(tmp_path: Path):
         capture(service.data / "inbox" / "no questdb" / "a.pcap")
 
         assert eventually(
-            lambda: (one := service.record("no questdb/a.pcap")) and one.state is State.DONE
+            lambda: (record := service.record("no questdb/a.pcap")) and record.state is State.DONE
         )
 
         assert len(files_below(service.data / "parquet" / "packets" / "experiment=no_questdb")) == 1
-        assert "QuestDB console  none: MT_BACKENDS leaves QuestDB out" in service.said.read_text()
+        assert "QuestDB console  none: MT_BACKENDS leaves QuestDB out" in service.output.read_text()
         assert not any("java" in process.name() for process in processes_of(service.data))

@@ -19,7 +19,7 @@ from mt_pipeline.settings import Settings
 from mt_pipeline.system.processes import bound, stop
 from mt_pipeline_tests.pipelines import (
     PASSWORD,
-    Said,
+    Result,
     ended,
     environment,
     program,
@@ -185,7 +185,7 @@ def clock(
                 check=False,
             )
             wrong += _all_in(
-                Said(process.returncode, process.stdout, process.stderr)
+                Result(process.returncode, process.stdout, process.stderr)
             ) + archive.differences(server.database, expected)
     return wrong
 
@@ -329,15 +329,15 @@ def _until_some_are_in(settings: Settings, count: int) -> None:
     )
 
 
-def _once_more(settings: Settings) -> Said:
+def _once_more(settings: Settings) -> Result:
     """Take up what failed: the one command that a person may need."""
     return _ended(program("ingest", "--failed", settings=settings))
 
 
-def _ended(process: "subprocess.Popen[str]") -> Said:
+def _ended(process: "subprocess.Popen[str]") -> Result:
     """Wait for a process, however many captures it takes in."""
     return ended(process, timeout=_ENOUGH)
 
 
-def _all_in(told: Said) -> list[str]:
+def _all_in(told: Result) -> list[str]:
     return [] if told.code == 0 else [f"exit {told.code}: {told.err[-2000:]}"]

@@ -11,7 +11,7 @@ from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
-from mt_pipeline_tests.pipelines import PASSWORD, Said, ended, program, settings_of
+from mt_pipeline_tests.pipelines import PASSWORD, Result, ended, program, settings_of
 from mt_pipeline_tests.services import free_ports
 from mt_pipeline_tests.soaking import archive
 
@@ -60,11 +60,11 @@ class _Cut:
         """Start QuestDB for the commands that follow, which is quicker than one for each."""
         return self._open.enter_context(Workspace(self.settings).start_questdb())
 
-    def said(self, *arguments: str | Path) -> Said:
+    def said(self, *arguments: str | Path) -> Result:
         """Run a command."""
         return ended(program(*arguments, settings=self.settings), timeout=_ENOUGH)
 
-    def done(self, *arguments: str | Path) -> Said:
+    def done(self, *arguments: str | Path) -> Result:
         """Run a command that must succeed."""
         told = self.said(*arguments)
         if told.code:

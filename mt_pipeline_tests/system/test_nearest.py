@@ -9,9 +9,9 @@ import pytest
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.system.nearest import did_you_mean
-from mt_pipeline_tests.pipelines import Said, capture
+from mt_pipeline_tests.pipelines import Result, capture
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_among_a_hundred_thousand_captures_the_nearest_is_found_soon(name: str, 
 )
 @pytest.mark.usefixtures("ledger")
 def test_every_command_suggests_an_experiment(terminal: Terminal, command: list[str]):
-    assert terminal(*command) == Said(
+    assert terminal(*command) == Result(
         1,
         "",
         "mt-pipeline: no experiment kitchn; did you mean 'kitchen'? "
@@ -90,7 +90,7 @@ def test_every_command_suggests_an_experiment(terminal: Terminal, command: list[
 )
 @pytest.mark.usefixtures("ledger")
 def test_every_command_suggests_a_capture(terminal: Terminal, command: list[str]):
-    assert terminal(*command, "--capture", "Kitchen/mondya.pcap") == Said(
+    assert terminal(*command, "--capture", "Kitchen/mondya.pcap") == Result(
         1,
         "",
         "mt-pipeline: no capture Kitchen/mondya.pcap; did you mean 'Kitchen/monday.pcap'? "

@@ -22,9 +22,9 @@ from mt_pipeline.system import terminal as shown_at
 from mt_pipeline.system.terminal import Shown, shown, visible
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
-from mt_pipeline_tests.pipelines import Lab, Said, capture, program, wrapper
+from mt_pipeline_tests.pipelines import Lab, Result, capture, program, wrapper
 
-Terminal = Callable[..., Said]
+Terminal = Callable[..., Result]
 
 ODD = (
     "\x1b[31mred\x1b]0;title\x07 \u202eexe.pac\u2066x\u2069 "

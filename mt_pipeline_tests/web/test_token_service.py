@@ -28,7 +28,7 @@ def token(service: Running) -> str:
 
 
 def test_the_printed_link_signs_in_and_nothing_else_does(service: Running, token: str):
-    assert f"  Dagster UI       {service.ui}/?token={token}\n" in service.said.read_text()
+    assert f"  Dagster UI       {service.ui}/?token={token}\n" in service.output.read_text()
     with requests.Session() as browser:
         assert browser.get(service.ui, timeout=60).status_code == 401
 
@@ -91,4 +91,4 @@ def test_the_token_is_in_no_command_no_environment_and_no_other_file(service: Ru
         if token.encode() in (service.data / file).read_bytes()
     ]
     assert holds == ["dagster/ui_token"]
-    assert service.said.read_text().count(token) == 1
+    assert service.output.read_text().count(token) == 1

@@ -1,0 +1,107 @@
+"""Dagster as a child of `mt-pipeline run`: its command, environment, and output."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mt_pipeline.pipeline.files import reports_folder
+from mt_pipeline.service.log_filter import without_traces
+from mt_pipeline.settings import PROJECT, Settings
+from mt_pipeline.system import private
+from mt_pipeline.system.processes import bound, stop
+
+HOST = "127.0.0.1"
+GRACE = 20
+"""Seconds for runs to end when the service stops: they record that they were cancelled."""
+
+_DRAIN_SECONDS = 5
+
+# Warnings of Dagster's own code are for its developers.
+_COMMAND = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.service.dagster_server", "--local"]
+
+# Dagster's processes wait a minute for one another. On a busy machine that is too short: a run that
+# was about to begin shows as failed. The time to stop stays Dagster's default.
+_TIMEOUTS = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "900", "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "60"}
+
+
+@contextmanager
+def started(
+    settings: Settings, home: Path, *, stopped: threading.Event, echo: Callable[[str], None]
+) -> Iterator["subprocess.Popen[str]"]:
+    """Start Dagster's web server, code server and daemon; stop them at the end.
+
+    Args:
+        settings: all of them.
+        home: DAGSTER_HOME.
+        stopped: once it is set, output is no longer printed.
+        echo: prints a line.
+
+    Yields:
+        The process, which leads its group.
+    """
+    process = subprocess.Popen(
+        bound([*_COMMAND, *_options(settings)], signal="TERM"),
+        env={
+            **_TIMEOUTS,
+            **os.environ,
+            "DAGSTER_HOME": str(home),
+            **private.temporary(settings.data_dir),
+            **_paths(settings),
+        },
+        cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches us alone, and we stop Dagster in order
+    )
+    relay = threading.Thread(target=_relay, args=(process, stopped, echo), daemon=True)
+    relay.start()
+    try:
+        yield process
+    finally:
+        stop(process, grace=GRACE)
+        relay.join(_DRAIN_SECONDS)
+
+
+def _relay(
+    process: "subprocess.Popen[str]", stopped: threading.Event, echo: Callable[[str], None]
+) -> None:
+    """Print what Dagster prints, until the service stops.
+
+    Sensors that tick while Dagster stops report long errors that are none.
+    """
+    for line in without_traces(line.rstrip("\n") for line in process.stdout or ()):
+        # If our terminal is closed, read on: Dagster would block on a full pipe.
+        with suppress(OSError):
+            if not stopped.is_set():
+                echo(line)
+
+
+def _options(settings: Settings) -> list[str]:
+    """Return the options of Dagster's web server: where the code is, and who may ask."""
+    options = {
+        "--workspace": PROJECT / "workspace.yaml",
+        "--host": HOST,
+        "--port": settings.dagster_port,
+        "--reports": reports_folder(settings.data_dir),
+        "--hosts": ",".join(settings.ui_hosts),
+        "--token": settings.ui_token,
+    }
+    return [str(word) for option in options.items() for word in option]
+
+
+def _paths(settings: Settings) -> dict[str, str]:
+    """Return variables with absolute paths: Dagster works in a folder of its own."""
+    paths = {
+        "MT_DATA_DIR": settings.data_dir,
+        "MT_INBOX": settings.inbox_dir,
+        "MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb,
+        "MT_OFFLINE_APPS": settings.offline_apps,
+        "MT_DEVICES": settings.devices,
+    }
+    return {name: str(path) for name, path in paths.items() if path}
