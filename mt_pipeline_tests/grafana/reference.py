@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from mt_pipeline.captures.identity import label_of
+from mt_pipeline.captures.naming import label_of
 from mt_pipeline.packets import typed
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.schema.flows import FLOW_COLUMNS
