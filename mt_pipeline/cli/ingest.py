@@ -28,7 +28,8 @@ from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
 from mt_pipeline.pipeline import verify
 from mt_pipeline.pipeline.failures import failed
-from mt_pipeline.pipeline.workspace import ENDED, WAITING, Workspace
+from mt_pipeline.pipeline.progress import ENDED, WAITING
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping

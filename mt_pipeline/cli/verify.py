@@ -6,7 +6,8 @@ from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record
 from mt_pipeline.pipeline import verify as verification
-from mt_pipeline.pipeline.verify import Difference, Repaired
+from mt_pipeline.pipeline.comparison import Difference
+from mt_pipeline.pipeline.verify import Repaired
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 

@@ -17,8 +17,8 @@ from mt_pipeline.pipeline.capture_run import (
 )
 from mt_pipeline.pipeline.failures import EXPECTED, Failed, failed, is_interrupt
 from mt_pipeline.pipeline.load import CaptureLoad, load, load_one
+from mt_pipeline.pipeline.progress import ENDED
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import ENDED
 
 log = logging.getLogger(__name__)
 

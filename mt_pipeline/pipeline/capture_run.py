@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.duplicates import Copy
-from mt_pipeline.captures.growing import is_growing, snapshot
-from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
+from mt_pipeline.captures.growing import is_growing, still
+from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.pipeline import capacity, captures_table
-from mt_pipeline.pipeline.causes import is_outage, is_suspect
 from mt_pipeline.pipeline.derived import NoInputError
-from mt_pipeline.pipeline.failures import failed, is_interrupt
 from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark.packet_count import estimate
 
@@ -74,7 +73,7 @@ def prepare(run: Run, key: str, *, since: float, wait: bool = True) -> Prepared 
     with ExitStack() as stack:
         before = stack.enter_context(ledger.lock(key, timeout=-1 if wait else 0))
         stages = stack.enter_context(closing(Stages(run, key)))
-        with _verdict(stages, before):
+        with verdict_of(stages, before):
             sources = _sources(stages, before, since)
             if sources is not None:
                 return Prepared(stages, sources, before, since, started, stack.pop_all())
@@ -92,12 +91,12 @@ def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
         Exception: the reason, if the load failed; or what goes wrong now.
     """
     stages = prepared.stages
-    with prepared._lock, _verdict(stages, prepared.before):
+    with prepared._lock, verdict_of(stages, prepared.before):
         if isinstance(result, Exception):
             raise result
         stages.report_rows(result)
         # Dagster knows already: a kill in between means that the capture is only loaded again.
-        stages.note_done(result.loaded)
+        note_done(stages, result.loaded)
         run = stages.run
         captures_table.copy(
             run.workspace,
@@ -116,7 +115,7 @@ def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
 def abandon(prepared: Prepared) -> None:
     """Note that the run ends before the capture's load, and free its lock."""
     with prepared._lock:
-        _note_stopped(prepared.stages)
+        note_stopped(prepared.stages)
 
 
 def abandon_unbegun(run: Run, key: str) -> None:
@@ -124,7 +123,7 @@ def abandon_unbegun(run: Run, key: str) -> None:
     lock = run.workspace.ledger.lock(key, timeout=0)
     with suppress(CaptureBusyError), lock as record:
         if record and record.state is State.WAITING and record.requested_at is not None:
-            _note_stopped(Stages(run, key))
+            note_stopped(Stages(run, key))
 
 
 def _sources(stages: Stages, before: Record | None, since: float) -> Sources | None:
@@ -204,76 +203,6 @@ def _copy(stages: Stages) -> Copy | None:
         left_out = ": it is left out" if copy.within and skips else ""
         log.info("%s has the same bytes as %s%s", key, copy.first, left_out)
     return copy
-
-
-@contextmanager
-def _verdict(stages: Stages, before: Record | None) -> Iterator[None]:
-    """Have the ledger know how the capture ended, if the block fails; the capture's lock is held.
-
-    A file that was deleted before it was read ends the block without an error.
-    """
-    try:
-        yield
-    except Exception as error:
-        if is_interrupt(error):
-            _note_stopped(stages)
-            raise KeyboardInterrupt from None
-        if isinstance(error, CaptureGoneError) and _forget(stages, before):
-            return
-        folder = stages.run.workspace.options.data_dir
-        reason = failed(stages.key, error, folder=folder).reason
-        if is_outage(error):
-            _give_back(stages, reason, suspect=is_suspect(error))
-        else:
-            _note_failed(stages, reason)
-        raise
-    except BaseException:
-        _note_stopped(stages)
-        raise
-
-
-def _note_failed(stages: Stages, reason: str) -> None:
-    """Note why the capture failed; a key that the UI made up has no record."""
-    if stages.run.judges:
-        workspace = stages.run.workspace
-        with suppress(UnknownCaptureError):
-            workspace.ledger.fail(stages.key, reason)
-            captures_table.copy(workspace, stages.key, counts=stages.counts, seconds=stages.seconds)
-
-
-def _give_back(stages: Stages, outage: str, *, suspect: bool) -> None:
-    """Note that an outage ended the work, and no fault of the capture, unless that happened too often."""
-    if stages.run.judges:
-        workspace, key = stages.run.workspace, stages.key
-        with suppress(UnknownCaptureError):
-            state = workspace.ledger.give_back(key, outage=outage, suspect=suspect)
-            if state is State.FAILED:
-                captures_table.copy(workspace, key, counts=stages.counts, seconds=stages.seconds)
-
-
-def _note_stopped(stages: Stages) -> None:
-    """Note that the run ends before its time.
-
-    A person who cancelled it meant it. When the service stops, its next start takes the capture up again.
-    """
-    if stages.run.observer.is_cancelled():
-        _note_failed(stages, f"{stages.key}: its run was cancelled; launch it again")
-    elif stages.run.judges:
-        with suppress(UnknownCaptureError):
-            stages.run.workspace.ledger.give_back(stages.key)
-
-
-def _forget(stages: Stages, before: Record | None) -> bool:
-    """Let go of a capture whose file was deleted before it was read, as ring buffers do. Returns whether it had a record."""
-    ledger, key = stages.run.workspace.ledger, stages.key
-    if not stages.run.judges or ledger.get(key) is None:
-        return False
-    if ledger.file_deleted(key, before):
-        log.info("%s: its file was deleted before it was read again; its rows stay", key)
-    else:
-        log.info("%s: its file was deleted before it was read; nothing of it is stored", key)
-        stages.run.observer.capture_forgotten(key)
-    return True
 
 
 def _is_done(run: Run, record: Record, capture: Capture, since: float) -> bool:

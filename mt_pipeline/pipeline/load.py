@@ -23,8 +23,8 @@ from mt_pipeline.backends.loads import (
 )
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.pipeline import capacity
+from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import WAITING
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import Sources, months, rows
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer

@@ -22,6 +22,7 @@ from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.load import load_one
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.verdict import note_answers, note_done
 from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
             answers = stages.files.enrichment(stages.inputs)
             follows_same = stages.files.follows == record.follows
             if follows_same and changes.fingerprint(answers) == record.answers:
-                stages.note_answers()
+                note_answers(stages)
                 captures_table.update_owed(run.workspace, record, changes.count_owed(answers))
                 return Outcome.UNCHANGED
             if not follows_same:
@@ -209,7 +210,7 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
 def _load_again(run: Run, stages: Stages) -> None:
     load = load_one(run, stages.key, stages.sources())
     stages.report_rows(load)
-    stages.note_done(load.loaded)
+    note_done(stages, load.loaded)
     captures_table.copy(
         run.workspace,
         stages.key,

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, check_unchanged, sha256_of
 from mt_pipeline.captures.naming import CaptureError, experiment_of
@@ -30,14 +29,11 @@ from mt_pipeline.pipeline.observer import (
     RowsLoaded,
     StageDone,
 )
+from mt_pipeline.pipeline.reading import write_documents
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.errors import TsharkError
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, counting, estimate
-
-_LONG = 5_000_000
-"""Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
 
 
 class NotACaptureError(CaptureError):
@@ -138,7 +134,14 @@ class Stages:
         if reused := path.exists():
             packets = documents.count(path)
         else:
-            packets = self._write_documents(capture, display_filter, derive=derive)
+            packets = write_documents(
+                self.run.workspace,
+                capture,
+                path,
+                display_filter=display_filter,
+                listener=self.derived.listener(self.inputs) if derive else None,
+                count=self._estimate,
+            )
         counted = self._counted()
         if (
             counted.packets != packets and not display_filter
@@ -159,44 +162,6 @@ class Stages:
                 copy_of=copy_of,
             )
         )
-
-    def _write_documents(self, capture: Capture, display_filter: str, *, derive: bool) -> int:
-        workspace, path = self.run.workspace, self.files.documents(self.inputs)
-        capacity.check(workspace.options, capture, self._estimate)
-        room = capacity.Room(workspace.options, self.key)
-        total = self._expected_packets(capture, display_filter)
-        report = workspace.pace(self.key, "reading", "packets", total)
-
-        def progress(packets: int) -> None:
-            room.check(packets)
-            report(packets)
-
-        try:
-            packets = documents.write(
-                workspace.tshark,
-                capture.path,
-                path,
-                shown_as=workspace.inbox / self.key,  # a capture that grows is read from a copy
-                display_filter=display_filter,
-                listener=self.derived.listener(self.inputs) if derive else None,
-                progress=progress,
-            )
-        except TsharkError:
-            check_unchanged(capture)  # tshark is right about a file that is gone
-            raise
-        try:
-            check_unchanged(capture)
-        except CaptureError:
-            path.unlink()  # it is named after the content that the capture had before
-            raise
-        return packets
-
-    def _expected_packets(self, capture: Capture, display_filter: str) -> int | None:
-        """Estimate the packets that will be read, if that takes so long that people want to know how long."""
-        if display_filter or capture.size < _LONG:
-            return None
-        estimated = self._estimate()
-        return estimated.packets if estimated else None
 
     def find_endpoints(self) -> None:
         """Find the distinct public endpoints."""
@@ -283,34 +248,6 @@ class Stages:
                 experiment=self.experiment,
                 devices=len(self.run.devices),
             )
-        )
-
-    def note_done(self, loaded: Loaded) -> None:
-        """Note in the ledger that the rows can be read."""
-        self.run.workspace.ledger.finish(
-            self.key,
-            sha256=self.sha256,
-            documents=self.inputs,
-            packets=loaded.read,
-            rows=loaded.rows,
-            skipped=loaded.skipped,
-            cut=self.cut,
-            handover=self.derived.handover(self.inputs),
-        )
-        self.note_answers()
-
-    def note_answers(self) -> None:
-        """Note in the ledger with which answers the rows were made."""
-        path = self.files.enrichment(self.inputs)
-        by_provider = self.counts.by_provider.items() if self.counts else None
-        self.run.workspace.ledger.answered(
-            self.key,
-            answers=changes.fingerprint(path),
-            owed=changes.count_owed(path),
-            answers_by=None
-            if by_provider is None
-            else {name: c.numbers for name, c in by_provider},
-            as_of=None if self.as_of is None else self.as_of.isoformat(),
         )
 
     def _done(self, done: StageDone) -> None:

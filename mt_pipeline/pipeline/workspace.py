@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 import psycopg
 
@@ -20,9 +20,10 @@ from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.logins import Logins
 from mt_pipeline.pipeline.options import Options
+from mt_pipeline.pipeline.progress import Progress, ignore
 from mt_pipeline.system import private
-from mt_pipeline.system.passwords import password_in
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.limits import Limits
@@ -30,35 +31,6 @@ from mt_pipeline.tshark.limits import Limits
 log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10
-
-
-class Progress(Protocol):
-    """Told how far a capture is, and at last `ENDED`."""
-
-    def __call__(self, key: str, doing: str, done: int, total: int | None = None) -> None:
-        """Tell it.
-
-        Args:
-            key: the capture key.
-            doing: what is being done: `reading`, `asking`, `loading` …
-            done: packets, endpoints or flows with which it is done so far.
-            total: how many there are, if that is known.
-        """
-
-
-def unheard(key: str, doing: str, done: int, total: int | None = None) -> None:
-    """Be told, and do nothing."""
-
-
-WAITING = "waiting for QuestDB, which does not answer, to load"
-"""What is being done while a QuestDB of the user's own is away."""
-
-ENDED = "ended"
-"""There is a verdict on the capture; the ledger knows it."""
-
-
-_OF_ITS_OWN = "quest"
-"""The password that a QuestDB has if nobody gives it one."""
 
 
 class _Start(TypedDict):
@@ -79,7 +51,7 @@ class Workspace:
     """
 
     options: Options
-    progress: Progress = unheard
+    progress: Progress = ignore
 
     def __post_init__(self) -> None:
         """Refuse settings that can never work, before any capture is touched.
@@ -115,6 +87,11 @@ class Workspace:
         )
 
     @property
+    def logins(self) -> Logins:
+        """Who may use QuestDB, with which passwords."""
+        return Logins(self.options)
+
+    @property
     def questdb_folder(self) -> Path:
         """Where the embedded QuestDB keeps its data."""
         return self.options.data_dir / "questdb"
@@ -141,7 +118,7 @@ class Workspace:
     def _questdb_backend(self) -> Backend:
         database = self.database()
         console = self.options.questdb_console or database.console
-        return QuestDb(database, self.reading(), console, self.sign_in, self.loading_lock)
+        return QuestDb(database, self.reading(), console, self.logins.sign_in, self.loading_lock)
 
     def _parquet_backend(self) -> Backend:
         return ParquetFiles(self.options.data_dir / "parquet")
@@ -157,7 +134,7 @@ class Workspace:
             raise SettingsError(
                 "this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again"
             )
-        options, (user, password) = self.options, self.login
+        options, (user, password) = self.options, self.logins.admin
         lock = options.data_dir / "views.lock"
         if options.questdb_host:
             ports = options.questdb_http_port, options.questdb_pg_port
@@ -186,42 +163,11 @@ class Workspace:
         Raises:
             SettingsError, Unreachable: as `database`.
         """
-        reader = self.reader
+        reader = self.logins.reader
         return (
             replace(self.database(), user=reader.name, password=reader.password)
             if reader
             else self.database()
-        )
-
-    @property
-    def login(self) -> tuple[str, str]:
-        """Who may do all in QuestDB: user and password."""
-        options = self.options
-        if options.questdb_password:
-            return options.questdb_user, options.questdb_password.get_secret_value()
-        return options.questdb_user, _OF_ITS_OWN if options.questdb_host else password_in(
-            options.questdb_password_file
-        )
-
-    @property
-    def sign_in(self) -> str:
-        """Where a person finds with what they sign in to the console; the password itself would end up in logs."""
-        options = self.options
-        own = options.questdb_password or options.questdb_host
-        return f"user {options.questdb_user}, password {'of MT_QUESTDB_PASSWORD' if own else f'in {options.questdb_password_file}'}"
-
-    @property
-    def reader(self) -> java.Reader | None:
-        """Who may only read in QuestDB; the embedded one always has such a user."""
-        options = self.options
-        if options.questdb_reader_password:
-            return java.Reader(
-                options.questdb_reader, options.questdb_reader_password.get_secret_value()
-            )
-        if options.questdb_host:
-            return None
-        return java.Reader(
-            options.questdb_reader, password_in(options.questdb_reader_password_file)
         )
 
     def start_questdb(self) -> server.Server:
@@ -247,14 +193,14 @@ class Workspace:
     @property
     def _start(self) -> _Start:
         """With what the embedded QuestDB is started."""
-        user, password = self.login
+        user, password = self.logins.admin
         ports = self.options.questdb_http_port, self.options.questdb_pg_port
         return {
             "http_port": ports[0],
             "pg_port": ports[1],
             "user": user,
             "password": password,
-            "reader": self.reader,
+            "reader": self.logins.reader,
         }
 
     def bring_up_to_date(self, say: Callable[[str], None]) -> None:

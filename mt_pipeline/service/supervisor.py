@@ -91,7 +91,7 @@ def run(settings: Settings, *, say: Callable[[str], None]) -> None:
             if told := verify.after_a_crash(workspace):
                 say(told)
             console = f"http://{java.HOST}:{database.http_port}"
-            sign_in = f"\n{' ' * 19}{workspace.sign_in}"
+            sign_in = f"\n{' ' * 19}{workspace.logins.sign_in}"
         else:
             console = f"http://{settings.questdb_host}:{settings.questdb_http_port}"
         if ended.is_set():

@@ -12,8 +12,9 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.pipeline.batch import Limits, run_captures
 from mt_pipeline.pipeline.failures import Failed
 from mt_pipeline.pipeline.observer import AnswersFound, RowsLoaded, StageDone
+from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import WAITING, Workspace
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.backends.questdb.parts import Threads, select
 from mt_pipeline_tests.observers import Memory
 from mt_pipeline_tests.pipelines import PACKETS, Lab
