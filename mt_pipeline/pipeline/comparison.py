@@ -1,4 +1,4 @@
-"""Compares one capture that the ledger calls done with its files and with what the back ends store."""
+"""Compares the record of one capture with its files and with the rows in the back ends."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ from mt_pipeline.tshark import documents
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not as the ledger says.
+    """A difference between the ledger and what is stored.
 
     Attributes:
         key: the capture key.
-        what: what is not, and what to do.
-        rows: whether rows are missing, too many or of other packets, which loading the capture again puts right.
-        record: what the ledger said of it then; None if it does not know it.
-        left_over: its packets have expired, and yet there are rows of them.
+        what: what differs, and what to do.
+        rows: whether the rows are wrong, so that another load of the capture repairs them.
+        record: its record when it was compared; None if the ledger does not have it.
+        left_over: whether it has rows although its packets have expired.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Difference:
     left_over: bool = False
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Return it as a line of text."""
         return f"{self.key}: {self.what}"
 
 
@@ -45,91 +45,104 @@ def compare(
     *,
     hashed: bool,
 ) -> list[Difference]:
-    """Compare a capture; that it cannot be compared is a difference, too, and costs no other one."""
+    """Return the differences of a capture. Files that cannot be read are a difference, too.
+
+    Args:
+        workspace: the data folder.
+        record: the record of the capture.
+        stored: what each back end stores, by name of the back end and capture key.
+        hashed: whether to read the file and all documents, too.
+    """
     try:
-        return list(_of_record(workspace, record, stored, hashed=hashed))
+        return list(_differences(workspace, record, stored, hashed=hashed))
     except OSError as error:
-        return [
-            Difference(
-                record.key,
-                f"it cannot be compared ({error.strerror or error}): make its files readable for this user",
-            )
-        ]
+        reason = f"it cannot be compared ({error.strerror or error})"
+        return [Difference(record.key, f"{reason}: make its files readable for this user")]
 
 
-def _of_record(
+def _differences(
     workspace: Workspace,
     record: Record,
     stored: Mapping[str, Mapping[str, StoredCounts]],
     *,
     hashed: bool,
 ) -> Iterator[Difference]:
-    held = {name: of_all.get(record.key, StoredCounts()) for name, of_all in stored.items()}
+    by_backend = {name: counts.get(record.key, StoredCounts()) for name, counts in stored.items()}
     if record.state is State.PURGED:
-        for name, here in held.items():
-            if here.rows or here.flow_packets:
+        for name, counts in by_backend.items():
+            if counts.rows or counts.flow_packets:
                 yield Difference(
                     record.key,
-                    f"it was purged, but {name} has {here.rows:,} rows of it: purge it again",
+                    f"it was purged, but {name} has {counts.rows:,} rows of it: purge it again",
                 )
     if record.state is not State.DONE:
         return
-    yield from _of_files(workspace, record, hashed=hashed)
-    for name, here in held.items():
-        if wrong := _of_rows(record, name, here):
+    yield from _file_differences(workspace, record, hashed=hashed)
+    for name, counts in by_backend.items():
+        if wrong := _wrong_rows(record, name, counts):
             yield Difference(
                 record.key,
-                f"{wrong}: {_cure(workspace, record, here)}",
+                f"{wrong}: {_cure(workspace, record, counts)}",
                 rows=True,
                 record=record,
-                left_over=_is_left_over(record, here),
+                left_over=_is_left_over(record, counts),
             )
 
 
-def _of_rows(record: Record, name: str, here: StoredCounts) -> str | None:
-    """Say what is wrong with the rows of a capture in a back end, None if nothing is."""
+def _wrong_rows(record: Record, name: str, counts: StoredCounts) -> str | None:
+    """Describe what is wrong with the rows of a capture in a back end; None if they are right."""
     rows = record.rows or 0
     if record.packets_expired_at is not None:
-        if here.rows:
-            return f"its packets have expired, but {name} has {here.rows:,} rows of it"
-        return (
-            None
-            if here.flow_packets == rows
-            else f"in {name} its flows have {here.flow_packets:,} of its {rows:,} packets"
-        )
-    if here.rows != rows:
-        return f"{name} has {here.rows:,} of its {rows:,} rows"
-    if (here.rows, here.bytes) != (here.flow_packets, here.flow_bytes):
-        flows = f"its flows have {here.flow_packets:,} packets and {here.flow_bytes:,} bytes"
-        return f"in {name} {flows}, its rows {here.rows:,} and {here.bytes:,}"
+        if counts.rows:
+            return f"its packets have expired, but {name} has {counts.rows:,} rows of it"
+        if counts.flow_packets == rows:
+            return None
+        return f"in {name} its flows have {counts.flow_packets:,} of its {rows:,} packets"
+    if counts.rows != rows:
+        return f"{name} has {counts.rows:,} of its {rows:,} rows"
+    if (counts.rows, counts.bytes) != (counts.flow_packets, counts.flow_bytes):
+        flows = f"its flows have {counts.flow_packets:,} packets and {counts.flow_bytes:,} bytes"
+        return f"in {name} {flows}, its rows {counts.rows:,} and {counts.bytes:,}"
     return None
 
 
-def _cure(workspace: Workspace, record: Record, here: StoredCounts) -> str:
-    if _is_left_over(record, here):
+def _cure(workspace: Workspace, record: Record, counts: StoredCounts) -> str:
+    if _is_left_over(record, counts):
         return "`mt-pipeline verify --repair` has the next `expire_old` take them out"
-    if os.path.exists(workspace.inbox / record.key):  # noqa: PTH110  Path.exists raises where a folder may not be entered
+    if is_in_inbox(workspace, record):
         return "load it again"
     if has_sources(workspace, record):
-        return "its file has left the inbox, but `mt-pipeline verify --repair` has it loaded again from its documents"
-    return "its file has left the inbox and its documents are gone, so it cannot be loaded again until the file is back"
+        return (
+            "its file has left the inbox, but `mt-pipeline verify --repair` "
+            "has it loaded again from its documents"
+        )
+    return (
+        "its file has left the inbox and its documents are gone, "
+        "so it cannot be loaded again until the file is back"
+    )
 
 
-def _is_left_over(record: Record, here: StoredCounts) -> bool:
-    return record.packets_expired_at is not None and here.rows > 0
+def _is_left_over(record: Record, counts: StoredCounts) -> bool:
+    return record.packets_expired_at is not None and counts.rows > 0
+
+
+def is_in_inbox(workspace: Workspace, record: Record) -> bool:
+    """Return whether the file of a capture is in the inbox, where this user can see it."""
+    # Path.exists raises if a folder may not be entered.
+    return os.path.exists(workspace.inbox / record.key)  # noqa: PTH110
 
 
 def has_sources(workspace: Workspace, record: Record) -> bool:
-    """Say whether a refresh can load the capture: from typed packets, or from documents."""
+    """Return whether a refresh can load the capture: from typed packets, or from documents."""
     files = CaptureFiles(workspace.options.data_dir, record.key)
-    if (
-        record.documents is None or record.packets_expired_at is not None
-    ):  # a refresh leaves these alone
+    if record.documents is None or record.packets_expired_at is not None:
         return False
     return files.packets(record.documents).exists() or files.documents(record.documents).exists()
 
 
-def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator[Difference]:
+def _file_differences(
+    workspace: Workspace, record: Record, *, hashed: bool
+) -> Iterator[Difference]:
     try:
         capture = capture_at(workspace.inbox, record.key)
     except CaptureError:
@@ -140,10 +153,11 @@ def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator
         if (capture.size, capture.mtime_ns) != (record.size, record.mtime_ns):
             yield Difference(
                 record.key,
-                "its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again",
+                "its file has changed since it was loaded: "
+                "the service, or `mt-pipeline ingest`, loads it again",
             )
         elif hashed:
-            yield from _of_content(capture, record)
+            yield from _content_differences(capture, record)
     if not record.documents or documents_expired(workspace.options, record):
         return
     path = CaptureFiles(workspace.options.data_dir, record.key).documents(record.documents)
@@ -162,7 +176,7 @@ def _of_files(workspace: Workspace, record: Record, *, hashed: bool) -> Iterator
             )
 
 
-def _of_content(capture: Capture, record: Record) -> Iterator[Difference]:
+def _content_differences(capture: Capture, record: Record) -> Iterator[Difference]:
     try:
         if sha256_of(capture) == record.sha256:
             return

@@ -1,4 +1,4 @@
-"""Who may use QuestDB, and with which passwords. The embedded one has random passwords in files of the data folder."""
+"""The users of QuestDB and their passwords. Those of the embedded one are random, in files."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from mt_pipeline.backends.questdb import java
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.system.passwords import password_in
 
-_DEFAULT_PASSWORD = "quest"  # noqa: S105  what a QuestDB has if nobody gives it another
+_DEFAULT_PASSWORD = "quest"  # noqa: S105  the default of QuestDB itself
 
 
 @dataclass(frozen=True)
 class Logins:
-    """The users of the QuestDB that the options name.
+    """The users of the QuestDB of the options.
 
     Attributes:
         options: of the data folder.
@@ -21,7 +21,7 @@ class Logins:
 
     @property
     def admin(self) -> tuple[str, str]:
-        """User and password of the one who may do everything."""
+        """Name and password of the user with all rights."""
         options = self.options
         if options.questdb_password:
             return options.questdb_user, options.questdb_password.get_secret_value()
@@ -31,7 +31,7 @@ class Logins:
 
     @property
     def reader(self) -> java.Reader | None:
-        """The user who may only read; None for a QuestDB of your own, unless you name one."""
+        """The read-only user; None for a QuestDB of your own for which the settings name none."""
         options = self.options
         if options.questdb_reader_password:
             password = options.questdb_reader_password.get_secret_value()
@@ -43,7 +43,7 @@ class Logins:
 
     @property
     def sign_in(self) -> str:
-        """Where a person finds the password for the console; the password itself would end up in logs."""
+        """Where a person finds the password for the console. It never names the password itself."""
         options = self.options
         own = options.questdb_password or options.questdb_host
         place = "of MT_QUESTDB_PASSWORD" if own else f"in {options.questdb_password_file}"

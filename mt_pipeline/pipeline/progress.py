@@ -1,28 +1,28 @@
-"""How far the captures of a run are, for whoever shows it."""
+"""How a run reports the progress of its captures."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives how far each capture is, and at last `ENDED`."""
+    """Receives the progress of each capture, and `ENDED` when it has a verdict."""
 
     def __call__(self, key: str, doing: str, done: int, total: int | None = None) -> None:
-        """Take note of how far a capture is.
+        """Receive the progress of a capture.
 
         Args:
             key: the capture key.
-            doing: what is being done: `reading`, `asking`, `loading` …
-            done: packets, endpoints or flows with which it is done so far.
-            total: how many there are, if that is known.
+            doing: the activity: `reading`, `asking`, `loading` …
+            done: packets, endpoints or flows that are done.
+            total: how many there are; None if that is not known.
         """
 
 
 def ignore(key: str, doing: str, done: int, total: int | None = None) -> None:
-    """Take note of nothing."""
+    """Do nothing."""
 
 
 WAITING = "waiting for QuestDB, which does not answer, to load"
-"""What is being done while a QuestDB of the user's own is away."""
+"""The activity while a QuestDB of your own does not answer."""
 
 ENDED = "ended"
-"""There is a verdict on the capture; the ledger knows it."""
+"""The activity of a capture whose verdict is in the ledger."""

@@ -1,18 +1,41 @@
-"""Has tshark read a capture into documents, as long as there is room for them on the disk."""
+"""Reads a capture into documents with tshark, while there is room on the disk."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged
 from mt_pipeline.packets.conversations import Conversations
 from mt_pipeline.pipeline import capacity
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import TsharkError
 from mt_pipeline.tshark.packet_count import Estimate
 
 _LONG = 5_000_000
-"""Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
+"""Bytes of a capture that takes seconds to read. To count its packets takes a hundredth of that."""
+
+
+class NotACaptureError(CaptureError):
+    """The file does not begin like a capture."""
+
+
+def check_readable(
+    options: Options, capture: Capture, count: Callable[[], Estimate | None]
+) -> None:
+    """Refuse a file that is no capture, or for which the machine has too little memory.
+
+    Raises:
+        NotACaptureError: it does not begin like a capture.
+        TooLargeError: tshark would need far more memory than the machine has.
+        CaptureError: it cannot be read, or has changed.
+    """
+    # tshark takes an empty file, and some text files, for captures.
+    if reason := inbox.sniff(capture):
+        check_unchanged(capture)
+        raise NotACaptureError(reason)
+    capacity.check_memory(options, capture, count)
 
 
 def write_documents(
@@ -29,18 +52,18 @@ def write_documents(
     Args:
         workspace: the data folder.
         capture: the file.
-        path: of the documents, named after what makes them.
+        path: where to write the documents.
         display_filter: only packets that match become documents.
-        listener: takes in the packets as tshark prints them.
-        count: estimates the packets of the capture; called only if that matters.
+        listener: receives the packets while tshark prints them.
+        count: estimates the packets of the capture; called only if the number is needed.
 
     Returns:
         The number of packets.
 
     Raises:
-        NoRoomError: there is not enough room on the disk, or not any more.
+        NoRoomError: there is too little room on the disk.
         TsharkError: tshark cannot read the capture.
-        CaptureError: it changed meanwhile.
+        CaptureError: the capture changed while tshark read it.
     """
     key = capture.key
     capacity.check(workspace.options, capture, count)
@@ -63,12 +86,12 @@ def write_documents(
             progress=progress,
         )
     except TsharkError:
-        check_unchanged(capture)  # tshark is right about a file that is gone
+        check_unchanged(capture)  # a file that was deleted or replaced is no fault of tshark
         raise
     try:
         check_unchanged(capture)
     except CaptureError:
-        path.unlink()  # it is named after the content that the capture had before
+        path.unlink()  # its name is the hash of the old content
         raise
     return packets
 
@@ -76,7 +99,7 @@ def write_documents(
 def _expected_packets(
     capture: Capture, display_filter: str, count: Callable[[], Estimate | None]
 ) -> int | None:
-    """Estimate the packets that will be read, if that takes so long that people want to know how long."""
+    """Estimate the packets of a large capture, to show how much of it is read."""
     if display_filter or capture.size < _LONG:
         return None
     estimate = count()

@@ -1,4 +1,4 @@
-"""What the ledger learns of a capture: that it was loaded, why it failed, or that it is to be taken up again.
+"""Writes the verdict on a capture to the ledger: it is loaded, it failed, or it has to run again.
 
 The caller holds the capture's lock.
 """
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def note_done(stages: Stages, loaded: Loaded) -> None:
-    """Note that the rows of the capture can be read."""
+    """Note that the capture is loaded, and with which counts."""
     stages.run.workspace.ledger.finish(
         stages.key,
         sha256=stages.sha256,
@@ -36,7 +36,7 @@ def note_done(stages: Stages, loaded: Loaded) -> None:
 
 
 def note_answers(stages: Stages) -> None:
-    """Note with which answers the rows were made."""
+    """Note the answers that the rows were made with."""
     path, counts = stages.files.enrichment(stages.inputs), stages.counts
     by_provider = counts.by_provider.items() if counts else None
     stages.run.workspace.ledger.answered(
@@ -50,9 +50,9 @@ def note_answers(stages: Stages) -> None:
 
 @contextmanager
 def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
-    """Have the ledger know how the capture ended, if the block fails; the capture's lock is held.
+    """Write the verdict if the block fails, and raise its error again.
 
-    A file that was deleted before it was read ends the block without an error.
+    If the file was deleted before it was read, the block ends without an error.
     """
     try:
         yield
@@ -75,8 +75,8 @@ def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
 
 
 def _note_failed(stages: Stages, reason: str) -> None:
-    """Note why the capture failed; a key that the UI made up has no record."""
-    if stages.run.judges:
+    """Note why the capture failed. A key that a person typed in the UI may have no record."""
+    if stages.run.includes_load:
         workspace = stages.run.workspace
         with suppress(UnknownCaptureError):
             workspace.ledger.fail(stages.key, reason)
@@ -84,8 +84,8 @@ def _note_failed(stages: Stages, reason: str) -> None:
 
 
 def _give_back(stages: Stages, outage: str, *, suspect: bool) -> None:
-    """Note that an outage ended the work, and no fault of the capture, unless that happened too often."""
-    if stages.run.judges:
+    """Return the capture to the queue after an outage; the ledger fails it after too many."""
+    if stages.run.includes_load:
         workspace, key = stages.run.workspace, stages.key
         with suppress(UnknownCaptureError):
             state = workspace.ledger.give_back(key, outage=outage, suspect=suspect)
@@ -94,21 +94,26 @@ def _give_back(stages: Stages, outage: str, *, suspect: bool) -> None:
 
 
 def note_stopped(stages: Stages) -> None:
-    """Note that the run ends before its time.
+    """Note that the run was stopped before the capture was loaded.
 
-    A person who cancelled it meant it. When the service stops, its next start takes the capture up again.
+    If a person cancelled the run, the capture has failed. If the service stopped, the capture goes
+    back to the queue.
     """
     if stages.run.observer.is_cancelled():
         _note_failed(stages, f"{stages.key}: its run was cancelled; launch it again")
-    elif stages.run.judges:
+    elif stages.run.includes_load:
         with suppress(UnknownCaptureError):
             stages.run.workspace.ledger.give_back(stages.key)
 
 
 def _forget(stages: Stages, before: Record | None) -> bool:
-    """Let go of a capture whose file was deleted before it was read, as ring buffers do. Returns whether it had a record."""
+    """Forget a capture whose file was deleted before it was read, as ring buffers do.
+
+    Returns:
+        Whether it had a record.
+    """
     ledger, key = stages.run.workspace.ledger, stages.key
-    if not stages.run.judges or ledger.get(key) is None:
+    if not stages.run.includes_load or ledger.get(key) is None:
         return False
     if ledger.gone(key, before):
         log.info("%s: its file was deleted before it was read again; its rows stay", key)
