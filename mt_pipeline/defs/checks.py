@@ -139,8 +139,7 @@ def flows_reconciled(key: str, stored: Stored) -> dg.AssetCheckEvaluation:
     """Compare the packets and bytes of the flows with those of the rows."""
     packets = f"{stored.flow_packets:,} of {stored.rows:,} packets"
     text = (
-        f"{stored.flows:,} flows have {packets} "
-        f"and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
+        f"{stored.flows:,} flows have {packets} and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
     )
     return _evaluation(
         "questdb_packets",

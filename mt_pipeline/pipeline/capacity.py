@@ -182,8 +182,8 @@ class Room:
         need, reserve = packets * _loaded_bytes(self._options), _reserve(self._options)
         if need + reserve > free:
             raise NoRoomError(
-                f"{self._key}: stopped after {packets:,} packets: to load them {_size(need)} of disk "
-                f"are needed and {_size(reserve)} must be left, "
+                f"{self._key}: stopped after {packets:,} packets: to load them {_size(need)} "
+                f"of disk are needed and {_size(reserve)} must be left, "
                 f"but {_size(free)} are free in {self._options.data_dir}: {_CURE}"
             )
 

@@ -67,5 +67,5 @@ class Rotation:
 
 
 def behind(workspace: Workspace) -> dict[str, str]:
-    """Return the keys of captures that are behind, in order, with the key of the file before each."""
+    """Return the keys of captures that are behind, in order, each with that of the file before."""
     return workspace.ledger.behind() if workspace.options.rotation else {}

@@ -475,27 +475,26 @@ def test_large_captures_do_not_share_a_run(watch: Watch):
 
 
 def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes_before_its_rest(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    watch: Watch,
 ):
-    monkeypatch.setattr(sensors, "MOST_IN_HAND", 60)
     for number in range(100):
         watch.put(f"portions/{number:03}.pcap")
 
-    first = watch.settled()
+    first = watch.settled(most_in_hand=60)
     watch.put("dropped/a.pcap")
-    second = watch.settled()
+    second = watch.settled(most_in_hand=60)
 
     assert [request.tags[PRIORITY] for request in requests_of(first)] == [ARCHIVE, ARCHIVE]
     assert watch.added(first) == [f"portions/{number:03}.pcap" for number in range(60)]
     assert [(request.partition_key, request.tags[PRIORITY]) for request in requests_of(second)] == [
         ("dropped/a.pcap", DROPPED)
     ]
-    waiting = watch.look()
+    waiting = watch.look(most_in_hand=60)
     assert isinstance(waiting, dg.SkipReason)
     assert waiting.skip_message == "0 of 101 captures in"
     for number in range(60):
         watch.finish(f"portions/{number:03}.pcap")
-    third = watch.look()
+    third = watch.look(most_in_hand=60)
     assert watch.added(third) == [f"portions/{number:03}.pcap" for number in range(60, 100)]
 
 
