@@ -42,7 +42,7 @@ NAMES = (
 def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(
     terminal: Terminal, lab: Lab, tmp_path: Path
 ):
-    """A single time after 2262-04-11 ended `ingest` before it began, and every tick of the sensor."""
+    """A file time after 2262-04-11 ended `ingest` before it began, and every tick of the sensor."""
     folder = tmp_path / "any time"
     for number, seconds in enumerate(ODD_TIMES):
         os.utime(capture(folder / f"{number}.pcap"), ns=(0, seconds * 10**9 + 1))

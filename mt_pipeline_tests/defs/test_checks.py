@@ -92,7 +92,8 @@ def test_packets_read(
                 stopped="the budget of the day is spent",
             ),
             False,
-            "lab/a.pcap: 4 from netify of 9 answers missing, 4 of them pending, 2 stale: the budget of the day is spent",
+            "lab/a.pcap: 4 from netify of 9 answers missing, 4 of them pending, 2 stale: "
+            "the budget of the day is spent",
         ),
         (
             Counts(endpoints=9, cached=8, answered=9, stale=1, owed=1),

@@ -98,7 +98,10 @@ def test_a_server_of_an_earlier_release_that_still_runs_is_named_with_the_cure(t
         found.questdb(),
     ):
         for login in (found.database(), found.reading()):
-            cure = f"refuses the user {login.user}: it was started with another password, as by an earlier release: stop the service"
+            cure = (
+                f"refuses the user {login.user}: it was started with another password, "
+                "as by an earlier release: stop the service"
+            )
             with pytest.raises(Refused, match=cure), login.connect():
                 pass
 

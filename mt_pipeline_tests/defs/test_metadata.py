@@ -1,4 +1,4 @@
-"""What the UI shows of a capture: plain numbers, tables that fit on the page, links that survive any name."""
+"""The metadata of a capture: plain numbers, tables that fit on the page, links for any name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,8 @@ def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
 
 def test_server_names_are_a_table():
     assert of_names("www.example.com", "b.example.com")["top_server_names"].value == (
-        "| server name | bytes |\n|---|--:|\n| www.example.com | 1,234 |\n| b.example.com | 1,234 |\n"
+        "| server name | bytes |\n|---|--:|\n"
+        "| www.example.com | 1,234 |\n| b.example.com | 1,234 |\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Each endpoint is asked once and no call is made beyond the budget: whatever it is called, whoever asks at the same time, whoever is killed."""
+"""Each endpoint is asked once, and no call exceeds the budget, also with many processes and kills."""
 
 import random
 import sqlite3

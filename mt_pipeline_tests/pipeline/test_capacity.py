@@ -1,4 +1,4 @@
-"""What a capture will need: refused before anything is begun, and taken up again when there is room."""
+"""A capture that needs too much is refused before it begins, and loaded when there is room."""
 
 import logging
 import os
@@ -109,7 +109,8 @@ def test_a_few_bytes_that_become_many_are_refused_before_they_fill_the_disk(
 
     assert said.code == 1
     assert said.err.startswith(
-        "failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but "
+        "failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk "
+        "and 2 MB must be left, but "
     )
     assert files_below(found.data_dir / "tshark_json") == []
 
@@ -136,7 +137,8 @@ def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(
 
     assert said.code == 1
     assert re.match(
-        r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk are needed and 2 MB must be left",
+        r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk "
+        r"are needed and 2 MB must be left",
         said.err,
     )
     assert (

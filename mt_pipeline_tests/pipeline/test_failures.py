@@ -75,18 +75,23 @@ def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
 
 
 def test_what_tshark_said_keeps_its_columns_whatever_is_in_it():
-    said = "tshark: foo is neither a field nor a protocol name.\n    frame ``` and foo\n                  ^~~\n"
+    output = (
+        "tshark: foo is neither a field nor a protocol name.\n"
+        "    frame ``` and foo\n"
+        "                  ^~~\n"
+    )
 
-    made = failure([Failed("lab/a.pcap", "display filter not understood", said)], 1)
+    made = failure([Failed("lab/a.pcap", "display filter not understood", output)], 1)
 
-    assert made.metadata["tshark_said"].value == f"````text\n{said}````"
+    assert made.metadata["tshark_said"].value == f"````text\n{output}````"
 
 
 def test_the_failure_of_many_names_the_first_five_and_lists_all():
     made = failure([Failed(f"{number}.pcap", f"{number}.pcap is empty") for number in range(7)], 50)
 
     assert made.description == (
-        "7 of 50 captures failed, the others are done. 0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
+        "7 of 50 captures failed, the others are done. "
+        "0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
     )
     assert made.metadata["failed"].value == {
         f"{number}.pcap": f"{number}.pcap is empty" for number in range(7)
@@ -94,7 +99,7 @@ def test_the_failure_of_many_names_the_first_five_and_lists_all():
 
 
 def test_it_is_not_said_that_others_are_done_when_there_are_none():
-    """A run in which every capture failed once said: 3 of 3 captures failed, the others are done."""
+    """When all captures failed, the text was: 3 of 3 captures failed, the others are done."""
     assert (
         failure([Failed("a", "a is empty"), Failed("b", "b is empty")], 2).description
         == "all 2 captures failed. a is empty | b is empty"

@@ -22,11 +22,13 @@ from mt_pipeline.pipeline import providers
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file
 folder = Path(sys.argv[1])
-found = settings.load()
-providers.check(found)
-with providers.opened(found, run="") as (chain, store):
-    enrich(endpoints_file(folder / "in", [GOOGLE, NETFLIX]), folder / "out", providers=chain, store=store)
-print([(row["endpoint"], row["provider"], row["app_tag"], row["geo_country"]) for row in pq.read_table(folder / "out").to_pylist()])
+options = settings.load().options()
+providers.check(options)
+with providers.opened(options, run="") as (chain, store):
+    endpoints = endpoints_file(folder / "in", [GOOGLE, NETFLIX])
+    enrich(endpoints, folder / "out", providers=chain, store=store)
+rows = pq.read_table(folder / "out").to_pylist()
+print([tuple(row[n] for n in ("endpoint", "provider", "app_tag", "geo_country")) for row in rows])
 """
 
 
@@ -108,12 +110,12 @@ def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):
             env={**os.environ, **ours, **environment},
         )
 
-    said = use(LAB_LIST=str(tmp_path / "list.csv"))
+    result = use(LAB_LIST=str(tmp_path / "list.csv"))
+    assert result.stdout.strip() == (
+        "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), "
+        "('www.netflix.com', 'offline', 'netflix', None)]"
+    ), result.stderr
     assert (
-        said.stdout.strip()
-        == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'offline', 'netflix', None)]"
-    ), said.stderr
-    assert (
-        "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider (KeyError: 'LAB_LIST')"
-        in use().stderr
+        "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider "
+        "(KeyError: 'LAB_LIST')" in use().stderr
     )

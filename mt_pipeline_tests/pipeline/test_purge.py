@@ -80,7 +80,8 @@ def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Termina
     assert asked_of(lab, "SELECT DISTINCT capture FROM flows_purge_one") == [("purge one/b.pcap",)]
     assert asked_of(
         lab,
-        "SELECT state, rows, flows, sha256 FROM captures WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1",
+        "SELECT state, rows, flows, sha256 FROM captures "
+        "WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1",
     ) == [("purged", None, None, None)]
     assert len(files_of(lab, "purge_one")) == len(others) / 2
     assert [
@@ -256,7 +257,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
 def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(
     lab: Lab,
 ):
-    """It was dropped under the load that had just found it, and the rows of that were in no view."""
+    """It was dropped during a load that had just found it, so no view had the rows."""
     key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
     [backend] = lab.workspace().backends()
 

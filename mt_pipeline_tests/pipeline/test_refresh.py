@@ -1,4 +1,4 @@
-"""Answers over time: what expired or is owed is asked, and only captures whose answers changed are loaded again, from their documents."""
+"""A refresh asks for expired and missing answers, and loads captures again whose answers changed."""
 
 import json
 from collections.abc import Callable, Iterator

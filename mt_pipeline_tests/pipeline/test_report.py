@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def experiment(lab: Lab) -> str:
-    """Load an experiment of two captures, one with a filter; its folder's name is not yet folded."""
+    """Load an experiment of two captures, one with a filter. Its folder's name is not folded."""
     lab.put("Report It/a.pcap")
     lab.put("Report It/b.pcap")
     assert lab.run("Report It/a.pcap").success
@@ -87,7 +87,8 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(
     assert told == Said(
         1,
         "",
-        "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; name another file by --output\n",
+        "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; "
+        "name another file by --output\n",
     )
     assert (here / "diary.html").read_text() == "<p>Dear diary"
 
@@ -145,8 +146,8 @@ def test_no_folder_is_made_for_a_report(terminal: Terminal, experiment: str, her
     assert told == Said(
         2,
         "",
-        "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: make it first, or name another file "
-        "(see `mt-pipeline report --help`)\n",
+        "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: "
+        "make it first, or name another file (see `mt-pipeline report --help`)\n",
     )
     assert list(here.iterdir()) == []
 
