@@ -82,12 +82,8 @@ def tick(
     good = [capture for capture in good if capture.key in mine]
     progress = ledger.progress()
     if not good:
-        text = f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
-        if progress.left:
-            text = str(progress)
-        if refused:
-            text += f"; refused: {'; '.join(refused[:10])}"
-        return dg.SkipReason(text)
+        idle = f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
+        return _skip(str(progress) if progress.left else idle, refused)
     context.log.info(str(progress))
     for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
         context.log.warning(
@@ -101,6 +97,10 @@ def tick(
         run_requests=_requests(good, place, few=few),
         dynamic_partitions_requests=[captures.build_add_request(new)],
     )
+
+
+def _skip(text: str, refused: list[str]) -> dg.SkipReason:
+    return dg.SkipReason(f"{text}; refused: {'; '.join(refused[:10])}" if refused else text)
 
 
 def _portion(ready: list[Capture], room: int) -> Iterator[list[Capture]]:

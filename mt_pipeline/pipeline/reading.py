@@ -67,14 +67,7 @@ def write_documents(
     """
     key = capture.key
     capacity.check(workspace.options, capture, count)
-    room = capacity.Room(workspace.options, key)
     total = _expected_packets(capture, display_filter, count)
-    report = workspace.pace(key, "reading", "packets", total)
-
-    def progress(packets: int) -> None:
-        room.check(packets)
-        report(packets)
-
     try:
         packets = documents.write(
             workspace.tshark,
@@ -83,7 +76,7 @@ def write_documents(
             called=workspace.inbox / key,  # a capture that grows is read from a copy
             display_filter=display_filter,
             listener=listener,
-            progress=progress,
+            progress=_progress(workspace, key, total),
         )
     except TsharkError:
         check_unchanged(capture)  # a file that was deleted or replaced is no fault of tshark
@@ -94,6 +87,18 @@ def write_documents(
         path.unlink()  # its name is the hash of the old content
         raise
     return packets
+
+
+def _progress(workspace: Workspace, key: str, total: int | None) -> Callable[[int], None]:
+    """Return a function that reports the packets so far, and stops when the disk gets full."""
+    room = capacity.Room(workspace.options, key)
+    report = workspace.pace(key, "reading", "packets", total)
+
+    def progress(packets: int) -> None:
+        room.check(packets)
+        report(packets)
+
+    return progress
 
 
 def _expected_packets(

@@ -151,7 +151,8 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ("empty.pcap", "zoo/empty.pcap is empty: record it again, or remove it."),
         (
             "folder.pcap",
-            "zoo/folder.pcap is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here.",
+            "zoo/folder.pcap is not a file but a pipe, a device or a folder: "
+            "write what comes out of it to a file, and put that here.",
         ),
         (
             "grows.pcap",

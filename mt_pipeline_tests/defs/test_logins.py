@@ -12,7 +12,7 @@ from mt_pipeline.settings import Settings
 
 
 def workspace(data: Path, **given: object) -> Workspace:
-    return Workspace(Settings(_env_file=None, data_dir=data, **given))
+    return Workspace(Settings(_env_file=None, data_dir=data, **given).options())
 
 
 def test_the_embedded_questdb_has_passwords_of_its_own_also_without_a_setup(tmp_path: Path):

@@ -70,7 +70,7 @@ def status(watch: Watch, run: str) -> dg.DagsterRunStatus:
 def test_a_run_that_ends_a_capture_between_two_looks_and_works_on_is_not_declared_dead(
     watch: Watch, started: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
-    """Its lock was free by then, so 32 of 47 captures were loaded twice, by runs shown as failed."""
+    """Its lock was free, so 32 of 47 captures were loaded twice, by runs shown as failed."""
     watch.put("kitchen/between.pcap")
     run = started(**{"dagster/partition": "kitchen/between.pcap"})
     with working(watch, "kitchen/between.pcap", run) as worker:

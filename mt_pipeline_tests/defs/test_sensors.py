@@ -397,7 +397,7 @@ def test_the_run_of_a_killed_terminal_is_shown_as_failed(watch: Watch, started: 
 
 
 def test_a_run_whose_process_is_gone_is_shown_as_failed(watch: Watch, started: Callable[..., str]):
-    """Dagster counted it as running for ever. After a power cut, four of them stopped everything."""
+    """Dagster counted it as running for ever. After a power cut, four of them stopped all work."""
     watch.put("kitchen/gone.pcap")
     watch.keys()
     run_id = started(**{"dagster/partition": "kitchen/gone.pcap"})

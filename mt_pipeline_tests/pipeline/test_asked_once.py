@@ -1,4 +1,4 @@
-"""Each endpoint is asked once, and no call exceeds the budget, also with many processes and kills."""
+"""Each endpoint is asked once, and no call exceeds the budget, with many processes and kills."""
 
 import random
 import sqlite3

@@ -23,7 +23,8 @@ from mt_pipeline.tshark.errors import NotACapture
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
-            "the quota of this user is used up: delete something, or have it raised, then launch the capture again",
+            "the quota of this user is used up: delete something, or have it raised, "
+            "then launch the capture again",
         ),
         (
             duckdb.IOException("IO Error: No space left on device"),

@@ -1,4 +1,4 @@
-"""The providers of the settings; and that of another package, the one that the docs walk through."""
+"""The providers of the settings; and that of another package, the example of the docs."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
 
 EXAMPLE = re.compile(r"^```\w+\n# (lab-list/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,8 +33,8 @@ print([tuple(row[n] for n in ("endpoint", "provider", "app_tag", "geo_country"))
 """
 
 
-def settings_of(folder: Path, **given: object) -> Settings:
-    return Settings(_env_file=None, **{"data_dir": folder / "data", **given})
+def options_of(folder: Path, **given: object) -> Options:
+    return Settings(_env_file=None, **{"data_dir": folder / "data", **given}).options()
 
 
 @pytest.mark.parametrize(
@@ -60,15 +61,15 @@ def test_settings_that_can_never_work_are_refused_at_once(
     tmp_path: Path, given: dict[str, object], said: str
 ):
     with pytest.raises(SettingsError, match=re.escape(said)):
-        providers.check(settings_of(tmp_path, **given))
+        providers.check(options_of(tmp_path, **given))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp_path: Path):
-    with providers.opened(settings_of(tmp_path), run="") as (chain, store):
+    with providers.opened(options_of(tmp_path), run="") as (chain, store):
         assert ([provider.name for provider in chain], store) == (["offline"], None)
     with providers.opened(
-        settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run=""
+        options_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run=""
     ) as (chain, store):
         assert [provider.name for provider in chain] == ["offline", "netify"]
         assert store is not None

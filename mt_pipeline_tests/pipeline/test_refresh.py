@@ -1,4 +1,4 @@
-"""A refresh asks for expired and missing answers, and loads captures again whose answers changed."""
+"""A refresh asks for expired and missing answers, and loads captures with changed answers."""
 
 import json
 from collections.abc import Callable, Iterator

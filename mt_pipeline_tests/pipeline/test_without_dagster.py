@@ -1,4 +1,4 @@
-"""The whole way of a capture without Dagster: from the inbox to counted rows, with a plain observer."""
+"""A capture without Dagster: from the inbox to counted rows, with a plain observer."""
 
 import json
 import subprocess
