@@ -289,9 +289,9 @@ def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(
     assert not lab.run("given back/a.pcap", workspace=lab.workspace(questdb_pg_port=1)).success
     assert lab.record("given back/a.pcap").state is State.WAITING
 
-    told = terminal("ingest", "--failed", "--name", "given back")
+    output = terminal("ingest", "--failed", "--name", "given back")
 
-    assert (told.code, told.out) == (
+    assert (output.code, output.out) == (
         0,
         "given back/a.pcap: 2 packets, 2 rows in packets_given_back\n",
     )

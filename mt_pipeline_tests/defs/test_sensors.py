@@ -188,7 +188,7 @@ def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "text"),
     [
         (
             "notes.txt",
@@ -205,7 +205,7 @@ def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
     ],
 )
 def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(
-    watch: Watch, name: str, content: bytes | None, said: str
+    watch: Watch, name: str, content: bytes | None, text: str
 ):
     path = watch.put(f"refused/{name}")
     if content is not None:
@@ -217,9 +217,9 @@ def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(
     if (
         content is not None
     ):  # a name that cannot be taken is for `status` to say: this would be said at each tick
-        assert said in result.skip_message
+        assert text in result.skip_message
     [status] = watch.ledger.records()
-    assert (status.state, status.error[: len(said)]) == (State.REFUSED, said)
+    assert (status.state, status.error[: len(text)]) == (State.REFUSED, text)
     assert not [
         key
         for key in watch.instance.get_dynamic_partitions("captures")

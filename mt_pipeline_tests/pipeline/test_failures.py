@@ -13,7 +13,7 @@ from mt_pipeline.tshark.errors import NotACapture
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (CaptureError("it is\n  empty"), "it is empty"),
         (Unreachable("QuestDB does not answer"), "QuestDB does not answer"),
@@ -38,8 +38,8 @@ from mt_pipeline.tshark.errors import NotACapture
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, said: str):
-    assert sentence(error) == said
+def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, text: str):
+    assert sentence(error) == text
 
 
 def test_an_unexpected_error_of_any_length_stays_short():
@@ -59,12 +59,12 @@ def test_a_key_with_a_newline_does_not_break_the_line():
 
 
 def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
-    said = failed(
+    result = failed(
         "lab/a.pcap",
         NotACapture("not a capture: /in/lab/a.pcap", stderr="tshark: what is this?", status=2),
     )
 
-    made = failure([said], 1)
+    made = failure([result], 1)
 
     assert made.description == "not a capture: /in/lab/a.pcap"
     assert {name: value.value for name, value in made.metadata.items()} == {

@@ -38,7 +38,7 @@ def options_of(folder: Path, **given: object) -> Options:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         ({"enrichment": "netify"}, "MT_NETIFY_API_KEY is not set"),
         (
@@ -58,9 +58,9 @@ def options_of(folder: Path, **given: object) -> Options:
     ],
 )
 def test_settings_that_can_never_work_are_refused_at_once(
-    tmp_path: Path, given: dict[str, object], said: str
+    tmp_path: Path, given: dict[str, object], text: str
 ):
-    with pytest.raises(SettingsError, match=re.escape(said)):
+    with pytest.raises(SettingsError, match=re.escape(text)):
         providers.check(options_of(tmp_path, **given))
     assert list(tmp_path.iterdir()) == []
 

@@ -94,13 +94,13 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
         "rows": 0,
         "freed_bytes": 0,
     }
-    told = expired(own, keep_packets_days=0, **both)["expire_packets"]
+    result = expired(own, keep_packets_days=0, **both)["expire_packets"]
     assert expired(own, keep_packets_days=0, **both)["expire_packets"]["captures"] == 0
     ended.set()
     reader.join()
 
-    assert (told["captures"], told["rows"]) == (1, PACKETS)
-    assert told["freed_bytes"] > 0
+    assert (result["captures"], result["rows"]) == (1, PACKETS)
+    assert result["freed_bytes"] > 0
     assert seen == {PACKETS, 0} or seen == {PACKETS}
     assert own.rows("let_go") == []
     assert flows(own, "let_go") == counted == [(old, PACKETS)]

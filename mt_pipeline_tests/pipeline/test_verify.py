@@ -40,9 +40,9 @@ def loaded(lab: Lab, terminal: Terminal, request: pytest.FixtureRequest) -> str:
 
 
 def told(terminal: Terminal, key: str, *more: str) -> tuple[int, list[str]]:
-    said = terminal("verify", "--capture", key, *more)
-    assert said.err == ""
-    return said.code, said.out.splitlines()
+    result = terminal("verify", "--capture", key, *more)
+    assert result.err == ""
+    return result.code, result.out.splitlines()
 
 
 def test_of_what_is_as_it_should_be_nothing_is_said(terminal: Terminal, loaded: str):
@@ -222,8 +222,8 @@ def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, 
     assert told(terminal, loaded) == (1, [changed, documents, "2 differences"])
     (lab.inbox / loaded).unlink()
     gone = f"{loaded}: its file is gone from the inbox; its rows stay until you purge it"
-    said = terminal("verify", "--capture", loaded, "--json")
-    assert json.loads(said.out)[0] == {
+    result = terminal("verify", "--capture", loaded, "--json")
+    assert json.loads(result.out)[0] == {
         "key": loaded,
         "what": gone.partition(": ")[2],
         "rows": False,
