@@ -140,7 +140,7 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
 
 
 @pytest.mark.parametrize(
-    ("name", "result"),
+    ("name", "text"),
     [
         ("text.pcap", "zoo/text.pcap is not a capture: it does not begin like a capture"),
         (
@@ -174,8 +174,8 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ),
     ],
 )
-def test_a_bad_capture_says_in_one_line_which_it_is_and_why(zoo: Ran, name: str, result: str):
-    assert result in reason(zoo, name)
+def test_a_bad_capture_says_in_one_line_which_it_is_and_why(zoo: Ran, name: str, text: str):
+    assert text in reason(zoo, name)
     assert "\n" not in reason(zoo, name)
 
 
@@ -729,7 +729,7 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
 
 
 @pytest.mark.parametrize(
-    ("program", "result"),
+    ("program", "text"),
     [
         (
             "/nowhere/tshark",
@@ -739,7 +739,7 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
     ],
 )
 def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(
-    lab: Lab, tmp_path: Path, program: str, result: str
+    lab: Lab, tmp_path: Path, program: str, text: str
 ):
     if program == "old":
         old = tmp_path / "tshark"
@@ -754,7 +754,7 @@ def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(
 
     ran = lab.run(f"{name}/a.pcap", workspace=lab.workspace(tshark=program))
 
-    assert result in ran.failure
+    assert text in ran.failure
     assert "install it: `sudo apt-get install tshark` (Debian, Ubuntu)" in ran.failure
     assert lab.record(f"{name}/a.pcap").state is State.WAITING
     assert lab.record(f"{name}/a.pcap").error in ran.failure
