@@ -1,4 +1,4 @@
-"""The partitions. Each capture has one, whose key is the capture key (`captures/identity.py`).
+"""The partitions. Each capture has one, whose key is the capture key (`captures/naming.py`).
 
 Each report has one, whose key is the folded name of the experiment.
 """

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.duplicates import Copy
-from mt_pipeline.captures.growing import is_growing, still
+from mt_pipeline.captures.growing import is_growing, snapshot
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State

@@ -80,7 +80,7 @@ def _is_system_error(error: BaseException) -> bool:
         return error.errno in _ERRNOS
     # The message of a TsharkError contains the file's name, which may look like a system error.
     # So look at the output of tshark alone.
-    text = error.said if isinstance(error, TsharkError) else str(error)
+    text = error.stderr if isinstance(error, TsharkError) else str(error)
     return isinstance(error, _QUOTING) and any(quote in text for quote in _QUOTES)
 
 

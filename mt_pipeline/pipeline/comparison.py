@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import duckdb
 
 from mt_pipeline.backends.loads import StoredCounts
-from mt_pipeline.captures.identity import Capture, CaptureError, capture_at, sha256_of
+from mt_pipeline.captures.identity import Capture, capture_at, sha256_of
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.retention import documents_expired

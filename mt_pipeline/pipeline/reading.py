@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, CaptureError, check_unchanged
+from mt_pipeline.captures.identity import Capture, check_unchanged
+from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.packets.conversations import Conversations
 from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import TsharkError
+from mt_pipeline.tshark.errors import TsharkError
 from mt_pipeline.tshark.packet_count import Estimate
 
 _LONG = 5_000_000
@@ -73,7 +74,7 @@ def write_documents(
             workspace.tshark,
             capture.path,
             path,
-            called=workspace.inbox / key,  # a capture that grows is read from a copy
+            shown_as=workspace.inbox / key,  # a capture that grows is read from a copy
             display_filter=display_filter,
             listener=listener,
             progress=_progress(workspace, key, total),

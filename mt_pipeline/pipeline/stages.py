@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mt_pipeline.captures.identity import Capture, experiment_of, sha256_of
+from mt_pipeline.captures.identity import Capture, sha256_of
+from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts

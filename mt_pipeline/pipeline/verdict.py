@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mt_pipeline.backends.loads import Loaded
+from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.identity import CaptureGoneError
-from mt_pipeline.captures.ledger import UnknownCaptureError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment import changes
 from mt_pipeline.pipeline import captures_table
@@ -115,7 +115,7 @@ def _forget(stages: Stages, before: Record | None) -> bool:
     ledger, key = stages.run.workspace.ledger, stages.key
     if not stages.run.includes_load or ledger.get(key) is None:
         return False
-    if ledger.gone(key, before):
+    if ledger.file_deleted(key, before):
         log.info("%s: its file was deleted before it was read again; its rows stay", key)
     else:
         log.info("%s: its file was deleted before it was read; nothing of it is stored", key)
