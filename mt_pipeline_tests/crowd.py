@@ -1,6 +1,7 @@
-"""Many processes that enrich many captures from one data folder, as runs do, without tshark and tables: who asks what, and how often.
+"""Processes that enrich captures from one data folder, as runs do, without tshark and tables.
 
-python -m mt_pipeline_tests.crowd ENDPOINTS CAPTURES   the same at any size, with the seconds that it takes
+Tests see from this what is asked, and how often. To measure it at any size:
+python -m mt_pipeline_tests.crowd ENDPOINTS CAPTURES
 """
 
 import json
@@ -36,7 +37,7 @@ def captures(folder: Path, *, endpoints: int, count: int) -> list[Path]:
 def start(
     data: Path, files: Sequence[Path], *, url: str, run: str, **settings: object
 ) -> "subprocess.Popen[str]":
-    """Enrich these captures, one after the other, in a process of its own; those that are done already are passed over."""
+    """Start a process that enriches captures one by one, and skips those that are done."""
     with_netify = {
         "data_dir": str(data),
         "enrichment": "netify",
@@ -57,7 +58,7 @@ def start(
 
 
 def crowd(data: Path, files: Sequence[Path], *, url: str, **settings: object) -> None:
-    """Let four processes share the captures in turn, so that all ask for the same endpoints at the same time, and wait for them."""
+    """Divide the captures among four processes, which ask for the same endpoints, and wait."""
     ended(
         [
             start(data, files[number::PROCESSES], url=url, run=f"run {number}", **settings)
@@ -93,7 +94,8 @@ def _measure(endpoints: int, count: int) -> None:
         crowd(Path(folder) / "data", files, url=netify.url)
         seconds, asked = time.monotonic() - began, netify.asked()
         sys.stdout.write(
-            f"{endpoints:,} endpoints, {count:,} captures: {len(asked):,} requests, {len(set(asked)):,} distinct, {seconds:.1f} s\n"
+            f"{endpoints:,} endpoints, {count:,} captures: {len(asked):,} requests, "
+            f"{len(set(asked)):,} distinct, {seconds:.1f} s\n"
         )
 
 

@@ -6,8 +6,9 @@
         ...                                            # ask netify.url
         assert [seen.endpoint for seen in netify.requests()] == ["8.8.8.8"]
 
-Without a rule it answers 200 with `address_body` or `name_body`. The last rule that fits wins. Everything below `/_control/` is between the test
-and the fake, and is not recorded. The process ends with the block, or with the test's own process.
+Without a rule it answers 200 with `address_body` or `name_body`. The last rule that matches wins.
+The test controls the fake below `/_control/`; such requests are not recorded. The process ends with
+the block, or with the process of the test.
 """
 
 import base64
@@ -26,12 +27,25 @@ from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
 How = Literal["answer", "close", "hang", "drip", "drip-head", "continue", "endless"]
-"""answer; close the connection without a byte; never say a byte; a byte of the body now and then; the same of a header; again and again that the
-answer comes soon; bytes without end."""
+"""How the server answers:
+
+- `answer`: properly.
+- `close`: it closes the connection without a byte.
+- `hang`: it never sends a byte.
+- `drip`: it sends a byte of the body now and then.
+- `drip-head`: it sends a byte of a header now and then.
+- `continue`: it sends `100 Continue` again and again.
+- `endless`: it sends bytes without end.
+"""
 
 
 def address_body(address: str, **data: object) -> dict[str, object]:
-    """Body of a found address: application `example-app`, category `business`, in Berlin; `data` replaces top-level fields."""
+    """Return the body for an address: `example-app`, category `business`, in Berlin.
+
+    Args:
+        address: the address.
+        data: replaces top-level fields.
+    """
     application = {
         "id": 1,
         "tag": "example-app",
@@ -54,7 +68,12 @@ def address_body(address: str, **data: object) -> dict[str, object]:
 
 
 def name_body(name: str, **data: object) -> dict[str, object]:
-    """Body of a found name: application `example-app`, category `business`, domain category `technology`; `data` replaces top-level fields."""
+    """Return the body for a name: `example-app`, category `business`, domain of `technology`.
+
+    Args:
+        name: the name.
+        data: replaces top-level fields.
+    """
     application = {
         "id": 1,
         "tag": "example-app",
@@ -77,7 +96,7 @@ def success(data: object) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as the server saw it: times in seconds since the epoch, `ended` None while it is being answered."""
+    """A request as the server received it: times in seconds since 1970, `ended` None until then."""
 
     endpoint: str
     target: str
@@ -108,7 +127,8 @@ class FakeNetify:
         self.port = int(self._process.stdout.readline())
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/api/v2"
-        import requests  # the process of the fake, started by hundreds of tests, is there in half the time without it
+        # The process of the fake starts in half the time without this import.
+        import requests
 
         self._control = requests.Session()
         self._control.trust_env = False
@@ -134,7 +154,8 @@ class FakeNetify:
         Args:
             endpoint: for which; None for all.
             status: HTTP status.
-            body: bytes or text as they are, anything else as JSON; None for the usual body at 200, none otherwise.
+            body: bytes or text are sent as they are, anything else as JSON. None sends the usual
+                body with status 200, and no body with others.
             headers: more headers.
             how: what the server does instead of answering properly.
             delay: seconds before the answer.

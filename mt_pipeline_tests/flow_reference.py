@@ -1,6 +1,6 @@
-"""The flows of a capture, the slow and simple way, to hold ours against: from the rows of its packets, in plain Python, on purpose without SQL.
+"""Computes the flows of a capture from its rows in plain Python, slowly, to compare with ours.
 
-What a row says of its answers is taken for granted here: that is held against the original by `test_original.py`.
+It takes the answers in the rows as given: `test_original.py` compares these with the original.
 """
 
 from collections import Counter, defaultdict

@@ -1,9 +1,14 @@
-"""What the original program, MT_ProcessPKTs, stores for a capture: the slow and simple way, to hold ours against.
+"""Computes the rows that the original program, MT_ProcessPKTs, stores, to compare with ours.
 
-It reads `tshark -T json` with the original's eleven fields and shares no code with mt_pipeline, on purpose. Captures with IPv4 TCP and
-UDP only, without tunnels and fragments: the original ends at others. It differs from the original where we mean to differ: an address
-is PUBLIC only if it is globally reachable and no multicast; `Unknown` for an empty text; None for 0.0 degrees and for 0.0.0.0; nothing
-is known of addresses that are not public; names are looked up in lower case without the last dot; a length may exceed 32,767.
+It is slow and simple: it reads `tshark -T json` with the original's eleven fields, and shares no
+code with mt_pipeline, on purpose. It takes captures with IPv4 TCP and UDP only, without tunnels and
+fragments, as the original does. It differs from the original where mt_pipeline does:
+
+- An address is PUBLIC only if it is globally reachable and no multicast.
+- An empty text is `Unknown`; 0.0 degrees and 0.0.0.0 are None.
+- Nothing is known of addresses that are not public.
+- Names are looked up in lower case without the last dot.
+- A length may exceed 32,767.
 """
 
 import ipaddress
@@ -42,14 +47,15 @@ def rows(capture: Path, answers: Answers) -> Iterator[dict[str, object]]:
 
     Args:
         capture: any capture with IPv4 TCP and UDP only.
-        answers: facts by kind (`address` or `name`) and value: app_tag, app_category_tag, domain_tag, geo_continent, geo_country,
-            geo_city, geo_lon, geo_lat; what is missing is not known.
+        answers: facts by kind (`address` or `name`) and value: app_tag, app_category_tag,
+            domain_tag, geo_continent, geo_country, geo_city, geo_lon, geo_lat. A fact that is
+            missing is not known.
 
     Yields:
         `ts` in whole microseconds since 1970, addresses as text.
 
     Raises:
-        NotForTheOriginalError: at a packet that is neither IPv4 TCP nor UDP, or has not exactly two ports.
+        NotForTheOriginalError: a packet is neither IPv4 TCP nor UDP, or does not have two ports.
     """
     packets = [_packet(layers) for layers in _tshark(capture)]
     names: dict[tuple[str, int], dict[str, str]] = {}

@@ -42,16 +42,16 @@ NAMES = (
 def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(
     terminal: Terminal, lab: Lab, tmp_path: Path
 ):
-    """A single time after 2262-04-11 ended `ingest` before it began, and every tick of the sensor."""
+    """A file time after 2262-04-11 ended `ingest` before it began, and every tick of the sensor."""
     folder = tmp_path / "any time"
     for number, seconds in enumerate(ODD_TIMES):
         os.utime(capture(folder / f"{number}.pcap"), ns=(0, seconds * 10**9 + 1))
     keys = [f"any time/{number}.pcap" for number in range(len(ODD_TIMES))]
 
-    told = terminal("ingest", folder)
+    output = terminal("ingest", folder)
 
-    assert (told.code, told.err) == (0, f"new experiment any_time: {len(keys)} captures\n")
-    assert sorted(told.out.splitlines()) == [
+    assert (output.code, output.err) == (0, f"new experiment any_time: {len(keys)} captures\n")
+    assert sorted(output.out.splitlines()) == [
         f"{key}: 2 packets, 2 rows in packets_any_time" for key in keys
     ]
     assert terminal("ingest", folder).out.startswith(
@@ -82,13 +82,13 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
     for key in [*keys, "null"]:
         capture(lab.inbox / key)
 
-    told = terminal("ingest", *(lab.inbox / key for key in [*keys, "null"]))
+    output = terminal("ingest", *(lab.inbox / key for key in [*keys, "null"]))
 
     assert (
-        told.code,
+        output.code,
         [
             line
-            for line in told.err.splitlines()
+            for line in output.err.splitlines()
             if not line.startswith(("note: ", "new experiment ", "experiment "))
         ],
     ) == (0, [])
@@ -101,8 +101,8 @@ def test_names_are_text_for_every_command(terminal: Terminal, lab: Lab, tmp_path
             terminal("report", key.partition("/")[0], "--output", tmp_path / "report.html").code
             == 0
         )
-        told = terminal("purge", "--capture", key, "--yes")
-        assert (told.code, told.out.splitlines()[-1].startswith(f"{key}: {PACKETS} rows")) == (
+        output = terminal("purge", "--capture", key, "--yes")
+        assert (output.code, output.out.splitlines()[-1].startswith(f"{key}: {PACKETS} rows")) == (
             0,
             True,
         )
@@ -114,9 +114,9 @@ def test_a_server_name_of_a_dot_is_a_row_like_others(terminal: Terminal, lab: La
     """It has no domain, and DuckDB ends a query whose function returns nothing for something."""
     frames = [*tls_session("."), *tls_session("www.example.com", client_port=50_123)]
 
-    told = terminal("ingest", write_pcap(tmp_path / "dot.pcap", timed(frames)))
+    output = terminal("ingest", write_pcap(tmp_path / "dot.pcap", timed(frames)))
 
-    assert (told.code, told.err) == (0, "")
+    assert (output.code, output.err) == (0, "")
     found = set(lab.rows("dot", ("tls_sni", "tls_sni_domain")))
     assert found == {(".", None), ("www.example.com", "example.com")}
 
@@ -128,9 +128,9 @@ def test_frames_without_a_length_are_rows(
     name = f"length_{len(data)}_{length}"
     frames = [Frame(data, START_NS + number, wire_length=length) for number in range(50)]
 
-    told = terminal("ingest", write_pcap(tmp_path / f"{name}.pcap", frames))
+    output = terminal("ingest", write_pcap(tmp_path / f"{name}.pcap", frames))
 
-    assert (told.code, told.err) == (0, "")
+    assert (output.code, output.err) == (0, "")
     assert len(lab.rows(name)) == len(frames)
     assert terminal("report", name, "--output", tmp_path / "report.html").code == 0
 
@@ -150,10 +150,10 @@ def test_what_cannot_be_purged_costs_no_other_capture(
     file.unlink()
     (file / "in the way").mkdir(parents=True)
 
-    told = terminal("purge", "--name", "half purged", "--yes")
+    output = terminal("purge", "--name", "half purged", "--yes")
 
-    assert (told.code, told.err.count("\n")) == (1, 1)
-    assert told.err.startswith(
+    assert (output.code, output.err.count("\n")) == (1, 1)
+    assert output.err.startswith(
         "mt-pipeline: 1 of 3 captures were not removed: half purged/b.pcap: "
     )
     assert [lab.record(key).state for key in keys] == [State.PURGED, State.DONE, State.PURGED]

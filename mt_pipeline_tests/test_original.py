@@ -1,4 +1,4 @@
-"""Rows as the original stores them: all stages but the database, held against `reference.py` packet by packet."""
+"""Compares rows with those of the original (`reference.py`), packet by packet, without QuestDB."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -8,7 +8,8 @@ import dagster as dg
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.runs import tags_of
-from mt_pipeline.pipeline.workspace import ENDED, Workspace
+from mt_pipeline.pipeline.progress import ENDED
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service.dagster_home import QUIET
 
 

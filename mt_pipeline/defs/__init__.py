@@ -1,1 +1,1 @@
-"""All that imports Dagster: partitions, assets, checks, resources, jobs, sensors. The work itself is in the rooms."""
+"""What Dagster needs: assets, checks, jobs, sensors. `pipeline/` does the work itself."""

@@ -1,4 +1,4 @@
-"""The four assets, as one step that walks capture by capture: one bad capture of fifty costs only itself.
+"""The four assets. One step makes them all, so a capture that fails does not stop the others.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets
 """
@@ -39,7 +39,7 @@ SPECS = [
     _spec(
         "tshark_json",
         {"tshark", "json"},
-        "One document per packet, as tshark says it: `data/tshark_json/….ndjson.zst`.",
+        "One document per packet, as tshark prints it: `data/tshark_json/….ndjson.zst`.",
     ),
     _spec(
         "endpoints",
@@ -49,22 +49,23 @@ SPECS = [
     _spec(
         "netify_enrichment",
         {"netify", "parquet"},
-        "What each endpoint is: application, category, place, and who said so.",
+        "What each endpoint is: application, category, place, and the provider that said so.",
     ),
     _spec(
         "questdb_packets",
         {"questdb", "table"},
-        "Every packet as a row of `packets_<experiment>`, with the answers for both ends and its server name; counted after the load.",
+        "Every packet as a row of `packets_<experiment>`, with the answers for both ends "
+        "and its server name; counted after the load.",
     ),
 ]
 
 
 class IngestConfig(dg.Config):
-    """What a run may be told.
+    """The config of a run.
 
     Attributes:
         filter: tshark display filter of this run; the setting MT_FILTER if it is not given.
-        as_of: load what was known of the endpoints on that day, or at that moment (ISO 8601), and ask nobody.
+        as_of: load the stored answers of that day, or of that moment (ISO 8601), and ask nobody.
     """
 
     filter: str | None = None
@@ -84,10 +85,10 @@ def ingest(
     config: IngestConfig,
     workspace: dg.ResourceParam[Workspace],
 ) -> Iterator[dg.Output[None]]:
-    """Take each capture through the chosen stages, past those that fail."""
+    """Take each capture through the chosen stages. One that fails does not stop the others."""
     options, tags = workspace.options, context.run.tags
     stages = {key.to_user_string() for key in context.selected_asset_keys}
-    # Dagster looks the keys up anew each time, and a partition may go meanwhile.
+    # Dagster looks the keys up each time, and a partition may be deleted meanwhile.
     keys = list(context.partition_keys)
     with (
         at_work(workspace.ledger, context.run),
@@ -105,11 +106,11 @@ def ingest(
         failures = run_captures(run, keys)
         if "netify_enrichment" in stages:
             report_experiments(run, {experiment_of(key) for key in keys})
-        if run.judges:
+        if run.includes_load:
             catch_up(run, keys)
     if failures:
         raise failure(failures, len(keys)) from None
-    # The evaluations are logged. Without these outputs, Dagster says of each run that its checks are missing.
+    # The evaluations are logged. Without these outputs, Dagster calls the checks missing.
     chosen = context.selected_asset_check_keys
     yield from (
         dg.Output(None, output_name=spec.get_python_identifier())

@@ -1,6 +1,6 @@
-"""Pictures of a capture for the UI: traffic over time as a small SVG, lists as tables with bars. The numbers come from `rows/summary.py`.
+"""Charts of a capture: traffic over time as a small SVG, and tables with bars.
 
-Markdown below 1,000 characters is drawn on the page itself, pictures in it too; so each is made to fit.
+Dagster draws Markdown below 1,000 characters on the page itself, so each chart is made to fit.
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
 
@@ -21,21 +21,21 @@ LISTS = {
     "geo_country": "countries",
     "protocol": "protocols",
 }
-"""Columns of the flows, by the name of the list that is made of each."""
+"""The metadata key `top_…` for each column of the flows."""
 
 _DASHBOARD = "mt-experiment"  # uid in grafana/dashboards/
 
 _WIDTH, _HEIGHT, _BAR = 240, 60, 12
-_OUT, _IN = "#d55e00", "#0072b2"  # told apart by colour-blind people, and on white as on black
+_OUT, _IN = "#d55e00", "#0072b2"  # for colour-blind people, on white and on black
 
 
 def of_summary(summary: CaptureSummary, *, grafana: str | None, experiment: str) -> Metadata:
-    """Describe a loaded capture in pictures and numbers that are plotted across captures.
+    """Return charts of a loaded capture, and numbers that Dagster plots across captures.
 
     Args:
-        summary: of the capture.
-        grafana: address of Grafana, if there is one.
-        experiment: of the capture.
+        summary: the summary of the capture.
+        grafana: address of Grafana; None if there is none.
+        experiment: the folded name of its experiment.
     """
     if summary.first is None or summary.last is None:
         return {}
@@ -64,21 +64,22 @@ def of_summary(summary: CaptureSummary, *, grafana: str | None, experiment: str)
 
 
 def _over_time(summary: CaptureSummary) -> str:
-    """Draw bytes out and in as bars, one above and one below the line."""
+    """Draw bytes out as bars above the line, and bytes in as bars below it."""
     parts = summary.over_time
     most = max(max(out, into) for out, into in parts) or 1
     width = max(1, _WIDTH // len(parts))
     middle = _HEIGHT // 2
     paths = []
     for which, colour, sign in ((0, _OUT, -1), (1, _IN, 1)):
-        # Steps, relative to the last point: the shortest way to write bars.
+        # Relative steps are the shortest way to write bars.
         heights = [sign * round(part[which] / most * (middle - 1)) for part in parts]
         steps = "".join(
             f"v{height - before}h{width}"
             for before, height in zip([0, *heights], heights, strict=False)
         ).replace("v0", "")
         paths.append(f'<path fill="{colour}" d="M0 {middle}{steps}V{middle}z"/>')
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}">{"".join(paths)}</svg>'
+    view = f'viewBox="0 0 {width * len(parts)} {_HEIGHT}" width="{2 * _WIDTH}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {view}>{"".join(paths)}</svg>'
     image = f"![traffic](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
     words = f"up: out, down: in; {most:,} bytes at most in one of {len(parts)} parts"
     if summary.gaps:
@@ -94,7 +95,7 @@ def _over_time(summary: CaptureSummary) -> str:
 
 
 def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
-    """Draw a table with a bar of blocks in each line."""
+    """Draw a table with a bar in each line."""
     most = max(total for _, total in values) or 1
     lines = (
         [escaped(name), f"{total:,}", chr(0x2588) * max(1, round(_BAR * total / most))]
@@ -104,10 +105,10 @@ def _bars(what: str, values: Sequence[tuple[str, int]]) -> dg.MetadataValue:
 
 
 def _dashboard(grafana: str, experiment: str, first: datetime, last: datetime) -> str:
-    """Link to the dashboard of the experiment with the time of the capture."""
-    asked = {
+    """Return the address of the dashboard for an experiment and the time of a capture."""
+    query = {
         "var-experiment": experiment,
         "from": int(first.timestamp() * 1000),
         "to": int(last.timestamp() * 1000) + 1000,
     }
-    return f"{grafana.rstrip('/')}/d/{_DASHBOARD}?{urlencode(asked)}"
+    return f"{grafana.rstrip('/')}/d/{_DASHBOARD}?{urlencode(query)}"

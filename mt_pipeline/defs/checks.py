@@ -1,8 +1,7 @@
-"""What is checked of every capture: each evaluation names its capture and counts. A run logs one evaluation per check.
+"""The checks of every capture. A run logs one evaluation for each check, over all its captures.
 
-A check has one state per asset, not one per capture, so only the last evaluation of a run is ever seen; and each costs as
-much as a materialisation.
-
+In Dagster a check has one state for each asset, not for each partition. So the UI shows only the
+last evaluation of a run, and each costs as much as a materialisation.
 
 For the underlying concept, see https://docs.dagster.io/guides/test/asset-checks
 """
@@ -21,13 +20,13 @@ from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.rows.summary import CaptureSummary
 
 _MOST_NAMED = 10
-"""Captures that an evaluation names; the log of the run and `mt-pipeline status` have all."""
+"""Captures that an evaluation names. The log of the run and `mt-pipeline status` name all."""
 
 _MOST_DIFFERENCES = 20
 _LONGEST_DIFFERENCE = 2000
 
 MOST_UNNAMED = 0.1
-"""Share of the public bytes without an application above which a person should know."""
+"""Share of the public bytes without an application above which the check fails."""
 
 SPECS = [
     dg.AssetCheckSpec(
@@ -38,12 +37,14 @@ SPECS = [
     dg.AssetCheckSpec(
         "answers_complete",
         asset="netify_enrichment",
-        description="every provider has answered whatever it was to be asked, be it 'not found', and no answer is stale",
+        description="every provider has answered about each of its endpoints, "
+        "be it 'not found', and no answer is stale",
     ),
     dg.AssetCheckSpec(
         "rows_stored",
         asset="questdb_packets",
-        description="rows that can be read = packets read - packets skipped; else the capture fails",
+        description="rows that can be read = packets read - packets skipped; "
+        "else the capture fails",
     ),
     dg.AssetCheckSpec(
         "applications_known",
@@ -53,16 +54,17 @@ SPECS = [
     dg.AssetCheckSpec(
         "flows_reconciled",
         asset="questdb_packets",
-        description="packets and bytes of the flows = rows and bytes of the packets; else the capture fails",
+        description="packets and bytes of the flows = rows and bytes of the packets; "
+        "else the capture fails",
     ),
 ]
 
 
 class Evaluations:
-    """The evaluations of the captures of a run."""
+    """Collects the evaluations of a run."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without evaluations."""
         self._by_check: dict[tuple[dg.AssetKey, str], list[dg.AssetCheckEvaluation]] = {}
 
     def add(self, *evaluations: dg.AssetCheckEvaluation) -> None:
@@ -72,12 +74,15 @@ class Evaluations:
             self._by_check.setdefault(check, []).append(evaluation)
 
     def summed_up(self) -> Iterator[dg.AssetCheckEvaluation]:
-        """Make one evaluation of each check: it passes if all do, and its numbers are sums."""
+        """Yield one evaluation for each check. It passes if all pass; its numbers are sums."""
         return map(_summed_up, self._by_check.values())
 
 
 def packets_read(done: DocumentsRead) -> dg.AssetCheckEvaluation:
-    """Compare the documents with the packets that editcap or capinfos counts; a display filter may only take some away."""
+    """Compare the documents with the packets that editcap or capinfos counts.
+
+    With a display filter, there may be fewer documents.
+    """
     packets, counted, filtered = done.packets, done.counted.packets, done.display_filter
     passed = counted is None or (packets <= counted if filtered else packets == counted)
     total = "nobody could count them" if counted is None else f"the capture has {counted:,}"
@@ -88,34 +93,26 @@ def packets_read(done: DocumentsRead) -> dg.AssetCheckEvaluation:
 
 
 def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
-    """Say how many answers each provider still owes, and how many are stale; with no provider, nobody is asked and nothing is missing."""
-    of_each = counts.by_provider.values()
-    missing, pending, stale = (
-        sum(c.missing for c in of_each),
-        sum(c.pending for c in of_each),
-        sum(c.stale for c in of_each),
-    )
-    each = [
-        f"{of_one.missing:,} from {name}"
-        for name, of_one in counts.by_provider.items()
-        if of_one.missing
-    ]
-    also = [
-        f", {number:,} {what}"
-        for number, what in ((pending, "of them pending"), (stale, "stale"))
-        if number
-    ]
-    why = f": {counts.stopped}" if counts.stopped else ""
-    said = (
-        f"{' and '.join(each) or '0'} of {counts.endpoints:,} answers missing{''.join(also)}{why}"
-    )
+    """Count the answers that are missing from each provider, and those that are stale."""
+    by_provider = counts.by_provider
+    missing = sum(count.missing for count in by_provider.values())
+    pending = sum(count.pending for count in by_provider.values())
+    stale = sum(count.stale for count in by_provider.values())
+    parts = [f"{c.missing:,} from {name}" for name, c in by_provider.items() if c.missing]
+    text = f"{' and '.join(parts) or '0'} of {counts.endpoints:,} answers missing"
+    if pending:
+        text += f", {pending:,} of them pending"
+    if stale:
+        text += f", {stale:,} stale"
+    if counts.stopped:
+        text += f": {counts.stopped}"
     passed = not missing and not stale
     return _evaluation(
         "netify_enrichment",
         "answers_complete",
         key,
         passed,
-        said,
+        text,
         missing=missing,
         pending=pending,
         stale=stale,
@@ -125,13 +122,13 @@ def answers_complete(key: str, counts: Counts) -> dg.AssetCheckEvaluation:
 def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
     """Compare the rows that can be read with the packets that were."""
     skipped = sum(loaded.skipped.values())
-    said = f"{loaded.rows:,} rows = {loaded.read:,} packets - {skipped:,} skipped"
+    text = f"{loaded.rows:,} rows = {loaded.read:,} packets - {skipped:,} skipped"
     return _evaluation(
         "questdb_packets",
         "rows_stored",
         key,
         loaded.rows == loaded.read - skipped,
-        said,
+        text,
         rows=loaded.rows,
         packets=loaded.read,
         skipped=skipped,
@@ -140,13 +137,16 @@ def rows_stored(key: str, loaded: Loaded) -> dg.AssetCheckEvaluation:
 
 def flows_reconciled(key: str, stored: Stored) -> dg.AssetCheckEvaluation:
     """Compare the packets and bytes of the flows with those of the rows."""
-    said = f"{stored.flows:,} flows have {stored.flow_packets:,} of {stored.rows:,} packets and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
+    packets = f"{stored.flow_packets:,} of {stored.rows:,} packets"
+    text = (
+        f"{stored.flows:,} flows have {packets} and {stored.flow_bytes:,} of {stored.bytes:,} bytes"
+    )
     return _evaluation(
         "questdb_packets",
         "flows_reconciled",
         key,
         stored.agrees,
-        said,
+        text,
         flows=stored.flows,
         packets=stored.flow_packets,
         rows=stored.rows,
@@ -155,22 +155,19 @@ def flows_reconciled(key: str, stored: Stored) -> dg.AssetCheckEvaluation:
 
 
 def applications_known(key: str, summary: CaptureSummary) -> dg.AssetCheckEvaluation:
-    """Say which share of the bytes from or to public addresses has no application."""
+    """Compare the bytes without an application with all bytes from or to public addresses."""
     share = summary.unnamed_share
-    said = f"{share:.1%} of {summary.public_bytes:,} public bytes have no application"
-    cure = (
-        "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh"
-        if share > MOST_UNNAMED
-        else ""
-    )
+    text = f"{share:.1%} of {summary.public_bytes:,} public bytes have no application"
+    if share > MOST_UNNAMED:
+        text += "; name them by MT_NETIFY_API_KEY or MT_OFFLINE_APPS, then refresh"
     numbers = {"public_bytes": summary.public_bytes, "unnamed_bytes": summary.unnamed_bytes}
     return _evaluation(
-        "questdb_packets", "applications_known", key, share <= MOST_UNNAMED, said + cure, **numbers
+        "questdb_packets", "applications_known", key, share <= MOST_UNNAMED, text, **numbers
     )
 
 
 def _evaluation(
-    asset: str, check: str, key: str, passed: bool, said: str, **numbers: int
+    asset: str, check: str, key: str, passed: bool, text: str, **numbers: int
 ) -> dg.AssetCheckEvaluation:
     severity = (
         dg.AssetCheckSeverity.ERROR
@@ -183,33 +180,31 @@ def _evaluation(
         passed,
         metadata=dict(numbers),
         severity=severity,
-        description=f"{key}: {said}",
+        description=f"{key}: {text}",
     )
 
 
 def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckEvaluation:
-    """Make one evaluation of those of several captures: it passes if all do, and its numbers are sums."""
+    """Return one evaluation for those of several captures."""
     if len(evaluations) == 1:
         return evaluations[0]
-    wrong = [one for one in evaluations if not one.passed]
+    wrong = [evaluation for evaluation in evaluations if not evaluation.passed]
     numbers = Counter[str]()
-    for one in evaluations:
+    for evaluation in evaluations:
         numbers.update(
             {
                 name: number.value
-                for name, number in one.metadata.items()
+                for name, number in evaluation.metadata.items()
                 if isinstance(number, dg.IntMetadataValue)
             }
         )
     if wrong:
-        more = f"\n… and {len(wrong) - _MOST_NAMED:,} more" if len(wrong) > _MOST_NAMED else ""
-        said = (
-            f"{len(wrong):,} of {len(evaluations):,} captures:\n"
-            + "\n".join(one.description or "" for one in wrong[:_MOST_NAMED])
-            + more
-        )
+        lines = [evaluation.description or "" for evaluation in wrong[:_MOST_NAMED]]
+        if len(wrong) > _MOST_NAMED:
+            lines.append(f"… and {len(wrong) - _MOST_NAMED:,} more")
+        text = "\n".join([f"{len(wrong):,} of {len(evaluations):,} captures:", *lines])
     else:
-        said = f"all {len(evaluations):,} captures, the last of them {evaluations[-1].description}"
+        text = f"all {len(evaluations):,} captures, the last of them {evaluations[-1].description}"
     last = evaluations[-1]
     metadata = {"captures": len(evaluations), "failed": len(wrong), **numbers}
     return dg.AssetCheckEvaluation(
@@ -218,27 +213,26 @@ def _summed_up(evaluations: Sequence[dg.AssetCheckEvaluation]) -> dg.AssetCheckE
         not wrong,
         metadata,
         severity=last.severity,
-        description=said,
+        description=text,
     )
 
 
 @dg.asset_check(
     asset="questdb_packets",
     name="verified",
-    description="every loaded capture has its file, its documents, and exactly its rows; of all captures",
+    description="every loaded capture has its file, its documents, and exactly its rows; "
+    "of all captures",
 )
 def verified(workspace: dg.ResourceParam[Workspace]) -> dg.AssetCheckResult:
-    """Verify all captures, whenever a person wants to know."""
+    """Verify all captures. It runs when a person launches it."""
     found = differences(workspace)
     lines = "\n".join(
         f"- {escaped(str(difference), longest=_LONGEST_DIFFERENCE)}"
         for difference in found[:_MOST_DIFFERENCES]
     )
-    more = (
-        f"\n- and {len(found) - _MOST_DIFFERENCES:,} more: see `mt-pipeline verify`"
-        if len(found) > _MOST_DIFFERENCES
-        else ""
-    )
+    more = ""
+    if len(found) > _MOST_DIFFERENCES:
+        more = f"\n- and {len(found) - _MOST_DIFFERENCES:,} more: see `mt-pipeline verify`"
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.ERROR,

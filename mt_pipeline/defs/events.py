@@ -1,4 +1,4 @@
-"""What Dagster shows of a run: a materialisation per capture and stage, checks, and observations of experiments.
+"""Turns the records of a run into Dagster's events: materialisations, checks, observations.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 """
@@ -31,7 +31,7 @@ class DagsterObserver:
     """Shows a run in Dagster. Implements `pipeline.observer.Observer`.
 
     Args:
-        context: of the run.
+        context: the context of the run.
         grafana: address of Grafana, for links; None if there is none.
     """
 
@@ -74,9 +74,10 @@ class DagsterObserver:
         return run.status is dg.DagsterRunStatus.CANCELING
 
     def log_checks(self) -> None:
-        """Log what was checked, one evaluation for each check."""
+        """Log one evaluation for each check."""
         for evaluation in self._evaluations.summed_up():
-            self._context.log_event(evaluation)  # type: ignore[arg-type]  # an op's context takes checks too, its annotation forgot them
+            # The context of an op takes checks too, though its annotation lacks them.
+            self._context.log_event(evaluation)  # type: ignore[arg-type]
 
     def _describe(self, done: StageDone) -> tuple[Metadata, list[dg.AssetCheckEvaluation]]:
         match done:
@@ -93,10 +94,10 @@ class DagsterObserver:
                     checks.flows_reconciled(done.key, done.stored),
                     checks.applications_known(done.key, done.summary),
                 ]
-        raise TypeError(f"{type(done).__name__} is no stage that is known here")
+        raise TypeError(f"{type(done).__name__} is not a stage that is known here")
 
     def _materialise(self, done: StageDone, described: Metadata) -> None:
-        # An event that is logged carries no versions by itself; with its own and those of its inputs, the UI tells what is stale.
+        # A logged event has no versions by itself. The UI needs them to show what is stale.
         tags = {
             "dagster/code_version": CODE_VERSIONS[done.asset],
             "dagster/data_version": _data_version(done.files, done.inputs, done.asset),
@@ -117,7 +118,7 @@ class DagsterObserver:
 
 @contextmanager
 def observing(context: Context, *, grafana: str | None) -> Iterator[DagsterObserver]:
-    """Give an observer that logs what was checked when the block ends, however it does."""
+    """Yield an observer. It logs its checks when the block ends, also after an error."""
     observer = DagsterObserver(context, grafana=grafana)
     try:
         yield observer

@@ -1,4 +1,4 @@
-"""The failure of a run, made of those of its captures: the first line that the run page shows."""
+"""The failure of a run, made of those of its captures."""
 
 import re
 
@@ -9,15 +9,20 @@ from mt_pipeline.system.terminal import visible
 
 
 def failure(failures: list[Failed], captures: int) -> dg.Failure:
-    """Make the failure of a run from those of its captures: the first line that the run page shows."""
+    """Return the failure of a run. The run page shows its description first.
+
+    Args:
+        failures: the captures that failed, at least one.
+        captures: number of captures of the run.
+    """
     first = failures[0]
-    how_many = (
+    count = (
         f"{len(failures)} of {captures} captures failed, the others are done"
         if len(failures) < captures
         else f"all {captures} captures failed"
     )
     description = (
-        first.text if captures == 1 else f"{how_many}. {' | '.join(f.text for f in failures[:5])}"
+        first.text if captures == 1 else f"{count}. {' | '.join(f.text for f in failures[:5])}"
     )
     metadata: dict[str, dg.MetadataValue] = {"captures_failed": dg.MetadataValue.int(len(failures))}
     if captures == 1 and first.tshark_message:
@@ -29,8 +34,8 @@ def failure(failures: list[Failed], captures: int) -> dg.Failure:
     return dg.Failure(description=description, metadata=metadata, allow_retries=False)
 
 
-def _block(said: str) -> dg.MetadataValue:
-    """Keep lines and columns: below a filter tshark puts carets under what is wrong with it."""
-    longest = max((len(ticks) for ticks in re.findall("`+", said)), default=0)
+def _block(text: str) -> dg.MetadataValue:
+    """Return a code block: tshark points at an error in a filter with carets below it."""
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return dg.MetadataValue.md(f"{fence}text\n{said.rstrip()}\n{fence}")
+    return dg.MetadataValue.md(f"{fence}text\n{text.rstrip()}\n{fence}")

@@ -1,4 +1,4 @@
-"""The jobs: what can be launched, and when one launches itself.
+"""The job `ingest_captures`. The other jobs are beside their sensors and schedules.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/jobs
 """
@@ -10,8 +10,9 @@ from mt_pipeline.defs.checks import verified
 
 ingest_captures = dg.define_asset_job(
     "ingest_captures",
-    # `verified` is of all captures, and for when a person wants to know.
+    # `verified` checks all captures, and runs only when a person launches it.
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(verified),
-    description="Take captures from the file to readable rows. Launch one, a choice, or those that failed.",
+    description="Take captures from the file to readable rows. "
+    "Launch one, a choice, or those that failed.",
 )

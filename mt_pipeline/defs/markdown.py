@@ -1,4 +1,4 @@
-"""Markdown for Dagster's pages: tables that are drawn inline, and text that others chose, escaped.
+"""Markdown for Dagster's pages: tables that are drawn inline, and escaped text.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
@@ -13,15 +13,15 @@ from mt_pipeline.system.terminal import visible
 Metadata = dict[str, dg.MetadataValue | int | float | str]
 
 INLINE = 1000
-"""Characters of Markdown from which on the UI hides it behind a click."""
+"""Characters from which on the UI hides Markdown behind a click."""
 
 
 def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> dg.MetadataValue:
     """Draw rows as a Markdown table, as many as are shown inline.
 
     Args:
-        columns: their names, and how each is aligned: `---` or `--:`.
-        rows: cells, escaped.
+        columns: alignment by name of the column: `---` or `--:`.
+        rows: escaped cells.
     """
     text = f"| {' | '.join(columns)} |\n|{'|'.join(columns.values())}|\n"
     for row in rows:
@@ -33,5 +33,6 @@ def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> d
 
 
 def escaped(text: str, *, longest: int = 120) -> str:
-    """Take the meaning that Markdown gives to characters from a text that others chose, and its end if it is long."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", visible(text.replace("\n", " ")[:longest]))
+    """Escape a text for Markdown, in one line of at most `longest` characters."""
+    line = visible(text.replace("\n", " ")[:longest])
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~])", r"\\\1", line)

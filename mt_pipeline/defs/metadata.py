@@ -1,6 +1,6 @@
-"""What a person wants to know of a capture, stage by stage, as Dagster's metadata: plain numbers are plotted across captures.
+"""The metadata of each stage of a capture. Dagster plots plain numbers across captures.
 
-Markdown below 1,000 characters is drawn on the page itself; keys are the user's file names, so they are escaped.
+Capture keys and names come from files and the network, so Markdown is escaped.
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
 
@@ -23,7 +23,7 @@ from mt_pipeline.system import duckdb_pool
 
 
 def of_documents(done: DocumentsRead) -> Metadata:
-    """Describe the documents of a capture."""
+    """Return the metadata of documents."""
     path, seconds = done.files.documents(done.inputs), done.seconds
     rate = round(done.packets / seconds) if seconds and not done.reused else 0
     duplicates = done.counted.duplicates
@@ -44,7 +44,7 @@ def of_documents(done: DocumentsRead) -> Metadata:
 
 
 def of_endpoints(done: EndpointsFound) -> Metadata:
-    """Describe the endpoints of a capture, and its time."""
+    """Return the metadata of endpoints, and the time that the capture covers."""
     found = done.found
     return {
         "dagster/row_count": found.addresses + found.names,
@@ -62,7 +62,7 @@ def of_endpoints(done: EndpointsFound) -> Metadata:
 
 
 def of_answers(done: AnswersFound) -> Metadata:
-    """Describe the answers for the endpoints of a capture."""
+    """Return the metadata of the answers for the endpoints of a capture."""
     counts, as_of, changed = done.counts, done.as_of, done.changed
     endpoints, path = done.files.endpoints(done.inputs), done.files.enrichment(done.inputs)
     return {
@@ -92,7 +92,10 @@ def of_answers(done: AnswersFound) -> Metadata:
 def of_experiment(
     experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
 ) -> Metadata:
-    """Describe the answers for all captures of an experiment: sums over its captures, so an endpoint of two counts twice."""
+    """Return the metadata of the answers for all captures of an experiment.
+
+    The numbers are sums over captures: an endpoint of two captures counts twice.
+    """
     sums: dict[str, Counter[str]] = {}
     for record in captures:
         for name, numbers in record.answers_by.items():
@@ -107,10 +110,10 @@ def of_experiment(
 
 
 def of_rows(done: RowsLoaded, *, grafana: str | None) -> Metadata:
-    """Describe the rows of a capture: numbers, where to find them, and charts.
+    """Return the metadata of the rows of a capture: numbers, where to find them, and charts.
 
     Args:
-        done: the load.
+        done: the record of the load.
         grafana: address of Grafana, for a link; None if there is none.
     """
     loaded, seconds = done.loaded, done.seconds
@@ -148,18 +151,20 @@ def _of_location(location: Location) -> Metadata:
 
 
 def _top_applications(endpoints: Path, answers: Path) -> list[tuple[str, int]]:
-    """Sum the bytes of the server names of each application; of its addresses where no name is known."""
+    """Sum the bytes of each application over its server names, or its addresses if it has none."""
     with duckdb_pool.connection(answers) as connection:
         return connection.execute(
-            """SELECT a.app_tag, sum(e.bytes)::BIGINT AS bytes FROM read_parquet(?) e JOIN read_parquet(?) a USING (kind, endpoint)
-            WHERE a.app_tag IS NOT NULL GROUP BY a.app_tag, kind QUALIFY row_number() OVER (PARTITION BY a.app_tag ORDER BY kind DESC) = 1
+            """SELECT a.app_tag, sum(e.bytes)::BIGINT AS bytes
+            FROM read_parquet(?) e JOIN read_parquet(?) a USING (kind, endpoint)
+            WHERE a.app_tag IS NOT NULL GROUP BY a.app_tag, kind
+            QUALIFY row_number() OVER (PARTITION BY a.app_tag ORDER BY kind DESC) = 1
             ORDER BY bytes DESC LIMIT 10""",
             [str(endpoints), str(answers)],
         ).fetchall()
 
 
 def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
-    """Draw a row for each provider: of the endpoints that it was to be asked about, what became of how many."""
+    """Draw a table of endpoints by the kind of their answer, with a row for each provider."""
     header = (
         "provider",
         "endpoints",
@@ -173,24 +178,24 @@ def by_provider(counts: Mapping[str, Counts]) -> dg.MetadataValue:
         "calls",
     )
     lines = [" | ".join(header), "|".join(["---", *["--:"] * (len(header) - 1)])]
-    for name, of_one in counts.items():
+    for name, count in counts.items():
         numbers = (
-            *(
-                of_one.endpoints,
-                of_one.answered,
-                of_one.not_found,
-                of_one.failed,
-                of_one.pending,
-                of_one.not_asked,
-            ),
-            *(of_one.cached, of_one.stale, of_one.asked),
+            count.endpoints,
+            count.answered,
+            count.not_found,
+            count.failed,
+            count.pending,
+            count.not_asked,
+            count.cached,
+            count.stale,
+            count.asked,
         )
         lines.append(" | ".join([escaped(name), *(f"{number:,}" for number in numbers)]))
     return dg.MetadataValue.md("".join(f"| {line} |\n" for line in lines))
 
 
 def _changes(changed: Sequence[Change]) -> dg.MetadataValue:
-    """List what changed, from what to what, as much of it as is shown inline."""
+    """Draw a table of the changes, as many as are shown inline."""
     lines = (
         [
             escaped(change.endpoint),
@@ -208,7 +213,7 @@ def _time(microseconds: int) -> dg.MetadataValue:
 
 
 def _table(header: tuple[str, str], rows: Iterable[tuple[str, int]]) -> dg.MetadataValue:
-    """Draw names and numbers."""
+    """Draw a table of names and numbers."""
     return inline_table(
         {header[0]: "---", header[1]: "--:"},
         ([escaped(name), f"{number:,}"] for name, number in rows),

@@ -1,6 +1,6 @@
-"""The partitions: one per capture, added by the sensor and by `mt-pipeline ingest`. The key is the capture key (`captures/naming.py`).
+"""The partitions. Each capture has one, whose key is the capture key (`captures/naming.py`).
 
-Reports have one per experiment, added when the first of it is asked for; the key is the folded name.
+Each report has one, whose key is the folded name of the experiment.
 """
 
 import dagster as dg
@@ -12,7 +12,7 @@ experiments = dg.DynamicPartitionsDefinition(name="experiments")
 def forget(
     instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, key: str
 ) -> None:
-    """Delete a partition, and the runs that were of it alone."""
+    """Delete a partition, and the finished runs of this partition alone."""
     for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": key})):
         if run.is_finished:
             instance.delete_run(run.run_id)

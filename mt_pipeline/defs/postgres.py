@@ -1,4 +1,7 @@
-"""Dagster's storage in Postgres, with its password in a file; `dagster.docker.yaml` names it. Dagster's own takes it from the environment alone."""
+"""Dagster's storage in Postgres, with the password from a file. `dagster.docker.yaml` names it.
+
+Dagster's own class takes the password from the configuration or the environment.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,11 @@ from dagster_postgres.utils import get_conn_string
 
 
 class Storage(DagsterPostgresStorage):
-    """Dagster's, but for where the password is."""
+    """Dagster's storage, except that it reads the password from a file."""
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        """Say what it is told, for Dagster."""
+        """Return the schema of its configuration, for Dagster."""
         return {"port": IntSource} | {
             name: StringSource
             for name in ("scheme", "hostname", "username", "password_file", "db_name")
@@ -27,7 +30,7 @@ class Storage(DagsterPostgresStorage):
         inst_data: ConfigurableClassData | None,
         config_value: Any,  # noqa: ANN401
     ) -> "Storage":  # noqa: ANN401, RUF100
-        """Open it, for Dagster."""
-        told = dict(config_value)
-        password = Path(told.pop("password_file")).read_text(encoding="utf-8").strip()
-        return cls(get_conn_string(password=password, **told), inst_data=inst_data)
+        """Open the storage, for Dagster."""
+        config = dict(config_value)
+        password = Path(config.pop("password_file")).read_text(encoding="utf-8").strip()
+        return cls(get_conn_string(password=password, **config), inst_data=inst_data)

@@ -1,7 +1,7 @@
-"""Makes good what ended without a verdict: runs that were killed, runs that never start, terminals that are gone.
+"""Recovers captures whose run ended without a verdict: it was killed, or it never started.
 
-The sensor calls it before it looks. What it has read may be past when it acts, so nothing here acts on that: `Ledger.again` and `end` take the
-lock of whoever would be at work, look once more, and only then do something.
+The sensor calls this first. What it reads may be out of date when it acts. So `Ledger.again` and
+`end` take the lock of the capture or run, and check again before they change anything.
 """
 
 import time
@@ -17,31 +17,33 @@ from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.runs import covered
 
 TERMINAL = "mt_pipeline/terminal"
-"""Tag of the runs of `mt-pipeline ingest`, which holds their lock from before they begin; those of Dagster do as soon as they are at work."""
+"""Tag of the runs of `mt-pipeline ingest`, which locks a run before it begins. A run of Dagster
+locks itself as soon as its process works."""
 
 START_SECONDS = 60
-"""A run that was asked for and is not to be found after this time never comes."""
+"""If Dagster has no run for a request after this time, there will be none."""
 
 ENQUEUE_SECONDS = 600
-"""A run that was made and is not in the queue after this time was forgotten; on a busy machine it takes minutes to make one of fifty captures."""
+"""If a run is not in the queue after this time, it was forgotten. On a busy machine it takes
+minutes to create a run of fifty captures."""
 
-_GOING = [
-    status
-    for status in dg.DagsterRunStatus
-    if status
-    not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-]
+_FINISHED = {
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+}
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 
 
 def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
-    """Give captures whose run ended without a verdict back to the next look: killed, or never started."""
+    """Have the sensor request captures again whose run ended without a verdict."""
     _enqueue_forgotten(instance)
     unfinished = ledger.unfinished()
     if not unfinished:
         return
-    going = [
+    running = [
         run
-        for run in instance.get_runs(dg.RunsFilter(statuses=_GOING))
+        for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
         if not (TERMINAL in run.tags and end(ledger, instance, run.run_id))
     ]
     overdue = {
@@ -50,9 +52,9 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
         if record.state is State.WAITING
         and time.time() - (record.requested_at or 0) > START_SECONDS
     }
-    expected = (
-        covered(going, instance.get_dynamic_partitions(captures.name or "")) if overdue else set()
-    )
+    expected = set[str]()
+    if overdue:
+        expected = covered(running, instance.get_dynamic_partitions(captures.name or ""))
     for record in unfinished:
         if record.state is State.RUNNING:
             if ledger.retry(record) and record.run:
@@ -65,16 +67,19 @@ def make_good(ledger: Ledger, instance: dg.DagsterInstance) -> None:
 
 @contextmanager
 def at_work(ledger: Ledger, run: dg.DagsterRun) -> Iterator[None]:
-    """Hold the lock of a run while it is at work: as long as it is held, the run lives, whatever its captures look like."""
+    """Hold the lock of a run until the block ends. While it is locked, the run is alive."""
     with nullcontext() if TERMINAL in run.tags else ledger.lock(run.run_id):
         yield
 
 
 def end(ledger: Ledger, instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Show a run as failed if its process is gone: Dagster does not notice that if the process above it is gone too, nor of terminals.
+    """Report a run as failed if its process has ended.
+
+    Dagster does not notice that if the process which started the run has ended too, or if it was a
+    terminal.
 
     Returns:
-        Whether it is over, by now or before.
+        Whether the run has ended.
     """
     try:
         with ledger.lock(run_id, timeout=0):
@@ -82,7 +87,8 @@ def end(ledger: Ledger, instance: dg.DagsterInstance, run_id: str) -> bool:
             if run and not run.is_finished:
                 instance.report_run_failed(
                     run,
-                    "the process of this run is gone; captures that it was at are asked for once more, by themselves",
+                    "the process of this run is gone; captures that it was at are asked for "
+                    "once more, by themselves",
                 )
     except CaptureBusyError:
         return False
@@ -90,9 +96,10 @@ def end(ledger: Ledger, instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _enqueue_forgotten(instance: dg.DagsterInstance) -> None:
-    """Put runs into the queue that were made and never put there.
+    """Put runs into the queue that Dagster created, but did not put there.
 
-    Dagster does both one after the other. If it is killed in between, its backfill takes the run for one that will start, and waits for ever.
+    Dagster does the one after the other. If it is killed in between, its backfill waits for ever
+    for a run that never starts.
     """
     for record in instance.get_run_records(
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])
@@ -100,8 +107,7 @@ def _enqueue_forgotten(instance: dg.DagsterInstance) -> None:
         run, age = record.dagster_run, time.time() - record.create_timestamp.timestamp()
         if run.remote_job_origin is None or age <= ENQUEUE_SECONDS:
             continue
-        now = instance.get_run_by_id(
-            run.run_id
-        )  # one that has begun meanwhile would begin once more
+        # Look again: a run that has begun meanwhile would begin twice.
+        now = instance.get_run_by_id(run.run_id)
         if now and now.status is dg.DagsterRunStatus.NOT_STARTED:
             instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)

@@ -20,9 +20,10 @@ from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.workspace import Workspace
 
 AGAIN_SECONDS = 3600
-"""The sensor launches no second refresh within this time of one day: what is owed then is so because a provider does not answer."""
+"""The sensor waits this long between two refreshes of one day. Answers that are still owed after a
+refresh are so because a provider does not answer."""
 
-_GOING = [
+_UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -34,11 +35,12 @@ class RefreshConfig(dg.Config):
     """The config of a run.
 
     Attributes:
-        experiment: only captures of this one.
-        capture: only this one.
-        as_of: load what was known on that day, or at that moment (ISO 8601), and ask nobody; such captures stay so until they
-            are refreshed by name.
-        owing: only captures that an answer is owed for, or that are behind the file before them in their rotation.
+        experiment: only captures of this experiment.
+        capture: only this capture.
+        as_of: load the stored answers of that day, or of that moment (ISO 8601), and ask nobody.
+            Such captures keep these answers until you refresh them by name.
+        owing: only captures that lack answers, or are behind the file before them in their
+            rotation.
     """
 
     experiment: str | None = None
@@ -47,19 +49,20 @@ class RefreshConfig(dg.Config):
     owing: bool = False
 
     def selection(self) -> Selection:
-        """Return which captures the run is about."""
+        """Return the selection of captures."""
         with_past = self.as_of is not None
         return Selection(self.experiment, self.capture, owing=self.owing, with_past=with_past)
 
 
 @dg.op(
     name="refresh",
-    description="Asks what has expired or is owed, then loads the captures again whose answers changed; tshark is not started.",
+    description="Asks what has expired or is owed, then loads the captures again whose answers "
+    "changed; tshark is not started.",
 )
 def refresh(
     context: dg.OpExecutionContext, config: RefreshConfig, workspace: dg.ResourceParam[Workspace]
 ) -> None:
-    """Refresh the captures one by one, past those that fail."""
+    """Refresh the captures one by one. One that fails does not stop the others."""
     as_of = moment(config.as_of)
     with (
         observing(context, grafana=workspace.options.grafana_url) as observer,
@@ -73,10 +76,11 @@ def refresh(
 
 
 @dg.job(
-    description="Bring the answers of loaded captures up to date, or back to those of a day; only what changes is loaded again."
+    description="Bring the answers of loaded captures up to date, or back to those of a day; "
+    "only what changes is loaded again."
 )
 def refresh_answers() -> None:
-    """Refresh what is due."""
+    """Refresh loaded captures."""
     refresh()
 
 
@@ -84,7 +88,8 @@ refresh_daily = dg.ScheduleDefinition(
     name="refresh_daily",
     job=refresh_answers,
     cron_schedule="0 4 * * *",
-    description="Asks every night what has expired. Off until it is switched on, as a provider may cost money.",
+    description="Asks every night what has expired. "
+    "Off until it is switched on, as a provider may cost money.",
 )
 
 
@@ -96,7 +101,7 @@ refresh_daily = dg.ScheduleDefinition(
 def pending_answers(
     context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.RunRequest | dg.SkipReason:
-    """Request a refresh of the captures that answers are owed for, once there is budget; say how many are pending until then."""
+    """Request a refresh of the captures that lack answers, as soon as there is budget."""
     owing = refreshing.owing(workspace)
     if not owing:
         return dg.SkipReason("no answer is owed")
@@ -105,26 +110,25 @@ def pending_answers(
     # Loads that broke off, and captures that are behind their rotation.
     costs_nothing = any(record.answers is None or not record.owed for record in owing)
     asks_netify = providers.NETIFY in workspace.options.providers
-    if (
-        asks_netify
-        and not costs_nothing
-        and (reason := _spent(providers.budget(workspace.options)))
-    ):
-        return dg.SkipReason(f"{pending}; {reason}")
+    if asks_netify and not costs_nothing:
+        reason = _why_not_now(providers.budget(workspace.options))
+        if reason:
+            return dg.SkipReason(f"{pending}; {reason}")
     if _is_early(context.cursor):
         return dg.SkipReason(f"{pending}; asked within the hour")
-    going = dg.RunsFilter(job_name=refresh_answers.name, statuses=_GOING)
-    if context.instance.get_runs(going, limit=1):
+    unfinished = dg.RunsFilter(job_name=refresh_answers.name, statuses=_UNFINISHED)
+    if context.instance.get_runs(unfinished, limit=1):
         return dg.SkipReason(f"{pending}; a refresh is at work")
     context.update_cursor(str(time.time()))
     return dg.RunRequest(run_config=dg.RunConfig(ops={"refresh": RefreshConfig(owing=True)}))
 
 
-def _spent(budget: Budget) -> str | None:
-    """Return why nobody may be asked now; None if somebody may."""
+def _why_not_now(budget: Budget) -> str | None:
+    """Return why Netify may not be asked now; None if it may."""
     try:
         if budget.left() == 0:
-            return f"the budget of today is spent ({budget.spent_today():,} calls): goes on at midnight UTC"
+            spent = f"{budget.spent_today():,} calls"
+            return f"the budget of today is spent ({spent}): goes on at midnight UTC"
     except ProviderStopped as error:
         return str(error)
     return None

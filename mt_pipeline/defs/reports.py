@@ -1,4 +1,4 @@
-"""The reports of experiments: the asset, its job, and the sensor that has it made anew when an experiment has become quiet.
+"""The reports of experiments: the asset, its job, and the sensor that launches it.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
@@ -18,13 +18,13 @@ from mt_pipeline.pipeline.files import report_file
 from mt_pipeline.pipeline.workspace import Workspace
 
 QUIET_SECONDS = 60
-"""A report is made when no capture of its experiment has changed for so long."""
+"""A report is made when no capture of its experiment has changed for this time."""
 
 MOST_TRIES = 2
-"""A run may be cut off when the service stops; one that fails for another reason will do so again."""
+"""Runs for one report. A run may end because the service stops; else another one fails, too."""
 
 MOST_PER_TICK = 5
-"""Each is a run: captures must not wait for them."""
+"""Reports that a tick requests. Each is a run, and captures must not wait for them."""
 
 
 @dg.asset(
@@ -32,16 +32,15 @@ MOST_PER_TICK = 5
     deps=[dg.AssetDep("questdb_packets", partition_mapping=dg.AllPartitionMapping())],
     group_name="experiments",
     kinds={"html"},
-    description="A page about an experiment, in one file that needs no network: `data/reports/<experiment>.html`.",
+    description="A page about an experiment, in one file that needs no network: "
+    "`data/reports/<experiment>.html`.",
 )
 def experiment_report(
     context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.MaterializeResult[None]:
     """Write the report of an experiment."""
-    from mt_pipeline.pipeline.report import (
-        NotOursError,
-        report,
-    )  # what draws takes a second to load, and runs of captures need none of it
+    # The charts take a second to import, and runs of captures do not need them.
+    from mt_pipeline.pipeline.report import NotOursError, report
     from mt_pipeline.web.reports import address
 
     experiment = context.partition_key
@@ -51,11 +50,10 @@ def experiment_report(
         raise dg.Failure(description=sentence(error), allow_retries=False) from None
     return dg.MaterializeResult(
         metadata={
-            "page": dg.MetadataValue.url(
-                address(experiment)
-            ),  # below wherever this very link is shown
+            # Relative to the address at which the browser sees Dagster.
+            "page": dg.MetadataValue.url(address(experiment)),
             "report": dg.MetadataValue.path(written.path),
-            "page_bytes": written.size,  # `bytes` is traffic wherever it is plotted
+            "page_bytes": written.size,  # `bytes` is traffic in all other plots
             "packets": written.packets,
             "captures": written.captures,
             "seconds": round(written.seconds, 3),
@@ -80,7 +78,7 @@ class Due:
 
     @property
     def run_key(self) -> str:
-        """What Dagster starts no second run of."""
+        """The key of a run. Dagster starts no second run with the same key."""
         return f"{self.experiment}@{self.changed}/{self.tries}"
 
 
@@ -92,75 +90,72 @@ class Due:
 def quiet_experiments(
     context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request a report of each experiment whose captures have changed since the last one, and then no more."""
+    """Request a report of each experiment that has changed since its last one, and is quiet."""
     if not workspace.options.has_questdb:
         return dg.SkipReason("reports are made from QuestDB, which MT_BACKENDS leaves out")
-    found = due(workspace, context.instance, quiet=QUIET_SECONDS)
-    if not found:
+    reports = due(workspace, context.instance, quiet=QUIET_SECONDS)
+    if not reports:
         return dg.SkipReason(
             "there is no experiment that is quiet and has changed since its report was made"
         )
     known = set(context.instance.get_dynamic_partitions(experiments.name or ""))
+    new = [report.experiment for report in reports if report.experiment not in known]
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(run_key=one.run_key, partition_key=one.experiment) for one in found
+            dg.RunRequest(run_key=report.run_key, partition_key=report.experiment)
+            for report in reports
         ],
-        dynamic_partitions_requests=[
-            experiments.build_add_request(
-                [one.experiment for one in found if one.experiment not in known]
-            )
-        ],
+        dynamic_partitions_requests=[experiments.build_add_request(new)],
     )
 
 
 def due(workspace: Workspace, instance: dg.DagsterInstance, *, quiet: float) -> list[Due]:
-    """List experiments whose report is to be made, a handful at a time, those first that have waited longest.
+    """List the reports to make now, at most MOST_PER_TICK. Those that wait longest come first.
 
     Args:
-        workspace: the rooms.
-        instance: knows the runs that were to make one.
+        workspace: the data folder.
+        instance: the Dagster instance, which has the runs for earlier reports.
         quiet: seconds for which no capture of the experiment has changed.
     """
-    of_experiment = defaultdict[str, list[Record]](list)
+    by_experiment = defaultdict[str, list[Record]](list)
     for record in workspace.ledger.records():
-        of_experiment[record.experiment].append(record)
+        by_experiment[record.experiment].append(record)
     changes = sorted(
         (max(record.changed_at for record in records), name)
-        for name, records in of_experiment.items()
-        if _can_be_told(records)
+        for name, records in by_experiment.items()
+        if _has_packets_at_rest(records)
     )
     before = time.time() - quiet
-    tried = (
+    reports = (
         Due(name, changed, tries)
         for changed, name in changes
         if changed <= before and (tries := _tries(workspace, instance, name, changed)) >= 0
     )
-    return list(islice(tried, MOST_PER_TICK))
+    return list(islice(reports, MOST_PER_TICK))
 
 
-def _can_be_told(records: list[Record]) -> bool:
-    """Say whether there are packets, and nothing that is at work on others; a report of what has expired stays as it is."""
-    return any(record.rows and record.packets_expired_at is None for record in records) and not any(
-        record.state is State.RUNNING for record in records
-    )
+def _has_packets_at_rest(records: list[Record]) -> bool:
+    """Return whether the experiment has packets, and no capture that is being loaded.
+
+    If all packets have expired, the last report stays as it is.
+    """
+    has_packets = any(record.rows and record.packets_expired_at is None for record in records)
+    return has_packets and not any(record.state is State.RUNNING for record in records)
 
 
 def _tries(
     workspace: Workspace, instance: dg.DagsterInstance, experiment: str, changed: float
 ) -> int:
-    """Count the runs since the last change that left no report; -1 if there is no need, or no use, in another one."""
+    """Count the runs since the last change that made no report; -1 if no other run is needed."""
     path = report_file(workspace.options.data_dir, experiment)
     with suppress(FileNotFoundError):
         if path.stat().st_mtime > changed:
             return -1
-    of_it = dg.RunsFilter(job_name=report_experiments.name, tags={"dagster/partition": experiment})
+    runs = dg.RunsFilter(job_name=report_experiments.name, tags={"dagster/partition": experiment})
     since = [
         run
-        for run in instance.get_run_records(of_it, limit=MOST_TRIES)
+        for run in instance.get_run_records(runs, limit=MOST_TRIES)
         if run.create_timestamp.timestamp() > changed
     ]
-    return (
-        len(since)
-        if len(since) < MOST_TRIES and all(run.dagster_run.is_finished for run in since)
-        else -1
-    )
+    finished = all(run.dagster_run.is_finished for run in since)
+    return len(since) if finished and len(since) < MOST_TRIES else -1

@@ -1,4 +1,4 @@
-"""The job `expire_old`, and the schedule that launches it each night. What expires says `pipeline/retention.py`.
+"""The job `expire_old`, and the schedule that launches it each night.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/ops
 """
@@ -14,7 +14,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 def expire_documents(
     context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]
 ) -> None:
-    """Delete the documents that have expired."""
+    """Delete expired documents."""
     expired = retention.expire_documents(workspace)
     context.log.info(f"documents of {expired.captures:,} captures deleted, {expired.bytes:,} bytes")
     context.add_output_metadata({"captures": expired.captures, "freed_bytes": expired.bytes})
@@ -24,7 +24,7 @@ def expire_documents(
 
 @dg.op
 def expire_packets(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> None:
-    """Delete the packets that have expired."""
+    """Delete expired packets."""
     expired = retention.expire_packets(workspace)
     numbers = f"{expired.rows:,} rows, {expired.bytes:,} bytes of files"
     context.log.info(f"packets of {expired.captures:,} captures deleted, {numbers}")
@@ -36,11 +36,12 @@ def expire_packets(context: dg.OpExecutionContext, workspace: dg.ResourceParam[W
 
 
 @dg.job(
-    description="Delete documents older than MT_KEEP_DOCUMENTS_DAYS and packets older than MT_KEEP_PACKETS_DAYS; flows stay.",
+    description="Delete documents older than MT_KEEP_DOCUMENTS_DAYS and packets older than "
+    "MT_KEEP_PACKETS_DAYS; flows stay.",
     executor_def=dg.in_process_executor,
 )
 def expire_old() -> None:
-    """Delete what has expired."""
+    """Delete expired documents, then expired packets."""
     expire_documents()
     expire_packets()
 
@@ -50,5 +51,6 @@ expire_daily = dg.ScheduleDefinition(
     job=expire_old,
     cron_schedule="0 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Deletes what has expired. Does nothing unless MT_KEEP_DOCUMENTS_DAYS or MT_KEEP_PACKETS_DAYS is set.",
+    description="Deletes what has expired. "
+    "Does nothing unless MT_KEEP_DOCUMENTS_DAYS or MT_KEEP_PACKETS_DAYS is set.",
 )

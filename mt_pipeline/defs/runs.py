@@ -1,7 +1,7 @@
-"""Which captures share a run, how Dagster is told of them, and which captures a run is about.
+"""Divides captures into runs, and finds the captures of a run.
 
-A run costs a second or two, however small its captures, so small ones share it. Dagster knows a run of several as a range over the order of
-partitions, so only neighbours in that order can share one. When runs are asked for is the business of the sensor and of the terminal.
+A run costs a second or two, so small captures share one. To Dagster, a run of several captures is a
+range in the order of partitions, so only neighbours in that order can share a run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +13,16 @@ from mt_pipeline.captures.identity import Capture
 CAPTURES_PER_RUN = 50
 
 BYTES_PER_RUN = 200_000_000
-"""Larger captures are apart, so that several are worked on at once: ten seconds of work, beside which the start of a run is little."""
+"""Bytes of captures that share a run: ten seconds of work, so the start of a run costs little."""
 
 PRIORITY = "dagster/priority"
-"""Tag of a run: the queue starts those with a higher number first. Runs that people launch in the UI have 0, unless they add it."""
+"""Tag of a run. The queue starts runs with a higher number first. A run that a person launches in
+the UI has 0, unless they add the tag."""
 
 DROPPED, ARCHIVE = "2", "1"
 
 BY_SENSOR = "mt_pipeline/by_sensor"
-"""Tag of the runs that the sensor asks for: they do what is still to be done, and a run of a person does it once more."""
+"""Tag of the runs that the sensor requests. They skip captures that are already loaded."""
 
 _PARTITION, _FIRST, _LAST = (
     "dagster/partition",
@@ -33,10 +34,14 @@ _PARTITION, _FIRST, _LAST = (
 def batches(
     captures: Iterable[Capture], *, most: int = CAPTURES_PER_RUN
 ) -> Iterator[list[Capture]]:
-    """Cut captures into batches, in their order; one that was in a run that died is alone, as it may be what kills runs."""
+    """Cut captures into batches, in their order.
+
+    A capture whose last run died gets a batch of its own, as it may be what kills runs.
+    """
     batch: list[Capture] = []
     for capture in captures:
-        full = len(batch) == most or sum(one.size for one in batch) + capture.size > BYTES_PER_RUN
+        size = sum(member.size for member in batch) + capture.size
+        full = len(batch) == most or size > BYTES_PER_RUN
         if batch and (full or capture.attempts or batch[-1].attempts):
             yield batch
             batch = []
@@ -50,7 +55,7 @@ def stretches(captures: Iterable[Capture], place: Mapping[str, int]) -> Iterator
 
     Args:
         captures: in any order.
-        place: of each key in the order of partitions.
+        place: the position of each key in the order of partitions.
     """
     stretch: list[Capture] = []
     for capture in sorted(captures, key=lambda capture: place[capture.key]):
@@ -63,16 +68,16 @@ def stretches(captures: Iterable[Capture], place: Mapping[str, int]) -> Iterator
 
 
 def tags_of(keys: Sequence[str]) -> dict[str, str]:
-    """Make the tags of a run of one capture, or of several neighbours."""
+    """Return the tags of a run of one capture, or of several neighbours."""
     return {_PARTITION: keys[0]} if len(keys) == 1 else {_FIRST: keys[0], _LAST: keys[-1]}
 
 
 def covered(runs: Iterable[dg.DagsterRun], partitions: Sequence[str]) -> set[str]:
-    """List the captures that some runs are about.
+    """Return the keys of the captures of runs.
 
     Args:
-        runs: any.
-        partitions: all, in their order.
+        runs: runs with the tags of `tags_of`.
+        partitions: all partitions, in their order.
     """
     place = places(partitions)
     keys: set[str] = set()
@@ -87,5 +92,5 @@ def covered(runs: Iterable[dg.DagsterRun], partitions: Sequence[str]) -> set[str
 
 
 def places(partitions: Sequence[str]) -> dict[str, int]:
-    """Number the partitions in their order."""
+    """Return the position of each partition."""
     return {key: number for number, key in enumerate(partitions)}

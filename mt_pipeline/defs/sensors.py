@@ -1,7 +1,9 @@
-"""The sensor: what lies in the inbox and has settled is requested, once; an archive in portions, and what is dropped meanwhile before it.
+"""The sensor `new_captures`: requests each file of the inbox once it has settled.
 
-The ledger is its memory; what runs left undone is made good by `recovery.py`. For the underlying concept, see
-https://docs.dagster.io/guides/automate/sensors
+It requests the captures of an archive in portions; captures that you drop meanwhile come first. The
+ledger remembers what was requested. `recovery.py` finds runs that left captures undone.
+
+For the underlying concept, see https://docs.dagster.io/guides/automate/sensors
 """
 
 import time
@@ -31,10 +33,11 @@ from mt_pipeline.defs.runs import (
 from mt_pipeline.pipeline.workspace import Workspace
 
 MOST_SINGLE_RUNS = 20
-"""More captures than this at once share runs."""
+"""If there are more captures than this at once, they share runs."""
 
 MOST_IN_HAND = 10 * CAPTURES_PER_RUN
-"""Captures of an archive that are asked for at one time: Dagster takes seconds to make a run of many, and sees nothing new meanwhile."""
+"""Captures of an archive that are requested at one time. Dagster takes seconds to create a run of
+many, and the sensor sees nothing new meanwhile."""
 
 
 @dg.sensor(
@@ -43,7 +46,20 @@ MOST_IN_HAND = 10 * CAPTURES_PER_RUN
 def new_captures(
     context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request a run for each new or changed capture of the inbox, and say which files are none."""
+    """Request a run for each new or changed capture of the inbox, and name files that are none."""
+    return tick(context, workspace)
+
+
+def tick(
+    context: dg.SensorEvaluationContext, workspace: Workspace, *, most_in_hand: int = MOST_IN_HAND
+) -> dg.SensorResult | dg.SkipReason:
+    """Look into the inbox once.
+
+    Args:
+        context: the context of the sensor.
+        workspace: the data folder.
+        most_in_hand: captures of an archive that are requested at one time.
+    """
     ledger, instance = workspace.ledger, context.instance
     workspace.inbox.mkdir(parents=True, exist_ok=True)
     make_good(ledger, instance)
@@ -58,26 +74,21 @@ def new_captures(
             return dg.SkipReason(
                 f"{ledger.progress()}; they wait for {outage.pause:.0f} s more: {outage.reason}"
             )
-        ready = ready[:1]  # it tells whether the outage is over
+        ready = ready[:1]  # it shows whether the outage is over
     in_hand = len(ledger.unfinished())
-    chosen = [capture for look in _portion(ready, in_hand) for capture in look]
+    chosen = [capture for look in _portion(ready, most_in_hand - in_hand) for capture in look]
     good, refused = _sniffed(context, ledger, chosen)
     mine = set(ledger.requested(capture.key for capture in good))
     good = [capture for capture in good if capture.key in mine]
     progress = ledger.progress()
     if not good:
-        return dg.SkipReason(
-            (
-                str(progress)
-                if progress.left
-                else f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
-            )
-            + (f"; refused: {'; '.join(refused[:10])}" if refused else "")
-        )
+        idle = f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
+        return _skip(str(progress) if progress.left else idle, refused)
     context.log.info(str(progress))
     for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
         context.log.warning(
-            f"{' and '.join(names)} share the table packets_{experiment}: rename a folder if they should not"
+            f"{' and '.join(names)} share the table packets_{experiment}: "
+            "rename a folder if they should not"
         )
     place = places(instance.get_dynamic_partitions(captures.name or ""))
     new = [capture.key for capture in good if capture.key not in place]
@@ -88,11 +99,18 @@ def new_captures(
     )
 
 
-def _portion(ready: list[Capture], in_hand: int) -> Iterator[list[Capture]]:
-    """Choose what to ask for now, look by look, the last first: all of a few captures, of many as much as there is room for."""
-    room = max(MOST_IN_HAND - in_hand, 0)
-    for _, of_look in groupby(ready, key=lambda capture: capture.seen_at):
-        look = list(of_look)
+def _skip(text: str, refused: list[str]) -> dg.SkipReason:
+    return dg.SkipReason(f"{text}; refused: {'; '.join(refused[:10])}" if refused else text)
+
+
+def _portion(ready: list[Capture], room: int) -> Iterator[list[Capture]]:
+    """Choose the captures to request now, grouped by the look that found them, the last one first.
+
+    A look that found few captures is requested whole; of one that found many, `room` captures.
+    """
+    room = max(room, 0)
+    for _, group in groupby(ready, key=lambda capture: capture.seen_at):
+        look = list(group)
         if len(look) > MOST_SINGLE_RUNS:
             look = look[:room]
             room -= len(look)
@@ -102,7 +120,11 @@ def _portion(ready: list[Capture], in_hand: int) -> Iterator[list[Capture]]:
 def _sniffed(
     context: dg.SensorEvaluationContext, ledger: Ledger, ready: list[Capture]
 ) -> tuple[list[Capture], list[str]]:
-    """Keep what begins like a capture: one partition that can never succeed paints all assets red."""
+    """Refuse files that do not begin like a capture: their partitions would never succeed.
+
+    Returns:
+        The captures, and the reasons for the other files.
+    """
     good, refused = [], []
     for capture in ready:
         if reason := inbox.sniff(capture):
@@ -115,22 +137,22 @@ def _sniffed(
 
 
 def _requests(good: list[Capture], place: dict[str, int], *, few: bool) -> list[dg.RunRequest]:
-    """Ask for a run per capture, if they are few; else they share runs, each look by itself, and those of a small one are started first."""
+    """Request a run for each of a few captures; let many share runs.
+
+    Captures of different looks do not share a run. Those of a small look start first.
+    """
     now, requests = time.time_ns(), []
-    for _, of_look in groupby(good, key=lambda capture: capture.seen_at):
-        look = list(of_look)
+    for _, group in groupby(good, key=lambda capture: capture.seen_at):
+        look = list(group)
+        priority = DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE
         new = [capture for capture in look if capture.key not in place]
         neighbours = [*stretches((capture for capture in look if capture.key in place), place), new]
         for keys in (
             [capture.key for capture in batch]
-            for some in neighbours
-            for batch in batches(some, most=1 if few else CAPTURES_PER_RUN)
+            for stretch in neighbours
+            for batch in batches(stretch, most=1 if few else CAPTURES_PER_RUN)
         ):
-            tags = {
-                **tags_of(keys),
-                BY_SENSOR: "yes",
-                PRIORITY: DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE,
-            }
+            tags = {**tags_of(keys), BY_SENSOR: "yes", PRIORITY: priority}
             requests.append(
                 dg.RunRequest(
                     run_key=f"{keys[0]}@{now}",

@@ -1,7 +1,8 @@
-"""Dagster's storage in SQLite, with the connections to its event log kept; the `dagster.yaml` of a data folder names it.
+"""Dagster's storage in SQLite, with open connections to its event log. `dagster.yaml` names it.
 
-Dagster's own opens an engine and a connection for each of the three to five transactions of an event, and whoever closes a database last
-checkpoints it: more than half of the processor time of an event. Where things lie, what they hold and what is synced to disk is as Dagster has it.
+Dagster's own class opens an engine and a connection for each of the three to five transactions of
+an event, and each close of a database writes a checkpoint. That takes more than half of the
+processor time of an event. Files, tables and what is synced to disk are the same.
 """
 
 from collections.abc import Iterator
@@ -17,11 +18,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 
 _MOST = 4
-"""Databases that are kept open: the index, and one for each of the last runs. A webserver reads those of many."""
+"""Databases that stay open: the index, and one for each of the last runs."""
 
 
 class Storage(DagsterSqliteStorage):
-    """Dagster's, but for its event log."""
+    """Dagster's storage, except for its event log."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
@@ -29,12 +30,12 @@ class Storage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> "Storage":  # noqa: ANN401  as Dagster has it
-        """Open it, for Dagster."""
+        """Open the storage, for Dagster."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
 class EventLog(SqliteEventLogStorage):
-    """Dagster's, but for how it connects: one at a time, as there."""
+    """Dagster's event log, with open connections. One thread at a time uses them, as there."""
 
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, Engine] = {}
@@ -46,24 +47,24 @@ class EventLog(SqliteEventLogStorage):
             yield connection
 
     def _engine(self, shard: str) -> Engine:
-        """Give the engine of a database, which is made if it is not there, or not any more."""
-        engine, there = self._engines.pop(shard, None), Path(self.path_for_shard(shard)).exists()
-        if engine is None or not there:
+        """Return the engine of a database. Create the database if its file does not exist."""
+        engine, exists = self._engines.pop(shard, None), Path(self.path_for_shard(shard)).exists()
+        if engine is None or not exists:
             engine = create_engine(
                 self.conn_string_for_shard(shard),
                 pool_size=1,
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
             )
-            if not there or shard not in self._initialized_dbs:
+            if not exists or shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
-        self._engines[shard] = engine  # the one used last stands last
+        self._engines[shard] = engine  # the last used comes last
         if len(self._engines) > _MOST:
             self._engines.pop(next(iter(self._engines))).dispose()
         return engine
 
     def dispose(self) -> None:
-        """Close what is open."""
+        """Close all databases."""
         super().dispose()
         for engine in self._engines.values():
             engine.dispose()

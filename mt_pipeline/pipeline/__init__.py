@@ -1,1 +1,1 @@
-"""A capture's way through the rooms: prepare, load, finish. Knows no Dagster."""
+"""What happens to a capture: prepare, load, finish. Nothing here imports Dagster."""

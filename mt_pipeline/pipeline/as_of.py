@@ -1,4 +1,4 @@
-"""The moment whose answers are wanted, as people write it."""
+"""Reads the date or time that `--as-of` and `as_of` take."""
 
 from datetime import UTC, datetime, time
 
@@ -8,14 +8,14 @@ _DAY = "2026-01-31"
 
 
 class MomentError(CaptureError):
-    """What was given as a date is none."""
+    """The text is not a date."""
 
 
 def moment(text: str | None) -> datetime | None:
     """Read a date, which stands for its last moment in UTC, or a time.
 
     Raises:
-        MomentError: it is neither.
+        MomentError: the text is neither.
     """
     if text is None:
         return None

@@ -1,4 +1,7 @@
-"""The captures of a run: prepared one after the other, loaded in batches. For QuestDB, a load costs as much as many rows."""
+"""Prepares the captures of a run one by one, and loads them in batches.
+
+A load into QuestDB has a fixed cost, as large as that of many rows. So small captures share one.
+"""
 
 import logging
 import time
@@ -11,27 +14,28 @@ from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.pipeline.capture_run import (
     Prepared,
     abandon,
-    abandon_unbegun,
+    abandon_unstarted,
     finish,
     prepare,
 )
 from mt_pipeline.pipeline.failures import EXPECTED, Failed, failed, is_interrupt
 from mt_pipeline.pipeline.load import CaptureLoad, load, load_one
+from mt_pipeline.pipeline.progress import ENDED
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import ENDED
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is prepared before it is loaded.
+    """The limits of a batch. The batch is loaded as soon as it reaches one of them.
 
     Attributes:
-        captures: in a batch.
-        packet_bytes: of typed packets in a batch: some hundred thousand packets.
-        seconds: after which a capture waits no longer for another one to be prepared.
-        large: bytes of a capture that takes seconds to prepare; nobody waits for it.
+        captures: number of captures.
+        packet_bytes: bytes of typed packets, of all captures together.
+        seconds: since the preparation of the first capture began.
+        large: bytes of a capture file. A larger one takes seconds to prepare, so the batch is
+            loaded before it.
     """
 
     captures: int = 25
@@ -41,27 +45,27 @@ class Limits:
 
 
 def run_captures(run: Run, keys: Sequence[str], *, limits: Limits | None = None) -> list[Failed]:
-    """Take captures through the chosen stages, past those that fail.
+    """Take captures through the stages of a run. A capture that fails does not stop the others.
 
     Args:
-        run: which they are part of.
-        keys: their capture keys.
-        limits: how much is prepared before it is loaded.
+        run: the run that they are part of.
+        keys: capture keys.
+        limits: the limits of a batch.
 
     Returns:
-        Those that failed.
+        The captures that failed.
     """
     batch = _Batch(run, limits or Limits())
-    left = dict.fromkeys(keys)
+    remaining = dict.fromkeys(keys)
     try:
         for key in keys:
-            batch.take(key)
-            del left[key]
+            batch.add(key)
+            del remaining[key]
         batch.load()
-    except BaseException:  # the run ends before its time
+    except BaseException:  # the run was stopped
         with ExitStack() as stack:
-            for key in left:
-                stack.callback(abandon_unbegun, run, key)
+            for key in remaining:
+                stack.callback(abandon_unstarted, run, key)
             stack.callback(batch.abandon)
         raise
     return batch.failures
@@ -69,14 +73,14 @@ def run_captures(run: Run, keys: Sequence[str], *, limits: Limits | None = None)
 
 @dataclass
 class _Batch:
-    """Captures that are prepared and wait for their load."""
+    """Captures that are prepared and not yet loaded."""
 
     run: Run
     limits: Limits
     failures: list[Failed] = field(default_factory=list)
     _prepared: list[Prepared] = field(default_factory=list)
 
-    def take(self, key: str) -> None:
+    def add(self, key: str) -> None:
         """Prepare a capture, and load the batch when it is full."""
         if self._prepared and self._size(key) >= self.limits.large:
             self.load()
@@ -85,14 +89,15 @@ class _Batch:
             try:
                 prepared = prepare(self.run, key, since=since, wait=not self._prepared)
             except CaptureBusyError:
-                # Whoever works on it may wait for one of ours: nobody who holds a lock waits for another.
+                # Another process works on it, and may wait for a capture of this batch.
+                # So load the batch first: never wait for a lock while you hold others.
                 self.load()
                 prepared = prepare(self.run, key, since=since)
         except Exception as error:
-            self._ended(key, error)
+            self._note_end(key, error)
             return
         if prepared is None:
-            self._ended(key)
+            self._note_end(key)
             return
         self._prepared.append(prepared)
         if self._is_full():
@@ -101,21 +106,22 @@ class _Batch:
     def load(self) -> None:
         """Load the batch, and empty it.
 
-        If that fails, each capture is loaded by itself: one that cannot be loaded costs no other. If a back end does not
-        answer, that is the result of all.
+        If that fails, load each capture by itself, so that only those fail that cannot be loaded.
+        If a back end does not answer, all captures of the batch fail.
         """
         results: dict[str, CaptureLoad | Exception] = {}
         if len(self._prepared) > 1:
             try:
-                results.update(load(self.run, {one.key: one.sources for one in self._prepared}))
+                results.update(load(self.run, {p.key: p.sources for p in self._prepared}))
             except Unreachable as error:
-                results = dict.fromkeys((one.key for one in self._prepared), error)
+                results = dict.fromkeys((p.key for p in self._prepared), error)
             except Exception as error:
                 if is_interrupt(error):
                     raise KeyboardInterrupt from None
-                number = len(self._prepared)
                 log.warning(
-                    "%s captures cannot be loaded together, so each is by itself: %s", number, error
+                    "%s captures cannot be loaded together, so each is by itself: %s",
+                    len(self._prepared),
+                    error,
                 )
         while self._prepared:
             prepared = self._prepared[0]
@@ -124,12 +130,12 @@ class _Batch:
             try:
                 finish(prepared, result)
             except Exception as error:
-                self._ended(prepared.key, error)
+                self._note_end(prepared.key, error)
             else:
-                self._ended(prepared.key)
+                self._note_end(prepared.key)
 
     def abandon(self) -> None:
-        """Free the locks of what waits for its load."""
+        """Abandon the captures that are not loaded, and free their locks."""
         with ExitStack() as stack:
             for prepared in self._prepared:
                 stack.callback(abandon, prepared)
@@ -140,7 +146,8 @@ class _Batch:
         except Exception as error:
             return error
 
-    def _ended(self, key: str, error: Exception | None = None) -> None:
+    def _note_end(self, key: str, error: Exception | None = None) -> None:
+        """Report that a capture has its verdict, and collect the error if it failed."""
         if error is not None:
             if not isinstance(error, EXPECTED):
                 log.error("%s", key, exc_info=error)
@@ -151,8 +158,8 @@ class _Batch:
 
     def _is_full(self) -> bool:
         if self.run.workspace.options.rotation:
-            return True  # what a file leaves to the next of its rotation is known when it is loaded
-        size = sum(one.sources.packets.stat().st_size for one in self._prepared)
+            return True  # the next file of a rotation continues what this one leaves
+        size = sum(p.sources.packets.stat().st_size for p in self._prepared)
         waited = time.monotonic() - self._prepared[0].started
         return (
             len(self._prepared) >= self.limits.captures

@@ -1,7 +1,8 @@
-"""One capture on its way: `prepare` it, have its rows loaded, `finish` it.
+"""The phases of one capture: `prepare`, a load, `finish`.
 
-The capture's lock is held from its preparation to its verdict. The ledger has the verdict before the lock is free:
-whoever finds a capture at work and its lock free takes its run for dead. Which captures are loaded together says `batch.py`.
+`prepare` takes the capture's lock, and `finish` frees it after the ledger has the verdict. So a
+capture that the ledger calls running while its lock is free belongs to a run that was killed.
+`batch.py` decides which captures are loaded together.
 """
 
 import logging
@@ -10,19 +11,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 
-from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.duplicates import Copy
 from mt_pipeline.captures.growing import is_growing, snapshot
-from mt_pipeline.captures.identity import Capture, CaptureGoneError, capture_at
+from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.pipeline import capacity, captures_table
-from mt_pipeline.pipeline.causes import is_outage, is_suspect
 from mt_pipeline.pipeline.derived import NoInputError
-from mt_pipeline.pipeline.failures import failed, is_interrupt
 from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark.packet_count import estimate
 
@@ -31,14 +30,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A capture whose rows can be loaded. Its lock is held until `finish` or `abandon`.
+    """A capture that is ready to load. Its lock is held until `finish` or `abandon`.
 
     Attributes:
-        stages: of the capture.
-        sources: what its rows are made of.
-        before: what the ledger knew of it when its lock was taken.
-        since: when it was first asked for, seconds since 1970.
-        started: when its preparation began, by the monotonic clock.
+        stages: the stages of the capture.
+        sources: the files that its rows are made of.
+        before: its record in the ledger when its lock was taken.
+        since: when it was requested, in seconds since 1970.
+        started: when its preparation began, in seconds of the monotonic clock.
     """
 
     stages: Stages
@@ -55,49 +54,50 @@ class Prepared:
 
 
 def prepare(run: Run, key: str, *, since: float, wait: bool = True) -> Prepared | None:
-    """Take a capture through the stages up to its load.
+    """Take a capture through the stages that come before its load.
 
     Args:
-        run: which it is part of.
+        run: the run that it is part of.
         key: the capture key.
-        since: when it was asked for, seconds since 1970; what another run did later is not done again.
-        wait: wait until nobody else works on it.
+        since: when it was requested, in seconds since 1970. If another run has loaded it since
+            then, it is not loaded again.
+        wait: whether to wait for the capture's lock.
 
     Returns:
-        What can be loaded; None if nothing is to be, and the capture is dealt with.
+        What to load; None if there is nothing to load, and the capture is finished.
 
     Raises:
-        CaptureBusyError: somebody else works on it, and that is not to be waited for.
-        Exception: what a room raises; the ledger has it as the capture's verdict.
+        CaptureBusyError: another process works on it, and `wait` is false.
+        Exception: a stage failed. The ledger already has the verdict.
     """
     started, ledger = time.monotonic(), run.workspace.ledger
     with ExitStack() as stack:
         before = stack.enter_context(ledger.lock(key, timeout=-1 if wait else 0))
         stages = stack.enter_context(closing(Stages(run, key)))
-        with _verdict(stages, before):
-            sources = _sources(stages, before, since)
+        with verdict_of(stages, before):
+            sources = _run_stages(stages, before, since)
             if sources is not None:
                 return Prepared(stages, sources, before, since, started, stack.pop_all())
     return None
 
 
 def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
-    """Note what became of a capture, and free its lock.
+    """Write the verdict on a capture, and free its lock.
 
     Args:
         prepared: the capture.
-        result: what its load did, or why it failed.
+        result: the result of its load, or the error that ended it.
 
     Raises:
-        Exception: the reason, if the load failed; or what goes wrong now.
+        Exception: the error of the load, or one that occurs here.
     """
     stages = prepared.stages
-    with prepared._lock, _verdict(stages, prepared.before):
+    with prepared._lock, verdict_of(stages, prepared.before):
         if isinstance(result, Exception):
             raise result
         stages.report_rows(result)
-        # Dagster knows already: a kill in between means that the capture is only loaded again.
-        stages.note_done(result.loaded)
+        # The observer comes first: after a kill in between, the capture is loaded again.
+        note_done(stages, result.loaded)
         run = stages.run
         captures_table.copy(
             run.workspace,
@@ -114,45 +114,49 @@ def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
 
 
 def abandon(prepared: Prepared) -> None:
-    """Note that the run ends before the capture's load, and free its lock."""
+    """Note that the run was stopped before the capture was loaded, and free its lock."""
     with prepared._lock:
-        _note_stopped(prepared.stages)
+        note_stopped(prepared.stages)
 
 
-def abandon_unbegun(run: Run, key: str) -> None:
-    """Note that the run ends before it came to this capture, unless another run took it up or there is a verdict."""
+def abandon_unstarted(run: Run, key: str) -> None:
+    """Note that the run was stopped before it began with a capture.
+
+    Do nothing if another run has begun with it, or if it has a verdict.
+    """
     lock = run.workspace.ledger.lock(key, timeout=0)
     with suppress(CaptureBusyError), lock as record:
         if record and record.state is State.WAITING and record.requested_at is not None:
-            _note_stopped(Stages(run, key))
+            note_stopped(Stages(run, key))
 
 
-def _sources(stages: Stages, before: Record | None, since: float) -> Sources | None:
-    """Claim the capture, and take it through the chosen stages."""
+def _run_stages(stages: Stages, before: Record | None, since: float) -> Sources | None:
+    """Claim the capture, and run the stages before its load. Return None if there is no load."""
     run, key = stages.run, stages.key
     capture = capture_at(run.workspace.inbox, key)
     if before and _is_done(run, before, capture, since):
         log.info("%s: run %s loaded it meanwhile", key, before.run)
         return None
-    if run.judges:
+    if run.includes_load:
         run.workspace.ledger.claim(capture, run=run.id, filter=run.display_filter)
     if "tshark_json" in run.stages:
-        with _quiet(stages, capture) as quiet:
-            if not _read(stages, quiet):
+        with _stable(stages, capture) as stable:
+            if not _read(stages, stable):
                 return None
     elif before and before.documents:
         stages.inputs, stages.sha256, stages.cut = before.documents, before.sha256 or "", before.cut
     else:
         raise NoInputError(
-            f"{key}: it was never loaded, so there are no documents to work on; launch it with tshark_json"
+            f"{key}: it was never loaded, so there are no documents to work on; "
+            "launch it with tshark_json"
         )
     _derive(stages, before)
-    return stages.sources() if run.judges else None
+    return stages.sources() if run.includes_load else None
 
 
 @contextmanager
-def _quiet(stages: Stages, capture: Capture) -> Iterator[Capture]:
-    """Give a copy of a capture that still grows, for as long as the block lasts; else the capture itself."""
+def _stable(stages: Stages, capture: Capture) -> Iterator[Capture]:
+    """Yield the capture; if it still grows, yield a copy that exists until the block ends."""
     options = stages.run.workspace.options
     if options.follow and is_growing(capture, settle=options.settle_seconds):
         capacity.check(options, capture, lambda: estimate(capture.path), copied=True)
@@ -163,10 +167,14 @@ def _quiet(stages: Stages, capture: Capture) -> Iterator[Capture]:
 
 
 def _read(stages: Stages, capture: Capture) -> bool:
-    """Read the documents, unless the capture is a copy that is to be left out. Returns whether it is wanted."""
+    """Read the documents, unless the settings skip the capture as a duplicate.
+
+    Returns:
+        Whether they were read.
+    """
     run = stages.run
     stages.identify(capture, run.display_filter)
-    copy = _copy(stages)
+    copy = _duplicate_of(stages)
     if copy and copy.within and run.workspace.options.duplicates == "skip":
         return False
     stages.read_documents(
@@ -179,7 +187,7 @@ def _read(stages: Stages, capture: Capture) -> bool:
 
 
 def _derive(stages: Stages, before: Record | None) -> None:
-    """Find the endpoints, and what they are."""
+    """Find the endpoints, and the answers for them."""
     run = stages.run
     if "endpoints" in run.stages:
         stages.derived.continue_rotation()
@@ -192,10 +200,10 @@ def _derive(stages: Stages, before: Record | None) -> None:
         stages.report_answers(seconds=time.monotonic() - started)
 
 
-def _copy(stages: Stages) -> Copy | None:
-    """Find the capture that has the same bytes, if this one is to have rows."""
+def _duplicate_of(stages: Stages) -> Copy | None:
+    """Find the loaded capture that has the same bytes; None if there is none."""
     run, key = stages.run, stages.key
-    if not run.judges:
+    if not run.includes_load:
         return None
     skips = run.workspace.options.duplicates == "skip"
     reason = "MT_DUPLICATES is skip" if skips else ""
@@ -206,80 +214,11 @@ def _copy(stages: Stages) -> Copy | None:
     return copy
 
 
-@contextmanager
-def _verdict(stages: Stages, before: Record | None) -> Iterator[None]:
-    """Have the ledger know how the capture ended, if the block fails; the capture's lock is held.
-
-    A file that was deleted before it was read ends the block without an error.
-    """
-    try:
-        yield
-    except Exception as error:
-        if is_interrupt(error):
-            _note_stopped(stages)
-            raise KeyboardInterrupt from None
-        if isinstance(error, CaptureGoneError) and _forget(stages, before):
-            return
-        folder = stages.run.workspace.options.data_dir
-        reason = failed(stages.key, error, folder=folder).reason
-        if is_outage(error):
-            _give_back(stages, reason, suspect=is_suspect(error))
-        else:
-            _note_failed(stages, reason)
-        raise
-    except BaseException:
-        _note_stopped(stages)
-        raise
-
-
-def _note_failed(stages: Stages, reason: str) -> None:
-    """Note why the capture failed; a key that the UI made up has no record."""
-    if stages.run.judges:
-        workspace = stages.run.workspace
-        with suppress(UnknownCaptureError):
-            workspace.ledger.fail(stages.key, reason)
-            captures_table.copy(workspace, stages.key, counts=stages.counts, seconds=stages.seconds)
-
-
-def _give_back(stages: Stages, outage: str, *, suspect: bool) -> None:
-    """Note that an outage ended the work, and no fault of the capture, unless that happened too often."""
-    if stages.run.judges:
-        workspace, key = stages.run.workspace, stages.key
-        with suppress(UnknownCaptureError):
-            state = workspace.ledger.give_back(key, outage=outage, suspect=suspect)
-            if state is State.FAILED:
-                captures_table.copy(workspace, key, counts=stages.counts, seconds=stages.seconds)
-
-
-def _note_stopped(stages: Stages) -> None:
-    """Note that the run ends before its time.
-
-    A person who cancelled it meant it. When the service stops, its next start takes the capture up again.
-    """
-    if stages.run.observer.is_cancelled():
-        _note_failed(stages, f"{stages.key}: its run was cancelled; launch it again")
-    elif stages.run.judges:
-        with suppress(UnknownCaptureError):
-            stages.run.workspace.ledger.give_back(stages.key)
-
-
-def _forget(stages: Stages, before: Record | None) -> bool:
-    """Let go of a capture whose file was deleted before it was read, as ring buffers do. Returns whether it had a record."""
-    ledger, key = stages.run.workspace.ledger, stages.key
-    if not stages.run.judges or ledger.get(key) is None:
-        return False
-    if ledger.file_deleted(key, before):
-        log.info("%s: its file was deleted before it was read again; its rows stay", key)
-    else:
-        log.info("%s: its file was deleted before it was read; nothing of it is stored", key)
-        stages.run.observer.capture_forgotten(key)
-    return True
-
-
 def _is_done(run: Run, record: Record, capture: Capture, since: float) -> bool:
-    """Return whether another run loaded the capture meanwhile.
+    """Return whether another run has loaded the capture in its present form.
 
-    What the sensor asked for may have been loaded before this run began, as runs queue for hours.
+    A run that the sensor requested may have waited in the queue for hours. It skips a capture no
+    matter when it was loaded.
     """
     last_load = record.size, record.mtime_ns, record.filter or ""
     same = last_load == (capture.size, capture.mtime_ns, run.display_filter)

@@ -1,4 +1,4 @@
-"""Copies what the ledger says of a capture into the table `captures`, for people who ask QuestDB. The ledger stays the truth."""
+"""Copies verdicts from the ledger to QuestDB's table `captures`. The ledger stays the truth."""
 
 import json
 import logging
@@ -36,30 +36,32 @@ def copy(
     seconds: Mapping[str, float] | None = None,
     tshark: str | None = None,
 ) -> None:
-    """Add the verdict on a capture to `captures`; if that cannot be done, a warning says so, and nothing else happens. Without QuestDB nothing does.
+    """Add the verdict on a capture to the table `captures`; log a warning if that fails.
+
+    Do nothing if the settings leave QuestDB out.
 
     Args:
         workspace: the data folder.
-        key: the capture key; one without a record is passed over.
-        stored: what QuestDB holds of it, after a load.
-        counts: what became of its endpoints, if somebody looked.
-        seconds: time taken by the stages that were done, by asset.
-        tshark: version of the tshark of its documents, if it is known.
+        key: the capture key; ignored if it has no record.
+        stored: counts of what QuestDB stores of it; None if it was not loaded.
+        counts: endpoints by the kind of their answer, if that is known.
+        seconds: the time that each stage took, by asset.
+        tshark: the version of tshark that made its documents, if that is known.
     """
     record = workspace.ledger.get(key)
     if record is None or not workspace.options.has_questdb:
         return
-    taken: dict[str, Value] = {
+    durations: dict[str, Value] = {
         _SECONDS[asset]: duration for asset, duration in (seconds or {}).items()
     }
     calls = providers.calls(workspace.options)
-    with _warned(key):
+    with _errors_logged(key):
         row = {
-            **_of_record(record),
-            **_of_load(record, stored),
-            **_of_answers(counts),
+            **_record_columns(record),
+            **_load_columns(record, stored),
+            **_answer_columns(counts),
             **calls,
-            **taken,
+            **durations,
             "tshark_version": tshark,
         }
         with locks.shared(workspace.loading_lock):
@@ -67,16 +69,16 @@ def copy(
 
 
 def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
-    """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
+    """Correct the column `owed` of the last load of a capture that a refresh left unchanged."""
     if record.owed != owed and workspace.options.has_questdb:
-        with _warned(record.key), locks.shared(workspace.loading_lock):
+        with _errors_logged(record.key), locks.shared(workspace.loading_lock):
             captures_table.owes(
                 workspace.database(), record.key, loaded_at=_time(record), owed=owed
             )
 
 
 @contextmanager
-def _warned(key: str) -> Iterator[None]:
+def _errors_logged(key: str) -> Iterator[None]:
     try:
         yield
     except (BackendError, psycopg.Error, OSError, UnicodeError) as error:
@@ -87,7 +89,7 @@ def _time(record: Record) -> datetime:
     return datetime.fromtimestamp(record.changed_at, UTC)
 
 
-def _of_record(record: Record) -> dict[str, Value]:
+def _record_columns(record: Record) -> dict[str, Value]:
     return {
         "ts": _time(record),
         "capture": record.key,
@@ -103,8 +105,8 @@ def _of_record(record: Record) -> dict[str, Value]:
     }
 
 
-def _of_load(record: Record, stored: Stored | None) -> dict[str, Value]:
-    """Say what a load did; a record that is not of a load may still have the numbers of the one before."""
+def _load_columns(record: Record, stored: Stored | None) -> dict[str, Value]:
+    """Return the columns of a load. The record of a failure may have those of an earlier load."""
     if record.state is not State.DONE or stored is None:
         return {}
     return {
@@ -123,7 +125,7 @@ def _of_load(record: Record, stored: Stored | None) -> dict[str, Value]:
     }
 
 
-def _of_answers(counts: Counts | None) -> dict[str, Value]:
+def _answer_columns(counts: Counts | None) -> dict[str, Value]:
     if counts is None:
         return {}
     return {

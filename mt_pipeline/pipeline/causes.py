@@ -1,6 +1,7 @@
-"""Whose fault an error is: the capture's, which then has failed, or that of an outage, which says nothing of it, so that it is taken up again.
+"""Tells outages from errors of a capture. After an outage the capture runs again; else it failed.
 
-The lists here are the only place that knows. What is neither listed nor said by the system is the capture's, as are errors of ours.
+The lists here decide. An error that is neither listed nor one of the operating system is the
+capture's, also a bug in this program.
 """
 
 import errno
@@ -31,27 +32,16 @@ from mt_pipeline.tshark.errors import (
     TsharkTooOld,
 )
 
-OUTAGES = (
-    *(Unreachable, Suspended, Damaged, Exhausted, ServerError),  # QuestDB
-    *(
-        LedgerError,
-        StoreError,
-        sa.exc.OperationalError,
-    ),  # the ledger, the answers, what Dagster keeps
-    *(
-        TsharkMissing,
-        TsharkTooOld,
-        TsharkKilled,
-        TsharkSilent,
-        SettingsError,
-        MemoryError,
-        duckdb.OutOfMemoryException,
-    ),
-)
-"""What stands in the way of any capture."""
+_QUESTDB = (Unreachable, Suspended, Damaged, Exhausted, ServerError)
+_DATABASES = (LedgerError, StoreError, sa.exc.OperationalError)  # the last is Dagster's
+_TSHARK = (TsharkMissing, TsharkTooOld, TsharkKilled, TsharkSilent)
+_MEMORY = (MemoryError, duckdb.OutOfMemoryException)
 
-SUSPECTS = (Lost, Exhausted, TsharkKilled, TsharkSilent, MemoryError, duckdb.OutOfMemoryException)
-"""Those of them that the capture at work may have caused: a capture that is large or odd enough ends what reads it."""
+OUTAGES = (*_QUESTDB, *_DATABASES, *_TSHARK, *_MEMORY, SettingsError)
+"""Errors that would stop any capture."""
+
+SUSPECTS = (Lost, Exhausted, TsharkKilled, TsharkSilent, *_MEMORY)
+"""Outages that the capture may have caused: a large or odd capture can crash what reads it."""
 
 _ERRNOS = (
     errno.ENOSPC,
@@ -63,39 +53,40 @@ _ERRNOS = (
     errno.EROFS,
     errno.ENOLCK,
 )
-"""What the system lacks, whoever asks for it."""
+"""Errors of the operating system that would stop any capture."""
 
-_SAID_BY_OTHERS = (TsharkError, BackendError, psycopg.Error, duckdb.Error)
-"""Errors of programs and libraries that meet with these, and pass on no more than the words of the system, or its number, as QuestDB does."""
+_QUOTING = (TsharkError, BackendError, psycopg.Error, duckdb.Error)
+"""Errors that carry such an error only in their message: its text, or, in QuestDB, its number."""
 
-_WORDS = tuple(
-    words
+_QUOTES = tuple(
+    quote
     for number in _ERRNOS
-    for words in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] ")
+    for quote in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] ")
 )
 
 
 def is_outage(error: BaseException) -> bool:
-    """Say whether an error is no fault of the capture at work."""
-    return isinstance(error, OUTAGES) or any(_is_of_the_system(one) for one in _chain(error))
+    """Return whether an error is an outage."""
+    return isinstance(error, OUTAGES) or any(map(_is_system_error, _chain(error)))
 
 
 def is_suspect(error: BaseException) -> bool:
-    """Say whether the capture may have caused an outage."""
+    """Return whether the capture may have caused an outage."""
     return isinstance(error, SUSPECTS)
 
 
-def _is_of_the_system(error: BaseException) -> bool:
+def _is_system_error(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
-    # The message of a TsharkError names a file as its user called it; what tshark said does not count if it did not say it.
-    said = error.stderr if isinstance(error, TsharkError) else str(error)
-    return isinstance(error, _SAID_BY_OTHERS) and any(words in said for words in _WORDS)
+    # The message of a TsharkError contains the file's name, which may look like a system error.
+    # So look at the output of tshark alone.
+    text = error.stderr if isinstance(error, TsharkError) else str(error)
+    return isinstance(error, _QUOTING) and any(quote in text for quote in _QUOTES)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """List an error and what it was raised for."""
-    one: BaseException | None = error
-    while one is not None:
-        yield one
-        one = one.__cause__ or one.__context__
+    """Yield an error and its causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""What is derived from the documents of a capture: typed packets, names of streams, endpoints. `stages.py` says when."""
+"""Derives typed packets, names of streams and endpoints from the documents of a capture."""
 
 import logging
 from contextlib import ExitStack
@@ -17,16 +17,19 @@ log = logging.getLogger(__name__)
 
 
 class NoInputError(CaptureError):
-    """A stage was chosen whose input was never made."""
+    """The input of a stage does not exist."""
 
 
 @dataclass
 class Derived:
-    """The packets, names and endpoints of one capture. The caller holds its lock, and closes this at the end.
+    """The typed packets, names and endpoints of a capture.
+
+    The caller holds the capture's lock, and closes this at the end.
 
     Attributes:
         workspace: the data folder.
-        files: where they lie; these have in their names what the capture took up from the file before it.
+        files: the files of the capture. Their names depend on what the capture took up from the
+            file before it in its rotation.
     """
 
     workspace: Workspace
@@ -49,34 +52,34 @@ class Derived:
         self._conversations = None
 
     def listener(self, inputs: str) -> Conversations:
-        """Return what takes in tshark's blocks as they come; `make` goes on with it."""
-        beside = self.files.endpoints(inputs)
-        self._conversations = self._open.enter_context(conversations(beside))
+        """Return the conversations, which receive packets while tshark reads. `make` uses them."""
+        path = self.files.endpoints(inputs)
+        self._conversations = self._open.enter_context(conversations(path))
         return self._conversations
 
     def follow(self, follows: str) -> None:
-        """Use the files that were made with what the capture took up then."""
+        """Use the files that depend on what the capture took up at an earlier load."""
         self.files = replace(self.files, follows=follows)
 
     def continue_rotation(self, *, default: str = "") -> None:
-        """Take up what the file before this one leaves now.
+        """Use the files that depend on what the file before this one leaves now.
 
         Args:
-            default: what it took up the last time, if that is to stay where nothing is known of the file before.
+            default: what to take up if nothing is known of the file before.
         """
         self.follow(self._rotation.taken_up(default=default))
 
     def make(self, inputs: str) -> Endpoints:
-        """Make sure that typed packets, names and endpoints are there; the endpoints are written last.
+        """Write typed packets, names and endpoints, unless they exist. Endpoints are written last.
 
         Raises:
-            NoInputError: there is nothing to make them of.
+            NoInputError: there are neither documents nor typed packets.
         """
         path = self.files.endpoints(inputs)
         if self._is_complete(inputs):
             return endpoints.summary(path)
         streams = self._rotation.streams(self.files.follows)
-        if streams is None and self.files.follows:  # what it took up once is not to be had any more
+        if streams is None and self.files.follows:  # they were deleted, or replaced
             self.follow("")
             return self.make(inputs)
         found = self._conversations or self._read(inputs)
@@ -93,7 +96,7 @@ class Derived:
         return summary
 
     def handover(self, inputs: str) -> Handover:
-        """Return what the capture took up, and what it leaves to the next file of its rotation."""
+        """Return what the capture took up, and what it leaves to the next file."""
         return self._rotation.handover(self.files, inputs)
 
     def _is_complete(self, inputs: str) -> bool:
@@ -103,7 +106,7 @@ class Derived:
         return all(path.exists() for path in paths)
 
     def _read(self, inputs: str) -> Conversations:
-        """Read the sums of the typed packets if these are there, else the documents."""
+        """Read the sums of the typed packets, or the documents if there are no typed packets."""
         packets, source = self.files.packets(inputs), self.files.documents(inputs)
         if not packets.exists() and not source.exists():
             raise NoInputError(f"{self.key}: {source} is not there; launch it with tshark_json too")

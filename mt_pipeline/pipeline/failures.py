@@ -1,4 +1,4 @@
-"""What can go wrong with a capture, as a sentence that a person understands."""
+"""Turns errors into sentences for people, and collects the captures of a run that failed."""
 
 import errno
 import logging
@@ -32,10 +32,10 @@ EXPECTED = (
     duckdb.Error,
     MemoryError,
 )
-"""What can go wrong without a fault of ours."""
+"""Errors that are no bug in this program. They are logged without a traceback."""
 
 AGAIN = "the service takes it up again by itself, unless this happens whenever it is at work"
-"""What becomes of a capture that an outage gave back."""
+"""What happens to a capture after an outage, for people."""
 
 _INTERRUPTED = "Query interrupted"
 
@@ -47,9 +47,9 @@ class Failed:
     Attributes:
         key: the capture key.
         reason: a sentence for people; it names the capture.
-        tshark_message: what tshark printed, if it was tshark that failed.
+        tshark_message: the output of tshark, if tshark failed.
         tshark_status: its exit status.
-        by_outage: it was no fault of the capture, so the service takes it up again.
+        by_outage: whether an outage was the cause, so that the service tries again.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Failed:
 
     @property
     def text(self) -> str:
-        """The reason, with what becomes of the capture if it was no fault of its own."""
+        """The reason, and what happens next if an outage was the cause."""
         return f"{self.reason}; {AGAIN}" if self.by_outage else self.reason
 
 
@@ -69,8 +69,8 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
 
     Args:
         key: the capture key.
-        error: what went wrong.
-        folder: the data folder, for errors that do not name where they happened.
+        error: the error.
+        folder: the data folder, for errors that name no file.
     """
     reason, name = sentence(error, folder=folder), visible(storable(key))
     if name not in reason:
@@ -81,17 +81,17 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
 
 
 def sentence(error: BaseException, *, folder: Path | None = None) -> str:
-    """Return in one sentence what went wrong, and what to do. Nothing in it controls a terminal.
+    """Return in one sentence what went wrong, and what to do, without control characters.
 
     Args:
-        error: what went wrong.
-        folder: the data folder, for errors that do not name where they happened.
+        error: the error.
+        folder: the data folder, for errors that name no file.
     """
     return visible(_sentence(error, folder))
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether a signal came while DuckDB worked: this is its word for it."""
+    """Return whether a signal interrupted DuckDB, which raises an error of its own for it."""
     return _INTERRUPTED in str(error)
 
 
@@ -102,12 +102,12 @@ def collecting(
     *,
     ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError),
 ) -> Iterator[None]:
-    """Have what goes wrong with one capture cost no other: it is collected, and logged.
+    """Collect and log an error, so that it does not stop the other captures.
 
     Args:
-        key: capture key, or what else the loop is over.
-        failures: receives what went wrong.
-        ends_on: errors that are raised, as they mean that what all captures need does not work.
+        key: the capture key.
+        failures: receives the failure.
+        ends_on: errors that would stop all captures; they are raised.
     """
     try:
         yield

@@ -1,6 +1,7 @@
-"""Where the files of a capture lie, stage by stage: `<asset>/<experiment>/<capture>/<hash of all that made them>…`.
+"""Names the files of a capture: `<stage>/<experiment>/<capture>/<hash of all inputs>…`.
 
-A file that exists is right, so nothing is ever stale; what a later load replaced is deleted after that load.
+The name contains the hash of all inputs, so a file that exists is never stale. Each load deletes
+the files of earlier loads at its end.
 """
 
 import shutil
@@ -18,12 +19,12 @@ _LEFT = ".left.parquet"
 
 
 def reports_folder(data: Path) -> Path:
-    """Name the folder of the reports of experiments."""
+    """Return the folder of the reports."""
     return data / "reports"
 
 
 def report_file(data: Path, experiment: str) -> Path:
-    """Name the report of an experiment, written anew by each run."""
+    """Return the report of an experiment. Each run replaces it."""
     return reports_folder(data) / f"{experiment}.html"
 
 
@@ -34,7 +35,8 @@ class CaptureFiles:
     Attributes:
         data: the data folder.
         key: the capture key.
-        follows: what was taken up of the file before it in its rotation (`rotations.py`); it made the names, so what is made of these too.
+        follows: what the capture took up from the file before it in its rotation (`rotation.py`).
+            Names, endpoints and answers depend on it.
     """
 
     data: Path
@@ -43,47 +45,50 @@ class CaptureFiles:
 
     @property
     def workplace(self) -> Path:
-        """The folder for what is only needed while documents are made; what a killed run left there is deleted with `keep_only`."""
+        """The folder of temporary files. `keep_only` deletes those that a killed run left."""
         return self._folder(TSHARK_JSON)
 
     def documents(self, inputs: str) -> Path:
-        """Name the documents that these inputs make."""
+        """Return the documents of these inputs."""
         return self._folder(TSHARK_JSON) / f"{inputs}{documents.SUFFIX}"
 
     def packets(self, inputs: str) -> Path:
-        """Name the typed packets of these documents; written before the endpoints."""
+        """Return the typed packets. They are written before the endpoints."""
         return self._of_endpoints(inputs, "packets")
 
     def sums(self, inputs: str) -> Path:
-        """Name the sums of these packets by second and conversation; written before the endpoints."""
+        """Return the sums by second and conversation. They are written before the endpoints."""
         return self._of_endpoints(inputs, "sums")
 
     def names(self, inputs: str) -> Path:
-        """Name what the streams of these documents were called; written before the endpoints."""
+        """Return the names of the streams. They are written before the endpoints."""
         return self._of_endpoints(self._named(inputs), "names")
 
     def left(self, inputs: str) -> Path:
-        """Name what they leave to the next file of the rotation; written before the endpoints. It holds no columns, so it outlives their table."""
+        """Return what is left to the next file of the rotation, written before the endpoints.
+
+        It has no columns of the tables, so its name does not depend on their version.
+        """
         return self._folder(ENDPOINTS) / f"{self._named(inputs)}{_LEFT}"
 
     def endpoints(self, inputs: str) -> Path:
-        """Name the endpoints of these documents."""
+        """Return the endpoints."""
         return self._of_endpoints(self._named(inputs), "endpoints")
 
     def enrichment(self, inputs: str) -> Path:
-        """Name the answers for these endpoints, written anew by each run."""
+        """Return the answers for the endpoints. Each run replaces them."""
         return self._folder(ENRICHMENT) / f"{self._named(inputs)}.parquet"
 
     def sources(self, inputs: str) -> Sources:
-        """Name what the rows of these documents are made of."""
+        """Return the files that the rows are made of."""
         return Sources(
             self.packets(inputs), self.sums(inputs), self.names(inputs), self.enrichment(inputs)
         )
 
     def keep_only(self, inputs: str) -> None:
-        """Delete what other inputs or another column table made, and what a killed run left half written."""
+        """Delete the files of other inputs or versions, and the temporary files."""
         sources = self.sources(inputs)
-        kept = {
+        current = {
             self.documents(inputs),
             self.left(inputs),
             self.endpoints(inputs),
@@ -96,13 +101,17 @@ class CaptureFiles:
             for path in self._listed(asset):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                elif path not in kept:
+                elif path not in current:
                     path.unlink(missing_ok=True)
 
     def delete_packets(self) -> int:
-        """Delete the typed packets and what is made with them, of whatever release, but for what is left to the next file. Returns the bytes."""
+        """Delete the typed packets and what is made of them, except what is left to the next file.
+
+        Returns:
+            The bytes that were freed.
+        """
         size = 0
-        # The endpoints first, as they say that all are there.
+        # The endpoints first: they mark the others as complete.
         for path in sorted(
             self._listed(ENDPOINTS), key=lambda path: ".endpoints." not in path.name
         ):
@@ -112,16 +121,16 @@ class CaptureFiles:
         return size
 
     def delete(self) -> int:
-        """Delete all files of the capture. Returns how many bytes they had."""
+        """Delete all files of the capture. Return their bytes."""
         size = self.size()
         for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT):
             shutil.rmtree(self._folder(asset), ignore_errors=True)
-            with suppress(OSError):  # other captures of the experiment have files there
+            with suppress(OSError):  # the folder has files of other captures
                 self._folder(asset).parent.rmdir()
         return size
 
     def size(self) -> int:
-        """Sum the bytes of all files of the capture."""
+        """Return the bytes of all files of the capture."""
         return sum(
             file.stat().st_size
             for asset in (TSHARK_JSON, ENDPOINTS, ENRICHMENT)
@@ -133,7 +142,7 @@ class CaptureFiles:
         return f"{inputs}-{self.follows}" if self.follows else inputs
 
     def _of_endpoints(self, inputs: str, what: str) -> Path:
-        # These hold columns, so the column table made them too.
+        # They have columns of the tables, so their names contain the version of these.
         return self._folder(ENDPOINTS) / f"{inputs}-{CODE_VERSIONS['endpoints']}.{what}.parquet"
 
     def _folder(self, asset: str) -> Path:

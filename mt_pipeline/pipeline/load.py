@@ -1,4 +1,4 @@
-"""The last stage: the rows of captures into every back end. Each back end counts what it stores."""
+"""The last stage: loads the rows of captures into each back end, which counts what it stores."""
 
 import itertools
 import logging
@@ -23,33 +23,33 @@ from mt_pipeline.backends.loads import (
 )
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.pipeline import capacity
+from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import WAITING
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import Sources, months, rows
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 2
+_RETRY_SECONDS = 2
 
-_MOST_LOST = 3
-"""How often a QuestDB of the user's own may stop in the middle of one load, which may be what ends it."""
+_MAX_LOST = 3
+"""How often QuestDB may stop during one load. After that, the load may be what stops it."""
 
-_AS_DEAR_AS = 1000
-"""Packets that cost as much as a capture does besides its own. A load's time is divided among its captures so."""
+_CAPTURE_COST = 1000
+"""The fixed cost of a capture in a load, in packets. It divides the load's time among captures."""
 
 
 @dataclass(frozen=True)
 class CaptureLoad:
-    """What a load did with one capture.
+    """The result of a load, for one capture.
 
     Attributes:
-        loaded: in the first back end; all do the same.
-        stored: what that back end stores now.
-        summary: traffic over time, and the largest parts of it.
-        locations: where a person finds the rows, by back end.
-        seconds: its share of the load's time.
+        loaded: counts of the load in the first back end; they are the same in all.
+        stored: counts of what that back end stores now.
+        summary: traffic over time, and its largest parts.
+        locations: where to find the rows, for each back end.
+        seconds: the capture's share of the load's time.
     """
 
     loaded: Loaded
@@ -62,39 +62,41 @@ class CaptureLoad:
 def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
     """Load the rows of captures into each back end in turn, and count them.
 
-    A QuestDB of the user's own that does not answer is waited for.
+    If a QuestDB of your own does not answer, wait for it as long as the settings say.
 
     Args:
-        run: which the captures are part of.
-        captures: what the rows are made of, by capture key; the caller holds their locks.
+        run: the run that the captures are part of.
+        captures: the files that the rows are made of, by capture key. The caller holds their locks.
+
+    Returns:
+        The result for each capture key.
 
     Raises:
-        Unreachable: QuestDB does not answer, or not for too long.
-        Lost: it stops whenever these captures are loaded.
+        Unreachable: QuestDB does not answer.
+        Lost: QuestDB stops whenever these captures are loaded.
         RowsMissing: a back end does not store the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
     """
     options = run.workspace.options
-    own = (
-        options.questdb_host is not None
-    )  # the embedded one ends with its service, and the run too
-    deadline = time.monotonic() + (options.questdb_wait_seconds if own else 0)
+    # The embedded QuestDB stops with its service, and so does this run.
+    wait = 0 if options.questdb_host is None else options.questdb_wait_seconds
+    deadline = time.monotonic() + wait
     lost = 0
     while True:
         try:
             return _load_all(run, captures)
         except Unreachable as error:
             lost += isinstance(error, Lost)
-            if isinstance(error, Refused) or lost == _MOST_LOST or time.monotonic() >= deadline:
+            if isinstance(error, Refused) or lost == _MAX_LOST or time.monotonic() >= deadline:
                 raise
             log.warning("%s: %s; asking again", next(iter(captures)), error)
             for key in captures:
                 run.workspace.progress(key, WAITING, 0)
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_SECONDS)
 
 
 def load_one(run: Run, key: str, sources: Sources) -> CaptureLoad:
-    """Load one capture. The observer is told if a back end does not store what was sent.
+    """Load one capture. Hand the observer the error if a back end does not store what was sent.
 
     Raises:
         Exception: what `load` does.
@@ -118,7 +120,7 @@ def _load_all(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoa
         for backend in backends
     ]
     seconds = time.monotonic() - started
-    costs = {key: loaded.read + _AS_DEAR_AS for key, (loaded, _) in first.items()}
+    costs = {key: loaded.read + _CAPTURE_COST for key, (loaded, _) in first.items()}
     done = {}
     for key, (loaded, stored) in first.items():
         experiment = experiment_of(key)
@@ -157,7 +159,7 @@ def _load(
 def _with_progress(
     run: Run, key: str, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """Pass on batches of flows, and report how many flows of the capture were taken."""
+    """Yield batches of flows, and report how many flows of the capture are done."""
     done, report = 0, run.workspace.pace(key, "loading flows", "flows")
     for batch in batches:
         yield batch

@@ -1,6 +1,6 @@
-"""What a run tells whoever watches it: a record for each stage of a capture that is done.
+"""The records that a run hands its observer: one for each stage of a capture that is done.
 
-`defs/events.py` shows them in Dagster. Anything else with these methods will do.
+`defs/events.py` shows them in Dagster; a test or a script may collect them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ class StageDone:
     """A stage of a capture is done.
 
     Attributes:
-        files: of the capture.
-        inputs: hash of all that made its documents.
-        seconds: that the stage took.
+        files: the files of the capture.
+        inputs: the hash of all that its documents are made of.
+        seconds: the time that the stage took.
     """
 
     asset: ClassVar[str]
@@ -42,15 +42,15 @@ class StageDone:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentsRead(StageDone):
-    """Each packet of the capture is a document.
+    """tshark has read the capture: each packet is a document.
 
     Attributes:
-        packets: documents.
+        packets: number of documents.
         counted: what a second program counts in the capture.
-        capture_bytes: of the file.
-        reused: the documents were there already.
-        display_filter: that packets had to match; empty for all.
-        copy_of: key of another capture with the same bytes.
+        capture_bytes: size of the file.
+        reused: whether the documents already existed.
+        display_filter: the filter that packets had to match; empty for none.
+        copy_of: key of another capture with the same bytes; None if there is none.
     """
 
     asset = "tshark_json"
@@ -67,8 +67,8 @@ class EndpointsFound(StageDone):
     """The distinct public endpoints of the capture are known.
 
     Attributes:
-        found: what the capture holds.
-        out_of_order: packets that are earlier than one before them.
+        found: the endpoints.
+        out_of_order: number of packets that are earlier than the packet before them.
     """
 
     asset = "endpoints"
@@ -78,13 +78,13 @@ class EndpointsFound(StageDone):
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersFound(StageDone):
-    """The providers answered about the endpoints.
+    """The providers have answered about the endpoints.
 
     Attributes:
-        counts: what became of the endpoints.
-        changed: endpoints whose answer differs from the last time.
-        as_of: the moment whose answers they are; None for the present.
-        calls: calls to paid providers today, and the user's limit.
+        counts: endpoints by the kind of their answer.
+        changed: endpoints whose answer differs from that of the last run.
+        as_of: the moment of the answers; None for now.
+        calls: the calls to paid providers today, and the limit of the settings.
     """
 
     asset = "netify_enrichment"
@@ -99,12 +99,12 @@ class RowsLoaded(StageDone):
     """The rows of the capture can be read from every back end.
 
     Attributes:
-        loaded: what the load did, the same in every back end.
-        stored: what is stored now.
-        summary: traffic over time, and the largest parts of it.
-        locations: where a person finds the rows, by back end.
-        experiment: of the capture.
-        devices: devices in the user's inventory.
+        loaded: counts of the load, the same in every back end.
+        stored: counts of what is stored now.
+        summary: traffic over time, and its largest parts.
+        locations: where to find the rows, for each back end.
+        experiment: the folded name of the experiment.
+        devices: number of devices in the inventory.
     """
 
     asset = "questdb_packets"
@@ -117,24 +117,24 @@ class RowsLoaded(StageDone):
 
 
 class Observer(Protocol):
-    """Whoever watches a run."""
+    """Receives what a run does, and knows whether it was cancelled."""
 
     def stage_done(self, done: StageDone) -> None:
-        """Take note that a stage of a capture is done."""
+        """Receive the record of a stage that is done."""
         ...
 
     def load_mismatch(self, key: str, error: RowsMissing | FlowsDiffer) -> None:
-        """Take note that a back end does not store what was sent of a capture."""
+        """Receive the error of a load: a back end does not store what was sent to it."""
         ...
 
     def experiment_answered(
         self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
     ) -> None:
-        """Take note of the answers for all loaded captures of an experiment, at the end of a run."""
+        """Receive the loaded captures of an experiment, with their answers, at the end of a run."""
         ...
 
     def capture_forgotten(self, key: str) -> None:
-        """Take note that a capture is known no more: its file was deleted before it was read."""
+        """Receive the key of a capture whose file was deleted before it was read."""
         ...
 
     def is_cancelled(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a pipeline works with, as plain values. `options.py` makes them, and says what each means to a user."""
+"""The options of a data folder, as plain values. `settings.py` makes them, and documents each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ class Options:
     """The options of one data folder.
 
     Attributes:
-        environment: variables of others, for providers that come with other packages.
+        environment: other variables, for providers that other packages bring.
 
-    Each other one has the name and the meaning of the setting `MT_…`; days may be fractions.
+    Each other attribute is the setting `MT_…` of the same name. Days may be fractions.
     """
 
     data_dir: Path
@@ -65,5 +65,5 @@ class Options:
 
     @property
     def embeds_questdb(self) -> bool:
-        """Whether that QuestDB is one that we start."""
+        """Whether that QuestDB is the embedded one."""
         return self.has_questdb and self.questdb_host is None

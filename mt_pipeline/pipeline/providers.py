@@ -1,4 +1,4 @@
-"""The chain of providers, and the devices of the user, made as the settings say. What they do is the enrichment room's business."""
+"""Makes the providers and the inventory of devices from the settings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,36 +25,37 @@ NETIFY, OFFLINE = "netify", "offline"
 
 
 def check(options: Options) -> None:
-    """Refuse what can never work, before any capture is touched.
+    """Refuse settings that can never work, before any capture is touched.
 
     Raises:
-        SettingsError: naming the variable, and the file if it is one.
+        SettingsError: the message names the variable, and the file if it names one.
     """
     devices(options)
     if NETIFY in options.providers and not options.netify_api_key:
         raise SettingsError(
-            "MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: set the key, or leave netify out"
+            "MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: "
+            "set the key, or leave netify out"
         )
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
     known = [NETIFY, OFFLINE, *plugins.names()]
     if unknown := [name for name in options.providers if name not in known]:
+        hint = did_you_mean(unknown[0], known) or ";"
         raise SettingsError(
-            f"MT_ENRICHMENT: there is no provider {unknown[0]!r}{did_you_mean(unknown[0], known) or ';'} say `none`, or some of {', '.join(known)}"
+            f"MT_ENRICHMENT: there is no provider {unknown[0]!r}{hint} "
+            f"say `none`, or some of {', '.join(known)}"
         )
     with ExitStack() as stack:
         for name in options.providers:
-            if (
-                name != NETIFY
-            ):  # it is made when it is asked: its rate limit is a file in the data folder
-                _made(name, options, stack)
+            if name != NETIFY:  # to make it creates files in the data folder
+                _make(name, options, stack)
 
 
 def devices(options: Options) -> Devices:
-    """Read the inventory of devices.
+    """Read the inventory of devices; an empty one if the settings name none.
 
     Raises:
-        SettingsError: it cannot be used; the message names the file and the line.
+        SettingsError: it cannot be used. The message names the file and the line.
     """
     try:
         return Devices() if options.devices is None else Devices.read(options.devices)
@@ -66,17 +67,18 @@ def devices(options: Options) -> Devices:
 def opened(
     options: Options, *, run: str
 ) -> Iterator[tuple[Sequence[Provider], AnswerStore | None]]:
-    """Open the providers in their order, and the answers so far if one of them is paid.
+    """Open the providers of the options in their order, and the stored answers if one is paid.
 
     Args:
-        options: which, and with what.
-        run: id of the run, whose calls are limited over all its captures.
+        options: the options of the data folder.
+        run: id of the run; MT_NETIFY_BUDGET_RUN limits its calls. Empty for none.
 
     Raises:
-        SettingsError: one cannot be made.
+        SettingsError: the settings of a provider cannot be used.
+        StoreError: the stored answers cannot be opened.
     """
     with ExitStack() as stack:
-        providers = [_made(name, options, stack, run) for name in options.providers]
+        providers = [_make(name, options, stack, run) for name in options.providers]
         if not any(isinstance(provider, PaidProvider) for provider in providers):
             yield providers, None
             return
@@ -84,12 +86,12 @@ def opened(
 
 
 def answers_folder(options: Options) -> Path:
-    """Say where the answers of paid providers are kept."""
+    """Return the folder of the answers of paid providers."""
     return options.data_dir / "cache" / "answers"
 
 
 def store(options: Options) -> AnswerStore:
-    """Open the answers so far; they are made if there are none.
+    """Open the stored answers; create the store if there is none.
 
     Raises:
         StoreError: they cannot be opened.
@@ -102,7 +104,7 @@ def store(options: Options) -> AnswerStore:
 
 
 def budget(options: Options, run: str = "") -> Budget:
-    """Return the budget of Netify: the calls so far, and how many are left. Of a run, if its id is given."""
+    """Return the budget of Netify for today, and for a run if its id is given."""
     folder = options.data_dir / "cache"
     return Budget(
         folder,
@@ -114,17 +116,21 @@ def budget(options: Options, run: str = "") -> Budget:
 
 
 def calls(options: Options) -> dict[str, int]:
-    """Return the calls to Netify today and the budget, if there is one, for people; nothing if it is not asked or nobody knows."""
+    """Return the calls to Netify today, and their limit if there is one.
+
+    Returns:
+        `calls_today` and `budget_today`; empty if Netify is not one of the providers.
+    """
     if NETIFY not in options.providers:
         return {}
     limit = {} if options.netify_budget_day is None else {"budget_today": options.netify_budget_day}
     try:
         return {"calls_today": budget(options).spent_today(), **limit}
-    except ProviderStopped:  # that it did not ask for that reason is said elsewhere
+    except ProviderStopped:  # the counts of the run name the reason
         return limit
 
 
-def _made(name: str, options: Options, stack: ExitStack, run: str = "") -> Provider:
+def _make(name: str, options: Options, stack: ExitStack, run: str = "") -> Provider:
     """Make a provider that is closed with the stack."""
     try:
         provider = _provider(name, options, run)

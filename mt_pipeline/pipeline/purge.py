@@ -1,4 +1,4 @@
-"""`mt-pipeline purge`: deletes what was made of captures, while other captures are loaded. The captures themselves stay."""
+"""Deletes what was made of captures, for `mt-pipeline purge`. The capture files stay."""
 
 import shutil
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from mt_pipeline.pipeline.files import CaptureFiles, report_file
 from mt_pipeline.pipeline.workspace import Workspace
 
 _ENOUGH_BYTES = 500 * 10**6
-"""With so much free disk rows are deleted before files, so that a kill leaves a capture whole."""
+"""With at least this much free disk, rows are deleted before files."""
 
 
 class NotPurgedError(CommandError):
-    """Some captures could not be removed."""
+    """Some captures could not be purged."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a purge will delete.
+    """The captures that a purge will delete.
 
     Attributes:
         workspace: the data folder.
@@ -34,7 +34,7 @@ class Plan:
     records: list[Record]
 
     def lines(self) -> list[str]:
-        """Describe it, a line per capture and one for all."""
+        """Describe the plan: a line for each capture, and one for all."""
         data = self.workspace.options.data_dir
         sizes = {record.key: CaptureFiles(data, record.key).size() for record in self.records}
         rows = {record.key: _rows(record) for record in self.records}
@@ -66,9 +66,9 @@ def plan(workspace: Workspace, *, key: str | None, experiment: str | None) -> Pl
 
 
 def make_room(planned: Plan) -> None:
-    """On a full disk delete files first, before anything is opened that needs room.
+    """On a full disk, delete the files first, before QuestDB is opened, which needs room.
 
-    A run makes them again, should a kill come before the rows are deleted.
+    If a kill comes before the rows are deleted, the next run makes the files again.
     """
     data = planned.workspace.options.data_dir
     if shutil.disk_usage(data).free > _ENOUGH_BYTES:
@@ -85,27 +85,27 @@ def purge(
     forget_experiment: Callable[[str], None],
     echo: Callable[[str], None],
 ) -> None:
-    """Delete what was planned, capture by capture; one that is being worked on is waited for. QuestDB is running.
+    """Delete what was planned, capture by capture. Wait for the lock of each. QuestDB is running.
 
     Args:
-        planned: what to delete.
-        forget_capture: deletes what others keep of a capture key, such as its partition.
-        forget_experiment: likewise of an experiment that has no capture any more.
+        planned: the captures.
+        forget_capture: called with each capture key, to delete its partition.
+        forget_experiment: called with each experiment that has no capture left.
         echo: receives a line for each capture.
 
     Raises:
-        NotPurgedError: some could not be removed; the others are.
+        NotPurgedError: some could not be purged; the others are.
     """
     workspace = planned.workspace
     data, ledger, backends = workspace.options.data_dir, workspace.ledger, workspace.backends()
     failures: list[Failed] = []
     for record in planned.records:
         with collecting(record.key, failures), ledger.lock(record.key) as now:
-            # In an order in which a kill does no harm: the next purge finds the rest.
+            # The ledger comes last, so that a purge after a kill finds the rest.
             rows = max([backend.remove(record.key) for backend in backends])
             size = CaptureFiles(data, record.key).delete()
             forget_capture(record.key)
-            if now:  # else it was forgotten meanwhile, as its file went before it was loaded
+            if now:  # else a run has forgotten it, because its file was deleted
                 ledger.purge(record.key)
                 captures_table.copy(workspace, record.key)
             echo(f"{record.key}: {rows:,} rows and {size:,} bytes removed")

@@ -1,6 +1,6 @@
-"""Brings the answers of loaded captures up to date: asks what has expired or is owed, and loads again what changed.
+"""Brings the answers of loaded captures up to date, and loads captures again whose answers changed.
 
-tshark is not started: rows are made of the documents, or of the typed packets.
+It does not run tshark: rows are made of the typed packets, or of the documents.
 """
 
 import logging
@@ -22,13 +22,14 @@ from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.load import load_one
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.verdict import note_answers, note_done
 from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
-    """What became of a capture."""
+    """What a refresh did with a capture."""
 
     RELOADED = "loaded again"
     UNCHANGED = "unchanged"
@@ -38,13 +39,14 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which captures a refresh is about.
+    """Selects the captures of a refresh.
 
     Attributes:
-        experiment: only captures of this one.
-        capture: only this one.
-        owing: only captures that an answer is owed for, or that are behind the file before them in their rotation.
-        with_past: also captures that were taken back to a day.
+        experiment: only captures of this experiment.
+        capture: only this capture.
+        owing: only captures that lack answers, or are behind the file before them in their
+            rotation.
+        with_past: also captures that have the answers of an earlier day.
     """
 
     experiment: str | None = None
@@ -55,12 +57,12 @@ class Selection:
 
 @dataclass
 class Refreshed:
-    """What a refresh did.
+    """The result of a refresh.
 
     Attributes:
-        records: the captures that it was about.
-        outcomes: how many captures ended each way.
-        failures: captures that failed.
+        records: the captures that were selected.
+        outcomes: number of captures for each outcome.
+        failures: the captures that failed.
     """
 
     records: Sequence[Record]
@@ -69,11 +71,12 @@ class Refreshed:
 
 
 def refresh(run: Run, selection: Selection) -> Refreshed:
-    """Refresh captures one by one, past those that fail.
+    """Refresh captures one by one. A capture that fails does not stop the others.
 
     Args:
-        run: its `as_of` is the moment whose answers to load; then nobody is asked.
-        selection: which captures.
+        run: the run. If it has `as_of`, the stored answers of that moment are loaded, and nobody
+            is asked.
+        selection: selects the captures.
     """
     refreshed = Refreshed(due(run.workspace, selection))
     if run.as_of is None:
@@ -90,7 +93,10 @@ def refresh(run: Run, selection: Selection) -> Refreshed:
 
 
 def due(workspace: Workspace, selection: Selection) -> list[Record]:
-    """List the loaded captures that a refresh is about; those that were taken back to a day only if they are named."""
+    """List the loaded captures that are selected.
+
+    Captures with the answers of an earlier day are selected only by name.
+    """
     named = selection.experiment or selection.capture or selection.with_past
     records = owing(workspace) if selection.owing else workspace.ledger.records()
     return [
@@ -104,7 +110,7 @@ def due(workspace: Workspace, selection: Selection) -> list[Record]:
 
 
 def owing(workspace: Workspace) -> list[Record]:
-    """List the loaded captures that a refresh is due for, whatever the reason; those of a rotation first, in its order."""
+    """List the loaded captures that need a refresh; those of rotations first, in their order."""
     behind = rotation.behind(workspace)
     records = (workspace.ledger.get(key) for key in behind)
     others = (record for record in workspace.ledger.due_for_refresh() if record.key not in behind)
@@ -112,10 +118,10 @@ def owing(workspace: Workspace) -> list[Record]:
 
 
 def catch_up(run: Run, keys: Iterable[str]) -> None:
-    """Load again what is behind these captures or behind the files before them, and what comes after that.
+    """Load the captures again that are behind these in their rotation, and those after them.
 
-    Whoever loads one of two neighbours last finds that the later one is behind, in whichever order they are loaded. What
-    fails here is due for a refresh.
+    Of two neighbours, the load that ends last finds that the later file is behind, whichever was
+    loaded first. A capture that fails here is left to the next refresh.
     """
     reached, tried = set(keys), set[str]()
     while key := _next_behind(run.workspace, reached, tried):
@@ -126,7 +132,7 @@ def catch_up(run: Run, keys: Iterable[str]) -> None:
 
 
 def report_experiments(run: Run, experiments: Iterable[str]) -> None:
-    """Tell the observer what became of the endpoints of each experiment."""
+    """Hand the observer the loaded captures of each experiment."""
     workspace = run.workspace
     calls = providers.calls(workspace.options)
     for experiment in sorted(experiments):
@@ -136,7 +142,7 @@ def report_experiments(run: Run, experiments: Iterable[str]) -> None:
 
 
 def endpoints_of(workspace: Workspace, records: Sequence[Record]) -> list[Path]:
-    """List the files of endpoints that are there."""
+    """List the endpoint files of captures, as far as they exist."""
     data = workspace.options.data_dir
     paths = [
         CaptureFiles(data, record.key, record.follows).endpoints(record.documents)
@@ -154,7 +160,10 @@ def _next_behind(workspace: Workspace, reached: set[str], tried: set[str]) -> st
 
 
 def _ask(run: Run, records: Sequence[Record]) -> None:
-    """Ask about the endpoints of all captures at once, so that a budget goes to the most useful of all; the store has the answers then."""
+    """Ask about the endpoints of all captures at once, and store the answers.
+
+    So a budget is spent on the endpoints with the most traffic of all captures.
+    """
     paths = endpoints_of(run.workspace, records)
     chain, store = run.providers
     if store is None or not paths:
@@ -162,21 +171,22 @@ def _ask(run: Run, records: Sequence[Record]) -> None:
     with tempfile.TemporaryDirectory(dir=run.workspace.options.data_dir) as folder:
         counts = enrich(paths, Path(folder) / "answers.parquet", providers=chain, store=store)
     numbers = f"{counts.endpoints:,} endpoints of {len(paths)} captures"
-    became = f"{counts.asked:,} asked, {counts.owed:,} owed"
+    results = f"{counts.asked:,} asked, {counts.owed:,} owed"
     stopped = f"; {counts.stopped}" if counts.stopped else ""
-    log.info("%s: %s%s", numbers, became, stopped)
+    log.info("%s: %s%s", numbers, results, stopped)
 
 
 def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool) -> Outcome:
-    """Take the answers of the store for one capture, and load it again if its rows were made with others.
+    """Load a capture again if its stored answers have changed.
 
-    So is a capture that takes up something else from the file before it in its rotation.
+    Also load it again if it takes up something else from the file before it in its rotation.
 
     Args:
-        run: which it is part of.
+        run: the run that it is part of.
         key: the capture key.
-        as_of: take what was known at that moment; None for the present.
-        keeps_day: a capture that was taken back to a day stays with that day, unless its load broke off.
+        as_of: take the answers of that moment; None for those of now.
+        keeps_day: whether a capture with the answers of an earlier day keeps that day, unless its
+            load broke off.
     """
     started, ledger = time.monotonic(), run.workspace.ledger
     with ledger.lock(key) as record:
@@ -194,13 +204,14 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
             answers = stages.files.enrichment(stages.inputs)
             follows_same = stages.files.follows == record.follows
             if follows_same and changes.fingerprint(answers) == record.answers:
-                stages.note_answers()
+                note_answers(stages)
                 captures_table.update_owed(run.workspace, record, changes.count_owed(answers))
                 return Outcome.UNCHANGED
             if not follows_same:
                 stages.find_endpoints()
             stages.report_answers(seconds=time.monotonic() - started)
-            # From here on some rows may have the new answers and some the old: whoever comes after a kill must load again.
+            # A kill during the load leaves rows with old and with new answers.
+            # Without a fingerprint, the next refresh loads the capture again.
             ledger.answered(key, answers=None, owed=record.owed)
             _load_again(run, stages)
     return Outcome.RELOADED
@@ -209,7 +220,7 @@ def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool)
 def _load_again(run: Run, stages: Stages) -> None:
     load = load_one(run, stages.key, stages.sources())
     stages.report_rows(load)
-    stages.note_done(load.loaded)
+    note_done(stages, load.loaded)
     captures_table.copy(
         run.workspace,
         stages.key,

@@ -1,4 +1,4 @@
-"""`mt-pipeline report`, and what the asset of reports calls: the page of an experiment as a file. What is on it is the business of `report/`."""
+"""Writes the report of an experiment to a file. `report/` decides what is on the page."""
 
 import os
 import time
@@ -25,11 +25,11 @@ from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.errors import TsharkError
 
-_HEAD = 1000  # bytes of a page in which its maker is named
+_HEAD = 1000  # bytes at the start of a page that name the program which made it
 
 
 class NotOursError(CommandError):
-    """The file that a report would replace is no report."""
+    """The file that a report would replace is not a report."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Report:
     """A report that was written.
 
     Attributes:
-        experiment: folded name.
+        experiment: the folded name.
         path: the file.
-        size: its bytes.
-        packets: that it is about.
-        captures: that it is about.
-        seconds: that it took.
+        size: bytes of the file.
+        packets: number of packets of the experiment.
+        captures: number of captures of the experiment.
+        seconds: the time that it took.
     """
 
     experiment: str
@@ -54,17 +54,17 @@ class Report:
 
 
 def report(workspace: Workspace, name: str, output: Path | None = None) -> Report:
-    """Write the report of an experiment, over an earlier one if there is one; QuestDB is running.
+    """Write the report of an experiment, and replace an earlier one. QuestDB is running.
 
     Args:
         workspace: the data folder.
-        name: of the experiment, as its folder or folded.
-        output: the file; `report-<experiment>.html` where we are by default.
+        name: name of the experiment: that of its folder, or the folded one.
+        output: the file; by default `report-<experiment>.html` in the current folder.
 
     Raises:
-        NoExperiment: there is no row of it.
-        NotOursError: the file is something else.
-        OSError: it cannot be written.
+        NoExperiment: the experiment has no rows.
+        NotOursError: the file exists, and is not a report.
+        OSError: the file cannot be written.
     """
     started, now = time.monotonic(), datetime.now(UTC)
     experiment = fold_experiment(name)
@@ -76,16 +76,14 @@ def report(workspace: Workspace, name: str, output: Path | None = None) -> Repor
         try:
             summary = summarise(Experiment(connection, experiment))
         except NoExperiment as error:
-            raise NoExperiment(
-                f"{error}{did_you_mean(experiment, (record.experiment for record in workspace.ledger.records()))}"
-            ) from None
+            known = (record.experiment for record in workspace.ledger.records())
+            raise NoExperiment(f"{error}{did_you_mean(experiment, known)}") from None
     page = render(experiment, summary, _made(workspace, experiment), now=now)
     with whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
-        os.utime(
-            partial, (now.timestamp(), now.timestamp())
-        )  # what is loaded while we ask is newer than the page
-        _check_ours(path)  # to ask took a while
+        # The time at which the queries began: captures loaded since then are newer than the page.
+        os.utime(partial, (now.timestamp(), now.timestamp()))
+        _check_ours(path)  # again, as the queries took a while
     return Report(
         experiment,
         path,
@@ -101,12 +99,13 @@ def _check_ours(path: Path) -> None:
         with path.open("rb") as file:
             if f'content="{GENERATOR} '.encode() not in file.read(_HEAD):
                 raise NotOursError(
-                    f"{path} is there and is no report of ours: it stays as it is; name another file by --output"
+                    f"{path} is there and is no report of ours: it stays as it is; "
+                    "name another file by --output"
                 )
 
 
 def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
-    """Give the view of an older release the columns that it lacks, which a user who may only read cannot."""
+    """Add the columns that a view of an older release lacks. The read-only user cannot do that."""
     with workspace.database().connect() as connection:
         if ddl.has_view(connection, experiment):
             ddl.ensure_table(connection)
@@ -121,7 +120,8 @@ def _check_packets(workspace: Workspace, experiment: str) -> None:
     ]
     if loaded and all(record.packets_expired_at is not None for record in loaded):
         raise NoExperiment(
-            f"the packets of {experiment} have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "
+            f"the packets of {experiment} have expired, and a report is made of packets: "
+            "`mt-pipeline ingest` loads captures again; "
             f"its flows are in flows_{experiment}"
         )
 
@@ -145,7 +145,7 @@ def _made(workspace: Workspace, experiment: str) -> Made:
 
 
 def _was_read_by(tshark: Tshark, record: Record) -> bool:
-    """Say whether this version made the documents: their name tells."""
+    """Return whether this version of tshark made the documents, by their name."""
     made = documents.inputs_hash(
         tshark, sha256=record.sha256 or "", display_filter=record.filter or ""
     )

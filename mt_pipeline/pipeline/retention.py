@@ -1,8 +1,8 @@
-"""Deletes what is old: documents, most of the disk of the stages, and packets, most of the disk there is. Captures stay.
+"""Deletes old documents and old packets, as the settings say. Capture files stay.
 
-Without documents, refreshes go on, as the typed packets stay; the next run makes documents again. Without packets, the flows
-of a capture stay, and what the ledger and the table `captures` know of it; a refresh leaves it alone, and `ingest` makes it
-whole again.
+Without its documents, a capture can still be refreshed from its typed packets; the next load makes
+the documents again. Without its packets, a capture keeps its flows and its verdict. A refresh
+leaves it alone, and `mt-pipeline ingest` loads it again.
 """
 
 import logging
@@ -21,19 +21,20 @@ log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _WORTH = 0.5
-"""The share of a month that must be deleted before its other rows are written anew: else each night would write the same ones."""
+"""The share of a month's rows that must be deleted before the others are rewritten. A lower share
+would rewrite the same rows each night."""
 
 
 @dataclass
 class Expired:
-    """What was deleted.
+    """The result of a deletion.
 
     Attributes:
-        captures: of how many captures.
-        rows: of packets.
-        bytes: of files.
-        due: how many captures had something to delete.
-        failures: captures of which it could not be deleted.
+        captures: number of captures of which something was deleted.
+        rows: number of packet rows that were deleted.
+        bytes: bytes of files that were deleted.
+        due: number of captures with something to delete.
+        failures: captures for which that failed.
     """
 
     captures: int = 0
@@ -69,7 +70,7 @@ def expire_documents(workspace: Workspace) -> Expired:
 
 
 def expire_packets(workspace: Workspace) -> Expired:
-    """Delete the packets that have expired from the back ends and the disk; those of a capture at work stay."""
+    """Delete expired packets from the back ends and the disk, except of captures that change."""
     ledger, days = workspace.ledger, workspace.options.keep_packets_days
     due = [
         record
@@ -85,7 +86,7 @@ def expire_packets(workspace: Workspace) -> Expired:
             with collecting(record.key, expired.failures), ledger.lock(record.key) as now:
                 if now != record:
                     continue
-                # Noted first: else who verifies after a kill would have the capture loaded again.
+                # The ledger comes first: else `verify` after a kill has the capture loaded again.
                 ledger.expire_packets(record.key)
                 expired.rows += max([backend.expire(record.key) for backend in backends])
                 files = CaptureFiles(workspace.options.data_dir, record.key)
@@ -101,7 +102,10 @@ def _is_older(record: Record, days: float | None) -> bool:
 
 
 def _compact(workspace: Workspace) -> None:
-    """Have the embedded QuestDB give the disk back. One of the user's own may be loaded into by others, of whom we do not know."""
+    """Free the disk of deleted rows in the embedded QuestDB.
+
+    Others may load into a QuestDB of your own, so its tables are left alone.
+    """
     if not workspace.options.embeds_questdb:
         return
     try:

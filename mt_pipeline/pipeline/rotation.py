@@ -1,7 +1,8 @@
-"""Captures that are files of one rotation, if MT_ROTATION says so: what each takes up from the file before, and leaves to the next.
+"""Continues streams over the files of a rotation, if MT_ROTATION is set.
 
-Nothing is marked: a loaded capture is behind if what it took up is not what the file before it leaves now, whichever was
-loaded first. What streams take along is `packets/continuation.py`; `refresh.py` brings captures up to date that are behind.
+Each file takes up what the file before it leaves, and leaves its open streams to the next. A loaded
+capture is behind if it took up something else than the file before it leaves now. `refresh.py`
+loads such captures again. `packets/continuation.py` knows what a stream takes along.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Rotation:
-    """The rotation that a capture may be a file of.
+    """The place of a capture in its rotation, if it is a file of one.
 
     Attributes:
         workspace: the data folder.
@@ -29,20 +30,24 @@ class Rotation:
 
     @property
     def has_next(self) -> bool:
-        """Whether the capture may leave something to another one."""
+        """Whether the capture may leave streams to a next file."""
         return self.workspace.options.rotation and place_of(self.key) is not None
 
     def taken_up(self, *, default: str = "") -> str:
-        """Return the name of what the file before this one leaves now; empty if that is nothing.
+        """Return the name of what the file before this one leaves now; empty for nothing.
 
         Args:
-            default: is returned if nothing is known of the file before.
+            default: returned if the file before is not loaded.
         """
         before = self._before()
         return default if before is None else before.leaves
 
     def streams(self, taken_up: str) -> pa.Table | None:
-        """Read the streams that the file before this one left under a name; None if that is not what it leaves any more."""
+        """Read the streams that the file before this one left under a name.
+
+        Returns:
+            None if the file before this one leaves something else now.
+        """
         before = self._before()
         if before is None or not taken_up or before.leaves != taken_up:
             return None
@@ -50,7 +55,7 @@ class Rotation:
         return continuation.read_left(files.left(before.documents or ""))
 
     def handover(self, files: CaptureFiles, inputs: str) -> Handover:
-        """Return what the capture took up, and what it leaves."""
+        """Return what the capture took up, and what it leaves to the next file."""
         leaves = continuation.fingerprint(files.left(inputs)) if self.has_next else ""
         return Handover(follows=files.follows, leaves=leaves)
 
@@ -62,5 +67,5 @@ class Rotation:
 
 
 def behind(workspace: Workspace) -> dict[str, str]:
-    """Find the loaded captures that are behind, with the key of the file before each, in the order of their rotations."""
+    """Return the keys of captures that are behind, in order, each with that of the file before."""
     return workspace.ledger.behind() if workspace.options.rotation else {}

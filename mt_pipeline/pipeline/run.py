@@ -1,4 +1,4 @@
-"""What the captures of one run share. What is dear to open is opened once, when it is first needed."""
+"""What the captures of a run share. Providers, answers and devices are opened once, when needed."""
 
 from collections.abc import Sequence, Set
 from contextlib import ExitStack
@@ -16,21 +16,21 @@ from mt_pipeline.pipeline.observer import Observer
 from mt_pipeline.pipeline.workspace import Workspace
 
 STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
-"""The stages of a capture in their order, named as the assets that they make."""
+"""The stages of a capture, in order. Each has the name of the asset that it makes."""
 
 
 @dataclass
 class Run:
-    """One run over captures; leave it by `with`, which closes what it opened.
+    """A run over captures. A context manager: it closes what it opened.
 
     Attributes:
-        workspace: the data folder and its rooms.
-        observer: watches the run.
-        id: of the run; the ledger notes it.
-        stages: which of STAGES to take.
-        display_filter: only packets that match become rows.
-        as_of: load what was known of the endpoints at that moment; None for the present.
-        skips_done: skip captures that are loaded in their present form, as nobody asked for another load.
+        workspace: the data folder.
+        observer: receives a record of each stage that is done.
+        id: of the run, for the ledger.
+        stages: the stages to run, some of STAGES.
+        display_filter: a filter in tshark's language; only packets that match become rows.
+        as_of: load the answers of that moment; None for those of now.
+        skips_done: skip captures that are already loaded in their present form.
     """
 
     workspace: Workspace
@@ -55,11 +55,11 @@ class Run:
 
     @cached_property
     def providers(self) -> tuple[Sequence[Provider], AnswerStore | None]:
-        """The providers in their order, and the answers so far if one of them costs something.
+        """The providers in their order, and the stored answers if one of the providers is paid.
 
         Raises:
-            SettingsError: one of them cannot be made.
-            StoreError: the answers cannot be opened.
+            SettingsError: the settings of a provider cannot be used.
+            StoreError: the stored answers cannot be opened.
         """
         opened = providers.opened(self.workspace.options, run=self.id)
         return self._open.enter_context(opened)
@@ -74,6 +74,6 @@ class Run:
         return providers.devices(self.workspace.options)
 
     @property
-    def judges(self) -> bool:
-        """Whether it ends with a verdict on each capture: without the last stage there is none."""
+    def includes_load(self) -> bool:
+        """Whether captures are loaded. Without a load, the ledger gets no verdict on them."""
         return STAGES[-1] in self.stages

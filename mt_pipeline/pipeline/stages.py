@@ -1,6 +1,7 @@
-"""The stages of a capture: each calls its room, and hands the observer a record of what was done.
+"""The stages of a capture. Each does its work, and hands the observer a record of it.
 
-In which order they come says `capture_run.py`. The last one, the load, is `load.py`: it takes several captures at once.
+`capture_run.py` calls them in order. The last stage, the load, takes several captures at once, so
+it is in `load.py`.
 """
 
 import functools
@@ -10,16 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mt_pipeline.backends.loads import Loaded
-from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture, check_unchanged, sha256_of
-from mt_pipeline.captures.naming import CaptureError, experiment_of
+from mt_pipeline.captures.identity import Capture, sha256_of
+from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.typed import out_of_order
-from mt_pipeline.pipeline import capacity, providers
+from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.derived import Derived, NoInputError
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.load import CaptureLoad
@@ -30,18 +29,11 @@ from mt_pipeline.pipeline.observer import (
     RowsLoaded,
     StageDone,
 )
+from mt_pipeline.pipeline.reading import check_readable, write_documents
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.errors import TsharkError
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, counting, estimate
-
-_LONG = 5_000_000
-"""Bytes of a capture that takes seconds to read: to count its packets beforehand takes a hundredth of that."""
-
-
-class NotACaptureError(CaptureError):
-    """The file does not begin like a capture."""
 
 
 @dataclass
@@ -49,16 +41,16 @@ class Stages:
     """The stages of one capture. The caller holds its lock, and closes this at the end.
 
     Attributes:
-        run: which the capture is part of.
+        run: the run that the capture is part of.
         key: the capture key.
-        inputs: hash of all that made its documents; `identify` sets it.
-        sha256: of its content; likewise.
-        cut: whether it ends inside a packet; `read_documents` sets it.
-        as_of: the moment whose answers were taken; None for the present. `answer` sets it.
-        counts: what became of its endpoints; None if nobody was asked. `answer` sets it.
-        changed: endpoints whose answer differs from the last time. `answer` sets it.
-        seconds: taken by the stages that are done, by asset.
-        derived: its packets, names and endpoints.
+        inputs: the hash of all that its documents are made of; `identify` sets it.
+        sha256: the hash of its content; `identify` sets it.
+        cut: whether the file ends inside a packet; `read_documents` sets it.
+        as_of: the moment of the answers, None for now; `answer` sets it.
+        counts: endpoints by the kind of their answer, None before `answer`.
+        changed: endpoints whose answer differs from that of the last run; `answer` sets it.
+        seconds: the time that each stage took, by asset.
+        derived: its typed packets, names and endpoints.
     """
 
     run: Run
@@ -82,40 +74,34 @@ class Stages:
 
     @property
     def files(self) -> CaptureFiles:
-        """Where its files lie."""
+        """The files of the capture."""
         return self.derived.files
 
     @property
     def experiment(self) -> str:
-        """Its experiment."""
+        """The folded name of its experiment."""
         return experiment_of(self.key)
 
     def close(self) -> None:
-        """Close what is open, and stop counting packets."""
+        """Free the memory of the conversations, and stop counting packets."""
         self.derived.close()
         self._open.close()
 
     def identify(self, capture: Capture, display_filter: str) -> None:
-        """Find out what makes the documents of the capture: its hash, and that of all inputs.
+        """Hash the capture and all else that its documents are made of.
 
         Raises:
-            NotACaptureError: it does not begin like a capture.
+            CaptureError: it is no capture, cannot be read, is too large, or has changed.
             TsharkError: tshark cannot be used, or does not understand the filter.
-            CaptureError: it cannot be read, or changed meanwhile.
         """
         self._started = time.monotonic()
         workspace = self.run.workspace
         workspace.progress(self.key, "checking", 0)
-        if reason := inbox.sniff(
-            capture
-        ):  # tshark takes an empty file, and some texts, for captures
-            check_unchanged(capture)
-            raise NotACaptureError(reason)
         self._estimate = functools.cache(lambda: estimate(capture.path))
-        # First, as to hash a terabyte takes an hour.
-        capacity.check_memory(workspace.options, capture, self._estimate)
+        # Before the hash: a terabyte takes an hour to hash.
+        check_readable(workspace.options, capture, self._estimate)
         tshark = workspace.tshark
-        # While all else goes on.
+        # Counts in the background until `read_documents` needs the result.
         self._counted = self._open.enter_context(counting(capture.path, tshark.limits))
         tshark.check_filter(display_filter)
         self.sha256 = sha256_of(capture)
@@ -126,23 +112,29 @@ class Stages:
     def read_documents(
         self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None
     ) -> None:
-        """Make the documents, unless there are those of just these inputs; `identify` comes first.
+        """Write the documents, unless they exist. Call `identify` first.
 
         Args:
             capture: the file.
             display_filter: only packets that match become documents.
-            derive: whether the endpoints come next: then packets are typed while tshark reads.
+            derive: whether `find_endpoints` follows. If so, packets are typed while tshark reads.
             copy_of: key of another capture with the same bytes.
         """
         path = self.files.documents(self.inputs)
         if reused := path.exists():
             packets = documents.count(path)
         else:
-            packets = self._write_documents(capture, display_filter, derive=derive)
+            packets = write_documents(
+                self.run.workspace,
+                capture,
+                path,
+                display_filter=display_filter,
+                listener=self.derived.listener(self.inputs) if derive else None,
+                count=self._estimate,
+            )
         counted = self._counted()
-        if (
-            counted.packets != packets and not display_filter
-        ):  # editcap also counts blocks that are no packets
+        if counted.packets != packets and not display_filter:
+            # editcap also counts blocks that are not packets.
             limits = self.run.workspace.tshark.limits
             counted = replace(counted, packets=count_packets(capture.path, limits).packets)
         self.cut = counted.cut
@@ -160,46 +152,8 @@ class Stages:
             )
         )
 
-    def _write_documents(self, capture: Capture, display_filter: str, *, derive: bool) -> int:
-        workspace, path = self.run.workspace, self.files.documents(self.inputs)
-        capacity.check(workspace.options, capture, self._estimate)
-        room = capacity.Room(workspace.options, self.key)
-        total = self._expected_packets(capture, display_filter)
-        report = workspace.pace(self.key, "reading", "packets", total)
-
-        def progress(packets: int) -> None:
-            room.check(packets)
-            report(packets)
-
-        try:
-            packets = documents.write(
-                workspace.tshark,
-                capture.path,
-                path,
-                shown_as=workspace.inbox / self.key,  # a capture that grows is read from a copy
-                display_filter=display_filter,
-                listener=self.derived.listener(self.inputs) if derive else None,
-                progress=progress,
-            )
-        except TsharkError:
-            check_unchanged(capture)  # tshark is right about a file that is gone
-            raise
-        try:
-            check_unchanged(capture)
-        except CaptureError:
-            path.unlink()  # it is named after the content that the capture had before
-            raise
-        return packets
-
-    def _expected_packets(self, capture: Capture, display_filter: str) -> int | None:
-        """Estimate the packets that will be read, if that takes so long that people want to know how long."""
-        if display_filter or capture.size < _LONG:
-            return None
-        estimated = self._estimate()
-        return estimated.packets if estimated else None
-
     def find_endpoints(self) -> None:
-        """Find the distinct public endpoints."""
+        """Find the distinct public endpoints, and type the packets if that is not done yet."""
         self.run.workspace.progress(self.key, "finding the endpoints of", 0)
         started = time.monotonic()
         found = self.derived.make(self.inputs)
@@ -214,11 +168,13 @@ class Stages:
         )
 
     def answer(self, *, ask: bool = True, as_of: datetime | None = None) -> None:
-        """Write the answers for the endpoints, and find out what changed; the observer is not told.
+        """Write the answers for the endpoints, and compare them with those of the last run.
+
+        Call `report_answers` when they are final.
 
         Args:
-            ask: whether to ask providers that cost something.
-            as_of: take what was known at that moment, and ask nobody.
+            ask: whether to ask paid providers; if not, take the stored answers.
+            as_of: take the stored answers of that moment, and ask nobody.
         """
         found = self.derived.make(self.inputs)
         path = self.files.enrichment(self.inputs)
@@ -239,7 +195,7 @@ class Stages:
         self.changed = [] if before is None else changes.changes(before, path)
 
     def report_answers(self, *, seconds: float) -> None:
-        """Tell the observer of the answers; `answer` comes first."""
+        """Hand the observer the record of the answers. Call `answer` first."""
         if self.counts is None:
             raise ValueError("there are no answers to report")
         self._done(
@@ -255,13 +211,13 @@ class Stages:
         )
 
     def sources(self) -> Sources:
-        """Return what the rows are made of; what is missing is made first.
+        """Return the files that the rows are made of. Write those that are missing.
 
         Raises:
             NoInputError: there are no answers.
         """
         self.derived.make(self.inputs)
-        self.close()  # the load may wait for other captures
+        self.close()  # free the memory: the capture may wait for others before its load
         sources = self.files.sources(self.inputs)
         if not sources.answers.exists():
             raise NoInputError(
@@ -270,7 +226,7 @@ class Stages:
         return sources
 
     def report_rows(self, load: CaptureLoad) -> None:
-        """Tell the observer of the rows that are loaded."""
+        """Hand the observer the record of the rows that are loaded."""
         self._done(
             RowsLoaded(
                 files=self.files,
@@ -283,34 +239,6 @@ class Stages:
                 experiment=self.experiment,
                 devices=len(self.run.devices),
             )
-        )
-
-    def note_done(self, loaded: Loaded) -> None:
-        """Note in the ledger that the rows can be read."""
-        self.run.workspace.ledger.finish(
-            self.key,
-            sha256=self.sha256,
-            documents=self.inputs,
-            packets=loaded.read,
-            rows=loaded.rows,
-            skipped=loaded.skipped,
-            cut=self.cut,
-            handover=self.derived.handover(self.inputs),
-        )
-        self.note_answers()
-
-    def note_answers(self) -> None:
-        """Note in the ledger with which answers the rows were made."""
-        path = self.files.enrichment(self.inputs)
-        by_provider = self.counts.by_provider.items() if self.counts else None
-        self.run.workspace.ledger.answered(
-            self.key,
-            answers=changes.fingerprint(path),
-            owed=changes.count_owed(path),
-            answers_by=None
-            if by_provider is None
-            else {name: c.numbers for name, c in by_provider},
-            as_of=None if self.as_of is None else self.as_of.isoformat(),
         )
 
     def _done(self, done: StageDone) -> None:

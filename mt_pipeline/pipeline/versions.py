@@ -1,4 +1,4 @@
-"""What each asset is made of, and of which version its code is: the UI shows as stale what an older one made.
+"""The inputs and code version of each asset. The UI shows what an older version made as stale.
 
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 """
@@ -19,17 +19,17 @@ UPSTREAM: dict[str, list[str]] = {
     "netify_enrichment": ["endpoints"],
     "questdb_packets": ["endpoints", "netify_enrichment"],
 }
-"""What each asset is made of."""
+"""The assets that each asset is made of."""
 
 
 def version(*parts: object) -> str:
-    """Hash whatever makes a version: 12 hexadecimal digits."""
+    """Hash the parts of a version. Return 12 hexadecimal digits."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES),
-    # Only what its files hold, or packets would be typed anew for a column of answers.
+    # Only the columns of its own files: a new column of answers must not type packets again.
     "endpoints": version(
         ENDPOINTS.to_string(),
         SUMS,

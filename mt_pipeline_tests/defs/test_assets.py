@@ -1,4 +1,4 @@
-"""Captures through the job: what becomes of good ones, of bad ones, and of those beside them in a run."""
+"""Captures through the job: good ones, bad ones, and their neighbours in a run."""
 
 import json
 import logging
@@ -140,7 +140,7 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "text"),
     [
         ("text.pcap", "zoo/text.pcap is not a capture: it does not begin like a capture"),
         (
@@ -151,7 +151,8 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ("empty.pcap", "zoo/empty.pcap is empty: record it again, or remove it."),
         (
             "folder.pcap",
-            "zoo/folder.pcap is not a file but a pipe, a device or a folder: write what comes out of it to a file, and put that here.",
+            "zoo/folder.pcap is not a file but a pipe, a device or a folder: "
+            "write what comes out of it to a file, and put that here.",
         ),
         (
             "grows.pcap",
@@ -164,7 +165,8 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ),
         (
             "a...b.pcap",
-            "zoo/a...b.pcap cannot be taken: its name contains '...', which Dagster reads as a range. Rename it.",
+            "zoo/a...b.pcap cannot be taken: its name contains '...', "
+            "which Dagster reads as a range. Rename it.",
         ),
         (
             "new\nline.pcap",
@@ -172,8 +174,8 @@ def test_the_run_fails_once_and_names_the_bad_ones_only(zoo: Ran):
         ),
     ],
 )
-def test_a_bad_capture_says_in_one_line_which_it_is_and_why(zoo: Ran, name: str, said: str):
-    assert said in reason(zoo, name)
+def test_a_bad_capture_says_in_one_line_which_it_is_and_why(zoo: Ran, name: str, text: str):
+    assert text in reason(zoo, name)
     assert "\n" not in reason(zoo, name)
 
 
@@ -203,7 +205,7 @@ def test_a_capture_that_goes_while_it_is_read_fails_nothing_and_is_forgotten(zoo
 
 
 def test_captures_that_a_ring_buffer_deleted_before_their_run_are_let_go(lab: Lab):
-    """A capture that was deleted between its request and its run was a failed one for ever, and coloured the assets red."""
+    """A capture that was deleted before its run failed for ever, and coloured the assets red."""
     keys = ["ring of fire/1.pcap", "ring of fire/2.pcap", "ring of fire/3.pcap"]
     ledger = lab.workspace().ledger
     for key in keys:
@@ -495,7 +497,8 @@ def test_a_copy_that_the_user_wants_left_out_has_no_rows_and_fails_nothing(lab: 
     assert ran.materialised() == [keys[0], keys[2]]
     assert (lab.record(keys[1]).state, lab.record(keys[1]).error) == (
         State.REFUSED,
-        "one of each/b.pcap has the same bytes as one of each/a.pcap, so it is not loaded a second time: MT_DUPLICATES is skip.",
+        "one of each/b.pcap has the same bytes as one of each/a.pcap, "
+        "so it is not loaded a second time: MT_DUPLICATES is skip.",
     )
     assert (len(lab.rows("one_of_each")), len(lab.rows("one_of_each_too"))) == (2, 2)
 
@@ -615,7 +618,8 @@ def test_a_filter_with_a_typo_says_what_tshark_says_of_it(lab: Lab, where: str):
         )
 
     assert ran.failure.startswith(
-        f"all 2 captures failed. typo_{where}/a.pcap: display filter not understood: 'ip.adr == 1.2.3.4'. tshark"
+        f"all 2 captures failed. typo_{where}/a.pcap: "
+        "display filter not understood: 'ip.adr == 1.2.3.4'. tshark"
     )
     assert "ip.adr" in ran.failure.rpartition("tshark")[2]
     assert ran.materialised("tshark_json") == []
@@ -643,9 +647,9 @@ def test_the_last_stage_alone_of_a_capture_that_was_never_loaded_says_what_to_do
 
     ran = lab.run("never/a.pcap", stages=["questdb_packets"])
 
-    assert (
-        ran.failure
-        == "never/a.pcap: it was never loaded, so there are no documents to work on; launch it with tshark_json"
+    assert ran.failure == (
+        "never/a.pcap: it was never loaded, so there are no documents to work on; "
+        "launch it with tshark_json"
     )
 
 
@@ -725,7 +729,7 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "text"),
     [
         (
             "/nowhere/tshark",
@@ -735,12 +739,13 @@ def test_a_replaced_capture_leaves_exactly_the_rows_of_the_new_one(lab: Lab):
     ],
 )
 def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(
-    lab: Lab, tmp_path: Path, program: str, said: str
+    lab: Lab, tmp_path: Path, program: str, text: str
 ):
     if program == "old":
         old = tmp_path / "tshark"
         old.write_text(
-            "#!/bin/sh\necho 'TShark (Wireshark) 2.6.20 (Git v2.6.20 packaged as 2.6.20-0+deb10u8)'\n"
+            "#!/bin/sh\n"
+            "echo 'TShark (Wireshark) 2.6.20 (Git v2.6.20 packaged as 2.6.20-0+deb10u8)'\n"
         )
         old.chmod(0o755)
         program = str(old)
@@ -749,7 +754,7 @@ def test_a_tshark_that_is_missing_or_too_old_is_said_of_each_capture(
 
     ran = lab.run(f"{name}/a.pcap", workspace=lab.workspace(tshark=program))
 
-    assert said in ran.failure
+    assert text in ran.failure
     assert "install it: `sudo apt-get install tshark` (Debian, Ubuntu)" in ran.failure
     assert lab.record(f"{name}/a.pcap").state is State.WAITING
     assert lab.record(f"{name}/a.pcap").error in ran.failure
@@ -775,7 +780,8 @@ def test_without_any_questdb_the_user_is_told_how_to_start_one(lab: Lab):
     ran = lab.run("nobody/a.pcap", workspace=lab.workspace(questdb_host=None))
 
     assert ran.failure == (
-        "nobody/a.pcap: no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again; "
+        "nobody/a.pcap: no QuestDB is running: start it with `make run`, "
+        "or set MT_QUESTDB_HOST to one of your own, then launch again; "
         "the service takes it up again by itself, unless this happens whenever it is at work"
     )
 
@@ -816,8 +822,8 @@ def test_a_table_of_the_users_own_is_never_touched_and_harms_no_other_capture(la
     ran = lab.run("their_own/a.pcap", "beside_their_own/a.pcap")
 
     assert (
-        "1 of 2 captures failed, the others are done. their_own/a.pcap: QuestDB has a table packets_their_own of your own"
-        in ran.failure
+        "1 of 2 captures failed, the others are done. "
+        "their_own/a.pcap: QuestDB has a table packets_their_own of your own" in ran.failure
     )
     assert ran.materialised() == ["beside_their_own/a.pcap"]
     with lab.database.connect() as connection:
@@ -879,7 +885,7 @@ def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(
 
 
 def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: Lab):
-    """The verdict was once noted after the lock was let go: a look in between reported the living run as dead."""
+    """The verdict once came after the lock was free: a look in between called the run dead."""
     lab.put("looked at/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
     workspace, states = lab.workspace(), []
 

@@ -1,4 +1,4 @@
-"""Pictures of a capture: drawn from true numbers, small enough to be shown inline, and no name of the user breaks them."""
+"""Charts of a capture: right numbers, small enough for the page, and safe for any name."""
 
 import base64
 import re
@@ -70,12 +70,13 @@ def test_whatever_the_traffic_the_picture_is_there_and_shown_inline(parts: int):
 
 
 def test_gaps_that_are_left_out_are_named():
-    story = replace(made([(1, 1)] * PARTS), part_seconds=3600, gaps=[86_400, 365 * 86_400])
-    text = text_of(of_summary(story, grafana=None, experiment="x"), "traffic_over_time")
+    summary = replace(made([(1, 1)] * PARTS), part_seconds=3600, gaps=[86_400, 365 * 86_400])
+    text = text_of(of_summary(summary, grafana=None, experiment="x"), "traffic_over_time")
 
     assert text.startswith("![traffic]")
     assert text.endswith(
-        f"one of {PARTS} parts of 1:00:00; left out: 2 gaps without packets, the longest of 365 days, 0:00:00"
+        f"one of {PARTS} parts of 1:00:00; "
+        "left out: 2 gaps without packets, the longest of 365 days, 0:00:00"
     )
     assert len(text) < 1000
 

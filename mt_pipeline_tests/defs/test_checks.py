@@ -16,7 +16,7 @@ def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("packets", "counted", "display_filter", "passed", "said"),
+    ("packets", "counted", "display_filter", "passed", "text"),
     [
         (1234, 1234, "", True, "lab/a.pcap: 1,234 packets read, the capture has 1,234"),
         (1233, 1234, "", False, "lab/a.pcap: 1,233 packets read, the capture has 1,234"),
@@ -40,7 +40,7 @@ def numbers(evaluation: dg.AssetCheckEvaluation) -> dict[str, object]:
     ],
 )
 def test_packets_read(
-    packets: int, counted: int | None, display_filter: str, passed: bool, said: str
+    packets: int, counted: int | None, display_filter: str, passed: bool, text: str
 ):
     evaluation = checks.packets_read(
         documents_read(
@@ -50,14 +50,14 @@ def test_packets_read(
 
     assert (evaluation.passed, evaluation.description, evaluation.severity) == (
         passed,
-        said,
+        text,
         dg.AssetCheckSeverity.WARN,
     )
     assert numbers(evaluation)["packets"] == packets
 
 
 @pytest.mark.parametrize(
-    ("counts", "passed", "said"),
+    ("counts", "passed", "text"),
     [
         (
             Counts(endpoints=9, cached=4, asked=5, answered=6, not_found=3),
@@ -92,7 +92,8 @@ def test_packets_read(
                 stopped="the budget of the day is spent",
             ),
             False,
-            "lab/a.pcap: 4 from netify of 9 answers missing, 4 of them pending, 2 stale: the budget of the day is spent",
+            "lab/a.pcap: 4 from netify of 9 answers missing, 4 of them pending, 2 stale: "
+            "the budget of the day is spent",
         ),
         (
             Counts(endpoints=9, cached=8, answered=9, stale=1, owed=1),
@@ -102,7 +103,7 @@ def test_packets_read(
     ],
     ids=["all", "failed", "stopped", "nobody asked", "budget spent", "stale"],
 )
-def test_answers_complete(counts: Counts, passed: bool, said: str):
+def test_answers_complete(counts: Counts, passed: bool, text: str):
     offline = Counts(endpoints=9, answered=9)
     evaluation = checks.answers_complete(
         "lab/a.pcap", replace(counts, by_provider={"netify": counts, "offline": offline})
@@ -110,7 +111,7 @@ def test_answers_complete(counts: Counts, passed: bool, said: str):
 
     assert (evaluation.passed, evaluation.description, evaluation.severity) == (
         passed,
-        said,
+        text,
         dg.AssetCheckSeverity.WARN,
     )
 

@@ -14,6 +14,10 @@ from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.settings import PROJECT, SettingsError
 from mt_pipeline_tests.pipelines import Lab, environment
 
+PRINT_VERSIONS = (
+    "from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+)
+
 
 @pytest.fixture(scope="module")
 def defs(lab: Lab) -> dg.Definitions:
@@ -69,8 +73,8 @@ def test_the_report_is_made_of_rows_and_is_partitioned_by_experiment(
 def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(
     specs: dict[str, dg.AssetSpec],
 ):
-    """A version that held an address in memory would show every capture as stale after each start."""
-    script = "import json; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    """A version with an address in memory would show every capture as stale after each start."""
+    script = f"import json; {PRINT_VERSIONS}"
     elsewhere = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -85,8 +89,11 @@ def test_code_versions_are_those_of_the_events_and_the_same_in_every_process(
 
 def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_are():
     """Every packet would be typed anew for a column of answers."""
-    without = "from mt_pipeline import columns; columns.COLUMNS = tuple(c for c in columns.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
-    script = f"{without}; from mt_pipeline.pipeline.versions import CODE_VERSIONS; print(json.dumps(CODE_VERSIONS))"
+    without = (
+        "from mt_pipeline.schema import packets; packets.COLUMNS = "
+        "tuple(c for c in packets.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
+    )
+    script = f"{without}; {PRINT_VERSIONS}"
     less = json.loads(
         subprocess.run(
             [sys.executable, "-c", f"import json; {script}"],

@@ -12,17 +12,17 @@ from mt_pipeline.settings import Settings
 
 
 def workspace(data: Path, **given: object) -> Workspace:
-    return Workspace(Settings(_env_file=None, data_dir=data, **given))
+    return Workspace(Settings(_env_file=None, data_dir=data, **given).options())
 
 
 def test_the_embedded_questdb_has_passwords_of_its_own_also_without_a_setup(tmp_path: Path):
     found = workspace(tmp_path / "data")
 
-    user, password = found.login
-    assert (user, found.reader.name) == ("admin", "reader")
-    assert len({password, found.reader.password, "quest"}) == 3
-    assert workspace(tmp_path / "data").login == found.login
-    assert workspace(tmp_path / "other").login != found.login
+    user, password = found.logins.admin
+    assert (user, found.logins.reader.name) == ("admin", "reader")
+    assert len({password, found.logins.reader.password, "quest"}) == 3
+    assert workspace(tmp_path / "data").logins.admin == found.logins.admin
+    assert workspace(tmp_path / "other").logins.admin != found.logins.admin
     assert {file.name for file in (tmp_path / "data").iterdir()} == {
         "questdb-password",
         "questdb-reader-password",
@@ -34,7 +34,7 @@ def test_the_setup_makes_them_also_in_an_older_data_folder(tmp_path: Path):
 
     dagster_home.prepare(workspace(tmp_path / "data").settings)
 
-    assert workspace(tmp_path / "data").login == (
+    assert workspace(tmp_path / "data").logins.admin == (
         "admin",
         (tmp_path / "data" / "questdb-password").read_text().strip(),
     )
@@ -50,7 +50,7 @@ def test_settings_win_and_then_no_file_is_made(tmp_path: Path):
     found = workspace(tmp_path / "data", **given)
     dagster_home.prepare(found.settings)
 
-    assert (found.login, found.reader.name, found.reader.password) == (
+    assert (found.logins.admin, found.logins.reader.name, found.logins.reader.password) == (
         ("ada", "hers"),
         "bob",
         "his",
@@ -68,7 +68,7 @@ def test_a_questdb_of_the_users_own_has_its_default_password_if_none_is_set(
     found = workspace(tmp_path / "data", questdb_host="db.example", **given)
     dagster_home.prepare(found.settings)
 
-    assert (found.login, found.reader) == (login, None)
+    assert (found.logins.admin, found.logins.reader) == (login, None)
     assert found.reading() == found.database()
     assert list((tmp_path / "data").glob("questdb-*")) == []
 
@@ -98,21 +98,24 @@ def test_a_server_of_an_earlier_release_that_still_runs_is_named_with_the_cure(t
         found.questdb(),
     ):
         for login in (found.database(), found.reading()):
-            cure = f"refuses the user {login.user}: it was started with another password, as by an earlier release: stop the service"
+            cure = (
+                f"refuses the user {login.user}: it was started with another password, "
+                "as by an earlier release: stop the service"
+            )
             with pytest.raises(Refused, match=cure), login.connect():
                 pass
 
 
 def test_the_server_that_was_started_lets_both_in(tmp_path: Path):
     found = workspace(tmp_path / "data", questdb_http_port=1, questdb_pg_port=1)
-    user, password = found.login
+    user, password = found.logins.admin
     server: Server = start(
         found.questdb_folder,
         http_port=0,
         pg_port=0,
         user=user,
         password=password,
-        reader=found.reader,
+        reader=found.logins.reader,
     )
     with server:
         for login in (found.database(), found.reading()):

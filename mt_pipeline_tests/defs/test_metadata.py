@@ -1,4 +1,4 @@
-"""What the UI shows of a capture: plain numbers, tables that fit on the page, links that survive any name."""
+"""The metadata of a capture: plain numbers, tables that fit on the page, links for any name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,8 @@ def of_table(key: str, *, has_view: bool = True) -> dict[str, object]:
 
 def test_server_names_are_a_table():
     assert of_names("www.example.com", "b.example.com")["top_server_names"].value == (
-        "| server name | bytes |\n|---|--:|\n| www.example.com | 1,234 |\n| b.example.com | 1,234 |\n"
+        "| server name | bytes |\n|---|--:|\n"
+        "| www.example.com | 1,234 |\n| b.example.com | 1,234 |\n"
     )
 
 
@@ -82,9 +83,13 @@ def test_a_table_of_any_names_is_drawn_on_the_page_and_stays_a_table(name: str):
 
 
 def test_the_time_of_a_capture_is_told_to_the_part_of_a_second():
-    told = of_names()
+    result = of_names()
 
-    assert (told["first_packet"].value, told["last_packet"].value, told["capture_seconds"]) == (
+    assert (
+        result["first_packet"].value,
+        result["last_packet"].value,
+        result["capture_seconds"],
+    ) == (
         1_700_000_000,
         1_700_000_002,
         2.5,
@@ -103,10 +108,10 @@ def test_a_capture_without_packets_has_no_time():
         top_names=[],
     )
 
-    told = of_found(nothing)
+    result = of_found(nothing)
 
-    assert "first_packet" not in told
-    assert told["capture_seconds"] == 0
+    assert "first_packet" not in result
+    assert result["capture_seconds"] == 0
 
 
 def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_path: Path):
@@ -124,14 +129,14 @@ def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_p
         as_of=None,
         calls={},
     )
-    told = metadata.of_answers(done)
+    result = metadata.of_answers(done)
 
-    assert {name: told[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
+    assert {name: result[name] for name in ("calls", "cache_hits", "pending", "stale", "owed")} == {
         **{"calls": 2, "cache_hits": 1, "pending": 5, "stale": 1, "owed": 6},
     }
     header, _, row = (
         [cell.strip() for cell in line.strip("| ").split("|")]
-        for line in told["by_provider"].value.splitlines()
+        for line in result["by_provider"].value.splitlines()
     )
     assert {name: cell for name, cell in zip(header, row, strict=True) if cell != "0"} == {
         **{
@@ -147,10 +152,10 @@ def test_what_is_pending_stale_or_owed_is_told_of_all_and_of_each_provider(tmp_p
 
 
 def test_skipped_packets_are_told_by_reason():
-    told = of_table("lab/a.pcap")
+    result = of_table("lab/a.pcap")
 
     assert {
-        name: told[name]
+        name: result[name]
         for name in (
             "rows",
             "flows",

@@ -1,4 +1,4 @@
-"""An outage is no fault of the capture that was at work: it is given back, taken up again after a while, and blamed only if it may be the cause."""
+"""After an outage, a capture is tried again, and fails only if it may be the cause."""
 
 import errno
 import re
@@ -157,7 +157,7 @@ def watch(lab: Lab, tmp_path: Path) -> Watch:
 
 
 def many_times(data: Path) -> None:
-    """Let whatever was given back have been so many times, so that it waits for as long as it ever does, and no busy machine outlasts that."""
+    """Set the count of returns, so that captures wait the longest time, even on a busy machine."""
     with closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
         ledger.execute("UPDATE captures SET returned = 10")
         ledger.commit()
@@ -255,7 +255,7 @@ def test_after_an_outage_all_are_asked_for_again(watch: Watch):
 
 @pytest.mark.parametrize("suspect", [True, False])
 def test_a_capture_that_may_be_the_cause_has_failed_in_the_end(watch: Watch, suspect: bool):
-    """One that ends QuestDB whenever it is loaded, or fills the disk again and again while all others go in."""
+    """It crashes QuestDB at each load, or fills the disk each time while all others are loaded."""
     watch.put("kitchen/deadly.pcap")
     watch.put("kitchen/other.pcap")
     times = MOST_RETURNS if suspect else MOST_RETURNS + 1
@@ -266,7 +266,8 @@ def test_a_capture_that_may_be_the_cause_has_failed_in_the_end(watch: Watch, sus
 
     error = watch.ledger.get("kitchen/deadly.pcap").error
     assert error.startswith(
-        "kitchen/deadly.pcap: the disk is full. This happened 3 times to kitchen/deadly.pcap, which may be the cause"
+        "kitchen/deadly.pcap: the disk is full. "
+        "This happened 3 times to kitchen/deadly.pcap, which may be the cause"
     )
 
 
@@ -288,9 +289,9 @@ def test_what_an_outage_gave_back_is_done_again_by_the_command_for_what_failed(
     assert not lab.run("given back/a.pcap", workspace=lab.workspace(questdb_pg_port=1)).success
     assert lab.record("given back/a.pcap").state is State.WAITING
 
-    told = terminal("ingest", "--failed", "--name", "given back")
+    output = terminal("ingest", "--failed", "--name", "given back")
 
-    assert (told.code, told.out) == (
+    assert (output.code, output.out) == (
         0,
         "given back/a.pcap: 2 packets, 2 rows in packets_given_back\n",
     )

@@ -1,6 +1,6 @@
-"""Check, then act: whatever ends between the two looks of a sensor, no run that lives is ended, and no capture is asked for twice.
+"""Recovery checks before it acts: it ends no run that is alive, and requests no capture twice.
 
-Whoever works is another process; it goes on at the moment that the test chooses, when the sensor asks Dagster for its runs.
+The run is another process. It goes on at the moment when the sensor asks Dagster for its runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.cli.ingest_runs import FEW
 from mt_pipeline.defs.recovery import START_SECONDS, TERMINAL
 from mt_pipeline.defs.runs import BY_SENSOR
-from mt_pipeline.pipeline.stages import Stages
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.system.processes import cores
 from mt_pipeline_tests.defs.test_sensors import Watch, ago
 from mt_pipeline_tests.defs.working import SECONDS, working
@@ -70,11 +70,11 @@ def status(watch: Watch, run: str) -> dg.DagsterRunStatus:
 def test_a_run_that_ends_a_capture_between_two_looks_and_works_on_is_not_declared_dead(
     watch: Watch, started: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
-    """Its lock was free by then, so 32 of 47 captures were ingested twice, by runs that were shown as failed."""
+    """Its lock was free, so 32 of 47 captures were loaded twice, by runs shown as failed."""
     watch.put("kitchen/between.pcap")
     run = started(**{"dagster/partition": "kitchen/between.pcap"})
     with working(watch, "kitchen/between.pcap", run) as worker:
-        after_runs_were_listed(watch, monkeypatch, lambda: worker.told("finished"))
+        after_runs_were_listed(watch, monkeypatch, lambda: worker.proceed_to("finished"))
         watch.look()
 
         assert status(watch, run) is dg.DagsterRunStatus.STARTED
@@ -85,7 +85,7 @@ def test_a_run_that_ends_a_capture_between_two_looks_and_works_on_is_not_declare
 def test_a_run_whose_capture_has_no_verdict_goes_on_if_its_process_lives(
     watch: Watch, started: Callable[..., str]
 ):
-    """A verdict that could not be written, on a full disk, made the sensor end the run, which went on with its other captures."""
+    """On a full disk, no verdict could be written. The sensor ended the run, which went on."""
     watch.put("kitchen/no verdict.pcap")
     watch.put("kitchen/at work.pcap")
     run = started(**{"dagster/partition": "kitchen/no verdict.pcap"})
@@ -105,10 +105,10 @@ def test_the_run_of_a_terminal_that_ends_well_between_two_looks_is_not_shown_as_
     with working(watch, "kitchen/terminal ends.pcap", run) as worker:
 
         def end_well() -> None:
-            worker.told("finished")
+            worker.proceed_to("finished")
             success = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "ingest_captures")
             watch.instance.run_storage.handle_run_event(run, success, datetime.now(UTC))
-            worker.told("ended")
+            worker.proceed_to("ended")
 
         watch.put("kitchen/another.pcap")  # so that there is something to make good
         watch.ledger.take(capture_at(watch.inbox, "kitchen/another.pcap"))
@@ -142,11 +142,14 @@ def test_a_capture_that_is_claimed_between_two_looks_is_not_asked_for_again(
 def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_to_begin(
     watch: Watch, tmp_path: Path
 ):
-    """On a busy machine they need more than the minute after which a request counts as forgotten: all was asked for, and loaded, twice."""
+    """On a busy machine they need over a minute. All captures were requested and loaded twice."""
     gate, site = tmp_path / "gate", tmp_path / "site" / "sitecustomize.py"
     site.parent.mkdir()
     site.write_text(
-        f"import os, sys, time\nwhile 'mt_pipeline.cli.workers' in sys.orig_argv and not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\n"
+        "import os, sys, time\n"
+        "while 'mt_pipeline.cli.workers' in sys.orig_argv "
+        f"and not os.path.exists({str(gate)!r}):\n"
+        "    time.sleep(0.05)\n"
     )
     for number in range(FEW + 2):
         watch.put(f"slow/{number:02}.pcap")
@@ -173,7 +176,10 @@ def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_
 
 
 def test_a_run_that_the_sensor_asked_for_does_not_do_again_what_is_done_by_now(lab: Lab):
-    """It was asked for once more, and queued for longer than the first run took: the capture was loaded twice. A person may want just that."""
+    """The second request queued for longer than the first run took. The capture was loaded twice.
+
+    A person who launches it again wants just that.
+    """
     key = "queued/a.pcap"
     lab.put(key)
     first = lab.run(key)
@@ -185,7 +191,7 @@ def test_a_run_that_the_sensor_asked_for_does_not_do_again_what_is_done_by_now(l
 
 
 def test_a_walk_that_is_older_than_the_load_changes_nothing(watch: Watch):
-    """The file was replaced and loaded while the inbox was walked: it once counted as changed, and was loaded twice."""
+    """The file was replaced and loaded while the inbox was scanned. It was loaded twice."""
     watch.put("kitchen/replaced.pcap")
     watch.finish("kitchen/replaced.pcap")
     before = inbox.walk(watch.inbox)
@@ -228,8 +234,8 @@ def test_a_cancelled_run_leaves_alone_what_another_run_has_taken_up_meanwhile(
         monkeypatch.setattr(lab.instance, "get_run_by_id", another_run_is_sooner)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stages, "identify", interrupted)
-    assert not lab.run(*keys).success
+    workspace = Workspace(lab.settings().options(), progress=interrupted)
+    assert not lab.run(*keys, workspace=workspace).success
 
     record = lab.record(keys[1])
     assert (record.state is State.DONE) == (record.run == "another"), (

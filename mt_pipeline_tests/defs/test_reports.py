@@ -61,7 +61,7 @@ QUIET = 0.5
 
 
 class Watch:
-    """A data folder of its own; whatever report is due is noted as a run, and made if that one succeeds."""
+    """A data folder of its own. Each report that is due gets a run, and a file if that succeeds."""
 
     def __init__(self, lab: Lab, data: Path) -> None:
         self.instance, self.workspace = lab.instance, lab.workspace(data_dir=data)

@@ -1,4 +1,4 @@
-"""What the sensor asks for, look by look; each test has a data folder of its own, and its runs are never started."""
+"""What the sensor requests, look by look. Each test has a data folder, and its runs never start."""
 
 import os
 import re
@@ -20,10 +20,9 @@ from dagster._core.remote_origin import (
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs import sensors
 from mt_pipeline.defs.recovery import ENQUEUE_SECONDS, START_SECONDS, TERMINAL
 from mt_pipeline.defs.runs import ARCHIVE, DROPPED, PRIORITY, covered
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import new_captures, tick
 from mt_pipeline_tests.pipelines import Lab, capture
 
 SETTLE = 0.2
@@ -40,20 +39,23 @@ class Watch:
     def put(self, key: str) -> Path:
         return capture(self.inbox / key)
 
-    def look(self) -> dg.SensorResult | dg.SkipReason:
+    def look(self, *, most_in_hand: int | None = None) -> dg.SensorResult | dg.SkipReason:
         context = dg.build_sensor_context(
             instance=self.instance, resources={"workspace": self.workspace}
         )
-        result = new_captures(context)
+        if most_in_hand is None:
+            result = new_captures(context)
+        else:
+            result = tick(context, self.workspace, most_in_hand=most_in_hand)
         if isinstance(result, dg.SensorResult):
             self.instance.add_dynamic_partitions("captures", self.added(result))
         return result
 
-    def settled(self) -> dg.SensorResult | dg.SkipReason:
+    def settled(self, **limit: int) -> dg.SensorResult | dg.SkipReason:
         """Look twice, settle time apart."""
-        self.look()
+        self.look(**limit)
         time.sleep(SETTLE)
-        return self.look()
+        return self.look(**limit)
 
     def keys(self) -> list[str]:
         """Look twice, and return the captures of single runs."""
@@ -186,7 +188,7 @@ def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "text"),
     [
         (
             "notes.txt",
@@ -203,7 +205,7 @@ def test_a_capture_that_a_terminal_took_is_left_to_it(watch: Watch):
     ],
 )
 def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(
-    watch: Watch, name: str, content: bytes | None, said: str
+    watch: Watch, name: str, content: bytes | None, text: str
 ):
     path = watch.put(f"refused/{name}")
     if content is not None:
@@ -215,9 +217,9 @@ def test_what_is_no_capture_is_reported_and_never_becomes_a_partition(
     if (
         content is not None
     ):  # a name that cannot be taken is for `status` to say: this would be said at each tick
-        assert said in result.skip_message
+        assert text in result.skip_message
     [status] = watch.ledger.records()
-    assert (status.state, status.error[: len(said)]) == (State.REFUSED, said)
+    assert (status.state, status.error[: len(text)]) == (State.REFUSED, text)
     assert not [
         key
         for key in watch.instance.get_dynamic_partitions("captures")
@@ -276,7 +278,7 @@ def test_many_new_captures_share_runs_of_at_most_50(
 
 
 def test_changed_captures_among_many_new_ones_get_runs_of_their_own(watch: Watch):
-    """A range over the order of partitions would reach from an old one over all that came between."""
+    """A range of partitions would reach from an old one over all that came between."""
     watch.put("mixed/old.pcap")
     watch.keys()
     watch.finish("mixed/old.pcap")
@@ -347,7 +349,7 @@ def test_a_run_that_was_asked_for_and_never_came_is_requested_again(watch: Watch
 
 @pytest.fixture
 def started(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Give a function that makes a run with some tags that is going on; it is deleted afterwards."""
+    """Return a function that makes a running run with some tags, which is deleted afterwards."""
     made: list[str] = []
 
     def make(**tags: str) -> str:
@@ -395,7 +397,7 @@ def test_the_run_of_a_killed_terminal_is_shown_as_failed(watch: Watch, started: 
 
 
 def test_a_run_whose_process_is_gone_is_shown_as_failed(watch: Watch, started: Callable[..., str]):
-    """Dagster counted it as one at work for ever: four of them, after a power cut, and nothing was taken up any more."""
+    """Dagster counted it as running for ever. After a power cut, four of them stopped all work."""
     watch.put("kitchen/gone.pcap")
     watch.keys()
     run_id = started(**{"dagster/partition": "kitchen/gone.pcap"})
@@ -475,27 +477,26 @@ def test_large_captures_do_not_share_a_run(watch: Watch):
 
 
 def test_an_archive_is_asked_for_in_portions_and_what_is_dropped_meanwhile_comes_before_its_rest(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    watch: Watch,
 ):
-    monkeypatch.setattr(sensors, "MOST_IN_HAND", 60)
     for number in range(100):
         watch.put(f"portions/{number:03}.pcap")
 
-    first = watch.settled()
+    first = watch.settled(most_in_hand=60)
     watch.put("dropped/a.pcap")
-    second = watch.settled()
+    second = watch.settled(most_in_hand=60)
 
     assert [request.tags[PRIORITY] for request in requests_of(first)] == [ARCHIVE, ARCHIVE]
     assert watch.added(first) == [f"portions/{number:03}.pcap" for number in range(60)]
     assert [(request.partition_key, request.tags[PRIORITY]) for request in requests_of(second)] == [
         ("dropped/a.pcap", DROPPED)
     ]
-    waiting = watch.look()
+    waiting = watch.look(most_in_hand=60)
     assert isinstance(waiting, dg.SkipReason)
     assert waiting.skip_message == "0 of 101 captures in"
     for number in range(60):
         watch.finish(f"portions/{number:03}.pcap")
-    third = watch.look()
+    third = watch.look(most_in_hand=60)
     assert watch.added(third) == [f"portions/{number:03}.pcap" for number in range(60, 100)]
 
 
@@ -518,7 +519,7 @@ def test_neighbours_among_known_captures_share_runs_too(watch: Watch):
 
 @pytest.mark.usefixtures("idle")
 def test_what_was_at_work_in_a_run_that_died_gets_a_run_of_its_own(watch: Watch):
-    """One capture that kills its run once took all others of the run with it. What was never begun is no suspect."""
+    """A capture that kills its run once failed all others of the run, even those not yet begun."""
     keys = [f"deadly/{number:02}.pcap" for number in range(30)]
     for key in keys:
         watch.put(key)

@@ -1,4 +1,4 @@
-"""The event log of our Dagster instances: Dagster's own, over connections that are kept."""
+"""The event log of our Dagster instances: Dagster's own, with connections that stay open."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from sqlalchemy.engine import Engine
+from sqlalchemy import event
 
 from mt_pipeline.defs import storage
 from mt_pipeline.service import dagster_home
@@ -43,26 +43,23 @@ def test_the_instance_of_a_data_folder_has_it(lab: Lab):
     assert type(lab.instance.event_log_storage) is storage.EventLog
 
 
-def test_one_connection_serves_all_events(
-    opened: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-):
+def test_one_connection_serves_all_events(opened: dg.DagsterInstance):
     reported(opened, "the first")
-    asked: list[str] = []
-    made: list[str] = []
-    engine = storage.EventLog._engine
-
-    def noted(log: storage.EventLog, shard: str) -> Engine:
-        asked.append(shard)
-        return engine(log, shard)
-
-    monkeypatch.setattr(storage.EventLog, "_engine", noted)
-    monkeypatch.setattr(storage, "create_engine", lambda url, **_: made.append(url))
+    log = opened.event_log_storage
+    assert isinstance(log, storage.EventLog)
+    engines = dict(log._engines)
+    used: list[str] = []
+    connected: list[str] = []
+    for shard, engine in engines.items():
+        event.listen(engine, "checkout", lambda *_, shard=shard: used.append(shard))
+        event.listen(engine, "connect", lambda *_, shard=shard: connected.append(shard))
 
     reported(opened, "a", "b")
 
     assert opened.get_materialized_partitions(ASSET) == {"the first", "a", "b"}
-    assert "index" in asked
-    assert not made
+    assert "index" in used
+    assert not connected
+    assert log._engines == engines
 
 
 def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(

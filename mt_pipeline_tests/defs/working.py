@@ -1,4 +1,4 @@
-"""A run in another process: it holds its lock and that of a capture which is at work, and goes on when the test says so."""
+"""A run in another process. It locks itself and a capture, and goes on when the test says so."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SECONDS = 300
 
 
 def _work(data: Path, folder: Path, key: str, run: str, orders: Connection) -> None:
-    """Be a run: hold its lock and that of a capture, which is at work; then end both, as each order says."""
+    """Lock a run and a capture, then finish both, one step for each order."""
     ledger = Ledger(data / "ledger.sqlite")
     with ledger.lock(run):
         with ledger.lock(key):
@@ -31,19 +31,19 @@ def _work(data: Path, folder: Path, key: str, run: str, orders: Connection) -> N
 
 
 class Worker:
-    """A run in another process, and what it is told."""
+    """A run in another process."""
 
     def __init__(self, orders: Connection) -> None:
         self._orders = orders
 
-    def heard(self, word: str) -> None:
-        assert self._orders.poll(SECONDS), f"it did not say {word}"
+    def expect(self, word: str) -> None:
+        assert self._orders.poll(SECONDS), f"it did not send {word}"
         assert self._orders.recv() == word
 
-    def told(self, word: str) -> None:
-        """Let it go on, and wait until it has come so far."""
+    def proceed_to(self, word: str) -> None:
+        """Let it go on, and wait until it has reached a step."""
         self._orders.send("go on")
-        self.heard(word)
+        self.expect(word)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def working(watch: Watch, key: str, run: str) -> Iterator[Worker]:
     process.start()
     try:
         worker = Worker(ours)
-        worker.heard("claimed")
+        worker.expect("claimed")
         yield worker
     finally:
         process.kill()

@@ -12,8 +12,9 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.pipeline.batch import Limits, run_captures
 from mt_pipeline.pipeline.failures import Failed
 from mt_pipeline.pipeline.observer import AnswersFound, RowsLoaded, StageDone
+from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.workspace import WAITING, Workspace
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.backends.questdb.parts import Threads, select
 from mt_pipeline_tests.observers import Memory
 from mt_pipeline_tests.pipelines import PACKETS, Lab
@@ -44,7 +45,8 @@ def run_of(
 def loads_of(lab: Lab, experiment: str) -> list[tuple]:
     return select(
         lab.database,
-        f"SELECT DISTINCT load FROM captured_packets WHERE experiment = '{experiment}' AND NOT gone",
+        "SELECT DISTINCT load FROM captured_packets "
+        f"WHERE experiment = '{experiment}' AND NOT gone",
     )
 
 
@@ -157,7 +159,7 @@ def test_a_run_that_is_stopped_gives_back_those_that_wait_for_their_load(lab: La
 
 
 def test_two_runs_over_the_same_captures_in_opposite_order_do_not_wait_for_each_other(lab: Lab):
-    """Each holds the locks of those that wait for their load; a lock is waited for by nobody who holds another."""
+    """Each holds the locks of the captures in its batch, so neither may wait for another lock."""
     keys = keys_of(lab, "crossing")
     ledger, ended = lab.workspace().ledger, []
     holding = threading.Event()

@@ -1,4 +1,4 @@
-"""What a capture will need: refused before anything is begun, and taken up again when there is room."""
+"""A capture that needs too much is refused before it begins, and loaded when there is room."""
 
 import logging
 import os
@@ -63,10 +63,10 @@ def test_without_room_a_capture_fails_before_it_is_begun_and_is_taken_up_when_th
     path = write_bulk(tmp_path / "bulk.pcap", PACKETS)
 
     def told(*arguments: str | Path) -> tuple[int, str, str]:
-        said = ended(
+        result = ended(
             program(*arguments, settings=settings, env=environment(settings, MT_BACKENDS="parquet"))
         )
-        return said.code, said.out, said.err
+        return result.code, result.out, result.err
 
     code, out, err = told("ingest", path, capture(tmp_path / "small.pcap"), "--name", "room")
 
@@ -103,13 +103,14 @@ def test_a_few_bytes_that_become_many_are_refused_before_they_fill_the_disk(
     assert bomb.stat().st_size < 50_000
     found = settings(small_disk / "data")
 
-    said = ended(
+    result = ended(
         program("ingest", bomb, settings=found, env=environment(found, MT_BACKENDS="parquet"))
     )
 
-    assert said.code == 1
-    assert said.err.startswith(
-        "failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk and 2 MB must be left, but "
+    assert result.code == 1
+    assert result.err.startswith(
+        "failed: bomb/bomb.pcap.gz: its 60,000 packets need about 10 MB of disk "
+        "and 2 MB must be left, but "
     )
     assert files_below(found.data_dir / "tshark_json") == []
 
@@ -125,7 +126,7 @@ def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(
     )
     path = write_bulk(tmp_path / "bulk.pcap", 15_000)
 
-    said = ended(
+    result = ended(
         program(
             "ingest",
             path,
@@ -134,10 +135,11 @@ def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(
         )
     )
 
-    assert said.code == 1
+    assert result.code == 1
     assert re.match(
-        r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk are needed and 2 MB must be left",
-        said.err,
+        r"failed: bulk/bulk\.pcap: stopped after [\d,]+ packets: to load them \d+ MB of disk "
+        r"are needed and 2 MB must be left",
+        result.err,
     )
     assert (
         files_below(found.data_dir / "tshark_json")

@@ -1,4 +1,4 @@
-"""The table `captures`: what became of each load, as the ledger has it, for people who ask QuestDB."""
+"""The table `captures` of QuestDB has the verdict on each load, as the ledger does."""
 
 import json
 import logging
@@ -98,7 +98,10 @@ def test_each_load_is_a_row_and_the_latest_can_be_asked_for(lab: Lab):
 
     assert [row["rows"] for row in verdicts_on(lab, "verdicts again/a.pcap")] == [2, 6]
     with lab.database.connect() as connection:
-        latest = "SELECT capture, rows FROM (SELECT * FROM captures LATEST ON ts PARTITION BY capture) WHERE experiment = 'verdicts_again'"
+        latest = (
+            "SELECT capture, rows FROM (SELECT * FROM captures LATEST ON ts PARTITION BY capture) "
+            "WHERE experiment = 'verdicts_again'"
+        )
         assert connection.execute(latest).fetchall() == [("verdicts again/a.pcap", 6)]
 
 
@@ -203,8 +206,8 @@ def test_a_questdb_that_is_not_there_is_a_warning_and_the_ledger_stays_the_truth
         captures_table.copy(lab.workspace(questdb_pg_port=1), "verdicts alone/a.pcap")
 
     assert (
-        "verdicts alone/a.pcap: not noted in QuestDB's table captures: QuestDB does not answer at 127.0.0.1:1"
-        in caplog.text
+        "verdicts alone/a.pcap: not noted in QuestDB's table captures: "
+        "QuestDB does not answer at 127.0.0.1:1" in caplog.text
     )
     assert lab.record("verdicts alone/a.pcap") == before
     assert before.state is State.DONE

@@ -13,7 +13,7 @@ from mt_pipeline.tshark.errors import NotACapture
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (CaptureError("it is\n  empty"), "it is empty"),
         (Unreachable("QuestDB does not answer"), "QuestDB does not answer"),
@@ -23,7 +23,8 @@ from mt_pipeline.tshark.errors import NotACapture
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
-            "the quota of this user is used up: delete something, or have it raised, then launch the capture again",
+            "the quota of this user is used up: delete something, or have it raised, "
+            "then launch the capture again",
         ),
         (
             duckdb.IOException("IO Error: No space left on device"),
@@ -37,8 +38,8 @@ from mt_pipeline.tshark.errors import NotACapture
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, said: str):
-    assert sentence(error) == said
+def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, text: str):
+    assert sentence(error) == text
 
 
 def test_an_unexpected_error_of_any_length_stays_short():
@@ -58,12 +59,12 @@ def test_a_key_with_a_newline_does_not_break_the_line():
 
 
 def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
-    said = failed(
+    result = failed(
         "lab/a.pcap",
         NotACapture("not a capture: /in/lab/a.pcap", stderr="tshark: what is this?", status=2),
     )
 
-    made = failure([said], 1)
+    made = failure([result], 1)
 
     assert made.description == "not a capture: /in/lab/a.pcap"
     assert {name: value.value for name, value in made.metadata.items()} == {
@@ -75,18 +76,23 @@ def test_what_tshark_said_stands_below_the_failure_of_a_single_capture():
 
 
 def test_what_tshark_said_keeps_its_columns_whatever_is_in_it():
-    said = "tshark: foo is neither a field nor a protocol name.\n    frame ``` and foo\n                  ^~~\n"
+    output = (
+        "tshark: foo is neither a field nor a protocol name.\n"
+        "    frame ``` and foo\n"
+        "                  ^~~\n"
+    )
 
-    made = failure([Failed("lab/a.pcap", "display filter not understood", said)], 1)
+    made = failure([Failed("lab/a.pcap", "display filter not understood", output)], 1)
 
-    assert made.metadata["tshark_said"].value == f"````text\n{said}````"
+    assert made.metadata["tshark_said"].value == f"````text\n{output}````"
 
 
 def test_the_failure_of_many_names_the_first_five_and_lists_all():
     made = failure([Failed(f"{number}.pcap", f"{number}.pcap is empty") for number in range(7)], 50)
 
     assert made.description == (
-        "7 of 50 captures failed, the others are done. 0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
+        "7 of 50 captures failed, the others are done. "
+        "0.pcap is empty | 1.pcap is empty | 2.pcap is empty | 3.pcap is empty | 4.pcap is empty"
     )
     assert made.metadata["failed"].value == {
         f"{number}.pcap": f"{number}.pcap is empty" for number in range(7)
@@ -94,7 +100,7 @@ def test_the_failure_of_many_names_the_first_five_and_lists_all():
 
 
 def test_it_is_not_said_that_others_are_done_when_there_are_none():
-    """A run in which every capture failed once said: 3 of 3 captures failed, the others are done."""
+    """When all captures failed, the text was: 3 of 3 captures failed, the others are done."""
     assert (
         failure([Failed("a", "a is empty"), Failed("b", "b is empty")], 2).description
         == "all 2 captures failed. a is empty | b is empty"

@@ -56,7 +56,8 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
     script = (
         "import os, sys; from pathlib import Path; from mt_pipeline.captures.growing import snapshot\n"
         "from mt_pipeline.captures.identity import capture_at\n"
-        "with snapshot(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])): os.kill(os.getpid(), 9)"
+        "with snapshot(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])):\n"
+        "    os.kill(os.getpid(), 9)"
     )
 
     def killed() -> None:
@@ -121,7 +122,7 @@ def test_a_capture_that_grows_is_rows_as_it_comes_and_in_the_end_the_same_as_in_
     assert copies(lab) == []
 
 
-def test_files_that_dumpcap_rotates_are_taken_when_the_next_is_there_and_keep_their_rows_when_it_deletes_them(
+def test_files_that_dumpcap_rotates_are_loaded_once_complete_and_keep_rows_when_it_deletes_them(
     lab: Lab, tmp_path: Path
 ):
     whole = write_bulk(tmp_path / "whole.pcap", PACKETS)

@@ -1,4 +1,4 @@
-"""The providers of the settings; and that of another package, the one that the docs walk through."""
+"""The providers of the settings; and that of another package, the example of the docs."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
 
 EXAMPLE = re.compile(r"^```\w+\n# (lab-list/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,20 +23,22 @@ from mt_pipeline.pipeline import providers
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, endpoints_file
 folder = Path(sys.argv[1])
-found = settings.load()
-providers.check(found)
-with providers.opened(found, run="") as (chain, store):
-    enrich(endpoints_file(folder / "in", [GOOGLE, NETFLIX]), folder / "out", providers=chain, store=store)
-print([(row["endpoint"], row["provider"], row["app_tag"], row["geo_country"]) for row in pq.read_table(folder / "out").to_pylist()])
+options = settings.load().options()
+providers.check(options)
+with providers.opened(options, run="") as (chain, store):
+    endpoints = endpoints_file(folder / "in", [GOOGLE, NETFLIX])
+    enrich(endpoints, folder / "out", providers=chain, store=store)
+rows = pq.read_table(folder / "out").to_pylist()
+print([tuple(row[n] for n in ("endpoint", "provider", "app_tag", "geo_country")) for row in rows])
 """
 
 
-def settings_of(folder: Path, **given: object) -> Settings:
-    return Settings(_env_file=None, **{"data_dir": folder / "data", **given})
+def options_of(folder: Path, **given: object) -> Options:
+    return Settings(_env_file=None, **{"data_dir": folder / "data", **given}).options()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "text"),
     [
         ({"enrichment": "netify"}, "MT_NETIFY_API_KEY is not set"),
         (
@@ -55,18 +58,18 @@ def settings_of(folder: Path, **given: object) -> Settings:
     ],
 )
 def test_settings_that_can_never_work_are_refused_at_once(
-    tmp_path: Path, given: dict[str, object], said: str
+    tmp_path: Path, given: dict[str, object], text: str
 ):
-    with pytest.raises(SettingsError, match=re.escape(said)):
-        providers.check(settings_of(tmp_path, **given))
+    with pytest.raises(SettingsError, match=re.escape(text)):
+        providers.check(options_of(tmp_path, **given))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp_path: Path):
-    with providers.opened(settings_of(tmp_path), run="") as (chain, store):
+    with providers.opened(options_of(tmp_path), run="") as (chain, store):
         assert ([provider.name for provider in chain], store) == (["offline"], None)
     with providers.opened(
-        settings_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run=""
+        options_of(tmp_path, netify_api_key="k", enrichment="offline,netify"), run=""
     ) as (chain, store):
         assert [provider.name for provider in chain] == ["offline", "netify"]
         assert store is not None
@@ -108,12 +111,12 @@ def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):
             env={**os.environ, **ours, **environment},
         )
 
-    said = use(LAB_LIST=str(tmp_path / "list.csv"))
+    result = use(LAB_LIST=str(tmp_path / "list.csv"))
+    assert result.stdout.strip() == (
+        "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), "
+        "('www.netflix.com', 'offline', 'netflix', None)]"
+    ), result.stderr
     assert (
-        said.stdout.strip()
-        == "[('8.8.8.8', 'lab,offline', 'our-resolver', 'United States'), ('www.netflix.com', 'offline', 'netflix', None)]"
-    ), said.stderr
-    assert (
-        "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider (KeyError: 'LAB_LIST')"
-        in use().stderr
+        "SettingsError: MT_ENRICHMENT lists lab, but lab_list:make cannot make its provider "
+        "(KeyError: 'LAB_LIST')" in use().stderr
     )

@@ -71,16 +71,17 @@ def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Termina
     gone, stays = loaded(terminal, lab, "purge one/a.pcap", "purge one/b.pcap")
     others = files_of(lab, "purge_one")
 
-    told = terminal("purge", "--capture", "purge one/a.pcap", "--yes")
+    output = terminal("purge", "--capture", "purge one/a.pcap", "--yes")
 
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines()[0].startswith("purge one/a.pcap: 2 rows, ")
-    assert told.out.splitlines()[-1].startswith("purge one/a.pcap: 2 rows and ")
+    assert (output.code, output.err) == (0, "")
+    assert output.out.splitlines()[0].startswith("purge one/a.pcap: 2 rows, ")
+    assert output.out.splitlines()[-1].startswith("purge one/a.pcap: 2 rows and ")
     assert lab.rows("purge_one", ("capture",)) == [("purge one/b.pcap",)] * PACKETS
     assert asked_of(lab, "SELECT DISTINCT capture FROM flows_purge_one") == [("purge one/b.pcap",)]
     assert asked_of(
         lab,
-        "SELECT state, rows, flows, sha256 FROM captures WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1",
+        "SELECT state, rows, flows, sha256 FROM captures "
+        "WHERE capture = 'purge one/a.pcap' ORDER BY ts DESC LIMIT 1",
     ) == [("purged", None, None, None)]
     assert len(files_of(lab, "purge_one")) == len(others) / 2
     assert [
@@ -98,9 +99,9 @@ def test_one_capture_of_an_experiment_goes_and_the_others_stay(terminal: Termina
 def test_a_whole_experiment_goes_with_its_view_and_another_stays(terminal: Terminal, lab: Lab):
     loaded(terminal, lab, "purge all/a.pcap", "purge all/deep/b.pcap", "purge not/a.pcap")
 
-    told = terminal("purge", "--name", "purge_all", "--yes")
+    output = terminal("purge", "--name", "purge_all", "--yes")
 
-    lines = told.out.splitlines()
+    lines = output.out.splitlines()
     assert lines[2].startswith("2 captures, 4 rows, ")
     assert lines[2].endswith(" bytes; the captures themselves stay")
     assert [line.partition(":")[0] for line in lines[3:]] == [
@@ -137,11 +138,11 @@ def test_it_shows_what_goes_and_asks_first(
 
     for answer in ("n\n", ""):
         answers(monkeypatch, answer)
-        told = terminal("purge", "--capture", "purge asks/a.pcap")
-        assert told.code == 130
-        assert told.out.startswith("purge asks/a.pcap: 2 rows, ")
-        assert "Remove this?" in told.out
-        assert told.err.strip() == "mt-pipeline: cancelled"
+        output = terminal("purge", "--capture", "purge asks/a.pcap")
+        assert output.code == 130
+        assert output.out.startswith("purge asks/a.pcap: 2 rows, ")
+        assert "Remove this?" in output.out
+        assert output.err.strip() == "mt-pipeline: cancelled"
     assert files_of(lab, "purge_asks") == before
     assert len(lab.rows("purge_asks")) == PACKETS
 
@@ -168,11 +169,11 @@ def test_a_linked_capture_keeps_its_link_and_its_file(terminal: Terminal, lab: L
     "which", [["--capture", "no/such.pcap"], ["--name", "no_such"]], ids=" ".join
 )
 def test_what_is_not_there_is_one_line(terminal: Terminal, which: list[str]):
-    told = terminal("purge", *which, "--yes")
+    output = terminal("purge", *which, "--yes")
 
-    assert (told.code, told.out) == (1, "")
-    assert which[1] in told.err
-    assert told.err.endswith("; `mt-pipeline status` lists what there is\n")
+    assert (output.code, output.out) == (1, "")
+    assert which[1] in output.err
+    assert output.err.endswith("; `mt-pipeline status` lists what there is\n")
 
 
 def test_a_purged_capture_stays_out_until_it_changes_or_is_ingested_by_hand(
@@ -194,10 +195,10 @@ def test_purging_again_finds_nothing_left_and_does_no_harm(terminal: Terminal, l
     loaded(terminal, lab, "purge twice/a.pcap")
     terminal("purge", "--name", "purge_twice", "--yes")
 
-    told = terminal("purge", "--name", "purge_twice", "--yes")
+    output = terminal("purge", "--name", "purge_twice", "--yes")
 
-    assert told.code == 0
-    assert told.out.splitlines()[-1] == "purge twice/a.pcap: 0 rows and 0 bytes removed"
+    assert output.code == 0
+    assert output.out.splitlines()[-1] == "purge twice/a.pcap: 0 rows and 0 bytes removed"
 
 
 def test_a_capture_that_was_never_loaded_can_be_purged(terminal: Terminal, lab: Lab):
@@ -245,10 +246,10 @@ def test_the_report_goes_with_the_last_capture_of_its_experiment(terminal: Termi
 def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, lab: Lab):
     loaded(terminal, lab, "purge dry/a.pcap")
 
-    told = terminal("purge", "--name", "purge dry", "--dry-run")
+    output = terminal("purge", "--name", "purge dry", "--dry-run")
 
-    assert (told.code, told.err) == (0, "")
-    assert told.out.splitlines()[-1].startswith("1 captures, 2 rows, ")
+    assert (output.code, output.err) == (0, "")
+    assert output.out.splitlines()[-1].startswith("1 captures, 2 rows, ")
     assert len(lab.rows("purge_dry")) == PACKETS
     assert lab.record("purge dry/a.pcap").state is State.DONE
 
@@ -256,7 +257,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(terminal: Terminal, la
 def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_one_is_purged(
     lab: Lab,
 ):
-    """It was dropped under the load that had just found it, and the rows of that were in no view."""
+    """It was dropped during a load that had just found it, so no view had the rows."""
     key, begun, go_on = "purged meanwhile/new.pcap", threading.Event(), threading.Event()
     [backend] = lab.workspace().backends()
 

@@ -1,4 +1,4 @@
-"""Answers over time: what expired or is owed is asked, and only captures whose answers changed are loaded again, from their documents."""
+"""A refresh asks for expired and missing answers, and loads captures with changed answers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -107,11 +107,11 @@ def test_only_the_capture_whose_answers_changed_is_loaded_again_and_tshark_is_no
     assert len(archive.netify.requests()) == 2 * before
     assert ran.materialised() == [archive.keys[1]]
     assert archive.applications() == {archive.keys[0]: "example-app", archive.keys[1]: "newcomer"}
-    told = ran.metadata("netify_enrichment", archive.keys[1])
-    assert told["changed"] == 1
-    assert "| www.b.com | application | example-app | newcomer |" in str(told["changes"]).replace(
-        "\\", ""
-    )
+    described = ran.metadata("netify_enrichment", archive.keys[1])
+    assert described["changed"] == 1
+    assert "| www.b.com | application | example-app | newcomer |" in str(
+        described["changes"]
+    ).replace("\\", "")
     assert all(check.passed for check in ran.checks("rows_stored"))
 
 
@@ -162,9 +162,9 @@ def test_what_a_budget_leaves_out_is_pending_and_asked_when_there_is_one_again(a
     ran = archive.load(netify_budget_day=3)
     asked = len(archive.netify.requests())
     assert asked == 3
-    told = ran.metadata("netify_enrichment", archive.keys[1])
-    assert (told["calls_today"], told["budget_today"]) == (3, 3)
-    assert told["pending"] == 1
+    described = ran.metadata("netify_enrichment", archive.keys[1])
+    assert (described["calls_today"], described["budget_today"]) == (3, 3)
+    assert described["pending"] == 1
     seen = said_of(ran, archive)
     assert (seen["captures"], seen["owed"], seen["calls_today"]) == (2, 1, 3)
     [check] = ran.checks("answers_complete")
@@ -291,12 +291,12 @@ def test_the_terminal_refreshes_and_says_what_it_would_cost(
     monkeypatch.setenv("MT_ANSWER_DAYS", "0")
     assert "netify: 2 calls" in terminal("refresh", "--capture", archive.keys[0], "--dry-run").out
     archive.netify.say("www.b.com", body=named("www.b.com", "newcomer"))
-    said = terminal("refresh", archive.experiment)
-    assert (said.code, said.out) == (0, "2 captures: 1 loaded again, 1 unchanged\n")
+    output = terminal("refresh", archive.experiment)
+    assert (output.code, output.out) == (0, "2 captures: 1 loaded again, 1 unchanged\n")
     assert (
         terminal("refresh", "nobody").err
         == "mt-pipeline: no experiment nobody; `mt-pipeline status` lists what there is\n"
     )
     assert terminal("refresh", archive.experiment, "--as-of", "noon").code == 2
     assert terminal("refresh").code == 2
-    assert "s3cret" not in json.dumps([said.out, said.err, free.out])
+    assert "s3cret" not in json.dumps([output.out, output.err, free.out])

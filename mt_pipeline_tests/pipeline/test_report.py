@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def experiment(lab: Lab) -> str:
-    """Load an experiment of two captures, one with a filter; its folder's name is not yet folded."""
+    """Load an experiment of two captures, one with a filter. Its folder's name is not folded."""
     lab.put("Report It/a.pcap")
     lab.put("Report It/b.pcap")
     assert lab.run("Report It/a.pcap").success
@@ -30,12 +30,12 @@ def experiment(lab: Lab) -> str:
 
 
 def test_the_report_lies_where_one_works(terminal: Terminal, experiment: str, here: Path):
-    told = terminal("report", experiment)
+    result = terminal("report", experiment)
 
     path = here / "report-report_it.html"
-    assert told.err == ""
+    assert result.err == ""
     size = f"{path.stat().st_size / 1000:.3g} kB"
-    assert told == Result(
+    assert result == Result(
         0,
         f"report-report_it.html: 3 packets of 2 captures; the page itself is a file of {size}\n",
         "",
@@ -82,12 +82,13 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(
     assert terminal("report", experiment, "--output", "a/b.html").code == 0
     (here / "diary.html").write_text("<p>Dear diary")
 
-    told = terminal("report", experiment, "--output", "diary.html")
+    result = terminal("report", experiment, "--output", "diary.html")
 
-    assert told == Result(
+    assert result == Result(
         1,
         "",
-        "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; name another file by --output\n",
+        "mt-pipeline: diary.html is there and is no report of ours: it stays as it is; "
+        "name another file by --output\n",
     )
     assert (here / "diary.html").read_text() == "<p>Dear diary"
 
@@ -106,12 +107,12 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(
 def test_an_experiment_that_does_not_exist_is_one_line_and_leaves_no_file(
     terminal: Terminal, here: Path, name: str
 ):
-    told = terminal("report", name)
+    result = terminal("report", name)
 
-    assert (told.code, told.out) == (1, "")
-    assert told.err.startswith("mt-pipeline: QuestDB has no view packets_")
-    assert "so there is nothing to report: `mt-pipeline status` lists the experiments" in told.err
-    assert told.err.count("\n") == 1
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("mt-pipeline: QuestDB has no view packets_")
+    assert "so there is nothing to report: `mt-pipeline status` lists the experiments" in result.err
+    assert result.err.count("\n") == 1
     assert list(here.iterdir()) == []
 
 
@@ -120,10 +121,10 @@ def test_an_experiment_without_packets_is_one_line(terminal: Terminal, lab: Lab,
     lab.put(key)
     assert lab.run(key, display_filter="frame.number > 9").success
 
-    told = terminal("report", "report_empty")
+    result = terminal("report", "report_empty")
 
-    assert (told.code, told.out) == (1, "")
-    assert told.err == (
+    assert (result.code, result.out) == (1, "")
+    assert result.err == (
         "mt-pipeline: the view packets_report_empty has no rows, so there is nothing to report: "
         "`mt-pipeline status` says what became of its captures\n"
     )
@@ -133,30 +134,30 @@ def test_an_experiment_without_packets_is_one_line(terminal: Terminal, lab: Lab,
 def test_where_nothing_can_be_written_is_one_line(terminal: Terminal, experiment: str, here: Path):
     (here / "file").touch()
 
-    told = terminal("report", experiment, "--output", "file/report.html")
+    result = terminal("report", experiment, "--output", "file/report.html")
 
-    assert told.code == 2
-    assert told.err.count("\n") == 1
+    assert result.code == 2
+    assert result.err.count("\n") == 1
 
 
 def test_no_folder_is_made_for_a_report(terminal: Terminal, experiment: str, here: Path):
-    told = terminal("report", experiment, "--output", "reprots/x.html")
+    result = terminal("report", experiment, "--output", "reprots/x.html")
 
-    assert told == Result(
+    assert result == Result(
         2,
         "",
-        "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: make it first, or name another file "
-        "(see `mt-pipeline report --help`)\n",
+        "mt-pipeline: Invalid value for '--output': 'reprots' is no folder yet: "
+        "make it first, or name another file (see `mt-pipeline report --help`)\n",
     )
     assert list(here.iterdir()) == []
 
 
 def test_a_misspelt_experiment_gets_a_suggestion(terminal: Terminal, experiment: str, here: Path):
     assert experiment == "Report It"
-    told = terminal("report", "raport it")
+    result = terminal("report", "raport it")
 
-    assert told.code == 1
-    assert told.err.endswith(
+    assert result.code == 1
+    assert result.err.endswith(
         "`mt-pipeline status` lists the experiments; did you mean 'report_it'?\n"
     )
     assert list(here.iterdir()) == []

@@ -35,7 +35,8 @@ def expired(lab: Lab, **settings: object) -> dict[str, dict[str, object]]:
 def flows(lab: Lab, experiment: str) -> list[tuple]:
     with lab.database.connect() as connection:
         return connection.execute(
-            f"SELECT capture, sum(packets_out + packets_in) FROM flows_{experiment} ORDER BY capture"
+            f"SELECT capture, sum(packets_out + packets_in) FROM flows_{experiment} "
+            "ORDER BY capture"
         ).fetchall()
 
 
@@ -93,13 +94,13 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
         "rows": 0,
         "freed_bytes": 0,
     }
-    told = expired(own, keep_packets_days=0, **both)["expire_packets"]
+    result = expired(own, keep_packets_days=0, **both)["expire_packets"]
     assert expired(own, keep_packets_days=0, **both)["expire_packets"]["captures"] == 0
     ended.set()
     reader.join()
 
-    assert (told["captures"], told["rows"]) == (1, PACKETS)
-    assert told["freed_bytes"] > 0
+    assert (result["captures"], result["rows"]) == (1, PACKETS)
+    assert result["freed_bytes"] > 0
     assert seen == {PACKETS, 0} or seen == {PACKETS}
     assert own.rows("let_go") == []
     assert flows(own, "let_go") == counted == [(old, PACKETS)]
@@ -115,7 +116,8 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
     assert own.workspace().ledger.due_for_refresh() == []
     assert terminal("purge", "--capture", old, "--dry-run").out.startswith(f"{old}: 0 rows, ")
     assert terminal("report", "let_go").err == (
-        "mt-pipeline: the packets of let_go have expired, and a report is made of packets: `mt-pipeline ingest` loads captures again; "
+        "mt-pipeline: the packets of let_go have expired, and a report is made of packets: "
+        "`mt-pipeline ingest` loads captures again; "
         "its flows are in flows_let_go\n"
     )
 
@@ -137,8 +139,8 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
     own.workspace().ledger.expire_packets(young)  # a kill came before its rows went
     left = [found for found in differences(own.workspace(**both)) if found.key == young]
     assert (
-        "QuestDB has 2 rows of it: `mt-pipeline verify --repair` has the next `expire_old` take them out"
-        in str(left[0])
+        "QuestDB has 2 rows of it: "
+        "`mt-pipeline verify --repair` has the next `expire_old` take them out" in str(left[0])
     )
     load_again(own.workspace(**both), left)
     assert own.record(young).packets_expired_at is None

@@ -1,4 +1,4 @@
-"""Files that dumpcap rotates, with MT_ROTATION: whatever was loaded first, their rows have the names that one file of all packets gives."""
+"""With MT_ROTATION, files that dumpcap rotates get the rows of one file, in any order of loads."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ NAMED = [column.name for column in COLUMNS if column.name not in COLUMNS_OF_A_FI
 
 
 def traffic() -> list[bytes]:
-    """Spread conversations evenly over the time; those that go on say their hellos within the first file."""
+    """Return packets of mixed conversations; long ones have their hello in the first file."""
     conversations = [
         tls_session("www.netflix.com", data_packets=40),
         tls_session("api.ring.com", alpn=("http/1.1",), data_packets=30, client_port=50_001),
@@ -127,16 +127,20 @@ def rows(settings: Settings, experiment: str) -> list[tuple[object, ...]]:
 
 def flows(settings: Settings, experiment: str) -> list[tuple[object, ...]]:
     """Read the seconds of all conversations; one that is cut by the end of a file has two rows."""
-    who = "ts, local, port_local, remote, port_remote, tls_sni, tls_sni_domain, tls_alpn, app_tag, app_category_tag"
+    who = (
+        "ts, local, port_local, remote, port_remote, "
+        "tls_sni, tls_sni_domain, tls_alpn, app_tag, app_category_tag"
+    )
     counts = "sum(packets_out), sum(bytes_out), sum(packets_in), sum(bytes_in)"
     return asked(
         settings,
-        f"SELECT {who}, {counts} FROM flows WHERE experiment = '{experiment}' GROUP BY ALL ORDER BY ALL",
+        f"SELECT {who}, {counts} FROM flows WHERE experiment = '{experiment}' "
+        "GROUP BY ALL ORDER BY ALL",
     )
 
 
 def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -> None:
-    """Compare with one go: rows, flows, what the ledger says, and that no file of earlier loads is left."""
+    """Compare with one file: rows, flows, ledger; and no file of earlier loads is left."""
     assert rows(settings, experiment) == rows(settings, once)
     assert flows(settings, experiment) == flows(settings, once)
     records = [record_of(settings, key) for key in keys]
@@ -161,7 +165,7 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
 
 
 def record_of(settings: Settings, key: str) -> Record:
-    record = Workspace(settings).ledger.get(key)
+    record = Workspace(settings.options()).ledger.get(key)
     assert record is not None
     return record
 
@@ -194,7 +198,8 @@ def test_loaded_in_their_order_the_files_have_the_names_of_one_go(
     both = "packets one JOIN packets other USING (ts) WHERE one.protocol <> other.protocol"
     differ = asked(
         settings,
-        f"SELECT DISTINCT one.protocol, other.protocol FROM {both} AND one.experiment = '{once}' AND other.experiment = 'forwards'",
+        f"SELECT DISTINCT one.protocol, other.protocol FROM {both} "
+        f"AND one.experiment = '{once}' AND other.experiment = 'forwards'",
     )
     assert differ == [("quic", "udp")], "tshark sees no hello"
 
@@ -213,7 +218,8 @@ def test_loaded_by_two_processes_at_once_they_are_the_same(
     settings: Settings, ring: list[Path], once: str, monkeypatch: pytest.MonkeyPatch
 ):
     keys = put(settings, ring, "at_once")
-    for name in "abcdefgh":  # so many that two processes share them, and that the second one begins with the third file of the rotation
+    # So many that two processes share them, and the second begins with the third of the rotation.
+    for name in "abcdefgh":
         capture(settings.inbox_dir / "beside" / f"{name}.pcap")
     for name, value in environment(settings, MT_ROTATION="1", MT_BACKENDS="parquet").items():
         monkeypatch.setenv(name, value)
@@ -238,10 +244,10 @@ def test_when_it_is_switched_on_the_first_file_brings_the_others_with_it(
 def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
     settings: Settings, ring: list[Path]
 ):
-    """A run that is killed between the load of a file and its end has not brought the next file up to date."""
+    """A run that is killed after the load of a file has not brought the next file up to date."""
     keys = put(settings, ring[:3], "killed")
     ingested(settings, [settings.inbox_dir / "killed"])
-    ledger, record = Workspace(settings).ledger, record_of(settings, keys[1])
+    ledger, record = Workspace(settings.options()).ledger, record_of(settings, keys[1])
     numbers = {
         "sha256": record.sha256,
         "documents": record.documents,
@@ -250,11 +256,11 @@ def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
         "skipped": record.skipped,
     }
     ledger.finish(keys[1], **numbers, follows="what it left before", leaves=record.leaves)
-    assert [record.key for record in refresh.owing(Workspace(settings))] == [keys[1]]
+    assert [record.key for record in refresh.owing(Workspace(settings.options()))] == [keys[1]]
 
     assert refresh_job.run(
         settings, experiment="killed", capture=None, as_of=None, echo=lambda _: None
     )
 
-    assert refresh.owing(Workspace(settings)) == []
+    assert refresh.owing(Workspace(settings.options())) == []
     assert record_of(settings, keys[1]).follows == record.follows

@@ -40,9 +40,9 @@ def loaded(lab: Lab, terminal: Terminal, request: pytest.FixtureRequest) -> str:
 
 
 def told(terminal: Terminal, key: str, *more: str) -> tuple[int, list[str]]:
-    said = terminal("verify", "--capture", key, *more)
-    assert said.err == ""
-    return said.code, said.out.splitlines()
+    result = terminal("verify", "--capture", key, *more)
+    assert result.err == ""
+    return result.code, result.out.splitlines()
 
 
 def test_of_what_is_as_it_should_be_nothing_is_said(terminal: Terminal, loaded: str):
@@ -160,7 +160,10 @@ def test_other_bytes_of_the_same_size_and_time_are_found(lab: Lab, terminal: Ter
     assert path.stat().st_size == before.st_size
 
     assert told(terminal, loaded) == (0, ["0 differences"])
-    other = f"{loaded}: its file has other bytes than the one that was loaded, though size and time are the same: load it again"
+    other = (
+        f"{loaded}: its file has other bytes than the one that was loaded, "
+        "though size and time are the same: load it again"
+    )
     assert told(terminal, loaded, "--hash", "--repair") == (
         1,
         [other, "1 difference; 1 capture is loaded again"],
@@ -182,7 +185,8 @@ def test_documents_that_cannot_all_be_read_are_named_with_the_file(
     assert told(terminal, loaded, "--hash") == (
         1,
         [
-            f"{loaded}: 0 of its 2 documents can be read: delete {path}, and the next load runs tshark again",
+            f"{loaded}: 0 of its 2 documents can be read: "
+            f"delete {path}, and the next load runs tshark again",
             "1 difference",
         ],
     )
@@ -192,7 +196,8 @@ def test_flows_that_are_missing_are_named(lab: Lab, terminal: Terminal, loaded: 
     with lab.database.connect() as connection:
         keys = "ts, capture, conversation"
         connection.execute(
-            f"INSERT INTO flows ({keys}, load, gone) SELECT {keys}, load, true FROM flows WHERE capture = %s",
+            f"INSERT INTO flows ({keys}, load, gone) "
+            f"SELECT {keys}, load, true FROM flows WHERE capture = %s",
             (loaded,),
         )
         connection.execute("SELECT wait_wal_table('flows')")
@@ -209,13 +214,16 @@ def test_files_that_are_gone_or_changed_are_named(lab: Lab, terminal: Terminal, 
     capture(lab.inbox / loaded, "another.example.com")
     CaptureFiles(lab.data, loaded).delete()
 
-    changed = f"{loaded}: its file has changed since it was loaded: the service, or `mt-pipeline ingest`, loads it again"
+    changed = (
+        f"{loaded}: its file has changed since it was loaded: "
+        "the service, or `mt-pipeline ingest`, loads it again"
+    )
     documents = f"{loaded}: its documents are gone: the next load runs tshark again"
     assert told(terminal, loaded) == (1, [changed, documents, "2 differences"])
     (lab.inbox / loaded).unlink()
     gone = f"{loaded}: its file is gone from the inbox; its rows stay until you purge it"
-    said = terminal("verify", "--capture", loaded, "--json")
-    assert json.loads(said.out)[0] == {
+    result = terminal("verify", "--capture", loaded, "--json")
+    assert json.loads(result.out)[0] == {
         "key": loaded,
         "what": gone.partition(": ")[2],
         "rows": False,
@@ -245,11 +253,11 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     settings = settings_of(tmp_path / "data", database, questdb_host=None)
     for name in ("a", "b"):
         capture(settings.inbox_dir / "cut" / f"{name}.pcap", f"{name}.example.com")
-    running = Workspace(settings).start_questdb()
+    running = Workspace(settings.options()).start_questdb()
     assert ended(program("ingest", settings.inbox_dir, settings=settings)).code == 0
     running.process.kill()
     running.process.wait()
-    with Workspace(settings).start_questdb(), database.connect() as connection:
+    with Workspace(settings.options()).start_questdb(), database.connect() as connection:
         before = rows(database, "cut", ("capture", "ts", "frame_number", "frame_len"))
         connection.execute(
             "TRUNCATE TABLE captured_packets"
@@ -260,9 +268,10 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
 
     lines = {f"cut/{name}.pcap: 2 packets, 2 rows in packets_cut" for name in ("a", "b")}
     assert (told.code, set(told.out.splitlines())) == (0, lines)
-    assert (
-        told.err
-        == "QuestDB was not stopped in order the last time: rows of 2 captures are not as they were; 2 are loaded again\nexperiment cut: 2 captures\n"
+    assert told.err == (
+        "QuestDB was not stopped in order the last time: "
+        "rows of 2 captures are not as they were; 2 are loaded again\n"
+        "experiment cut: 2 captures\n"
     )
     assert again == Result(0, "2 of 2 captures are in already\n", "")
     with Workspace(settings).start_questdb():
@@ -272,7 +281,7 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
     }
 
 
-def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and_are_looked_at_again(
+def test_tables_that_cannot_be_read_after_a_crash_stop_no_start_and_are_verified_again(
     tmp_path: Path,
 ):
     folder = tmp_path / "data" / "questdb"
@@ -284,16 +293,17 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
             with file.open("rb+") as lengths:
                 lengths.truncate(100)
         spare.start_again()
-        workspace = Workspace(settings_of(tmp_path / "data", spare.database, questdb_host=None))
+        settings = settings_of(tmp_path / "data", spare.database, questdb_host=None)
+        workspace = Workspace(settings.options())
 
         told = after_a_crash(workspace) or ""
         assert (
-            "what is missing cannot be told: QuestDB cannot read its files of 1 months of captured_packets"
-            in told
+            "what is missing cannot be told: "
+            "QuestDB cannot read its files of 1 months of captured_packets" in told
         )
         assert (
-            f"move {folder} away, then `mt-pipeline verify --repair` and `mt-pipeline ingest {workspace.inbox}`"
-            in told
+            f"move {folder} away, then `mt-pipeline verify --repair` "
+            f"and `mt-pipeline ingest {workspace.inbox}`" in told
         )
         assert workspace.has_crashed
         with spare.database.connect() as connection:
