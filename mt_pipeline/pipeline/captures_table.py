@@ -70,7 +70,7 @@ def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
     """Correct what is owed for the last load of a capture, if that is another number now: it was refreshed, and not loaded again."""
     if record.owed != owed and workspace.options.has_questdb:
         with _warned(record.key), locks.shared(workspace.loading_lock):
-            captures_table.owes(
+            captures_table.update_owed(
                 workspace.database(), record.key, loaded_at=_time(record), owed=owed
             )
 

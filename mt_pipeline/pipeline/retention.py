@@ -20,7 +20,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
-_WORTH = 0.5
+_MIN_GONE = 0.5
 """The share of a month that must be deleted before its other rows are written anew: else each night would write the same ones."""
 
 
@@ -105,6 +105,6 @@ def _compact(workspace: Workspace) -> None:
     if not workspace.options.embeds_questdb:
         return
     try:
-        compact(workspace.database(), workspace.loading_lock, worth=_WORTH)
+        compact(workspace.database(), workspace.loading_lock, min_gone=_MIN_GONE)
     except BackendError as error:  # what was deleted stays deleted
         log.warning("%s", error)

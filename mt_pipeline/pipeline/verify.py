@@ -12,7 +12,7 @@ import duckdb
 import psycopg
 
 from mt_pipeline.backends.loads import BackendError, StoredCounts
-from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.captures.identity import Capture, capture_at, sha256_of
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.naming import CaptureError
@@ -152,7 +152,7 @@ def after_a_crash(workspace: Workspace) -> str | None:
             f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
         )
     else:
-        server.forget_crash(workspace.questdb_folder)
+        server_folder.forget_crash(workspace.questdb_folder)
     return f"QuestDB was not stopped in order the last time: {missing}"
 
 

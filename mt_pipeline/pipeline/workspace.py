@@ -14,7 +14,7 @@ import psycopg
 from mt_pipeline.backends.backend import Backend
 from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.parquet.backend import ParquetFiles
-from mt_pipeline.backends.questdb import compact, java, server
+from mt_pipeline.backends.questdb import compact, java, server, server_folder
 from mt_pipeline.backends.questdb.backend import QuestDb
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
@@ -127,7 +127,7 @@ class Workspace:
     @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB once ended in disorder, and nobody has looked since what that did to the tables."""
-        return self.options.embeds_questdb and server.has_crashed(self.questdb_folder)
+        return self.options.embeds_questdb and server_folder.has_crashed(self.questdb_folder)
 
     def backends(self) -> Sequence[Backend]:
         """Open the back ends of the options, in their order.
@@ -164,7 +164,7 @@ class Workspace:
             return Database(
                 options.questdb_host, *ports, user, password, options.questdb_import_dir, lock=lock
             )
-        found = server.find(self.questdb_folder)
+        found = server_folder.find(self.questdb_folder)
         if found is None:
             raise Unreachable(
                 "no QuestDB is running: start it with `make run`, or set MT_QUESTDB_HOST to one of your own, then launch again"
@@ -260,7 +260,7 @@ class Workspace:
     def bring_up_to_date(self, say: Callable[[str], None]) -> None:
         """Have the embedded QuestDB, just started, make good what a kill left, and cut its tables as this release does."""
         try:
-            compact.bring_up_to_date(self.database(), self.loading_lock, say=say)
+            compact.bring_up_to_date(self.database(), self.loading_lock, echo=say)
         except (
             BackendError,
             psycopg.Error,

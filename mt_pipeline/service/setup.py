@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mt_pipeline.backends.questdb import java
+from mt_pipeline.backends.questdb.jar import jar
+from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.settings import PROJECT, load
@@ -78,14 +79,14 @@ def main() -> int:
         ):
             _say(_OPEN)
         if settings.embeds_questdb:
-            _say(f"QuestDB at {java.jar()}")
+            _say(f"QuestDB at {jar()}")
         prepare(settings.options())
         if settings.embeds_questdb and not settings.questdb_password:
             _say(
                 f"QuestDB's user {settings.questdb_user} has the password in {settings.questdb_password_file}"
             )
         _say(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
-    except (SettingsError, TsharkError, java.ServerError, OSError) as error:
+    except (SettingsError, TsharkError, ServerError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
