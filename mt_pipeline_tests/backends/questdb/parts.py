@@ -65,7 +65,7 @@ def time_of(number: int) -> datetime:
 
 @contextmanager
 def batches_of(
-    wanted: Iterable[Packet],
+    packets: Iterable[Packet],
     *,
     capture: str,
     experiment: str,
@@ -74,7 +74,7 @@ def batches_of(
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Yield batches of the rows of packets; without `answers` no provider is asked."""
     with (
-        files_of(wanted, answers) as files,
+        files_of(packets, answers) as files,
         closing(rows(files, capture=capture, experiment=experiment, devices=devices)) as batches,
     ):
         yield batches
@@ -82,7 +82,7 @@ def batches_of(
 
 @contextmanager
 def files_of(
-    wanted: Iterable[Packet], answers: Answers | None = None, **limits: int
+    packets: Iterable[Packet], answers: Answers | None = None, **limits: int
 ) -> Iterator[Sources]:
     """Write the files from which rows are built; `block` is how many packets are typed at once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def files_of(
         )
         layers = (
             {key: [value] if isinstance(value, str) else value for key, value in fields.items()}
-            for fields in wanted
+            for fields in packets
         )
         lines = [json.dumps({"timestamp": "0", "layers": each}) + "\n" for each in layers]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
@@ -115,15 +115,15 @@ def files_of(
         yield sources
 
 
-def rows_of(wanted: Iterable[Packet], **arguments) -> list[dict[str, object]]:
+def rows_of(packets: Iterable[Packet], **arguments) -> list[dict[str, object]]:
     """Return all rows of packets."""
-    with batches_of(wanted, **{"capture": "x/x.pcap", "experiment": "x", **arguments}) as batches:
+    with batches_of(packets, **{"capture": "x/x.pcap", "experiment": "x", **arguments}) as batches:
         return [row for batch in batches for row in batch.to_pylist()]
 
 
 def load(
     database: Database,
-    wanted: Iterable[Packet],
+    packets: Iterable[Packet],
     *,
     capture: str,
     experiment: str,
@@ -138,7 +138,7 @@ def load(
     before that is built.
     """
     with batches_of(
-        wanted, capture=capture, experiment=experiment, answers=answers, devices=devices
+        packets, capture=capture, experiment=experiment, answers=answers, devices=devices
     ) as batches:
         pieces = batches if between is None else _small_batches(batches, between)
         [loaded] = load_table(database, [Part(capture, experiment, pieces, progress)])

@@ -90,7 +90,7 @@ def in_all(database: Database) -> int:
     return select(database, "SELECT count() FROM captured_packets")[0][0]
 
 
-def beside(database: Database) -> list[tuple]:
+def copies(database: Database) -> list[tuple]:
     """List the tables beside, and the views that do not read the table itself."""
     tables = select(
         database,
@@ -179,7 +179,7 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     assert again == Compacted(
         "captured_packets", partitions=0, rewritten=0, rows=0, bytes=0, needed=0
     )
-    assert beside(server) == []
+    assert copies(server) == []
     load(server, "days/gone.pcap", day=0)
     assert len(rows(server, "days")) == 6_010
 
@@ -206,7 +206,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
             steps.append(killed.stdout.strip())
             assert rows(server, "days") == expected
             with undisturbed(server, lock):
-                assert beside(server) == []
+                assert copies(server) == []
                 assert len(rows(server, "others")) == 10
                 load(server, "others/c.pcap", day=0)
             assert rows(server, "days") == expected
@@ -244,9 +244,9 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Pat
         assert compact(server, lock)[0].rewritten <= 1
 
     assert rows(server, "days") == expected
-    assert {one for one in seen if isinstance(one, tuple)} == {(20, 1_200)}
+    assert {result for result in seen if isinstance(result, tuple)} == {(20, 1_200)}
     assert in_all(server) == 20
-    assert beside(server) == []
+    assert copies(server) == []
 
 
 def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_for_it(
@@ -297,4 +297,4 @@ def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):
         compact(replace(server, folder=Path("/proc")), lock)
 
     assert in_all(server) == 20
-    assert beside(server) == []
+    assert copies(server) == []

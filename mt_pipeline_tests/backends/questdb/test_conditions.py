@@ -68,15 +68,15 @@ def test_a_name_is_text_in_every_statement(database: Database, near: bool):
         captures_table.update_owed(database, name, loaded_at=day, owed=2)
     assert eventually(lambda: _owed(database, experiment) == dict.fromkeys(NAMES, 2))
     summaries = {name: loader.summaries(database, [name])[name] for name in NAMES}
-    assert {name: (one.rows, one.flow_packets) for name, one in summaries.items()} == dict.fromkeys(
-        NAMES, (3, 3)
-    )
+    assert {
+        name: (stored.rows, stored.flow_packets) for name, stored in summaries.items()
+    } == dict.fromkeys(NAMES, (3, 3))
     assert {name: removal.remove(database, name) for name in NAMES} == dict.fromkeys(NAMES, 3)
     assert _held(database) == {}
 
 
 def _held(database: Database) -> dict[str, int]:
-    return {name: one.rows for name, one in stored_counts(database).items() if name in NAMES}
+    return {name: counts.rows for name, counts in stored_counts(database).items() if name in NAMES}
 
 
 def _owed(database: Database, experiment: str) -> dict[str, int]:

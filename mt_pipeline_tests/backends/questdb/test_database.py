@@ -103,12 +103,12 @@ def test_a_statement_that_questdb_refuses_is_not_called_unreachable(database: Da
 
 
 def test_the_password_is_in_no_text(database: Database, nobody: Database):
-    told = [repr(nobody), str(nobody)]
+    texts = [repr(nobody), str(nobody)]
     for wrong in (nobody, replace(database, password=SECRET)):
         with pytest.raises(Unreachable) as refused, wrong.connect():
             pass
-        told += traceback.format_exception(refused.value)
-    assert SECRET not in "".join(told)
+        texts += traceback.format_exception(refused.value)
+    assert SECRET not in "".join(texts)
 
 
 def test_every_error_is_of_one_tree():

@@ -40,7 +40,7 @@ def shown(connection: psycopg.Connection, view: str) -> list[str]:
     return [column.name for column in connection.execute(f"SELECT * FROM {view}").description]
 
 
-def one(connection: psycopg.Connection, query: str) -> tuple:
+def only_row(connection: psycopg.Connection, query: str) -> tuple:
     [row] = connection.execute(query).fetchall()
     return row
 
@@ -64,17 +64,19 @@ def test_the_table_is_made_from_the_column_table(connection: psycopg.Connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
     assert list(columns(connection, TABLE)) == [*NAMES, *HIDDEN]
-    assert one(
+    assert only_row(
         connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE designated'
     ) == ("ts",)
-    assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed') == (
-        "tls_sni",
-    )
+    assert only_row(
+        connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed'
+    ) == ("tls_sni",)
     keys = connection.execute(
         f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE upsertKey'
     ).fetchall()
     assert sorted(keys) == [("capture",), ("frame_number",), ("ts",)]
-    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (
+    assert only_row(
+        connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()"
+    ) == (
         TABLE,
         "MONTH",
         True,
@@ -87,7 +89,7 @@ def test_the_other_tables_are_made_from_theirs(connection: psycopg.Connection, t
     for _ in range(2):
         ensure_table(connection, table)
         assert list(columns(connection, table.name).items()) == list(table.types.items())
-        assert one(
+        assert only_row(
             connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE designated'
         ) == ("ts",)
         keys = connection.execute(
@@ -153,10 +155,10 @@ def test_a_table_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_row
     make_older_table(connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
-    kept = connection.execute(
+    rows = connection.execute(
         f"SELECT ts::LONG, capture, frame_number, tls_sni, vlan_id FROM {TABLE}"
     ).fetchall()
-    assert kept == [(1, "old/a.pcap", 1, "old", None), (2, "old/a.pcap", 2, "old", None)]
+    assert rows == [(1, "old/a.pcap", 1, "old", None), (2, "old/a.pcap", 2, "old", None)]
 
 
 def test_a_view_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(
@@ -257,7 +259,7 @@ def test_a_users_own_table_of_a_views_name_is_refused_and_left_alone(
     ensure_table(connection)
     connection.execute(f"CREATE TABLE {name} AS (SELECT 42 x)")
     is_refused(lambda: ensure_view(connection, "kitchen"), naming=f"(?i:{name})")
-    assert one(connection, f"SELECT * FROM {name}") == (42,)
+    assert only_row(connection, f"SELECT * FROM {name}") == (42,)
 
 
 @pytest.mark.parametrize("name", ["packets_kitchen", "Packets_Kitchen"])
@@ -279,7 +281,7 @@ def test_a_users_own_view_is_refused_and_left_alone(
     connection.execute(f"CREATE VIEW {name} AS ({query})")
     is_refused(lambda: ensure_view(connection, "kitchen"), naming=f"(?i:{name})")
     drop_view(connection, "kitchen")
-    assert one(connection, "SELECT view_name, view_sql FROM views()") == (name, query)
+    assert only_row(connection, "SELECT view_name, view_sql FROM views()") == (name, query)
 
 
 def test_beyond_the_most_views_there_are_no_new_ones_and_the_old_ones_are_kept_up_to_date(
@@ -319,7 +321,7 @@ def test_a_view_shows_its_experiment_only(connection: psycopg.Connection):
         assert ensure_view(connection, experiment)
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
     assert [
-        one(connection, f"SELECT frame_number FROM packets_{experiment}")
+        only_row(connection, f"SELECT frame_number FROM packets_{experiment}")
         for experiment in ("a_b", "axb", "a_b_c")
     ] == [(1,), (2,), (3,)]
 

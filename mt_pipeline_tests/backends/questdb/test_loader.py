@@ -1,4 +1,4 @@
-"""Loading: what is in the view afterwards, and meanwhile; what is said when it cannot be done."""
+"""Loading: what readers of the view see meanwhile and afterwards, and which errors are raised."""
 
 import threading
 import time
@@ -157,7 +157,7 @@ def test_any_server_name_is_stored_as_it_is(database: Database):
         "näme.例え.example",
     ]
     names += ["x" * 300, "%s = $1; --", "NaN", "null", "None", " "]
-    wanted = [
+    sent = [
         packet(
             number,
             tcp_stream=str(number),
@@ -167,18 +167,18 @@ def test_any_server_name_is_stored_as_it_is(database: Database):
         )
         for number, name in enumerate(names)
     ]
-    load(database, wanted, capture="names/a.pcap", experiment="names")
+    load(database, sent, capture="names/a.pcap", experiment="names")
     assert [
         (row["tls_sni"], row["dns_name"], row["http_host"]) for row in view(database, "names")
     ] == [(name, name, name) for name in names]
 
 
 def test_nul_bytes_in_names_are_left_out(database: Database):
-    wanted = [
+    sent = [
         packet(1, dns_qry_name="nul\0in\0side.example", http_host="\0first.example"),
         packet(2, dns_qry_name="plain.example"),
     ]
-    assert load(database, wanted, capture="nul/a.pcap", experiment="nul").rows == 2
+    assert load(database, sent, capture="nul/a.pcap", experiment="nul").rows == 2
     assert [(row["dns_name"], row["http_host"]) for row in view(database, "nul")] == [
         ("nulinside.example", "first.example"),
         ("plain.example", None),
@@ -212,8 +212,8 @@ def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(d
         "0.0",
         "253402300799.999999",
     ]
-    wanted = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
-    assert load(database, wanted, capture="times/a.pcap", experiment="times") == Loaded(
+    sent = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
+    assert load(database, sent, capture="times/a.pcap", experiment="times") == Loaded(
         rows=2,
         read=8,
         skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2},
@@ -225,8 +225,8 @@ def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(d
 
 
 def test_packets_of_one_moment_are_rows_of_their_own(database: Database):
-    wanted = packets(5, frame_time_epoch=f"{START}.000000000")
-    assert load(database, wanted, capture="moment/a.pcap", experiment="moment").rows == 5
+    sent = packets(5, frame_time_epoch=f"{START}.000000000")
+    assert load(database, sent, capture="moment/a.pcap", experiment="moment").rows == 5
     assert numbers(database, "moment") == [1, 2, 3, 4, 5]
 
 
@@ -292,13 +292,13 @@ def test_loading_a_changed_capture_leaves_exactly_its_rows(
     load(database, packets(3), capture="changed/other.pcap", experiment="changed")
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     loaded = load(database, changed, capture="changed/a.pcap", experiment="changed")
-    wanted = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
-    assert (loaded.rows, loaded.replaced) == (len(wanted), gone)
+    sent = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
+    assert (loaded.rows, loaded.replaced) == (len(sent), gone)
     of_a = [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"]
     assert sorted(number for _, number, _ in of_a) == sorted(
-        int(fields["frame_number"]) for fields in wanted
+        int(fields["frame_number"]) for fields in sent
     )
-    assert count(database, experiment="changed") == len(wanted) + 3
+    assert count(database, experiment="changed") == len(sent) + 3
     # And back: rows that were gone are there again.
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     assert [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"] == [
@@ -367,14 +367,14 @@ def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_o
     database: Database,
 ):
     def work(capture: str, rows: int) -> None:
-        for wanted in (packets(rows + 200), packets(rows)):
+        for sent in (packets(rows + 200), packets(rows)):
             assert load(
                 database,
-                wanted,
+                sent,
                 capture=capture,
                 experiment="loaded_at_once",
                 between=lambda _: None,
-            ).rows == len(wanted)
+            ).rows == len(sent)
 
     with Threads() as threads:
         for number in range(3):
@@ -425,7 +425,7 @@ def test_a_database_without_our_table_has_nothing_to_count_or_remove(spare: Spar
 def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(
     database: Database, near: bool
 ):
-    column, said = ("frame_len", "no number.*INT") if near else ("ip_src", r"line \d.*ip_src")
+    column, pattern = ("frame_len", "no number.*INT") if near else ("ip_src", r"line \d.*ip_src")
     experiment = f"refused_{column}"
     with batches_of(packets(3), capture=f"{experiment}/a.pcap", experiment=experiment) as batches:
         values = pa.array(["1", "no number", None]).dictionary_encode()
@@ -433,7 +433,7 @@ def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(
             batch.set_column(batch.schema.get_field_index(column), column, values)
             for batch in batches
         ]
-    with pytest.raises(LoadFailed, match=f"refuses rows.*{said}"):
+    with pytest.raises(LoadFailed, match=f"refuses rows.*{pattern}"):
         load_table(database, [Part(f"{experiment}/a.pcap", experiment, iter(wrong))])
     assert count(database, experiment=experiment) == 0
     assert (

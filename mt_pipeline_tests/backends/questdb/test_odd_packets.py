@@ -99,8 +99,13 @@ def _mixed(count: int, *, seed: int = 15) -> Iterator[Packet]:
             if chance.random() < 0.5
         }
         protocols = chance.choice(PROTOCOLS) if chance.random() < 0.5 else chance.choice(VALUES)
-        said = {key: values for key, values in chosen.items() if values}
-        yield {**packet(number), **said, "frame_protocols": protocols, "frame_number": str(number)}
+        present = {key: values for key, values in chosen.items() if values}
+        yield {
+            **packet(number),
+            **present,
+            "frame_protocols": protocols,
+            "frame_number": str(number),
+        }
 
 
 def _load(
@@ -129,19 +134,19 @@ def _load(
 def test_each_odd_packet_is_a_row_or_counted_as_skipped(
     database: Database, near: bool, kind: str, tmp_path: Path
 ):
-    wanted = list(_one_by_one() if kind == "one by one" else _mixed(2000))
+    sent = list(_one_by_one() if kind == "one by one" else _mixed(2000))
     experiment = f"odd_packets_{kind}_{near}".lower().replace(" ", "_")
-    with files_of(wanted) as sources:
-        loaded, stored, story = _load(
+    with files_of(sent) as sources:
+        loaded, stored, summary = _load(
             database, sources, f"{experiment}/a.pcap", experiment, tmp_path
         )
-    assert loaded.read == len(wanted)
-    assert loaded.rows == stored.rows == len(wanted) - sum(loaded.skipped.values())
+    assert loaded.read == len(sent)
+    assert loaded.rows == stored.rows == len(sent) - sum(loaded.skipped.values())
     assert stored.agrees
     assert set(loaded.skipped) <= {"time not readable", "time before 1970", "time after 9999"}
-    assert loaded.rows > len(wanted) // 3
+    assert loaded.rows > len(sent) // 3
     assert (
-        charts.of_summary(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"]
+        charts.of_summary(summary, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"]
         == stored.bytes
     )
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
@@ -179,11 +184,11 @@ def test_packets_without_a_length_are_rows_and_told_of(
     with files_of(
         packets(3, frame_len=length, tls_handshake_extensions_server_name=".")
     ) as sources:
-        loaded, stored, story = _load(
+        loaded, stored, summary = _load(
             database, sources, f"{experiment}/a.pcap", experiment, tmp_path
         )
     assert (loaded.rows, stored.bytes, stored.agrees) == (3, 0, True)
-    described = charts.of_summary(story, grafana=None, experiment=experiment)
+    described = charts.of_summary(summary, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
     assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}[
         "rows"

@@ -23,7 +23,7 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
         "ipv6_nxt": "17",
     }
     broadcast = {"ip_src": "0.0.0.0", "ip_dst": "255.255.255.255"}  # noqa: S104
-    wanted = [
+    sent = [
         *packets(2_000),
         packet(2_001, vlan_id="7", dns_qry_name="only.once.example", **broadcast),
         packet(
@@ -59,9 +59,9 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
     }
     names = {"capture": "ways/a.pcap", "experiment": "ways"}
     answers = {("address", SERVER): netflix}
-    load(replace(database, import_folder=None), wanted, answers=answers, **names)
+    load(replace(database, import_folder=None), sent, answers=answers, **names)
     over_ilp = view(database, "ways")
-    assert load(database, wanted, answers=answers, **names).rows == 2_005
+    assert load(database, sent, answers=answers, **names).rows == 2_005
     assert view(database, "ways") == over_ilp
 
 

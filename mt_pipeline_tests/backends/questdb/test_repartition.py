@@ -251,7 +251,7 @@ def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_oth
         ]
         load_packets(server, wide, capture=f"lab/{number}.pcap", experiment="lab")
     more = frozenset(f"{2040 + number}-01" for number in range(20))
-    told = refused("lab/b.pcap", more)
-    assert "captured_packets would have 413 partitions by time, and QuestDB bears 400" in told
-    assert "`mt-pipeline purge --capture` what you can spare, such as lab/" in told
-    assert "with its 131 months, then `mt-pipeline compact`" in told
+    message = refused("lab/b.pcap", more)
+    assert "captured_packets would have 413 partitions by time, and QuestDB bears 400" in message
+    assert "`mt-pipeline purge --capture` what you can spare, such as lab/" in message
+    assert "with its 131 months, then `mt-pipeline compact`" in message

@@ -314,11 +314,15 @@ with use(folder, **{FREE!r}) as server:
         command(script, folder=folder, LC_ALL="C") as two,
         command(script, folder=folder, LC_ALL="C") as three,
     ):
-        said = {process: json.loads(process.stdout.readline()) for process in (one, two, three)}
-        owner, guest, killed = sorted(said, key=lambda process: said[process][0], reverse=True)
-        assert [said[process][0] for process in (owner, guest, killed)] == [True, False, False]
-        assert said[owner][1:] == said[guest][1:] == said[killed][1:]
-        address = Address(*said[owner][1:])
+        addresses = {
+            process: json.loads(process.stdout.readline()) for process in (one, two, three)
+        }
+        owner, guest, killed = sorted(
+            addresses, key=lambda process: addresses[process][0], reverse=True
+        )
+        assert [addresses[process][0] for process in (owner, guest, killed)] == [True, False, False]
+        assert addresses[owner][1:] == addresses[guest][1:] == addresses[killed][1:]
+        address = Address(*addresses[owner][1:])
         killed.kill()
         owner.stdin.close()
         with pytest.raises(subprocess.TimeoutExpired):
