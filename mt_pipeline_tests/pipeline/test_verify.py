@@ -288,7 +288,7 @@ def test_tables_that_cannot_be_read_after_a_crash_keep_nothing_from_starting_and
 
         told = after_a_crash(workspace) or ""
         assert (
-            "what is missing cannot be told: QuestDB cannot read its files of 1 months of captured_packets"
+            "what is missing cannot be told: QuestDB cannot read its files of 1 partitions of captured_packets"
             in told
         )
         assert (

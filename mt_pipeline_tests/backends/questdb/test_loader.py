@@ -455,7 +455,7 @@ def test_what_ends_the_batches_ends_the_load(database: Database):
 def test_a_capture_that_came_twice_in_one_load_is_not_taken_for_whole(database: Database):
     # Rows with the same keys replace each other, so fewer are stored than were sent.
     with pytest.raises(
-        RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB holds 3.*launch"
+        RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB stores 3.*launch"
     ) as missing:
         load(database, packets(3) + packets(3), capture="twice/a.pcap", experiment="twice")
     assert missing.value.loaded == Loaded(rows=3, read=6, skipped={}, replaced=0, has_view=True)
