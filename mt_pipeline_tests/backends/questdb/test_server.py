@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from mt_pipeline.backends.questdb import java
-from mt_pipeline.backends.questdb.jar import jar
+from mt_pipeline.backends.questdb.jar import VERSION, jar
 from mt_pipeline.backends.questdb.server import Server, start, use
 from mt_pipeline.backends.questdb.server_errors import (
     DidNotStart,
@@ -334,12 +334,12 @@ with use(folder, **{FREE!r}) as server:
 
 
 def test_the_jar_that_is_there_needs_no_network(questdb: Server, no_network: None):
-    assert str(java.jar()) in psutil.Process(questdb.pid).cmdline()
+    assert str(jar()) in psutil.Process(questdb.pid).cmdline()
 
 
 def test_another_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("M2_REPO", str(tmp_path))
-    jar = tmp_path / f"org/questdb/questdb/{java.VERSION}/questdb-{java.VERSION}.jar"
+    jar = tmp_path / f"org/questdb/questdb/{VERSION}/questdb-{VERSION}.jar"
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"not as released")
     with pytest.raises(JarDiffers, match=f"{jar} is not QuestDB.*make setup"):
