@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.server import Address
+from mt_pipeline.backends.questdb.server_folder import Address
 from mt_pipeline.captures.records import Record
 from mt_pipeline.cli import main
 from mt_pipeline.definitions import build_defs

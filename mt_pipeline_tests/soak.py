@@ -1,7 +1,9 @@
-"""`make soak`: every fault over many captures, for as long as it takes; an hour or two. `test_soak.py` is the short form.
+"""`make soak`: every fault over many captures, for an hour or two. `test_soak.py` is shorter.
 
-SOAK_PARTS says which, all if not set; SOAK_CAPTURES how many captures each; SOAK_POINTS how many kills or full disks; SOAK_SECONDS how long QuestDB
-is away; SOAK_LOOPS how many loops keep the machine busy; SOAK_EVENTS how many events Dagster's database takes; SOAK_SEED makes other moments.
+Variables: SOAK_PARTS selects faults, all by default. SOAK_CAPTURES is the number of captures of
+each, SOAK_POINTS that of kills or full disks, SOAK_LOOPS that of loops that keep the machine busy,
+SOAK_EVENTS that of events for Dagster's database. SOAK_SECONDS is how long QuestDB is away, and
+SOAK_SEED selects other random moments.
 """
 
 import os
@@ -44,17 +46,17 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
 
 
 def main() -> None:
-    """Do them; ends with status 1 if one left anything wrong."""
-    wrong = 0
+    """Run the faults, and exit with status 1 if one left anything wrong."""
+    count = 0
     for name in os.environ.get("SOAK_PARTS", " ".join(PARTS)).split():
         with tempfile.TemporaryDirectory(
             prefix="mt-soak-", dir=PROJECT, ignore_cleanup_errors=True
         ) as folder:
             started = time.monotonic()
-            found = PARTS[name](Path(folder))
-        wrong += len(found)
-        say(f"{name}: {'; '.join(found) or 'exact'} ({time.monotonic() - started:.0f} s)")
-    sys.exit(bool(wrong))
+            wrong = PARTS[name](Path(folder))
+        count += len(wrong)
+        say(f"{name}: {'; '.join(wrong) or 'exact'} ({time.monotonic() - started:.0f} s)")
+    sys.exit(bool(count))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from compose_spec import PyCompose
 from dotenv import dotenv_values
 
 from mt_pipeline import __version__
-from mt_pipeline.backends.questdb import java
+from mt_pipeline.backends.questdb import jar, java
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests.compose import FILE, MissingError, Service, resolved, variables
 from mt_pipeline_tests.test_stack import SECRETS
@@ -76,7 +76,7 @@ def test_every_image_is_of_one_version():
     assert [
         image for image in images.values() if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?", image)
     ] == []
-    assert images["questdb"].endswith(f":{java.VERSION}")
+    assert images["questdb"].endswith(f":{jar.VERSION}")
     assert {images[name] for name in OURS} == {f"mt_pipeline:{__version__}"}
     assert [name for name, service in SERVICES.items() if "build" in service] == list(OURS)
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {

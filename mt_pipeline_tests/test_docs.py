@@ -8,9 +8,10 @@ import click
 import pytest
 
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view
+from mt_pipeline.backends.questdb.ddl import ensure_table
 from mt_pipeline.backends.questdb.java import HOST
 from mt_pipeline.backends.questdb.server import Server
+from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli.main import CANCELLED, FAILED, WRONG_USAGE, cli
 from mt_pipeline.schema.captures import CAPTURE_COLUMNS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.identity import (
     CaptureUnreadableError,
@@ -89,7 +89,7 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
         sentences.append(sniff(found))
         for opens in (
             lambda: Database("127.0.0.1", 1, 1, "admin", "x").connect().__enter__(),
-            lambda: server.find(tmp_path),
+            lambda: server_folder.find(tmp_path),
             lambda: open_capture(found),
             lambda: sha256_of(found),
             Tshark.find,

@@ -1,6 +1,7 @@
-"""What a back end must do. Each is a folder beside this module, and imports none of the others.
+"""The interface of a back end. Each back end is a folder here, and imports none of the others.
 
-A new one is a class with these methods, its name in `settings.BACKENDS`, and a line in `pipeline/workspace.py`.
+To add one, write a class with these methods, and add its name to `settings.BACKENDS` and a line to
+`pipeline/workspace.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ class Location:
     """Where a person finds the rows of a capture.
 
     Attributes:
-        kind: what `name` is: `table` or `parquet`.
+        kind: the kind of `name`: `table` or `parquet`.
         name: of the view, or a pattern of files.
         link: opens the rows in a browser; None if nothing does.
         sign_in: who may sign in there; empty if nobody has to.
@@ -32,42 +33,50 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Return what people call it."""
         ...
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
-        """Load packets and flows of captures in place of their earlier ones, then count what can be read of each.
+        """Replace packets and flows of captures, then count what can be read of each.
 
         Args:
-            loads: each capture once; their batches take no time and no memory before the first is asked for.
+            loads: each capture once; a batch is only computed when it is taken.
 
         Raises:
-            RowsMissing: it does not hold the packets that were sent of a capture; it says nothing of the others.
-            FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows; likewise.
-            Unreachable: it does not answer.
+            RowsMissing: the packets that were sent of a capture are not stored; the other captures
+                are unchecked.
+            FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows; the
+                other captures are unchecked.
+            Unreachable: the back end does not answer.
         """
         ...
 
     def remove(self, capture: str) -> int:
-        """Delete the rows of a capture, whose lock is held. Returns how many packets it had."""
+        """Delete the rows of a capture and return the number of its packets.
+
+        The caller holds the lock of the capture.
+        """
         ...
 
     def expire(self, capture: str) -> int:
-        """Delete the packets of a capture, whose lock is held, and keep its flows. Returns how many it had."""
+        """Delete the packets of a capture, keep its flows, and return the number of its packets.
+
+        The caller holds the lock of the capture.
+        """
         ...
 
     def forget(self, experiment: str) -> None:
-        """Delete what an experiment without captures still has, such as its views."""
+        """Delete what remains of an experiment without captures, such as its views."""
         ...
 
     def stored(self, *, thorough: bool) -> Mapping[str, StoredCounts]:
         """Count by capture key what can be read.
 
         Args:
-            thorough: read every column, to find those that cannot be read.
+            thorough: read every column, to find damaged ones.
 
         Raises:
-            BackendError: it cannot be asked.
+            BackendError: the rows cannot be counted.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""What every back end speaks: a load, what it did, what is stored, and what can go wrong.
+"""What all back ends share: a load and its result, what is stored, and the errors.
 
-How rows are stored is the business of each back end's own folder.
+How rows are stored is up to the folder of each back end.
 """
 
 from collections import Counter
@@ -13,17 +13,17 @@ import pyarrow.compute as pc
 
 
 class BackendError(Exception):
-    """Base of all that can go wrong between us and a back end.
+    """Base of all errors of a back end.
 
     BackendError
     ├── Unreachable     it does not answer, or stopped answering
-    │   ├── Refused         it does not let us in: waiting is no use
+    │   ├── Refused         it does not let us in, and waiting does not help
     │   └── Lost            it stopped in the middle of a load
-    ├── NameTaken       a table or view of the user's own has the name that we need
-    ├── Damaged         it cannot read what it has on the disk
-    ├── Exhausted       it has no memory, maps or files left to read with; no row is lost
+    ├── NameTaken       a table or view of the user has the name that we need
+    ├── Damaged         it cannot read its files
+    ├── Exhausted       it has no memory, maps or open files left; no row is lost
     └── LoadFailed      it refused rows
-        ├── Suspended       it has suspended the table, whosever rows they are
+        ├── Suspended       it has suspended the table for all loads
         ├── Scattered       the packets of the capture lie in too many partitions
         ├── RowsMissing     it does not store the packets that were sent
         └── FlowsDiffer     its flows do not have the packets and bytes of its rows
@@ -35,23 +35,23 @@ class Unreachable(BackendError):
 
 
 class Refused(Unreachable):
-    """The back end does not let us in: waiting is no use."""
+    """The back end does not let us in, and waiting does not help."""
 
 
 class Lost(Unreachable):
-    """The back end stopped in the middle of a load: what was loaded may be what ended it."""
+    """The back end stopped in the middle of a load, which may have been the cause."""
 
 
 class NameTaken(BackendError):
-    """A table or view of the user's own has the name that we need."""
+    """A table or view of the user has the name that we need."""
 
 
 class Damaged(BackendError):
-    """The back end cannot read what it has on the disk, as after a power cut that took pages of its files."""
+    """The back end cannot read its files, for example because a power cut destroyed pages."""
 
 
 class Exhausted(BackendError):
-    """The back end has no memory, maps or files left to read with; no row is lost."""
+    """The back end has no memory, maps or open files left; no row is lost."""
 
 
 class LoadFailed(BackendError):
@@ -67,7 +67,7 @@ class Scattered(LoadFailed):
 
 
 class RowsMissing(LoadFailed):
-    """The back end does not store what was sent of `capture`; `loaded` says what it holds."""
+    """The back end does not store what was sent of `capture`; `loaded` has what it stores."""
 
     def __init__(self, message: str, capture: str, loaded: "Loaded") -> None:
         super().__init__(message)
@@ -76,7 +76,7 @@ class RowsMissing(LoadFailed):
 
 
 class FlowsDiffer(LoadFailed):
-    """The flows do not have the packets or the bytes of the rows; `stored` says what they have."""
+    """The flows do not have the packets or the bytes of the rows; `stored` has both."""
 
     def __init__(self, message: str, stored: "Stored") -> None:
         super().__init__(message)
@@ -85,13 +85,13 @@ class FlowsDiffer(LoadFailed):
 
 @dataclass(frozen=True)
 class Load:
-    """What is to be loaded of a capture.
+    """The rows of a capture to load.
 
     Attributes:
         capture: the capture key; nobody else may load it at the same time.
         experiment: its experiment.
         packets: batches of `rows.packets`.
-        flows: batches of `rows.flows`, taken when the packets are in.
+        flows: batches of `rows.flows`, read when the packets are loaded.
         progress: receives the number of packets sent so far.
         months: in which the packets lie, as `2023-11`.
     """
@@ -138,14 +138,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load did with a capture.
+    """The result of a load of a capture.
 
     Attributes:
         rows: rows of the capture that can be read now.
         read: packets that were read.
         skipped: packets that became no row, by reason.
         replaced: rows of earlier loads that this one no longer has.
-        has_view: whether the experiment has its view; False beyond the number of views that a server can bear.
+        has_view: whether the experiment has a view; False beyond the number of views that a server
+            can bear.
     """
 
     rows: int
@@ -179,7 +180,7 @@ class Stored:
 
     @property
     def agrees(self) -> bool:
-        """Whether the flows have every packet and every byte."""
+        """Return whether the flows have every packet and every byte."""
         return (self.rows, self.bytes) == (self.flow_packets, self.flow_bytes)
 
 

@@ -18,7 +18,7 @@ def compact(*, dry_run: bool) -> None:
     workspace = Workspace(settings.load().options())
     with workspace.questdb():
         for result in questdb.compact(
-            workspace.database(), workspace.loading_lock, dry_run=dry_run, say=click.echo
+            workspace.database(), workspace.loading_lock, dry_run=dry_run, echo=click.echo
         ):
             verb = "would be" if dry_run else "were"
             click.echo(

@@ -13,7 +13,7 @@ from mt_pipeline.cli.links import check_free, leads_to, make_link, name_taken
 from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.cli.selection import Selected
 from mt_pipeline.pipeline.failures import failed
-from mt_pipeline.pipeline.workspace import ENDED, WAITING
+from mt_pipeline.pipeline.progress import ENDED, WAITING
 
 
 class TakenCaptures:

@@ -13,7 +13,8 @@ from mt_pipeline.cli.parameters import not_empty
 
 if TYPE_CHECKING:
     from mt_pipeline.captures.records import Record
-    from mt_pipeline.pipeline.verify import Difference, Repaired
+    from mt_pipeline.pipeline.comparison import Difference
+    from mt_pipeline.pipeline.verify import Repaired
 
 
 @click.command()

@@ -22,7 +22,8 @@ from mt_pipeline import settings
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli.runner import Runner
 from mt_pipeline.defs.recovery import end
-from mt_pipeline.pipeline.workspace import ENDED, Workspace
+from mt_pipeline.pipeline.progress import ENDED
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline.system import terminal
 from mt_pipeline.system.processes import bound, stop

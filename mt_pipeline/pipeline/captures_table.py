@@ -72,7 +72,7 @@ def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
     """Correct the column `owed` of the last load of a capture that a refresh left unchanged."""
     if record.owed != owed and workspace.options.has_questdb:
         with _errors_logged(record.key), locks.shared(workspace.loading_lock):
-            captures_table.owes(
+            captures_table.update_owed(
                 workspace.database(), record.key, loaded_at=_time(record), owed=owed
             )
 

@@ -20,7 +20,7 @@ from mt_pipeline.backends.loads import (
     Suspended,
     Unreachable,
 )
-from mt_pipeline.backends.questdb.java import ServerError
+from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.errors import SettingsError

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from mt_pipeline.backends.loads import BackendError, Unreachable
-from mt_pipeline.backends.questdb.java import ServerError
+from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError

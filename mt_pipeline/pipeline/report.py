@@ -9,7 +9,7 @@ from pathlib import Path
 
 import maxminddb
 
-from mt_pipeline.backends.questdb import ddl
+from mt_pipeline.backends.questdb import ddl, views
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.errors import CommandError
@@ -107,9 +107,9 @@ def _check_ours(path: Path) -> None:
 def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
     """Add the columns that a view of an older release lacks. The read-only user cannot do that."""
     with workspace.database().connect() as connection:
-        if ddl.has_view(connection, experiment):
+        if views.has_view(connection, experiment):
             ddl.ensure_table(connection)
-            ddl.ensure_view(connection, experiment)
+            views.ensure_view(connection, experiment)
 
 
 def _check_packets(workspace: Workspace, experiment: str) -> None:

@@ -20,7 +20,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
-_WORTH = 0.5
+_MIN_GONE = 0.5
 """The share of a month's rows that must be deleted before the others are rewritten. A lower share
 would rewrite the same rows each night."""
 
@@ -109,6 +109,6 @@ def _compact(workspace: Workspace) -> None:
     if not workspace.options.embeds_questdb:
         return
     try:
-        compact(workspace.database(), workspace.loading_lock, worth=_WORTH)
+        compact(workspace.database(), workspace.loading_lock, min_gone=_MIN_GONE)
     except BackendError as error:  # what was deleted stays deleted
         log.warning("%s", error)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import psycopg
 
 from mt_pipeline.backends.loads import BackendError
-from mt_pipeline.backends.questdb import server
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record
 from mt_pipeline.pipeline.comparison import Difference, compare, has_sources, is_in_inbox
@@ -127,7 +126,7 @@ def after_a_crash(workspace: Workspace) -> str | None:
             f"; {repaired.busy:,} are being worked on, and are looked at again at the next start"
         )
     else:
-        server.forget_crash(workspace.questdb_folder)
+        server_folder.forget_crash(workspace.questdb_folder)
     return f"QuestDB was not stopped in order the last time: {missing}"
 
 

@@ -14,7 +14,7 @@ import psycopg
 from mt_pipeline.backends.backend import Backend
 from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.parquet.backend import ParquetFiles
-from mt_pipeline.backends.questdb import compact, java, server
+from mt_pipeline.backends.questdb import compact, java, server, server_folder
 from mt_pipeline.backends.questdb.backend import QuestDb
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
@@ -101,7 +101,7 @@ class Workspace:
     @property
     def has_crashed(self) -> bool:
         """Whether the embedded QuestDB crashed, and its tables have not been verified since."""
-        return self.options.embeds_questdb and server.has_crashed(self.questdb_folder)
+        return self.options.embeds_questdb and server_folder.has_crashed(self.questdb_folder)
 
     def backends(self) -> Sequence[Backend]:
         """Open the back ends of the options, in their order.
@@ -139,7 +139,7 @@ class Workspace:
             return Database(
                 options.questdb_host, *ports, user, password, options.questdb_import_dir, lock=lock
             )
-        address = server.find(self.questdb_folder)
+        address = server_folder.find(self.questdb_folder)
         if address is None:
             raise Unreachable(
                 "no QuestDB is running: start it with `make run`, "
@@ -210,7 +210,7 @@ class Workspace:
             echo: receives a line for each thing that was done, or that went wrong.
         """
         try:
-            compact.bring_up_to_date(self.database(), self.loading_lock, say=echo)
+            compact.bring_up_to_date(self.database(), self.loading_lock, echo=echo)
         except (BackendError, psycopg.Error) as error:
             # Start all the same: the cure needs a running QuestDB.
             echo(" ".join(str(error).split()))

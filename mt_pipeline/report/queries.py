@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from psycopg import Connection, sql
 
 from mt_pipeline.backends.loads import BackendError
-from mt_pipeline.backends.questdb import ddl
+from mt_pipeline.backends.questdb import views
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.report.results import (
     Busy,
@@ -41,8 +41,8 @@ class Experiment:
     """
 
     def __init__(self, connection: Connection, experiment: str) -> None:
-        self.view = ddl.view_name(experiment)
-        if not ddl.has_view(connection, experiment):
+        self.view = views.view_name(experiment)
+        if not views.has_view(connection, experiment):
             raise NoExperiment(
                 f"QuestDB has no view {self.view}, so there is nothing to report: "
                 "`mt-pipeline status` lists the experiments"

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from mt_pipeline.backends.questdb import java
+from mt_pipeline.backends.questdb.jar import jar
+from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings, load
@@ -62,7 +63,7 @@ def main(*, install: Install = install_package) -> int:
         settings = load()
         _prepare_tshark(settings, install)
         if settings.embeds_questdb:
-            _print(f"QuestDB at {java.jar()}")
+            _print(f"QuestDB at {jar()}")
         dagster_home.prepare(settings.options())
         if settings.embeds_questdb and not settings.questdb_password:
             _print(
@@ -70,7 +71,7 @@ def main(*, install: Install = install_package) -> int:
                 f"has the password in {settings.questdb_password_file}"
             )
         _print(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
-    except (SettingsError, TsharkError, java.ServerError, OSError) as error:
+    except (SettingsError, TsharkError, ServerError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -128,7 +128,7 @@ def _questdb(workspace: Workspace, watched: Watched, echo: Echo) -> Iterator[str
         workspace.bring_up_to_date(echo)
         if message := verify.after_a_crash(workspace):
             echo(message)
-        yield f"http://{java.HOST}:{server.http_port}\n{' ' * 19}{workspace.sign_in}"
+        yield f"http://{java.HOST}:{server.http_port}\n{' ' * 19}{workspace.logins.sign_in}"
 
 
 def _console(settings: Settings) -> str:

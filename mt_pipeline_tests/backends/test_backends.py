@@ -1,22 +1,28 @@
-"""Rows in Parquet: the same as in QuestDB, whole whenever they can be read, and without a QuestDB if none is wanted."""
+"""Rows in Parquet: the same as in QuestDB, always complete for readers, and without a QuestDB."""
 
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pyarrow.dataset
 import pytest
 
-from mt_pipeline.backends.loads import Load
-from mt_pipeline.backends.parquet import dataset, writer
+from mt_pipeline.backends.backend import Backend
+from mt_pipeline.backends.loads import Load, Loaded, Stored
+from mt_pipeline.backends.parquet import dataset
+from mt_pipeline.backends.parquet.backend import ParquetFiles
+from mt_pipeline.backends.parquet.writer import Limits
 from mt_pipeline.captures.records import State
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline.schema.flows import FLOW_COLUMNS
@@ -47,7 +53,7 @@ NUMBER = {"packets": "frame_number", "flows": "conversation"}
 
 
 def over_midnight(path: Path, *dates: int) -> Path:
-    """Write a capture of a TLS session and an ARP exchange around the midnights of these days, in this order."""
+    """Write a TLS session and an ARP exchange around the midnight of each day, in this order."""
     frames = [*tls_session("night.example.com"), *arp()]
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_pcap(
@@ -64,10 +70,11 @@ def in_parquet(data: Path, experiment: str, what: str = "packets") -> list[tuple
     """Read the rows of an experiment as anybody would."""
     if not list((data / "parquet" / what).glob(f"experiment={experiment}/*/*.parquet")):
         return []
-    read = f"SELECT * FROM read_parquet('{data}/parquet/{what}/*/*/*.parquet', hive_partitioning=true) WHERE experiment = '{experiment}'"
+    files = f"'{data}/parquet/{what}/*/*/*.parquet', hive_partitioning=true"
+    query = f"SELECT * FROM read_parquet({files}) WHERE experiment = '{experiment}'"
     return in_order(
         (row[name] for name in COLUMNS_OF[what])
-        for row in duckdb.sql(read).to_arrow_table().to_pylist()
+        for row in duckdb.sql(query).to_arrow_table().to_pylist()
     )
 
 
@@ -140,7 +147,7 @@ def test_pandas_and_pyarrow_read_the_folder_with_categories_and_utc(lab: Lab, bo
 
 
 def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
-    """Other dates, fewer packets, other answers: the files of the earlier load are gone with their folders."""
+    """Other dates, fewer packets, other answers: files and folders of the earlier load go."""
     path, workspace = lab.inbox / "again in both" / "a.pcap", lab.workspace(backends=BOTH)
     over_midnight(path, 0, 1, 2)
     capture(path.with_name("b.pcap"))
@@ -161,34 +168,61 @@ def test_what_a_capture_no_longer_has_is_in_neither(lab: Lab):
     assert list((lab.data / "parquet" / ".loading").iterdir()) == []
 
 
-def test_days_in_any_order_need_few_open_files_and_become_a_file_each(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(writer, "MOST_OPEN", 2)
-    monkeypatch.setattr("mt_pipeline.rows.packets.BATCH", 10)
-    over_midnight(lab.inbox / "parquet any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
+class SmallBatches(ParquetFiles):
+    """A back end that receives ten packets at once."""
 
-    assert lab.run("parquet any order/a.pcap", workspace=lab.workspace(backends=BOTH)).success
+    def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
+        return super().load([replace(load, packets=sliced(load.packets)) for load in loads])
+
+
+@dataclass(frozen=True)
+class Limited(Workspace):
+    """A workspace whose Parquet writers have these limits."""
+
+    limits: Limits = field(default_factory=Limits)
+
+    def backends(self) -> Sequence[Backend]:
+        return [
+            SmallBatches(backend.folder, self.limits)
+            if isinstance(backend, ParquetFiles)
+            else backend
+            for backend in super().backends()
+        ]
+
+
+def limited(lab: Lab, limits: Limits, *, backends: tuple[str, ...]) -> Workspace:
+    return Limited(lab.settings(backends=backends).options(), limits=limits)
+
+
+def sliced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return (batch.slice(start, 10) for batch in batches for start in range(0, batch.num_rows, 10))
+
+
+def test_days_in_any_order_need_few_open_files_and_become_a_file_each(lab: Lab):
+    over_midnight(lab.inbox / "parquet any order" / "a.pcap", 3, 0, 3, 1, 0, 5, 3)
+    workspace = limited(lab, Limits(open_files=2), backends=BOTH)
+
+    assert lab.run("parquet any order/a.pcap", workspace=workspace).success
 
     assert len(files_of(lab.data, "parquet_any_order")) == 2 * 7
     assert in_parquet(lab.data, "parquet_any_order") == in_questdb(lab, "parquet_any_order")
 
 
 @pytest.mark.parametrize(
-    ("limit", "cure"), [("MOST_DATES", "editcap -t"), ("MOST_PARTS", "reordercap")]
+    ("limits", "days", "cure"),
+    [
+        (Limits(open_files=1, dates=3), (0, 2, 4, 6, 8), "editcap -t"),
+        (Limits(open_files=1, parts=3), (0, 2, 0, 2, 0, 2), "reordercap"),
+    ],
+    ids=["dates", "parts"],
 )
 def test_more_dates_than_are_written_are_refused_by_name_and_leave_nothing(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, limit: str, cure: str
+    lab: Lab, limits: Limits, days: tuple[int, ...], cure: str
 ):
-    monkeypatch.setattr(writer, "MOST_OPEN", 1)
-    monkeypatch.setattr(writer, limit, 3)
-    key, jumps = (
-        f"scattered/{limit}.pcap",
-        (0, 2, 4, 6, 8) if limit == "MOST_DATES" else (0, 2, 0, 2, 0, 2),
-    )
-    over_midnight(lab.inbox / key, *jumps)
+    key = f"scattered/{cure.split()[0]}.pcap"
+    over_midnight(lab.inbox / key, *days)
 
-    ran = lab.run(key, workspace=lab.workspace(backends=("parquet",)))
+    ran = lab.run(key, workspace=limited(lab, limits, backends=("parquet",)))
 
     assert not ran.success
     assert ran.failure.startswith(f"{key}: its packets ")
@@ -211,11 +245,11 @@ def environment_of(alone: Settings) -> dict[str, str]:
 def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tmp_path: Path):
     path = over_midnight(tmp_path / "night.pcap", 0)
 
-    def told(*arguments: str | Path) -> tuple[int, str, str]:
-        said = ended(program(*arguments, settings=alone, env=environment_of(alone)))
-        return said.code, said.out, said.err
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        result = ended(program(*arguments, settings=alone, env=environment_of(alone)))
+        return result.code, result.out, result.err
 
-    code, out, err = told("ingest", path, "--name", "night")
+    code, out, err = run("ingest", path, "--name", "night")
     number = len(in_parquet(alone.data_dir, "night"))
     assert (code, out, err) == (
         0,
@@ -223,16 +257,17 @@ def test_parquet_alone_needs_no_questdb_from_ingest_to_purge(alone: Settings, tm
         "",
     )
     assert number > 10
-    assert told("status")[1].startswith(
+    assert run("status")[1].startswith(
         f"done     night night/night.pcap  {number} packets, {number} rows"
     )
-    assert told("refresh", "night")[0] == 0
-    assert told("report", "night") == (
+    assert run("refresh", "night")[0] == 0
+    assert run("report", "night") == (
         2,
         "",
-        "mt-pipeline: this needs QuestDB, which MT_BACKENDS leaves out: add questdb to it, and load the captures again\n",
+        "mt-pipeline: this needs QuestDB, which MT_BACKENDS leaves out: "
+        "add questdb to it, and load the captures again\n",
     )
-    assert f"{number} rows and" in told("purge", "--name", "night", "--yes")[1]
+    assert f"{number} rows and" in run("purge", "--name", "night", "--yes")[1]
     assert files_below(alone.data_dir / "parquet") == []
     assert not (alone.data_dir / "questdb").exists()
 
@@ -252,11 +287,18 @@ def test_a_kill_before_all_files_are_in_place_is_made_good_by_the_next_load(
     over_midnight(path, 2)
     killing = f"""
 import itertools, os, signal
-from mt_pipeline import cli
-from mt_pipeline.parquet import dataset
-rename, number = dataset._rename, itertools.count()
-dataset._rename = lambda *paths: os.kill(os.getpid(), signal.SIGKILL) if next(number) == {renamed} else rename(*paths)
-cli.main()
+from pathlib import Path
+from mt_pipeline.cli.main import main
+rename, number = Path.rename, itertools.count()
+
+def rename_or_die(path, target):
+    if Path(target).suffix == ".parquet" and "experiment=" in str(target):
+        if next(number) == {renamed}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+
+Path.rename = rename_or_die
+main()
 """
 
     killed = subprocess.run(
@@ -302,7 +344,7 @@ def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(
 
 
 def test_captures_of_an_experiment_come_and_go_at_once(tmp_path: Path):
-    """A capture that is the last of its date takes the folder away, in which another one is about to put its file."""
+    """The last capture of a date deletes the folder while another one is about to use it."""
     keys = [f"crowd/{number}.pcap" for number in range(4)]
 
     def comes_and_goes(key: str) -> None:

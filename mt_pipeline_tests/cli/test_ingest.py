@@ -16,7 +16,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from mt_pipeline.backends.questdb.java import ServerError
+from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli.ingest_runs import FEW
 from mt_pipeline.cli.workers import run_all

@@ -22,7 +22,7 @@ from mt_pipeline.backends.loads import (
     Suspended,
     Unreachable,
 )
-from mt_pipeline.backends.questdb.java import DidNotStart
+from mt_pipeline.backends.questdb.server_errors import DidNotStart
 from mt_pipeline.captures.identity import CaptureChangedError, CaptureUnreadableError, capture_at
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURNS, pause

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.backends.questdb import loader
+from mt_pipeline.backends.questdb import removal
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
@@ -52,7 +52,7 @@ def test_of_what_is_as_it_should_be_nothing_is_said(terminal: Terminal, loaded: 
 def test_rows_that_are_missing_are_named_and_are_loaded_again(
     lab: Lab, terminal: Terminal, loaded: str
 ):
-    loader.remove(lab.database, loaded)
+    removal.remove(lab.database, loaded)
     missing = f"{loaded}: QuestDB has 0 of its 2 rows: load it again"
 
     assert told(terminal, loaded) == (1, [missing, "1 difference"])
@@ -67,7 +67,7 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(
 
 
 def test_a_capture_that_is_worked_on_is_not_given_back(lab: Lab, terminal: Terminal, loaded: str):
-    loader.remove(lab.database, loaded)
+    removal.remove(lab.database, loaded)
 
     with lab.workspace().ledger.lock(loaded):
         assert (
@@ -90,7 +90,7 @@ def test_an_empty_text_is_a_wrong_use_and_not_all_captures(terminal: Terminal, c
 def test_what_was_loaded_since_it_was_compared_is_not_loaded_once_more(
     lab: Lab, terminal: Terminal, loaded: str
 ):
-    loader.remove(lab.database, loaded)
+    removal.remove(lab.database, loaded)
     found = [one for one in differences(lab.workspace()) if one.key == loaded]
     assert terminal("ingest", lab.inbox / loaded).code == 0
 
@@ -101,7 +101,7 @@ def test_what_was_loaded_since_it_was_compared_is_not_loaded_once_more(
 def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_are_there(
     lab: Lab, terminal: Terminal, loaded: str
 ):
-    loader.remove(lab.database, loaded)
+    removal.remove(lab.database, loaded)
     (lab.inbox / loaded).unlink()
     left = f"{loaded}: QuestDB has 0 of its 2 rows: its file has left the inbox"
 
@@ -116,7 +116,7 @@ def test_rows_of_a_file_that_has_left_are_loaded_again_from_documents_if_these_a
     )
     assert told(terminal, loaded)[1][-1] == "1 difference"
 
-    loader.remove(lab.database, loaded)
+    removal.remove(lab.database, loaded)
     CaptureFiles(lab.data, loaded).delete()
     lines = told(terminal, loaded, "--repair")[1]
     assert (
@@ -299,7 +299,7 @@ def test_tables_that_cannot_be_read_after_a_crash_stop_no_start_and_are_verified
         told = after_a_crash(workspace) or ""
         assert (
             "what is missing cannot be told: "
-            "QuestDB cannot read its files of 1 months of captured_packets" in told
+            "QuestDB cannot read its files of 1 partitions of captured_packets" in told
         )
         assert (
             f"move {folder} away, then `mt-pipeline verify --repair` "

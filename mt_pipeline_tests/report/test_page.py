@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.ddl import TABLE, ensure_table, ensure_view, wait_until_readable
+from mt_pipeline.backends.questdb.ddl import TABLE, ensure_table, wait_until_readable
 from mt_pipeline.backends.questdb.server import Server, start
+from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.devices.inventory import Entry
 from mt_pipeline.devices.lookup import Devices

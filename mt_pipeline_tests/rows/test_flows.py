@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import pyarrow.parquet
 import pytest
 
 from mt_pipeline.backends.loads import FlowsDiffer, Load, Lost, NameTaken, Part, Stored, Unreachable
-from mt_pipeline.backends.questdb import flow_loader, loader, retry
+from mt_pipeline.backends.questdb import loader, removal
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.flow_loader import summaries
+from mt_pipeline.backends.questdb.loader import summaries
+from mt_pipeline.backends.questdb.table_loader import load_table
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
@@ -97,9 +98,7 @@ def summary(database: Database, capture: str) -> Stored:
 def load_files(database: Database, files: Sources, *, capture: str, experiment: str) -> Stored:
     of_flows = flows.flows(files, capture=capture, experiment=experiment)
     with closing(rows(files, capture=capture, experiment=experiment)) as of_packets:
-        [(_, stored)] = flow_loader.load(
-            database, [Load(capture, experiment, of_packets, of_flows)]
-        )
+        [(_, stored)] = loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
     return stored
 
 
@@ -557,7 +556,7 @@ def test_a_load_that_was_killed_between_packets_and_flows_is_made_good_by_the_ne
         files_of(packets(5)) as files,
         closing(rows(files, capture=capture, experiment=experiment)) as batches,
     ):
-        loader.load(database, [Part(capture, experiment, batches)])
+        load_table(database, [Part(capture, experiment, batches)])
     assert not summary(database, capture).agrees
     assert load(database, packets(5), capture=capture, experiment=experiment).agrees
     assert len(view(database, experiment)) == 5
@@ -579,7 +578,7 @@ def test_two_captures_of_an_experiment_with_the_same_packets_have_flows_of_their
 def test_removed_captures_have_no_flows_and_can_be_loaded_again(database: Database):
     for name in ("a", "b"):
         load(database, packets(3), capture=f"flows_removed/{name}.pcap", experiment="flows_removed")
-    assert loader.remove(database, "flows_removed/a.pcap") == 3
+    assert removal.remove(database, "flows_removed/a.pcap") == 3
     assert {flow["capture"] for flow in view(database, "flows_removed")} == {"flows_removed/b.pcap"}
     assert summary(database, "flows_removed/a.pcap") == Stored(0, 0, None, None, 0, 0, 0)
     load(database, packets(3), capture="flows_removed/a.pcap", experiment="flows_removed")
@@ -612,7 +611,7 @@ def test_flows_that_lack_a_packet_fail_the_load_and_say_what_they_have(database:
         of_flows = flows.flows(files, capture=capture, experiment=experiment)
         lacking = (batch.slice(0, batch.num_rows - 1) for batch in of_flows)
         with closing(of_packets), pytest.raises(FlowsDiffer, match=message) as differ:
-            flow_loader.load(database, [Load(capture, experiment, of_packets, lacking)])
+            loader.load(database, [Load(capture, experiment, of_packets, lacking)])
     assert (differ.value.stored.flows, differ.value.stored.agrees) == (2, False)
 
 
@@ -656,11 +655,9 @@ def test_traffic_of_a_home_is_many_packets_and_few_flows(tmp_path: Path):
     assert len(frames) / count > 100
 
 
-def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(
-    spare: Spare, monkeypatch: pytest.MonkeyPatch
-):
-    """The load may be why it stopped, unless it did not answer in the first place."""
-    monkeypatch.setattr(retry, "PATIENCE_SECONDS", 1)
+def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_away(spare: Spare):
+    """What was loaded may have ended it, which of one that was away nobody can say."""
+    impatient = replace(spare.database, retry_seconds=1)
 
     def deadly(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -675,9 +672,7 @@ def test_a_server_that_stops_in_the_middle_of_a_load_is_told_from_one_that_is_aw
             closing(rows(files, capture="lost/a.pcap", experiment="lost")) as of_packets,
         ):
             with pytest.raises(Unreachable) as raised:
-                flow_loader.load(
-                    spare.database, [Load("lost/a.pcap", "lost", deadly(of_packets), iter(()))]
-                )
+                loader.load(impatient, [Load("lost/a.pcap", "lost", deadly(of_packets), iter(()))])
             return raised.type
 
     assert attempt(deadly) is Lost

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from mt_pipeline.backends.loads import Load
-from mt_pipeline.backends.questdb import flow_loader
+from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
@@ -33,7 +33,7 @@ def summary_of(
         closing(rows(files, capture=capture, experiment=experiment)) as of_packets,
     ):
         of_flows = summarizer.pass_on(flows(files, capture=capture, experiment=experiment))
-        flow_loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
+        loader.load(database, [Load(capture, experiment, of_packets, of_flows)])
     return summarizer.summary(parts=parts)
 
 

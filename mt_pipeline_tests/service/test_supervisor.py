@@ -13,7 +13,7 @@ import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from mt_pipeline.backends.questdb import server
+from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.system.private import OTHERS
@@ -537,7 +537,7 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_database_is_in_order(tmp_path: Pat
             in service.output.read_text()
         )
         assert eventually(lambda: processes_of(service.data) == [])
-        assert not server.has_crashed(service.data / "questdb")
+        assert not server_folder.has_crashed(service.data / "questdb")
         assert record.state is State.RUNNING
 
 

@@ -1,1 +1,1 @@
-"""Faults that a pipeline must survive, each over as many captures and for as long as it is told: short in `make test`, long in `make soak`."""
+"""Faults that a pipeline must survive: short forms in `make test`, long ones in `make soak`."""

@@ -1,4 +1,7 @@
-"""An archive of ten years on the embedded QuestDB: it is loaded, asked, purged and compacted, and takes few files, maps and little memory."""
+"""Loads, queries, purges and compacts an archive of ten years in the embedded QuestDB.
+
+Checks that QuestDB needs few files, few maps and little memory for that.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +30,7 @@ _ENOUGH = 7_200
 
 
 def ten_years(folder: Path, *, captures: int) -> list[str]:
-    """Load captures that together have packets on each of 3,650 days, ask for them, purge one, compact, ask again."""
+    """Load captures with packets on each of 3,650 days, query them, purge one, compact, query."""
     http, pg = free_ports(2)
     settings = settings_of(
         folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None
@@ -38,8 +41,8 @@ def ten_years(folder: Path, *, captures: int) -> list[str]:
     ) as running:
         database = Database("127.0.0.1", http, pg, "admin", PASSWORD)
         wrong = _run(settings, "ingest", settings.inbox_dir)
-        wrong += archive.differences(database, expected) + _of_a_day(database)
-        wrong += _taken(questdb, running.pid)
+        wrong += archive.differences(database, expected) + _check_day(database)
+        wrong += _check_resources(questdb, running.pid)
         purged = sorted(expected)[len(expected) // 2]
         wrong += (
             _run(settings, "purge", "--capture", purged, "--yes")
@@ -48,11 +51,11 @@ def ten_years(folder: Path, *, captures: int) -> list[str]:
         )
         del expected[purged]
         wrong += archive.differences(database, expected)
-        return wrong + _taken(questdb, running.pid)
+        return wrong + _check_resources(questdb, running.pid)
 
 
 def _write(settings: Settings, captures: int) -> dict[str, Written]:
-    """Write captures of so many days each that they fill ten years: a DNS question and its answer every noon."""
+    """Write captures that fill ten years, with a DNS query and its response every noon."""
     expected, frames, each = {}, dns("www.example.com"), DAYS // captures
     folder = settings.inbox_dir / "decade"
     folder.mkdir(parents=True)
@@ -72,15 +75,13 @@ def _write(settings: Settings, captures: int) -> dict[str, Written]:
 
 
 def _run(settings: Settings, *arguments: str | Path) -> list[str]:
-    told = ended(program(*arguments, settings=settings), timeout=_ENOUGH)
-    return (
-        []
-        if told.code == 0
-        else [f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1_500:]}"]
-    )
+    result = ended(program(*arguments, settings=settings), timeout=_ENOUGH)
+    if result.code == 0:
+        return []
+    return [f"{arguments[0]}: exit {result.code}: {result.out[-500:]}{result.err[-1_500:]}"]
 
 
-def _of_a_day(database: Database) -> list[str]:
+def _check_day(database: Database) -> list[str]:
     day = datetime(2016, 1, 1, tzinfo=UTC) + timedelta(days=DAYS // 3)
     with database.connect() as connection:
         rows = connection.execute(
@@ -89,17 +90,17 @@ def _of_a_day(database: Database) -> list[str]:
     return [] if rows == (2,) else [f"{day:%Y-%m-%d} has {rows} packets, not 2"]
 
 
-def _taken(questdb: Path, pid: int) -> list[str]:
-    """Say what QuestDB takes too much of."""
+def _check_resources(questdb: Path, pid: int) -> list[str]:
+    """Describe the resources of which QuestDB uses too much."""
     process = psutil.Process(pid)
     status = Path(f"/proc/{pid}/status").read_text()
-    taken = {
+    used = {
         "files": (sum(path.is_file() for path in (questdb / "db").rglob("*")), MOST_FILES),
         "maps": (len(process.memory_maps(grouped=False)), MOST_MAPS),
         "bytes of memory": (int(status.partition("VmHWM:")[2].split()[0]) * 1024, MOST_MEMORY),
     }
     return [
         f"QuestDB takes {number:,} {what}, more than {most:,}"
-        for what, (number, most) in taken.items()
+        for what, (number, most) in used.items()
         if number > most
     ]

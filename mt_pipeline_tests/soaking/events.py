@@ -1,4 +1,4 @@
-"""A process that writes events of materialisations: `python -m mt_pipeline_tests.soaking.events DATA COUNT`."""
+"""Writes events of materialisations: `python -m mt_pipeline_tests.soaking.events DATA COUNT`."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from mt_pipeline.settings import Settings
 
 
 def main(data: Path, count: int) -> None:
-    """Write them, and make sure that each is there."""
+    """Write the events, and check that each is stored."""
     with dagster_home.opened(Settings(_env_file=None, data_dir=data)) as opened:
         for number in range(count):
             opened.report_runless_asset_event(

@@ -1,4 +1,7 @@
-"""The faults. Each gives a list of what is wrong at its end: captures that are not in exactly, and words that should have been said."""
+"""The faults. Each returns a list of what is wrong at its end.
+
+That is: captures that QuestDB does not store exactly, and messages that are missing.
+"""
 
 import os
 import random
@@ -40,7 +43,10 @@ _ENOUGH = 3600
 
 
 def kills(folder: Path, *, victim: str, captures: int, points: int, seed: int) -> list[str]:
-    """SIGKILL one kind of process at random moments while dropped captures are taken in; a service that ends by that is started again."""
+    """SIGKILL one kind of process at random moments while captures are loaded.
+
+    A service that ends by that is started again.
+    """
     moments = random.Random(seed)  # noqa: S311
     killed = 0
     with _Service(folder) as service:
@@ -52,7 +58,7 @@ def kills(folder: Path, *, victim: str, captures: int, points: int, seed: int) -
             service.see_to_it()
         service.until(lambda: not _left(service.now.settings, expected))
         blamed = _failed(service.now.settings) if victim == "QuestDB" else []
-        _once_more(service.now.settings)
+        _retry_failed(service.now.settings)
         wrong = blamed + archive.differences(service.now.database, expected)
     return (
         wrong
@@ -68,16 +74,19 @@ def drops(folder: Path, *, captures: int) -> list[str]:
         archived = archive.write(folder / "elsewhere", "archive", captures)
         backfill = program("ingest", folder / "elsewhere" / "archive", settings=settings)
         dropped = archive.write(settings.inbox_dir, "dropped", captures)
-        told = _ended(backfill)
+        result = _ended(backfill)
         if not eventually(lambda: not _left(settings, dropped), seconds=_ENOUGH):
             return [f"{len(_left(settings, dropped))} captures were never taken up"]
-        return _all_in(told) + archive.differences(service.database, archived | dropped)
+        return _check_exit(result) + archive.differences(service.database, archived | dropped)
 
 
 def busy(folder: Path, *, captures: int, loops: int) -> list[str]:
-    """Drop captures all at once on a machine that is busy with other things: no run is shown as failed, and tshark reads each of them once."""
+    """Drop captures all at once on a busy machine.
+
+    No run may be shown as failed, and tshark may read each capture only once.
+    """
     reads = folder / "reads"
-    # The file that tshark is to read stands behind -r.
+    # The file that tshark reads follows -r.
     tshark = wrapper(
         folder / "counted",
         f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {reads} )\nexec "$TSHARK" "$@"',
@@ -103,7 +112,7 @@ def busy(folder: Path, *, captures: int, loops: int) -> list[str]:
 
 
 def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
-    """Let QuestDB be away in the middle of a backfill: it waits, says so, and goes on."""
+    """Stop QuestDB in the middle of a backfill, which must wait, report that, and continue."""
     with _server(folder / "questdb") as server:
         settings = settings_of(
             folder / "data", server.database, questdb_wait_seconds=round(seconds) + 120
@@ -114,17 +123,18 @@ def outage(folder: Path, *, captures: int, seconds: float) -> list[str]:
         server.kill()
         time.sleep(seconds)
         server.start_again()
-        told = _ended(backfill)
-        said = (
-            []
-            if "waiting for QuestDB" in told.err
-            else [f"it did not say that it waits: {told.err}"]
-        )
-        return _all_in(told) + said + archive.differences(server.database, expected)
+        result = _ended(backfill)
+        wrong = _check_exit(result) + archive.differences(server.database, expected)
+        if "waiting for QuestDB" not in result.err:
+            wrong.append(f"it did not report that it waits: {result.err}")
+        return wrong
 
 
 def suspended(folder: Path, *, captures: int) -> list[str]:
-    """Let QuestDB suspend the table in the middle of a backfill: the cure is told, and after it one command takes up what failed."""
+    """Let QuestDB suspend the table in the middle of a backfill.
+
+    The message must name the cure. After it one command loads what failed.
+    """
     with _server(folder / "questdb") as server:
         settings = settings_of(folder / "data", server.database)
         expected = archive.write(settings.inbox_dir, "archive", captures)
@@ -132,16 +142,20 @@ def suspended(folder: Path, *, captures: int) -> list[str]:
         _until_some_are_in(settings, captures // 4)
         with server.database.connect() as connection:
             connection.execute("ALTER TABLE captured_packets SUSPEND WAL")
-        told = _ended(backfill)
+        result = _ended(backfill)
         cure = "ALTER TABLE captured_packets RESUME WAL"
-        said = [] if cure in told.err else [f"the cure was not told: {told.err}"]
+        wrong = [] if cure in result.err else [f"the message lacks the cure: {result.err}"]
         with server.database.connect() as connection:
             connection.execute(cure)
-        return said + _all_in(_once_more(settings)) + archive.differences(server.database, expected)
+        wrong += _check_exit(_retry_failed(settings))
+        return wrong + archive.differences(server.database, expected)
 
 
 def full_disk(folder: Path, *, captures: int, points: int, seed: int) -> list[str]:
-    """Let the disk of the data be full again and again, with another rest of it each time; then there is room, and one command does the rest."""
+    """Fill the disk of the data repeatedly, with a different amount of free space each time.
+
+    Then there is room, and one command loads the rest.
+    """
     moments = random.Random(seed)  # noqa: S311
     with _small_disk(folder / "disk") as disk, _server(folder / "questdb") as server:
         settings = settings_of(disk / "data", server.database)
@@ -154,7 +168,7 @@ def full_disk(folder: Path, *, captures: int, points: int, seed: int) -> list[st
         wrong = [] if failed else ["no disk was full"]
         return (
             wrong
-            + _all_in(_ended(program("ingest", source, settings=settings)))
+            + _check_exit(_ended(program("ingest", source, settings=settings)))
             + archive.differences(server.database, expected)
         )
 
@@ -184,9 +198,8 @@ def clock(
                 text=True,
                 check=False,
             )
-            wrong += _all_in(
-                Result(process.returncode, process.stdout, process.stderr)
-            ) + archive.differences(server.database, expected)
+            wrong += _check_exit(Result(process.returncode, process.stdout, process.stderr))
+            wrong += archive.differences(server.database, expected)
     return wrong
 
 
@@ -206,16 +219,16 @@ def events(folder: Path, *, count: int) -> list[str]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(4)
     ]
-    told = [writer.communicate()[0] for writer in writers]
+    outputs = [writer.communicate()[0] for writer in writers]
     return [
-        f"a writer ended with {writer.returncode}: {said}"
-        for writer, said in zip(writers, told, strict=True)
+        f"a writer ended with {writer.returncode}: {output}"
+        for writer, output in zip(writers, outputs, strict=True)
         if writer.returncode
     ]
 
 
 class _Service:
-    """A service that is started again when it has ended by itself, as a machine's own supervisor would."""
+    """A service that is started again when it ends by itself, as by a machine's supervisor."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -283,11 +296,11 @@ def _busy_loops(count: int) -> Iterator[None]:
 
 
 def _runs(service: Running, statuses: str) -> list[str]:
-    """List the runs that have one of these statuses, as the UI shows them."""
-    found = service.query(
+    """Return the runs that have one of these statuses, as the UI shows them."""
+    data = service.query(
         f"{{runsOrError(filter: {{statuses: [{statuses}]}}) {{... on Runs {{results {{runId}}}}}}}}"
     )
-    return [run["runId"] for run in found["runsOrError"]["results"]]
+    return [run["runId"] for run in data["runsOrError"]["results"]]
 
 
 def _kill(service: Running, chosen: Callable[[psutil.Process], bool]) -> bool:
@@ -302,17 +315,17 @@ def _kill(service: Running, chosen: Callable[[psutil.Process], bool]) -> bool:
 
 
 def _left(settings: Settings, expected: dict[str, archive.Written]) -> set[str]:
-    """Name the captures that have no verdict yet."""
-    ended_ones = {
+    """Return the keys of the captures that have no verdict yet."""
+    finished = {
         record.key
         for record in Ledger(settings.data_dir / "ledger.sqlite").records()
         if record.state in (State.DONE, State.FAILED)
     }
-    return set(expected) - ended_ones
+    return set(expected) - finished
 
 
 def _failed(settings: Settings) -> list[str]:
-    """Name the captures that are blamed for what happened."""
+    """Describe the captures that are blamed for what happened."""
     return [
         f"blamed: {record.error}"
         for record in Ledger(settings.data_dir / "ledger.sqlite").records()
@@ -329,15 +342,15 @@ def _until_some_are_in(settings: Settings, count: int) -> None:
     )
 
 
-def _once_more(settings: Settings) -> Result:
-    """Take up what failed: the one command that a person may need."""
+def _retry_failed(settings: Settings) -> Result:
+    """Load what failed, with the only command that a person may need."""
     return _ended(program("ingest", "--failed", settings=settings))
 
 
 def _ended(process: "subprocess.Popen[str]") -> Result:
-    """Wait for a process, however many captures it takes in."""
+    """Wait for a process, however many captures it loads."""
     return ended(process, timeout=_ENOUGH)
 
 
-def _all_in(told: Result) -> list[str]:
-    return [] if told.code == 0 else [f"exit {told.code}: {told.err[-2000:]}"]
+def _check_exit(result: Result) -> list[str]:
+    return [] if result.code == 0 else [f"exit {result.code}: {result.err[-2000:]}"]

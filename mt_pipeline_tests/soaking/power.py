@@ -1,4 +1,4 @@
-"""A power cut under the embedded QuestDB. What the program says then is done, word by word."""
+"""A power cut under the embedded QuestDB, whose cure is then carried out word by word."""
 
 import os
 import re
@@ -27,13 +27,13 @@ def lost(folder: Path, *, captures: int) -> list[str]:
 
 
 def emptied(folder: Path, *, captures: int) -> list[str]:
-    """Cut back all files of tables that were made after the sync, which leaves nothing of them: only the last resort helps."""
-    done = _power_cut(folder, before=0, after=captures, cut=_cut_back)
-    return done.wrong if done.moved else [*done.wrong, "the last resort was not needed"]
+    """Truncate all files of tables newer than the sync, so that only the last resort helps."""
+    result = _power_cut(folder, before=0, after=captures, cut=_cut_back)
+    return result.wrong if result.moved else [*result.wrong, "the last resort was not needed"]
 
 
 class _Cut:
-    """A pipeline whose QuestDB loses its power, and a person who does what is said.
+    """A pipeline whose QuestDB loses its power, and a person who follows the messages.
 
     Attributes:
         wrong: what is wrong at the end.
@@ -60,25 +60,25 @@ class _Cut:
         """Start QuestDB for the commands that follow, which is quicker than one for each."""
         return self._open.enter_context(Workspace(self.settings).start_questdb())
 
-    def said(self, *arguments: str | Path) -> Result:
+    def run(self, *arguments: str | Path) -> Result:
         """Run a command."""
         return ended(program(*arguments, settings=self.settings), timeout=_ENOUGH)
 
     def done(self, *arguments: str | Path) -> Result:
         """Run a command that must succeed."""
-        told = self.said(*arguments)
-        if told.code:
+        result = self.run(*arguments)
+        if result.code:
             self.wrong.append(
-                f"{arguments[0]}: exit {told.code}: {told.out[-500:]}{told.err[-1500:]}"
+                f"{arguments[0]}: exit {result.code}: {result.out[-500:]}{result.err[-1500:]}"
             )
-        return told
+        return result
 
     def follow(self) -> None:
-        """Do what the next command says."""
-        told = self.done("ingest", self.settings.inbox_dir)
-        if "not stopped in order the last time" not in told.err or "no row is missing" in told.err:
-            self.wrong.append(f"not noticed: {told.err}")
-        if last := _AWAY.search(told.err):
+        """Run a command, and follow its message."""
+        text = self.done("ingest", self.settings.inbox_dir).err
+        if "not stopped in order the last time" not in text or "no row is missing" in text:
+            self.wrong.append(f"not noticed: {text}")
+        if last := _AWAY.search(text):
             self._last_resort(Path(last[1]), inbox=last[2])
 
     def _last_resort(self, questdb: Path, *, inbox: str) -> None:
@@ -86,18 +86,18 @@ class _Cut:
         self._open.close()
         shutil.move(questdb, questdb.with_name("moved-away"))
         self.start()
-        self.said("verify", "--repair")  # it has found differences, so it has a status
+        self.run("verify", "--repair")  # finds differences, so it does not exit with 0
         self.done("ingest", inbox)
 
 
 def _power_cut(folder: Path, *, before: int, after: int, cut: Callable[[Path, Path], int]) -> _Cut:
-    """Load, copy what a sync would leave, load more, kill QuestDB, take from its files what was not synced, do what is said, and count.
+    """Load, copy the files as synced, load more, kill QuestDB, lose what was not synced, recover.
 
     Args:
-        folder: for all of it.
+        folder: for all files.
         before: captures that are loaded before the sync.
         after: captures that are loaded after it.
-        cut: what happens to a folder, given its copy of the sync; says how many bytes are lost.
+        cut: damages a folder, given its synced copy; returns how many bytes are lost.
     """
     with _Cut(folder) as here:
         inbox, files, copy = here.settings.inbox_dir, here.questdb / "db", folder / "synced"
@@ -120,26 +120,26 @@ def _power_cut(folder: Path, *, before: int, after: int, cut: Callable[[Path, Pa
 
 
 def _cut_back(files: Path, copy: Path) -> int:
-    """Cut files back to their size in the copy; those that are not in it to nothing."""
-    gone = 0
+    """Truncate files to their size in the copy, and those that it lacks to nothing."""
+    lost = 0
     for path in _files(files):
         synced = copy / path.relative_to(files)
         size, was = path.stat().st_size, synced.stat().st_size if synced.exists() else 0
         if size > was:
             os.truncate(path, was)
-            gone += size - was
-    return gone
+            lost += size - was
+    return lost
 
 
 def _give_back(files: Path, copy: Path) -> int:
-    gone = sum(
+    lost = sum(
         path.stat().st_size
         for path in _files(files)
         if not (copy / path.relative_to(files)).exists()
     )
     shutil.rmtree(files)
     shutil.copytree(copy, files)
-    return gone
+    return lost
 
 
 def _files(folder: Path) -> Iterator[Path]:

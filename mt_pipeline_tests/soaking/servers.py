@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.server import Address, start
+from mt_pipeline.backends.questdb.server import start
+from mt_pipeline.backends.questdb.server_folder import Address
 
 
 class Spare:
@@ -36,7 +37,10 @@ class Spare:
         self._server.process.wait()
 
     def start_again(self) -> None:
-        """Start it on the same folder and ports, if it does not run; from the main thread, because it ends with the thread."""
+        """Start it on the same folder and ports, if it does not run.
+
+        Call this from the main thread, because the server ends with its thread.
+        """
         if self._server.poll() is not None:
             login = {"user": self.database.user, "password": self.database.password}
             self._server = start(

@@ -1,1 +1,1 @@
-"""The Parquet room: the rows that QuestDB has, as a data set of files for DuckDB, pandas, Polars and Spark."""
+"""The Parquet back end: the same rows as files for DuckDB, pandas, Polars and Spark."""

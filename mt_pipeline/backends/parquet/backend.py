@@ -8,6 +8,7 @@ from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
 from mt_pipeline.backends.parquet import dataset
 from mt_pipeline.backends.parquet.stored_counts import stored_counts
+from mt_pipeline.backends.parquet.writer import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,20 @@ class ParquetFiles:
 
     Attributes:
         folder: of the data set.
+        limits: what its writers may have open or create.
     """
 
     folder: Path
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
         return "Parquet"
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
         """Load captures, one after the other."""
-        return [dataset.load(self.folder, load) for load in loads]
+        return [dataset.load(self.folder, load, limits=self.limits) for load in loads]
 
     def remove(self, capture: str) -> int:
         """Delete the files of a capture."""
@@ -41,10 +44,10 @@ class ParquetFiles:
         """Do nothing: the folders of an experiment go with its last file."""
 
     def stored(self, *, thorough: bool) -> Mapping[str, StoredCounts]:
-        """Count what the files hold."""
+        """Count what the files store."""
         return stored_counts(self.folder, thorough=thorough)
 
     def location(self, loaded: Loaded, *, capture: str, experiment: str) -> Location:
-        """Name the files."""
+        """Return the pattern of the files."""
         pattern = self.folder / "*" / f"experiment={experiment}" / "*" / dataset.name_of(capture)
         return Location("parquet", str(pattern))

@@ -1,11 +1,12 @@
-"""Writes the rows of one capture as a file per UTC date, streaming. Where the files belong is `dataset.py`.
+"""Streams the rows of one capture into a file per UTC date. `dataset.py` decides where they belong.
 
-A capture may span any number of dates in any order, so only some files are open at once: a date that comes back gets another part, and the parts of a
-date become one file in the end.
+A capture may span any number of dates in any order, so only some files are open at once. A date
+that returns later gets another part. In the end the parts of a date become one file.
 """
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,17 +18,8 @@ import pyarrow.parquet
 from mt_pipeline.backends.loads import Scattered
 from mt_pipeline.schema.tables import Table
 
-MOST_OPEN = 16
-"""Files that are written at once."""
-
-MOST_DATES = 4_000
-"""Dates of one capture, eleven years: each is a file of packets and one of flows."""
-
-MOST_PARTS = 3 * MOST_DATES
-"""Parts that its dates may come in: packets that jump from date to date make many."""
-
 PARTITIONED_BY = ("experiment", "date")
-"""What the folders say; no file has these columns."""
+"""Columns that the names of the folders have, and no file."""
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _TYPES = {
@@ -36,12 +28,31 @@ _TYPES = {
     "LONG": pa.int64(),
     "DOUBLE": pa.float64(),
 }
-_NOTHING = {"IPV4": ["", "0.0.0.0"]}  # noqa: S104
-"""Texts that are NULL, as they are in QuestDB."""
+_NULLS = {"IPV4": ["", "0.0.0.0"]}  # noqa: S104
+"""Texts that mean NULL, like in QuestDB."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the writer of a capture may have open or create.
+
+    Attributes:
+        open_files: files that are open at once.
+        dates: dates of the capture. The default is eleven years, each date with a file of packets
+            and one of flows.
+        parts: parts of its dates. Packets that jump from date to date make many.
+    """
+
+    open_files: int = 16
+    dates: int = 4_000
+    parts: int = 12_000
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def schema_of(table: Table) -> pa.Schema:
-    """Say the columns of the files of a table."""
+    """Return the schema of the files of a table."""
     return pa.schema(
         [
             (name, _TYPES.get(kind, _TEXT))
@@ -51,18 +62,22 @@ def schema_of(table: Table) -> pa.Schema:
     )
 
 
-class Dated:
-    """A file for each date of the rows that are written, `<date>.parquet`; all are whole and on disk when the block ends well."""
+class DateWriter:
+    """Writes a file `<date>.parquet` for each date; all are complete when the block ends well."""
 
-    def __init__(self, table: Table, folder: Path, *, capture: str) -> None:
+    def __init__(
+        self, table: Table, folder: Path, *, capture: str, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         """Begin without files.
 
         Args:
             table: whose columns the rows have.
-            folder: an empty one.
+            folder: an empty folder.
             capture: the capture key, for messages.
+            limits: what the writer may have open or create.
         """
         self._capture = capture
+        self._limits = limits
         self._types: Mapping[str, str] = table.columns
         self._schema = schema_of(table)
         self._folder = folder
@@ -94,34 +109,38 @@ class Dated:
         """
         dates = batch["ts"].cast(pa.date32())
         for date in pc.unique(dates):
-            of_date = batch.filter(pc.equal(dates, date))
-            self._of(date.as_py().isoformat()).write_batch(self._as_stored(of_date))
+            rows = batch.filter(pc.equal(dates, date))
+            self._writer_of(date.as_py().isoformat()).write_batch(self._as_stored(rows))
 
-    def _of(self, date: str) -> pa.parquet.ParquetWriter:
+    def _writer_of(self, date: str) -> pa.parquet.ParquetWriter:
         if date not in self._open:
-            if len(self._open) == MOST_OPEN:
+            if len(self._open) == self._limits.open_files:
                 self._open.popitem(last=False)[1].close()
             part = self._folder / f"{date}.{len(self._parts[date])}.part"
             self._parts[date].append(part)
             self._count += 1
             self._check()
-            self._open[date] = self._writer(part)
+            self._open[date] = self._open_writer(part)
         self._open.move_to_end(date)
         return self._open[date]
 
     def _check(self) -> None:
-        if len(self._parts) > MOST_DATES:
+        dates, parts = self._limits.dates, self._limits.parts
+        if len(self._parts) > dates:
             raise Scattered(
-                f"{self._capture}: its packets lie on more than {MOST_DATES:,} dates, {min(self._parts)} to {max(self._parts)}, and each is a "
-                "Parquet file; if its times are wrong, move them with `editcap -t`; else cut it with `editcap -A START -B STOP`"
+                f"{self._capture}: its packets lie on more than {dates:,} dates, "
+                f"{min(self._parts)} to {max(self._parts)}, and each is a Parquet file; "
+                "if its times are wrong, move them with `editcap -t`; "
+                "else cut it with `editcap -A START -B STOP`"
             )
-        if self._count > MOST_PARTS:
+        if self._count > parts:
             raise Scattered(
-                f"{self._capture}: its packets jump between {len(self._parts):,} dates more than {MOST_PARTS:,} times, and each date is a "
-                "Parquet file; put them in order with `reordercap`"
+                f"{self._capture}: its packets jump between {len(self._parts):,} dates more than "
+                f"{parts:,} times, and each date is a Parquet file; "
+                "put them in order with `reordercap`"
             )
 
-    def _writer(self, path: Path) -> pa.parquet.ParquetWriter:
+    def _open_writer(self, path: Path) -> pa.parquet.ParquetWriter:
         return pa.parquet.ParquetWriter(path, self._schema, compression="zstd")
 
     def _as_stored(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -136,7 +155,7 @@ class Dated:
         if len(parts) == 1:
             parts[0].rename(path)
             return
-        with self._writer(path) as writer:
+        with self._open_writer(path) as writer:
             for part in parts:
                 with pa.parquet.ParquetFile(part) as file:
                     for batch in _batches(file):
@@ -154,16 +173,12 @@ def _batches(file: pa.parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
 
 def _as_stored(values: pa.Array, arrow: pa.DataType, kind: str) -> pa.Array:
     if not pa.types.is_dictionary(arrow):
-        # Both rooms count microseconds since 1970 in UTC, DuckDB without saying so.
-        return (
-            values.cast(pa.timestamp("us")).cast(arrow)
-            if kind == "TIMESTAMP"
-            else values.cast(arrow)
-        )
+        # DuckDB's times have no zone, but they are UTC, too.
+        naive = values.cast(pa.timestamp("us")) if kind == "TIMESTAMP" else values
+        return naive.cast(arrow)
     encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    nothing = pc.is_in(encoded.dictionary, pa.array(_NOTHING.get(kind, [""])))
-    if pc.any(nothing).as_py():
-        encoded = pc.if_else(
-            nothing.take(encoded.indices), None, encoded.cast(pa.string())
-        ).dictionary_encode()
+    is_null = pc.is_in(encoded.dictionary, pa.array(_NULLS.get(kind, [""])))
+    if pc.any(is_null).as_py():
+        texts = pc.if_else(is_null.take(encoded.indices), None, encoded.cast(pa.string()))
+        encoded = texts.dictionary_encode()
     return encoded.cast(arrow)

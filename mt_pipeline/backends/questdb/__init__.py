@@ -1,1 +1,1 @@
-"""The QuestDB room: typed rows and answers in, a counted table and its views out."""
+"""The QuestDB back end: loads rows into tables, counts them, and keeps a view per experiment."""

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
-from mt_pipeline.backends.questdb import ddl, flow_loader, loader, locks
+from mt_pipeline.backends.questdb import ddl, loader, locks, removal, views
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
@@ -20,10 +20,10 @@ class QuestDb:
 
     Attributes:
         database: which one.
-        reading: the same, as a user who may only read.
+        reading: the same database as a user who may only read.
         console: where browsers reach its console.
         sign_in: who may sign in there.
-        lock: keeps rows where they are meanwhile.
+        lock: keeps `compact` from moving rows meanwhile.
     """
 
     database: Database
@@ -34,33 +34,33 @@ class QuestDb:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return its name."""
         return "QuestDB"
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
         """Load captures together."""
         with undisturbed(self.database, self.lock):
-            return flow_loader.load(self.database, loads)
+            return loader.load(self.database, loads)
 
     def remove(self, capture: str) -> int:
         """Delete the rows of a capture from all views."""
         with undisturbed(self.database, self.lock):
-            return loader.remove(self.database, capture)
+            return removal.remove(self.database, capture)
 
     def expire(self, capture: str) -> int:
         """Delete the packets of a capture from their view."""
         with undisturbed(self.database, self.lock):
-            return loader.remove(self.database, capture, tables=(PACKETS,))
+            return removal.remove(self.database, capture, tables=(PACKETS,))
 
     def forget(self, experiment: str) -> None:
         """Drop the views of an experiment, unless one of its captures was loaded meanwhile."""
         with locks.alone(self.lock), self.database.connect() as connection:
-            if not loader.count(self.database, experiment=experiment):
+            if not removal.count(self.database, experiment=experiment):
                 for table in (FLOWS, PACKETS):
-                    ddl.drop_view(connection, experiment, table)
+                    views.drop_view(connection, experiment, table)
 
     def stored(self, *, thorough: bool) -> Mapping[str, StoredCounts]:
-        """Count what the tables hold."""
+        """Count what the tables store."""
         with undisturbed(self.database, self.lock):
             with self.database.connect() as connection:
                 for table in (PACKETS, FLOWS):
@@ -68,8 +68,8 @@ class QuestDb:
             return stored_counts(self.reading, thorough=thorough)
 
     def location(self, loaded: Loaded, *, capture: str, experiment: str) -> Location:
-        """Name the view, with a link to the rows in QuestDB's console."""
-        view = ddl.view_name(experiment)
+        """Return the view, with a link to the rows in QuestDB's console."""
+        view = views.view_name(experiment)
         quoted = capture.replace("'", "''")
         table = view if loaded.has_view else ddl.TABLE
         sql = f"SELECT * FROM {table} WHERE capture = '{quoted}' ORDER BY ts LIMIT 1000"

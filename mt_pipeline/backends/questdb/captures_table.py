@@ -1,4 +1,4 @@
-"""Adds and corrects rows of the table `captures`. What its columns are is `capture_columns.py`; when there is something to tell, the callers know."""
+"""Adds and updates rows of the table `captures`. Its columns are in `schema/captures.py`."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ def add(database: Database, row: Mapping[str, Value]) -> None:
 
     Raises:
         Unreachable: QuestDB does not answer.
-        NameTaken: there is a table or view of that name that is not ours.
+        NameTaken: the name belongs to a table or view that is not ours.
         psycopg.Error: QuestDB refuses the row.
     """
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
@@ -27,25 +27,25 @@ def add(database: Database, row: Mapping[str, Value]) -> None:
     )
     values = [
         value.replace("\0", "") if isinstance(value, str) else value for value in row.values()
-    ]  # PostgreSQL's protocol has none
+    ]  # PostgreSQL's protocol cannot carry a NUL character
     with database.connect() as connection:
         ensure_table(connection, CAPTURES, lock=database.lock)
         connection.execute(statement, values)
 
 
-def owes(database: Database, capture: str, *, loaded_at: datetime, owed: int) -> None:
-    """Correct how many answers are owed for a load; nothing happens if there is no row of it.
+def update_owed(database: Database, capture: str, *, loaded_at: datetime, owed: int) -> None:
+    """Update the number of answers that are still due for a load, if it has a row.
 
     Args:
         database: where QuestDB is.
         capture: capture key.
         loaded_at: when the load ended, as its row has it.
-        owed: endpoints of which an answer is owed now.
+        owed: endpoints whose answer is still due.
 
     Raises:
         Unreachable: QuestDB does not answer.
-        NameTaken: there is a table or view of that name that is not ours.
-        psycopg.Error: QuestDB refuses it.
+        NameTaken: the name belongs to a table or view that is not ours.
+        psycopg.Error: QuestDB refuses the update.
     """
     with database.connect() as connection:
         ensure_table(connection, CAPTURES, lock=database.lock)

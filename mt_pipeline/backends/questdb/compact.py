@@ -1,8 +1,10 @@
-"""Gives back the disk of rows that are gone. QuestDB deletes whole partitions only, which are months here, or days of an older release.
+"""Frees the disk of rows that are marked as gone.
 
-A partition all of whose rows are gone is dropped; one where others live is written anew without those that are gone (`beside.py`). Loads and removals
-share a lock that this takes alone (`turns.py`). Who reads views notices nothing; who reads the tables themselves misses a month for as long as it is
-copied back. Tables that an older release cut into days are cut into months first (`repartition.py`).
+QuestDB only deletes entire partitions, which are months, or days in a table of an older release. A
+partition without live rows is dropped. One with live rows is rewritten (`partition_rewrite.py`).
+Loads and removals share a lock that this module takes alone (`locks.py`). Readers of views notice
+nothing. Readers of the tables themselves miss a month while it is copied back. Days of an older
+release become months first (`repartition.py`).
 """
 
 import logging
@@ -18,10 +20,10 @@ import psycopg
 from psycopg import sql
 
 from mt_pipeline.backends.loads import BackendError
-from mt_pipeline.backends.questdb import locks, partition_rewrite
+from mt_pipeline.backends.questdb import live_rows, locks, partition_rewrite
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, wait_until_readable
-from mt_pipeline.backends.questdb.partitions import DAY, sizes, stretches, unit_of
+from mt_pipeline.backends.questdb.partitions import DAY, sizes, time_ranges, unit_of
 from mt_pipeline.backends.questdb.repartition import is_due, repartition
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS, Table
 
@@ -29,9 +31,9 @@ log = logging.getLogger(__name__)
 
 _TABLES = (PACKETS, FLOWS)
 _ALL_TABLES = (*_TABLES, CAPTURES)
-_GONE = "SELECT timestamp_floor('d', ts) AS day, count() FROM {} WHERE gone{} GROUP BY day"
+_GONE_QUERY = "SELECT timestamp_floor('d', ts) AS day, count() FROM {} WHERE gone{} GROUP BY day"
 _STATEMENT_SECONDS = 24 * 3600  # the server's own limit is a minute, and a month may have many rows
-_TWICE = 2  # QuestDB keeps what is written once more, in its log, for some minutes
+_WAL_FACTOR = 2  # QuestDB keeps a second copy of new rows in its log for some minutes
 
 
 class NoRoom(BackendError):
@@ -40,15 +42,15 @@ class NoRoom(BackendError):
 
 @dataclass(frozen=True)
 class Compacted:
-    """What goes of a table, or would go.
+    """What `compact` removes from a table, or would remove.
 
     Attributes:
         table: its name.
-        partitions: those with rows that are gone.
-        rewritten: those of them in which other rows live.
-        rows: rows that go, all of them gone before.
-        bytes: disk that was given back; of a dry run, and of partitions that are rewritten, the share of their rows.
-        needed: free disk that the rewriting takes meanwhile: one partition after the other.
+        partitions: partitions that are dropped or rewritten.
+        rewritten: those of them with live rows.
+        rows: rows that are removed, all of them marked as gone.
+        bytes: disk that was freed; of a dry run an estimate by the share of the rows.
+        needed: free disk that rewriting one partition after the other takes at most.
     """
 
     table: str
@@ -61,58 +63,54 @@ class Compacted:
 
 @contextmanager
 def undisturbed(database: Database, lock: Path) -> Iterator[None]:
-    """Find the rows where they are, and keep them there; many may do so at once. What a killed `compact` left is made good first.
+    """Keep `compact` from moving rows meanwhile, and repair what a killed one left before.
+
+    Any number of processes may do so at once.
 
     Args:
         database: where.
-        lock: a file; another one lies beside it.
+        lock: a file. Its gate is a second file in the same folder.
 
     Raises:
-        BackendError: QuestDB does not answer, or what was left cannot be made good.
+        BackendError: QuestDB does not answer, or the repair fails.
     """
     while True:
         with locks.shared(lock):
             with database.connect() as connection:
-                broken_off = partition_rewrite.is_broken_off(connection, *_ALL_TABLES)
-            if not broken_off:
+                unfinished = partition_rewrite.is_unfinished(connection, *_ALL_TABLES)
+            if not unfinished:
                 yield
                 return
-        mend(database, lock)
+        _repair(database, lock)
 
 
-def mend(database: Database, lock: Path) -> None:
-    """Make good what a killed `compact` left, if there is anything.
-
-    Raises:
-        BackendError: QuestDB does not answer, or has suspended a table.
-    """
+def _repair(database: Database, lock: Path) -> None:
     with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
-            partition_rewrite.mend(connection, table, sync=_sync_of(database), say=log.warning)
+            partition_rewrite.repair(connection, table, sync=_sync_of(database), echo=log.warning)
 
 
 def bring_up_to_date(
-    database: Database, lock: Path, *, say: Callable[[str], None] = log.warning
+    database: Database, lock: Path, *, echo: Callable[[str], None] = log.warning
 ) -> None:
-    """Make good what a kill left, and cut tables anew that an older release has cut; does nothing where nothing is to be done.
+    """Repair what a kill left, and turn the days of an older release into months, where necessary.
 
     Args:
-        database: where; nobody may load into it who does not know the lock.
+        database: where; all who load into it must use the lock.
         lock: that of `undisturbed`.
-        say: told what is done, step by step.
+        echo: receives each step before it begins.
 
     Raises:
         BackendError: QuestDB does not answer, or has suspended a table.
     """
     with database.connect() as connection:
-        if not partition_rewrite.is_broken_off(connection, *_ALL_TABLES) and not any(
-            is_due(connection, table) for table in _ALL_TABLES
-        ):
+        unfinished = partition_rewrite.is_unfinished(connection, *_ALL_TABLES)
+        if not unfinished and not any(is_due(connection, table) for table in _ALL_TABLES):
             return
     with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
-            partition_rewrite.mend(connection, table, sync=_sync_of(database), say=say)
-            repartition(connection, database, table, sync=_sync_of(database), say=say)
+            partition_rewrite.repair(connection, table, sync=_sync_of(database), echo=echo)
+            repartition(connection, database, table, sync=_sync_of(database), echo=echo)
 
 
 def compact(
@@ -120,17 +118,17 @@ def compact(
     lock: Path,
     *,
     dry_run: bool = False,
-    worth: float = 0,
-    say: Callable[[str], None] = log.info,
+    min_gone: float = 0,
+    echo: Callable[[str], None] = log.info,
 ) -> list[Compacted]:
-    """Give back the disk of rows that are gone; waits for loads that are under way, and holds up new ones.
+    """Free the disk of rows that are gone. Waits for loads under way, and delays new ones.
 
     Args:
         database: where.
         lock: that of `undisturbed`.
-        dry_run: only say what would go.
-        worth: the share of its rows that must be gone before a partition in which others live is written anew.
-        say: told what is done, step by step.
+        dry_run: only estimate.
+        min_gone: the share of gone rows from which a partition with live rows is rewritten.
+        echo: receives each step before it begins.
 
     Raises:
         NoRoom: the disk has no room for the copies.
@@ -142,10 +140,10 @@ def compact(
         connection = opened.enter_context(database.connect(statement_seconds=_STATEMENT_SECONDS))
         sync = _sync_of(database)
         for table in () if dry_run else _ALL_TABLES:
-            partition_rewrite.mend(connection, table, sync=sync, say=say)
-            repartition(connection, database, table, sync=sync, say=say)
+            partition_rewrite.repair(connection, table, sync=sync, echo=echo)
+            repartition(connection, database, table, sync=sync, echo=echo)
         return [
-            _compact(connection, database, table, dry_run=dry_run, worth=worth, say=say)
+            _compact(connection, database, table, dry_run=dry_run, min_gone=min_gone, echo=echo)
             for table in _TABLES
         ]
 
@@ -156,24 +154,24 @@ def _compact(
     table: Table,
     *,
     dry_run: bool,
-    worth: float,
-    say: Callable[[str], None],
+    min_gone: float,
+    echo: Callable[[str], None],
 ) -> Compacted:
     ensure_table(connection, table)
     wait_until_readable(connection, table)
     before = sizes(connection, table)
-    gone, live = _counted(connection, table)
+    gone, live = _counts(connection, table)
     mixed = sorted(
         name
         for name in gone.keys() & live.keys()
-        if gone[name] >= worth * (gone[name] + live[name])
+        if gone[name] >= min_gone * (gone[name] + live[name])
     )
     empty = sorted(gone.keys() - live.keys())
-    planned = _planned(table, before, gone=gone, live=live, mixed=mixed, empty=empty)
+    planned = _estimate(table, before, gone=gone, live=live, mixed=mixed, empty=empty)
     if dry_run or not planned.partitions:
         return planned
     if empty:
-        say(f"{table.name}: {len(empty):,} partitions are dropped, {empty[0]} to {empty[-1]}")
+        echo(f"{table.name}: {len(empty):,} partitions are dropped, {empty[0]} to {empty[-1]}")
         names = sql.SQL(", ").join(map(sql.Literal, empty))
         connection.execute(
             sql.SQL("ALTER TABLE {} DROP PARTITION LIST {}").format(
@@ -182,26 +180,26 @@ def _compact(
         )
         wait_until_readable(connection, table)
     if mixed:
-        _check_room(database, planned)  # dropping needs none, and makes some
-        partition_rewrite.rewrite(connection, table, mixed, sync=_sync_of(database), say=say)
-    given = sum(before.values()) - sum(sizes(connection, table).values())
-    return replace(planned, bytes=max(given, 0))
+        _check_room(database, planned)  # after the drop, which needs no room, and frees some
+        partition_rewrite.rewrite(connection, table, mixed, sync=_sync_of(database), echo=echo)
+    freed = sum(before.values()) - sum(sizes(connection, table).values())
+    return replace(planned, bytes=max(freed, 0))
 
 
-def _counted(connection: psycopg.Connection, table: Table) -> tuple[Counter[str], Counter[str]]:
-    """Count the rows of each partition that are gone, and those that are not."""
+def _counts(connection: psycopg.Connection, table: Table) -> tuple[Counter[str], Counter[str]]:
+    """Count the gone rows and the live rows of each partition."""
     length = (unit_of(connection, table) or DAY).length
     gone, live = Counter[str](), Counter[str]()
-    for condition in stretches(connection, table):
-        question = sql.SQL(_GONE).format(sql.Identifier(table.name), condition)
-        for day, rows in connection.execute(question).fetchall():
+    for condition in time_ranges(connection, table):
+        query = sql.SQL(_GONE_QUERY).format(sql.Identifier(table.name), condition)
+        for day, rows in connection.execute(query).fetchall():
             gone[f"{day:%Y-%m-%d}"[:length]] += rows
-    for (day, _), rows in partition_rewrite.live(connection, table).items():
+    for (day, _), rows in live_rows.count(connection, table).items():
         live[day[:length]] += rows
     return gone, live
 
 
-def _planned(
+def _estimate(
     table: Table,
     before: Counter[str],
     *,
@@ -210,32 +208,38 @@ def _planned(
     mixed: Sequence[str],
     empty: Sequence[str],
 ) -> Compacted:
-    """Estimate by the shares of rows what goes, and what must be free: one partition after the other is copied beside, and back."""
-    chosen = {*mixed, *empty}
-    shares = {name: before[name] * live[name] // (gone[name] + live[name]) for name in chosen}
-    largest = max((shares[name] for name in mixed), default=0)
-    given = sum(before[name] - shares[name] for name in chosen)
+    """Estimate by the shares of rows what is freed, and what must be free for the largest copy.
+
+    One partition after the other is copied there and back.
+    """
+    affected = {*mixed, *empty}
+    live_bytes = {name: before[name] * live[name] // (gone[name] + live[name]) for name in affected}
+    largest = max((live_bytes[name] for name in mixed), default=0)
     return Compacted(
         table.name,
-        len(chosen),
-        len(mixed),
-        sum(gone[name] for name in chosen),
-        given,
-        _TWICE * 2 * largest,
+        partitions=len(affected),
+        rewritten=len(mixed),
+        rows=sum(gone[name] for name in affected),
+        bytes=sum(before[name] - live_bytes[name] for name in affected),
+        needed=_WAL_FACTOR * 2 * largest,
     )
 
 
 def _check_room(database: Database, planned: Compacted) -> None:
-    if database.folder is None:  # its disk is not ours to see
+    if database.folder is None:  # a server whose disk we do not see
         return
     free = shutil.disk_usage(database.folder).free
     if free < planned.needed:
         raise NoRoom(
-            f"{planned.table}: months in which other rows live are written anew, and {planned.needed:,} bytes must be free for that meanwhile, but "
-            f"{database.folder} has {free:,}: make room, then say `mt-pipeline compact` again"
+            f"{planned.table}: months with other rows are written anew, and {planned.needed:,} "
+            f"bytes must be free for that meanwhile, but {database.folder} has {free:,}: "
+            "make room, then run `mt-pipeline compact` again"
         )
 
 
 def _sync_of(database: Database) -> Callable[[], None]:
-    """QuestDB does not wait for the disk, and partitions are dropped that have long been there. Of a server elsewhere this cannot be seen to."""
+    """Return what flushes the copies to the disk before partitions are dropped.
+
+    QuestDB itself does not wait for the disk. The disk of a server elsewhere is out of reach.
+    """
     return os.sync if database.folder else lambda: None

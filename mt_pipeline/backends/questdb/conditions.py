@@ -1,4 +1,4 @@
-"""Conditions of QuestDB's SQL on values that others chose. No other module here writes `IN` with a value that is bound."""
+"""Builds SQL conditions on values that others chose. No other module binds a value of an `IN`."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from psycopg import sql
 
 
 def among(column: sql.Composable, values: Sequence[object]) -> sql.Composed:
-    """Build the condition that a column has one of some values; these are bound, in their order.
+    """Build the condition that a column has one of these values, bound in their order.
 
-    QuestDB reads text that is bound alone in `IN ($1)` as an array or a NULL if it looks like one: `[x`, `{x`, `null`. As one of several, or
-    after `=`, it is text.
+    QuestDB reads a single text bound in `IN ($1)` as an array or a NULL if it looks like one:
+    `[x`, `{x`, `null`. As one of several values, or after `=`, it is text.
 
     Raises:
         ValueError: there are no values.

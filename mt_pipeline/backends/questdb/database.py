@@ -1,4 +1,4 @@
-"""A QuestDB to talk to: where it is, and one connection to it as every room here uses it."""
+"""Where a QuestDB is, and how to connect to it. What is in it is not known here."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from mt_pipeline.backends.loads import Refused, Unreachable
+from mt_pipeline.backends.questdb.views import MAX_VIEWS
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Database:
         password: of that user.
         import_folder: the folder that the server imports from, if we can write there.
         folder: of its data, if it is the embedded one.
-        lock: a file by which those take turns who make tables and views.
+        lock: a file; those who hold its lock create tables and views one after the other.
+        max_views: how many views of experiments it can bear.
+        retry_seconds: how long rows are sent again if it goes away.
     """
 
     host: str
@@ -34,32 +37,40 @@ class Database:
     import_folder: Path | None = None
     folder: Path | None = None
     lock: Path | None = None
+    max_views: int = MAX_VIEWS
+    retry_seconds: float = 30
 
     @property
     def console(self) -> str:
-        """Its web console, as this machine reaches it."""
+        """Return the address of its web console, as this machine reaches it."""
         return f"http://{self.host}:{self.http_port}"
 
     @property
     def _cure(self) -> str:
         if self.folder is None:
             return "correct MT_QUESTDB_USER or MT_QUESTDB_PASSWORD, or the two of MT_QUESTDB_READER"
-        return "it was started with another password, as by an earlier release: stop the service, and commands that use it, then start again"
+        return (
+            "it was started with another password, as by an earlier release: stop the service, "
+            "and commands that use it, then start again"
+        )
 
     @contextmanager
     def connect(self, *, statement_seconds: int = 0) -> Iterator[psycopg.Connection]:
         """Open a connection for SQL.
 
         Args:
-            statement_seconds: how long a statement may take; 0 for as long as the server allows, a minute by default.
+            statement_seconds: how long a statement may take; 0 for the server's own limit, which
+                is a minute by default.
 
         Raises:
             Unreachable: QuestDB does not answer, or the connection broke inside the block.
-            Refused: it does not let us in.
+            Refused: QuestDB does not let us in.
             OSError: this process has too many files open.
         """
+        timeout = f"-c statement_timeout={1000 * statement_seconds}" if statement_seconds else ""
         try:
-            # Prepared statements break for good when a view changes its columns; binary cursors cannot read IPV4.
+            # A prepared statement breaks for good when a view changes its columns. A binary cursor
+            # cannot read IPV4.
             with psycopg.connect(
                 host=self.host,
                 port=self.pg_port,
@@ -69,20 +80,19 @@ class Database:
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=5,
-                options=f"-c statement_timeout={1000 * statement_seconds}"
-                if statement_seconds
-                else "",
+                options=timeout,
             ) as connection:
                 yield connection
         except psycopg.OperationalError as error:
-            why = str(error).partition("\n")[0]
-            os.close(
-                os.open(os.devnull, os.O_RDONLY)
-            )  # too many open files are ours, and libpq says nothing of them
-            if "password" in why:
+            reason = str(error).partition("\n")[0]
+            # libpq does not tell if this process has too many open files. This raises OSError then.
+            os.close(os.open(os.devnull, os.O_RDONLY))
+            address = f"{self.host}:{self.pg_port}"
+            if "password" in reason:
                 raise Refused(
-                    f"QuestDB at {self.host}:{self.pg_port} refuses the user {self.user}: {self._cure}"
+                    f"QuestDB at {address} refuses the user {self.user}: {self._cure}"
                 ) from None
             raise Unreachable(
-                f"QuestDB does not answer at {self.host}:{self.pg_port} ({why}): start it with `make run`, or correct MT_QUESTDB_HOST or _PG_PORT"
+                f"QuestDB does not answer at {address} ({reason}): start it with `make run`, "
+                "or correct MT_QUESTDB_HOST or _PG_PORT"
             ) from None

@@ -1,7 +1,8 @@
-"""SQL functions that QuestDB is to be without: who may only read could list every folder of the machine with them, and no setting switches them off.
+"""Removes SQL functions from QuestDB that let a reader list every folder of the machine.
 
-QuestDB takes each class of its jar that says it is a maker of functions. A copy of such a class that does not say so lies in a folder, and Java is
-told to take it instead (`--patch-module`): the class stays, as others use its code.
+No setting disables them. QuestDB registers each class of its jar that implements the interface of a
+function factory. We write copies of two such classes without the interface into a folder, and Java
+loads them instead (`--patch-module`). The classes stay, because other classes use their code.
 """
 
 import struct
@@ -32,20 +33,20 @@ _LENGTHS = {
     19: 2,
     20: 2,
 }
-"""Bytes of the entries of a class file's constant pool by their kind, but for text, which says its own."""
-_TEXT, _OF_TWO_PLACES = 1, (5, 6)
-_POOL = 8  # where the number of its entries stands
+"""Bytes of an entry of a class file's constant pool by its kind. Text has its own length."""
+_TEXT, _OF_TWO_SLOTS = 1, (5, 6)
+_POOL = 8  # offset of the number of entries
 
 
-def without(jar: Path, folder: Path) -> list[str]:
-    """Write the changed classes into a folder and return what Java is to be told.
+def patch(jar: Path, folder: Path) -> list[str]:
+    """Write the patched classes into a folder and return Java's options for them.
 
     Args:
         jar: QuestDB's, as released.
-        folder: an empty one, or one that is to be made.
+        folder: an empty folder, or one that does not exist yet.
 
     Raises:
-        KeyError: the jar lacks one of the classes: it is of another version.
+        KeyError: the jar lacks one of the classes, so it is of another version.
         OSError: the folder cannot be written.
     """
     with zipfile.ZipFile(jar) as released:
@@ -56,15 +57,15 @@ def without(jar: Path, folder: Path) -> list[str]:
 
 
 def _without_interfaces(code: bytes) -> bytes:
-    """Take out of a class file which interfaces the class has."""
+    """Return a class file without the list of the interfaces that the class implements."""
     (entries,) = struct.unpack_from(">H", code, _POOL)
-    place, entry = _POOL + 2, 1
+    offset, entry = _POOL + 2, 1
     while entry < entries:
-        kind = code[place]
+        kind = code[offset]
         length = (
-            2 + struct.unpack_from(">H", code, place + 1)[0] if kind == _TEXT else _LENGTHS[kind]
+            2 + struct.unpack_from(">H", code, offset + 1)[0] if kind == _TEXT else _LENGTHS[kind]
         )
-        place, entry = place + 1 + length, entry + (2 if kind in _OF_TWO_PLACES else 1)
-    place += 6  # its flags, itself and its parent
-    (interfaces,) = struct.unpack_from(">H", code, place)
-    return code[:place] + b"\0\0" + code[place + 2 + 2 * interfaces :]
+        offset, entry = offset + 1 + length, entry + (2 if kind in _OF_TWO_SLOTS else 1)
+    offset += 6  # access flags, this class, super class
+    (interfaces,) = struct.unpack_from(">H", code, offset)
+    return code[:offset] + b"\0\0" + code[offset + 2 + 2 * interfaces :]

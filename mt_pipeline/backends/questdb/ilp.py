@@ -1,4 +1,4 @@
-"""The line to any QuestDB: ILP over HTTP. The one to a QuestDB that reads our disk, which is faster, is in `parquet_line.py`."""
+"""Sends rows to any QuestDB, by ILP over HTTP. `parquet_import.py` is faster, but shares a disk."""
 
 from functools import partial
 from types import TracebackType
@@ -11,7 +11,7 @@ from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
 
 from mt_pipeline.backends.loads import LoadFailed
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.retry import WentAway, patiently
+from mt_pipeline.backends.questdb.retry import WentAway, retry_until_back
 from mt_pipeline.schema.tables import Table
 
 _REQUEST = 20_000  # rows: some 20 MB
@@ -21,11 +21,11 @@ _WENT_AWAY = (
     QuestDBErrorCode.CouldNotResolveAddr,
     QuestDBErrorCode.ConnectTimeout,
 )
-questdb.WARN_HIGH_RECONNECTS = False  # type: ignore[attr-defined]  # a line per capture is no fault
+questdb.WARN_HIGH_RECONNECTS = False  # type: ignore[attr-defined]  # one per capture is no fault
 
 
-class Line:
-    """One line to a table, opened anew when it breaks; every 20,000 rows are one atomic request."""
+class IlpSender:
+    """A connection that reopens when it breaks; every 20,000 rows are one atomic request."""
 
     def __init__(self, database: Database, table: Table) -> None:
         self._database = database
@@ -47,14 +47,18 @@ class Line:
         """Send rows of a load.
 
         Raises:
-            Unreachable: QuestDB went away, and does not come back.
-            LoadFailed: it refuses the rows.
+            Unreachable: QuestDB went away, and is not back in time.
+            LoadFailed: QuestDB refuses the rows.
         """
         for start in range(0, batch.num_rows, _REQUEST):
             send = partial(
                 self._send, _frame(batch.slice(start, _REQUEST)).assign(load=load, gone=False)
             )
-            patiently(f"{self._database.host}:{self._database.http_port}", send)
+            retry_until_back(
+                f"{self._database.host}:{self._database.http_port}",
+                send,
+                seconds=self._database.retry_seconds,
+            )
 
     def _send(self, frame: pd.DataFrame) -> None:
         try:
@@ -96,16 +100,11 @@ class Line:
 
 
 def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
-    """Make the frame that the client takes: integers that know NA, and text that is never a float NaN."""
+    """Build the frame that the client takes: nullable integers, and text without float NaN."""
     texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
-    plain = batch.cast(
-        pa.schema(
-            [
-                field.with_type(pa.string()) if field.name in texts else field
-                for field in batch.schema
-            ]
-        )
-    )
-    whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-    frame: pd.DataFrame = plain.to_pandas(types_mapper=whole.get)
+    fields = [
+        field.with_type(pa.string()) if field.name in texts else field for field in batch.schema
+    ]
+    nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = batch.cast(pa.schema(fields)).to_pandas(types_mapper=nullable.get)
     return frame.astype(dict.fromkeys(texts, "str"))

@@ -1,224 +1,118 @@
-"""Loads the rows of captures into a table, and makes sure by counting that they can be read; removes them again.
+"""Loads captures: first their packets, then their flows, and compares both.
 
-Which rows, and in which order the tables of a capture are loaded, is `flow_loader.py`.
+How the rows of one table are loaded is in `table_loader.py`.
 """
 
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from queue import SimpleQueue
-from types import TracebackType
-from typing import Self
+from contextlib import contextmanager
 
-import psycopg
-import pyarrow as pa
-import pyarrow.compute
 from psycopg import sql
 
-from mt_pipeline.backends.loads import Loaded, Part, RowsMissing
+from mt_pipeline.backends.loads import (
+    FlowsDiffer,
+    Load,
+    Loaded,
+    Lost,
+    Part,
+    RowsMissing,
+    Stored,
+    Unreachable,
+)
+from mt_pipeline.backends.questdb import partitions
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view, wait_until_readable
-from mt_pipeline.backends.questdb.ilp import Line
-from mt_pipeline.backends.questdb.parquet_import import ParquetLine, own_folder
-from mt_pipeline.backends.questdb.partitions import stretches
-from mt_pipeline.rows.packets import BATCH, joined
-from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
+from mt_pipeline.backends.questdb.ddl import ensure_table
+from mt_pipeline.backends.questdb.table_loader import CAPTURE, load_table
+from mt_pipeline.backends.questdb.views import ensure_view
+from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 
-_LINES = 2
+_PACKETS_QUERY = """
+SELECT capture, count(), sum(frame_len::LONG), min(ts), max(ts) FROM captured_packets
+WHERE NOT gone AND {} GROUP BY capture
+"""
+_FLOWS_QUERY = """
+SELECT capture, count(), sum(packets_out + packets_in), sum(bytes_out + bytes_in) FROM flows
+WHERE NOT gone AND {} GROUP BY capture
+"""
 
-CAPTURE = sql.Identifier("capture")
-"""The column whose values are capture keys."""
 
+def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored]]:
+    """Load the packets and the flows of captures together, and compare them.
 
-def load(database: Database, parts: Sequence[Part], *, table: Table = PACKETS) -> list[Loaded]:
-    """Load captures: send, wait until readable, mark what earlier loads had and this one lacks, count.
-
-    Readers see the earlier rows until each is replaced. A load that breaks off is made good by the next one.
+    For a moment readers see new packets with earlier flows. The next load repairs an interrupted
+    one.
 
     Args:
         database: where to.
-        parts: the captures, each of them once.
-        table: which table.
+        loads: the captures, each of them once.
 
     Raises:
-        Unreachable: QuestDB does not answer, also after some patience.
-        NameTaken: the table or a view would be in the way of one of the user's own.
-        LoadFailed: QuestDB refuses rows.
-        RowsMissing: of a capture it does not hold what was sent; of those after it nothing is said.
+        Scattered: the packets of a capture lie in more months than QuestDB can bear.
+        RowsMissing: QuestDB does not store the packets that were sent of a capture.
+        FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
+        Unreachable: QuestDB does not answer.
+        Lost: QuestDB answered, and stopped before the end.
+        BackendError: any other error of `load_table`.
     """
-    with database.connect() as connection:
-        ensure_table(connection, table, lock=database.lock)
-        experiments = {part.experiment for part in parts}
-        has_view = {
-            experiment: ensure_view(connection, experiment, table, lock=database.lock)
-            for experiment in experiments
-        }
-    number = time.time_ns() // 1000  # a load is named by its time: later ones are larger
-    with _Lines(database, table) as lines:
-        for batch in _together(parts):
-            lines.send(batch, number)
-    captures = [part.capture for part in parts]
-    with database.connect() as connection:
-        wait_until_readable(connection, table)
-        before = held = _held(connection, table, captures, number)
-        if any(all_of_it != of_this_load for all_of_it, of_this_load in held.values()):
-            _mark_gone(
-                connection,
-                table,
-                sql.SQL("{} AND load <> %s").format(among(CAPTURE, captures)),
-                *captures,
-                number,
+    with database.connect() as connection:  # reports a taken name before anything is loaded
+        ensure_table(connection, CAPTURES, lock=database.lock)
+        ensure_table(connection, FLOWS, lock=database.lock)
+        for experiment in {load.experiment for load in loads}:
+            ensure_view(
+                connection, experiment, FLOWS, lock=database.lock, max_views=database.max_views
             )
-            held = _held(connection, table, captures, number)
-    done = []
-    for part in parts:
-        stored, of_this_load = held.get(part.capture, (0, 0))
-        earlier, _ = before.get(part.capture, (0, 0))
-        done.append(
-            Loaded(
-                of_this_load,
-                part.read,
-                dict(part.skipped),
-                earlier - of_this_load,
-                has_view[part.experiment],
-            )
-        )
-        if not stored == of_this_load == part.sent:
-            raise RowsMissing(
-                f"{part.capture}: sent {part.sent} rows, but QuestDB holds {stored} in {table.name}, {of_this_load} of them of this load; "
+        ensure_table(connection, lock=database.lock)
+        partitions.check(connection, PACKETS, {load.capture: load.months for load in loads})
+    with _unreachable_is_lost():
+        return _load(database, loads)
+
+
+def _load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored]]:
+    packets = [Part(load.capture, load.experiment, load.packets, load.progress) for load in loads]
+    flows = [Part(load.capture, load.experiment, load.flows) for load in loads]
+    loaded = load_table(database, packets)
+    try:
+        load_table(database, flows, table=FLOWS)
+    except RowsMissing as missing:
+        stored = summaries(database, [missing.capture])
+        raise FlowsDiffer(str(missing), stored[missing.capture]) from None
+    captures = [load.capture for load in loads]
+    stored = summaries(database, captures)
+    for capture, summary in stored.items():
+        if not summary.agrees:
+            raise FlowsDiffer(
+                f"{capture}: the flows have {summary.flow_packets} packets and "
+                f"{summary.flow_bytes} bytes, the rows {summary.rows} and {summary.bytes}; "
                 "launch the capture again",
-                part.capture,
-                done[-1],
+                summary,
             )
-    return done
+    return [(result, stored[capture]) for capture, result in zip(captures, loaded, strict=True)]
 
 
-def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS, PACKETS)) -> int:
-    """Take the rows of a capture out of all views, of these tables; their disk comes back later. Returns how many, of the last table."""
-    rows = 0
+@contextmanager
+def _unreachable_is_lost() -> Iterator[None]:
+    """Distinguish a QuestDB that stopped during a load from one that never answered."""
+    try:
+        yield
+    except Unreachable as error:
+        raise Lost(str(error)) from None
+
+
+def summaries(database: Database, captures: Sequence[str]) -> dict[str, Stored]:
+    """Return by capture key what QuestDB stores."""
     with database.connect() as connection:
-        for table in tables:
-            ensure_table(connection, table)
-            stretch_by_stretch = [
-                sql.SQL("capture = %s") + stretch for stretch in stretches(connection, table)
-            ]
-            rows = sum(
-                _mark_gone(connection, table, which, capture) for which in stretch_by_stretch
-            )
-    return rows
-
-
-def count(database: Database, *, experiment: str) -> int:
-    """Count the rows of an experiment that can be read."""
-    with database.connect() as connection:
-        ensure_table(connection)
-        return _count(connection, PACKETS, sql.SQL("experiment = %s"), experiment)
-
-
-def _together(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
-    """Give the rows of all captures, those of small ones in one batch, as QuestDB compiles the INSERT of each anew."""
-    gathered: list[pa.RecordBatch] = []
-    for part in parts:
-        for batch in part.storable():
-            if gathered and sum(one.num_rows for one in (*gathered, batch)) > BATCH:
-                yield joined(gathered)
-                gathered.clear()
-            gathered.append(batch)
-            if len(parts) == 1:  # nobody to wait for
-                yield joined(gathered)
-                gathered.clear()
-    if gathered:
-        yield joined(gathered)
-
-
-class _Lines:
-    """Two lines to the server: while it works on what came over one, the next batch is computed and encoded for the other."""
-
-    def __init__(self, database: Database, table: Table) -> None:
-        self._lines = SimpleQueue[Line | ParquetLine]()
-        self._open = ExitStack()
-        folder = (
-            self._open.enter_context(own_folder(database.import_folder))
-            if database.import_folder
-            else None
+        packets, flows = (
+            {
+                capture: numbers
+                for capture, *numbers in connection.execute(
+                    sql.SQL(query).format(among(CAPTURE, captures)), captures
+                )
+            }
+            for query in (_PACKETS_QUERY, _FLOWS_QUERY)
         )
-        for _ in range(_LINES):
-            self._lines.put(
-                ParquetLine(database, table, folder)
-                if folder
-                else self._open.enter_context(Line(database, table))
-            )
-        self._workers = self._open.enter_context(ThreadPoolExecutor(_LINES))
-        self._under_way = deque[Future[None]]()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._open:
-            while self._under_way and error is None:
-                self._under_way.popleft().result()
-
-    def send(self, batch: pa.RecordBatch, load: int) -> None:
-        """Send rows as soon as a line is free; what goes wrong with them is raised then or later."""
-        if len(self._under_way) == _LINES:
-            self._under_way.popleft().result()
-        if batch.num_rows:
-            self._under_way.append(self._workers.submit(self._send, batch, load))
-
-    def _send(self, batch: pa.RecordBatch, load: int) -> None:
-        line = self._lines.get()
-        try:
-            line.send(batch, load)
-        finally:
-            self._lines.put(line)
-
-
-def _mark_gone(
-    connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int
-) -> int:
-    """Mark rows as gone in one transaction, and wait until readers see it. Returns how many."""
-    rows = _count(connection, table, which, *values)
-    if rows:
-        keys = sql.SQL(", ").join(map(sql.Identifier, table.keys))
-        connection.execute(
-            sql.SQL(
-                "INSERT ATOMIC INTO {0} ({1}, load, gone) SELECT {1}, load, true FROM {0} WHERE NOT gone AND "
-            ).format(sql.Identifier(table.name), keys)
-            + which,
-            values,
-        )
-        wait_until_readable(connection, table)
-    return rows
-
-
-def _held(
-    connection: psycopg.Connection, table: Table, captures: Sequence[str], load: int
-) -> dict[str, tuple[int, int]]:
-    """Count by capture the rows that can be read, and those of them that a load made."""
-    question = sql.SQL(
-        "SELECT capture, count(), sum(CASE WHEN load = {} THEN 1 ELSE 0 END) FROM {} WHERE NOT gone AND {} GROUP BY capture"
-    ).format(sql.Literal(load), sql.Identifier(table.name), among(CAPTURE, captures))
-    return {
-        capture: (int(rows), int(of_load))
-        for capture, rows, of_load in connection.execute(question, captures)
-    }
-
-
-def _count(
-    connection: psycopg.Connection, table: Table, which: sql.Composable, *values: str | int
-) -> int:
-    row = connection.execute(
-        sql.SQL("SELECT count() FROM {} WHERE NOT gone AND ").format(sql.Identifier(table.name))
-        + which,
-        values,
-    ).fetchone()
-    return int(row[0]) if row else 0
+    stored = {}
+    for capture in captures:
+        rows, length, first, last = packets.get(capture, (0, 0, None, None))
+        flow_numbers = (number or 0 for number in flows.get(capture, (0, 0, 0)))
+        stored[capture] = Stored(rows, length or 0, first, last, *flow_numbers)
+    return stored

@@ -1,4 +1,4 @@
-"""Who may move rows about, and who must find them where they are meanwhile: a lock that loads share and `compact.py` takes alone."""
+"""A lock that loads share, and that `compact.py` takes alone, because it moves rows."""
 
 import fcntl
 import os
@@ -9,22 +9,21 @@ from pathlib import Path
 
 @contextmanager
 def shared(lock: Path) -> Iterator[None]:
-    """Hold the lock beside others who share it.
+    """Share the lock with others.
 
     Args:
-        lock: a file; another one lies beside it.
+        lock: a file. Its gate is a second file in the same folder.
     """
-    with ExitStack() as held:
-        with _locked(
-            lock.with_suffix(".gate"), fcntl.LOCK_EX
-        ):  # who wants it alone keeps the gate, so that one load after the other does not
-            held.enter_context(_locked(lock, fcntl.LOCK_SH))
+    with ExitStack() as stack:
+        # Who wants the lock alone keeps the gate, so that new loads cannot overtake it for ever.
+        with _locked(lock.with_suffix(".gate"), fcntl.LOCK_EX):
+            stack.enter_context(_locked(lock, fcntl.LOCK_SH))
         yield
 
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Hold the lock alone: waits for those who share it, and those who come meanwhile wait."""
+    """Take the lock alone: wait for those who share it, and make newcomers wait."""
     with _locked(lock.with_suffix(".gate"), fcntl.LOCK_EX), _locked(lock, fcntl.LOCK_EX):
         yield
 

@@ -1,7 +1,9 @@
-"""How a table is cut by time, and how many parts that may be. Each is some 90 files and maps of QuestDB, for packets and flows together.
+"""How a table is partitioned by time, and how many partitions it may have.
 
-Linux lets a process have 65,530 maps (`vm.max_map_count`), and QuestDB's Java ends when it has no more. So a table has at most 400 partitions:
-33 years of months. Tables of older releases have days; `repartition.py` cuts them anew, and until then they are read a year at a time.
+A month of packets and flows takes some 90 files and maps of QuestDB. Linux lets a process have
+65,530 maps (`vm.max_map_count`), and QuestDB's Java crashes when it needs more. So a table has at
+most 400 partitions, 33 years of months. Tables of older releases have days. `repartition.py` turns
+those into months, and until then queries read them a year at a time.
 """
 
 from collections import Counter
@@ -15,31 +17,31 @@ from psycopg import sql
 from mt_pipeline.backends.loads import Scattered
 from mt_pipeline.schema.tables import Table
 
-MOST = 400
-"""Partitions of a table. All of packets and of flows, read at once, take 37,000 maps."""
+MAX_PARTITIONS = 400
+"""Of a table. All partitions of packets and flows, read at once, take 37,000 maps."""
 
-MOST_OF_A_CAPTURE = 150
-"""Months in which the packets of one capture may lie, so that a few captures do not use up those of all."""
+MAX_MONTHS_PER_CAPTURE = 150
+"""So that a few captures cannot use up the partitions of all."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What a table is cut into.
+    """The unit of time that a table is partitioned by.
 
     Attributes:
-        name: as QuestDB has it.
-        length: characters of a partition's name; the name of a part of it is longer.
-        most: partitions that are borne.
-        of_a_month: partitions in a month, at most.
+        name: in QuestDB.
+        length: characters of a partition's name; the name of a split partition is longer.
+        max_partitions: how many partitions QuestDB can bear.
+        per_month: partitions in a month, at most.
     """
 
     name: str
     length: int
-    most: int = MOST
-    of_a_month: int = 1
+    max_partitions: int = MAX_PARTITIONS
+    per_month: int = 1
 
 
-DAY = Unit("DAY", len("2023-11-14"), most=700, of_a_month=31)
+DAY = Unit("DAY", len("2023-11-14"), max_partitions=700, per_month=31)
 UNITS = {
     unit.name: unit for unit in (DAY, Unit("MONTH", len("2023-11")), Unit("YEAR", len("2023")))
 }
@@ -47,38 +49,38 @@ UNITS = {
 _UNIT = "SELECT partitionBy FROM tables() WHERE table_name = %s"
 _SIZES = "SELECT name, diskSize FROM table_partitions({})"
 _WIDEST = """
-SELECT capture, count() AS months FROM (SELECT capture, timestamp_floor('M', ts) AS month FROM {} WHERE NOT gone GROUP BY capture, month)
-GROUP BY capture ORDER BY months DESC LIMIT 1
+SELECT capture, count() AS months FROM (
+SELECT capture, timestamp_floor('M', ts) AS month FROM {} WHERE NOT gone GROUP BY capture, month
+) GROUP BY capture ORDER BY months DESC LIMIT 1
 """
 
 
 def unit_of(connection: psycopg.Connection, table: Table) -> Unit | None:
-    """Say what a table is cut into; None if there is no such table, or it is cut as none of ours."""
+    """Return the unit of a table; None without such a table, or for a unit that is not ours."""
     row = connection.execute(_UNIT, (table.name,)).fetchone()
     return UNITS.get(row[0]) if row else None
 
 
 def sizes(connection: psycopg.Connection, table: Table) -> Counter[str]:
-    """Say how many bytes each partition has, by its name; QuestDB may keep it in parts."""
-    unit, found = unit_of(connection, table) or DAY, Counter[str]()
-    for name, size in connection.execute(
-        sql.SQL(_SIZES).format(sql.Literal(table.name))
-    ).fetchall():
-        found[name[: unit.length]] += size
-    return found
+    """Return the bytes of each partition by its name, summed over the parts of a split one."""
+    unit, totals = unit_of(connection, table) or DAY, Counter[str]()
+    query = sql.SQL(_SIZES).format(sql.Literal(table.name))
+    for name, size in connection.execute(query).fetchall():
+        totals[name[: unit.length]] += size
+    return totals
 
 
-def ends_of(partition: str) -> tuple[str, str]:
-    """Say the first and the last microsecond of a day, a month or a year, as QuestDB writes them."""
+def bounds(partition: str) -> tuple[str, str]:
+    """Return the first and last microsecond of a day, month or year, as QuestDB writes them."""
     period = pd.Period(partition)
     return f"{period.start_time:%Y-%m-%d}", f"{period.end_time:%Y-%m-%dT%H:%M:%S}.999999"
 
 
-def stretches(connection: psycopg.Connection, table: Table) -> list[sql.Composable]:
-    """Divide the time of a table, so that a question about each opens no more partitions than QuestDB bears.
+def time_ranges(connection: psycopg.Connection, table: Table) -> list[sql.Composable]:
+    """Divide the time of a table, so that a query opens only as many partitions as QuestDB bears.
 
     Returns:
-        Conditions to add to a WHERE; one empty one for a table with months.
+        Conditions to append to a WHERE; a single empty one for a table with months.
     """
     if unit_of(connection, table) != DAY:
         return [sql.SQL("")]
@@ -91,32 +93,42 @@ def check(connection: psycopg.Connection, table: Table, captures: Mapping[str, S
 
     Args:
         connection: to QuestDB.
-        table: which table; it is there.
+        table: which table; it exists.
         captures: by capture key, the months in which its packets lie, as `2023-11`.
 
     Raises:
         Scattered: one of them does; nothing is loaded.
     """
     for key, months in captures.items():
-        if len(months) > MOST_OF_A_CAPTURE:
+        if len(months) > MAX_MONTHS_PER_CAPTURE:
             raise Scattered(
-                f"{key}: its packets lie in {len(months):,} different months, {min(months)} to {max(months)}, and at most {MOST_OF_A_CAPTURE} can be "
-                "loaded of a capture, as each takes 90 files of QuestDB; if its times are wrong, move them with `editcap -t`; else cut it with "
-                "`editcap -A START -B STOP`, or load a part of it with `mt-pipeline ingest --filter 'frame.time >= \"2023-01-01\"'`"
+                f"{key}: its packets lie in {len(months):,} different months, {min(months)} to "
+                f"{max(months)}, and a capture may have at most {MAX_MONTHS_PER_CAPTURE}, because "
+                "each takes 90 files of QuestDB; if its times are wrong, move them with "
+                "`editcap -t`; else cut it with `editcap -A START -B STOP`, or load a part of it "
+                "with `mt-pipeline ingest --filter 'frame.time >= \"2023-01-01\"'`"
             )
     unit, present = unit_of(connection, table) or DAY, set(sizes(connection, table))
     new = set().union(*captures.values()) - {name[: len("2023-11")] for name in present}
-    count = len(present) + len(new) * unit.of_a_month
-    if not new or count <= unit.most:
+    count = len(present) + len(new) * unit.per_month
+    if not new or count <= unit.max_partitions:
         return
-    key = max(captures, key=lambda one: len(captures[one] & new))
-    if unit == DAY:
-        cure = f"{table.name} is still cut into days: make room on the disk, then say `mt-pipeline compact`, which cuts it into months"
-    else:
-        widest, months = connection.execute(
-            sql.SQL(_WIDEST).format(sql.Identifier(table.name))
-        ).fetchone() or ("", 0)
-        cure = f"`mt-pipeline purge --capture` what you can spare, such as {widest} with its {months:,} months, then `mt-pipeline compact`"
+    key = max(captures, key=lambda capture: len(captures[capture] & new))
     raise Scattered(
-        f"{key}: {table.name} would have {count:,} partitions by time, and QuestDB bears {unit.most}: {cure}; then launch the capture again"
+        f"{key}: {table.name} would have {count:,} partitions by time, and QuestDB bears "
+        f"{unit.max_partitions}: {_cure(connection, table, unit)}; then launch the capture again"
+    )
+
+
+def _cure(connection: psycopg.Connection, table: Table, unit: Unit) -> str:
+    if unit == DAY:
+        return (
+            f"{table.name} is still cut into days: make room on the disk, then run "
+            "`mt-pipeline compact`, which cuts it into months"
+        )
+    query = sql.SQL(_WIDEST).format(sql.Identifier(table.name))
+    widest, months = connection.execute(query).fetchone() or ("", 0)
+    return (
+        f"`mt-pipeline purge --capture` what you can spare, such as {widest} with its {months:,} "
+        "months, then `mt-pipeline compact`"
     )

@@ -1,4 +1,4 @@
-"""Patience for a QuestDB that goes away while rows are on their way: whatever the way, they are sent again until it is back."""
+"""Sends rows again, by whatever way, until a QuestDB that went away is back."""
 
 import logging
 import time
@@ -8,32 +8,31 @@ from mt_pipeline.backends.loads import Unreachable
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 30
-"""How long a QuestDB that went away is asked again."""
-
 
 class WentAway(Exception):
-    """QuestDB does not answer just now; the message says why."""
+    """QuestDB does not answer at the moment; the message has the reason."""
 
 
-def patiently(where: str, send: Callable[[], None]) -> None:
-    """Send, and again if QuestDB went away; the table knows its keys, so what arrives twice is harmless.
+def retry_until_back(where: str, send: Callable[[], None], *, seconds: float) -> None:
+    """Send, and send again if QuestDB went away. Rows that arrive twice replace themselves.
 
     Args:
-        where: host and port.
-        send: raises WentAway if it is worth another try.
+        where: host and port, for messages.
+        send: raises WentAway if another attempt makes sense.
+        seconds: how long to keep trying.
 
     Raises:
-        Unreachable: it does not come back.
+        Unreachable: QuestDB is not back in time.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return send()
         except WentAway as error:
             if time.monotonic() > deadline:
                 raise Unreachable(
-                    f"QuestDB at {where} went away: {error}; start it, then launch the capture again"
+                    f"QuestDB at {where} went away: {error}; start it, "
+                    "then launch the capture again"
                 ) from None
-            log.warning("QuestDB at %s: %s; asking again", where, error)
+            log.warning("QuestDB at %s: %s; trying again", where, error)
             time.sleep(1)

@@ -1,4 +1,4 @@
-"""What several tests of this room build: documents and answers of a capture written by hand, and their rows; and what they ask of QuestDB."""
+"""Builds captures by hand, as documents, answers and rows, and queries QuestDB."""
 
 import json
 import tempfile
@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mt_pipeline.backends.loads import Loaded, Part
-from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.table_loader import load_table
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.enrich import SCHEMA, enrich
 from mt_pipeline.packets import endpoints
@@ -27,15 +27,18 @@ START = 1_700_000_000
 CLIENT, SERVER = "192.168.1.20", "93.184.216.34"
 
 Packet = dict[str, str | Sequence[str]]
-"""Fields of a packet by their keys in the documents; of one that it has several times, all values."""
+"""Fields of a packet by their keys in the documents; a repeated field has several values."""
 
 Answers = Mapping[tuple[str, str], Mapping[str, object]]
 """Kind and endpoint to facts and provider."""
 
 
 def packet(number: int, **fields: str | None) -> Packet:
-    """Make packet `number` of a TCP stream, a second after the one before; fields replace its own, None leaves one out."""
-    own = {
+    """Build packet `number` of a TCP stream, a second after the one before.
+
+    `fields` replace the defaults; None omits one.
+    """
+    defaults = {
         "frame_number": str(number),
         "frame_time_epoch": f"{START + number}.000000000",
         "frame_len": "60",
@@ -47,31 +50,31 @@ def packet(number: int, **fields: str | None) -> Packet:
         "tcp_dstport": "443",
         "tcp_stream": "0",
     }
-    return {key: value for key, value in {**own, **fields}.items() if value is not None}
+    return {key: value for key, value in {**defaults, **fields}.items() if value is not None}
 
 
 def packets(count: int, **fields: str | None) -> list[Packet]:
-    """Make packets 1 to `count`."""
+    """Build packets 1 to `count`."""
     return [packet(number, **fields) for number in range(1, count + 1)]
 
 
 def time_of(number: int) -> datetime:
-    """Say when packet `number` was captured, as QuestDB says it."""
+    """Return when packet `number` was captured, without a zone like QuestDB."""
     return datetime(2023, 11, 14, 22, 13, 20) + timedelta(seconds=number)
 
 
 @contextmanager
 def batches_of(
-    wanted: Iterable[Packet],
+    packets: Iterable[Packet],
     *,
     capture: str,
     experiment: str,
     answers: Answers | None = None,
     devices: Devices | None = None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
-    """Make the rows of packets; without answers the endpoints are those of the packets, and nobody is asked."""
+    """Yield batches of the rows of packets; without `answers` no provider is asked."""
     with (
-        files_of(wanted, answers) as files,
+        files_of(packets, answers) as files,
         closing(rows(files, capture=capture, experiment=experiment, devices=devices)) as batches,
     ):
         yield batches
@@ -79,28 +82,28 @@ def batches_of(
 
 @contextmanager
 def files_of(
-    wanted: Iterable[Packet], answers: Answers | None = None, **limits: int
+    packets: Iterable[Packet], answers: Answers | None = None, **limits: int
 ) -> Iterator[Sources]:
-    """Make the files that rows are made of; `block` is how many packets are typed at once."""
+    """Write the files from which rows are built; `block` is how many packets are typed at once."""
     with tempfile.TemporaryDirectory() as folder:
-        documents, found = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
+        documents, distinct = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
         sources = Sources(
             *(Path(folder) / name for name in ("packets", "sums", "names", "answers"))
         )
         layers = (
             {key: [value] if isinstance(value, str) else value for key, value in fields.items()}
-            for fields in wanted
+            for fields in packets
         )
-        lines = [json.dumps({"timestamp": "0", "layers": of_packet}) + "\n" for of_packet in layers]
+        lines = [json.dumps({"timestamp": "0", "layers": each}) + "\n" for each in layers]
         with pa.CompressedOutputStream(pa.OSFile(str(documents), "wb"), "zstd") as file:
             file.write("".join(lines).encode())
-        with conversations(found) as heard:
+        with conversations(distinct) as heard:
             heard.read(documents, **limits)
             heard.write_packets(sources.packets, sources.sums)
             heard.write_names(sources.names)
-            endpoints.write(heard, found)
+            endpoints.write(heard, distinct)
         if answers is None:
-            enrich(found, sources.answers, providers=())
+            enrich(distinct, sources.answers, providers=())
         else:
             records = [
                 {"kind": kind, "endpoint": endpoint, "state": "answered", **facts}
@@ -112,15 +115,15 @@ def files_of(
         yield sources
 
 
-def rows_of(wanted: Iterable[Packet], **arguments) -> list[dict[str, object]]:
-    """Make the rows of packets and read them all."""
-    with batches_of(wanted, **{"capture": "x/x.pcap", "experiment": "x", **arguments}) as batches:
+def rows_of(packets: Iterable[Packet], **arguments) -> list[dict[str, object]]:
+    """Return all rows of packets."""
+    with batches_of(packets, **{"capture": "x/x.pcap", "experiment": "x", **arguments}) as batches:
         return [row for batch in batches for row in batch.to_pylist()]
 
 
 def load(
     database: Database,
-    wanted: Iterable[Packet],
+    packets: Iterable[Packet],
     *,
     capture: str,
     experiment: str,
@@ -129,16 +132,20 @@ def load(
     between: Callable[[int], object] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Loaded:
-    """Load packets as a capture; with `between` in pieces of a hundred rows, and it is called with the number of each before that is made."""
+    """Load packets as a capture.
+
+    With `between` they come in batches of a hundred rows. It receives the number of each batch
+    before that is built.
+    """
     with batches_of(
-        wanted, capture=capture, experiment=experiment, answers=answers, devices=devices
+        packets, capture=capture, experiment=experiment, answers=answers, devices=devices
     ) as batches:
-        pieces = batches if between is None else _pieces(batches, between)
-        [loaded] = loader.load(database, [Part(capture, experiment, pieces, progress)])
+        pieces = batches if between is None else _small_batches(batches, between)
+        [loaded] = load_table(database, [Part(capture, experiment, pieces, progress)])
         return loaded
 
 
-def _pieces(
+def _small_batches(
     batches: Iterator[pa.RecordBatch], between: Callable[[int], object]
 ) -> Iterator[pa.RecordBatch]:
     number = 0
@@ -150,7 +157,7 @@ def _pieces(
 
 
 def select(database: Database, query: str, *values: object) -> list[tuple]:
-    """Ask QuestDB."""
+    """Return the rows of a query."""
     with database.connect() as connection:
         return connection.execute(query, values).fetchall()
 
@@ -170,7 +177,7 @@ def frames(database: Database, experiment: str) -> list[tuple[str, int, datetime
 
 
 class Threads:
-    """Work beside the test; at the end of the context all of it has ended, and what it raised is raised here."""
+    """Runs work in threads. The end of the context waits for them, and raises their errors."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []

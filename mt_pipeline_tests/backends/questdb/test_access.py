@@ -1,4 +1,4 @@
-"""What the embedded server lets nobody do: who may only read, pages of other sites, whoever has no password."""
+"""What the embedded server refuses to readers, to pages of other sites, and without a password."""
 
 import threading
 import zipfile
@@ -52,10 +52,11 @@ def ask(server: Server, sql: str, user: str = "admin") -> list[tuple[object, ...
 
 
 def stored(server: Server) -> list[tuple[object, ...]]:
-    """List the tables and views that are not QuestDB's own, and what is in the one that is to stay."""
+    """Return the tables and views that are not QuestDB's own, and the rows of `table_to_keep`."""
     names = ask(
         server,
-        "SELECT table_name FROM tables() WHERE NOT table_name LIKE 'sys.%' AND NOT table_name LIKE 'telemetry%'",
+        "SELECT table_name FROM tables() "
+        "WHERE NOT table_name LIKE 'sys.%' AND NOT table_name LIKE 'telemetry%'",
     )
     return [*names, *ask(server, "SELECT x FROM table_to_keep")]
 
@@ -104,7 +105,7 @@ def test_a_jar_of_another_version_is_noticed(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "jar", "w") as jar:
         jar.writestr("io/questdb/other.class", b"")
     with pytest.raises(KeyError, match="FilesFunctionFactory"):
-        functions.without(tmp_path / "jar", tmp_path / "patch")
+        functions.patch(tmp_path / "jar", tmp_path / "patch")
 
 
 @pytest.mark.parametrize("statement", WRITES)
@@ -139,7 +140,7 @@ def test_over_http_nobody_imports_or_sends_rows(server: Server):
 
 
 def test_whoever_signs_in_by_http_gets_no_cookie(server: Server):
-    """It would be sent by a page of another port of the same machine, too, and to whoever listens there."""
+    """A page of another port of the same machine would send it, too, and other servers get it."""
     signed_in = requests.get(
         f"{url(server)}/exec?query=SELECT 1&session=true",
         auth=("admin", USERS["admin"]),
@@ -187,20 +188,30 @@ def link(server: Server, statement: str) -> str:
 
 @pytest.fixture(params=["127.0.0.1", "localhost"])
 def another_site(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
-    """A page that does all that a page can: also one of another port of this machine, which browsers count as the same site."""
+    """A page that tries all that a page can.
+
+    `localhost` is another port of this machine, which browsers count as the same site.
+    """
     attempts = "".join(
-        f"""<img src="{url(server)}/exec?query={quote(statement)}"><iframe src="{link(server, statement)}"></iframe>
-        <form method=post enctype=text/plain target=f{number} action="{url(server)}/exec?query={quote(statement)}"></form>
+        f"""<img src="{url(server)}/exec?query={quote(statement)}">
+        <iframe src="{link(server, statement)}"></iframe>
+        <form method=post enctype=text/plain target=f{number}
+          action="{url(server)}/exec?query={quote(statement)}"></form>
         <iframe name=f{number}></iframe>
-        <form method=post enctype=multipart/form-data target=g{number} action="{url(server)}/imp?name=by_web"><input name=data value="x"></form>
+        <form method=post enctype=multipart/form-data target=g{number}
+          action="{url(server)}/imp?name=by_web"><input name=data value="x"></form>
         <iframe name=g{number}></iframe>"""
         for number, statement in enumerate(WRITES)
     )
     text = f"""<body>{attempts}<p id=said></p><script>
         for (const form of document.forms) form.submit();
-        const read = fetch("{url(server)}/exec?query=SELECT x FROM table_to_keep", {{credentials: "include"}}).then(answer => answer.text());
-        const blind = fetch("{url(server)}/write", {{method: "POST", mode: "no-cors", credentials: "include", body: "table_to_keep x=2i\\n"}});
-        Promise.allSettled([read, blind]).then(([one]) => document.getElementById("said").innerText = "tried: " + (one.value || one.status));
+        const read = fetch("{url(server)}/exec?query=SELECT x FROM table_to_keep",
+            {{credentials: "include"}}).then(answer => answer.text());
+        const blind = fetch("{url(server)}/write", {{method: "POST", mode: "no-cors",
+            credentials: "include", body: "table_to_keep x=2i\\n"}});
+        Promise.allSettled([read, blind]).then(([result]) =>
+            document.getElementById("said").innerText = "tried: " + (result.value || result.status)
+        );
     </script></body>"""
 
     class Page(BaseHTTPRequestHandler):

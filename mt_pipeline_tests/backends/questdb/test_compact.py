@@ -1,4 +1,4 @@
-"""Disk is given back, and nobody who reads or loads meanwhile loses anything, whatever is killed."""
+"""`compact` frees disk, and readers and loads lose nothing meanwhile, whatever is killed."""
 
 import signal
 import subprocess
@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from mt_pipeline.backends.loads import BackendError
-from mt_pipeline.backends.questdb import loader
+from mt_pipeline.backends.questdb import removal
 from mt_pipeline.backends.questdb.compact import Compacted, NoRoom, compact, undisturbed
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.ddl import ensure_view
+from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline_tests.backends.questdb.parts import START, packets, select
 from mt_pipeline_tests.backends.questdb.parts import load as load_packets
 from mt_pipeline_tests.soaking.servers import Spare
@@ -32,12 +32,12 @@ from mt_pipeline.backends.questdb.database import Database
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))
 
-def say(step):
+def echo(step):
     if next(steps, None) is None:
         print(step, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-compact(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), say=say)
+compact(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), echo=echo)
 """
 """Compacts, but is killed before a step."""
 
@@ -74,13 +74,14 @@ def load(database: Database, key: str, *, day: int, count: int = 10) -> None:
 def taken_out(database: Database, key: str, *, day: int, count: int = 10) -> None:
     """Leave rows of a capture that are gone."""
     load(database, key, day=day, count=count)
-    assert loader.remove(database, key) == count
+    assert removal.remove(database, key) == count
 
 
 def rows(database: Database, experiment: str) -> list[tuple]:
     return select(
         database,
-        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number",
+        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} "
+        "ORDER BY ts, capture, frame_number",
     )
 
 
@@ -89,11 +90,12 @@ def in_all(database: Database) -> int:
     return select(database, "SELECT count() FROM captured_packets")[0][0]
 
 
-def beside(database: Database) -> list[tuple]:
+def copies(database: Database) -> list[tuple]:
     """List the tables beside, and the views that do not read the table itself."""
     tables = select(
         database,
-        "SELECT table_name FROM tables() WHERE table_name LIKE 'beside%%' OR table_name LIKE 'filling%%'",
+        "SELECT table_name FROM tables() "
+        "WHERE table_name LIKE 'beside%%' OR table_name LIKE 'filling%%'",
     )
     return tables + select(
         database,
@@ -103,7 +105,10 @@ def beside(database: Database) -> list[tuple]:
 
 @contextmanager
 def reading(database: Database, experiment: str, *, patient: bool = False) -> Iterator[set[object]]:
-    """Read a view again and again, and collect what is seen and what goes wrong; the patient one forgives a server that is away."""
+    """Read a view repeatedly, and collect the results and errors.
+
+    A patient reader ignores a server that does not answer.
+    """
     seen: set[object] = set()
     ended = threading.Event()
 
@@ -158,7 +163,7 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     with reading(server, "days") as seen:
         planned = compact(server, lock, dry_run=True)[0]
         assert in_all(server) == 16_010
-        done = compact(server, lock, say=report)[0]
+        done = compact(server, lock, echo=report)[0]
     again = compact(server, lock)[0]
 
     assert seen == {(6_000, 360_000)}
@@ -174,7 +179,7 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     assert again == Compacted(
         "captured_packets", partitions=0, rewritten=0, rows=0, bytes=0, needed=0
     )
-    assert beside(server) == []
+    assert copies(server) == []
     load(server, "days/gone.pcap", day=0)
     assert len(rows(server, "days")) == 6_010
 
@@ -201,7 +206,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
             steps.append(killed.stdout.strip())
             assert rows(server, "days") == expected
             with undisturbed(server, lock):
-                assert beside(server) == []
+                assert copies(server) == []
                 assert len(rows(server, "others")) == 10
                 load(server, "others/c.pcap", day=0)
             assert rows(server, "days") == expected
@@ -228,20 +233,20 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Pat
     taken_out(server, "days/gone.pcap", day=0)
     expected = rows(server, "days")
 
-    def say(told: str) -> None:
-        if told.endswith(step):
+    def echo(message: str) -> None:
+        if message.endswith(step):
             spare.kill()
 
     with reading(server, "days", patient=True) as seen:
         with pytest.raises((psycopg.Error, BackendError)):
-            compact(server, lock, say=say)
+            compact(server, lock, echo=echo)
         spare.start_again()
         assert compact(server, lock)[0].rewritten <= 1
 
     assert rows(server, "days") == expected
-    assert {one for one in seen if isinstance(one, tuple)} == {(20, 1_200)}
+    assert {result for result in seen if isinstance(result, tuple)} == {(20, 1_200)}
     assert in_all(server) == 20
-    assert beside(server) == []
+    assert copies(server) == []
 
 
 def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_for_it(
@@ -252,7 +257,7 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
     load(server, "days/b.pcap", day=0)
     late = threading.Event()
 
-    def say(step: str) -> None:
+    def echo(step: str) -> None:
         if step.endswith("is dropped"):
             late.set()
             loading.join(1)
@@ -265,7 +270,7 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
             load(server, "days/c.pcap", day=0)
 
     compacting = threading.Thread(
-        target=lambda: (compact(server, lock, say=say), order.append("compacted"))
+        target=lambda: (compact(server, lock, echo=echo), order.append("compacted"))
     )
     loading = threading.Thread(target=load_late)
     loading.start()
@@ -292,4 +297,4 @@ def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):
         compact(replace(server, folder=Path("/proc")), lock)
 
     assert in_all(server) == 20
-    assert beside(server) == []
+    assert copies(server) == []

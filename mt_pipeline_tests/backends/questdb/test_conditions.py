@@ -1,4 +1,4 @@
-"""Names of captures are text to QuestDB, whatever they look like, in every statement that has one."""
+"""In every statement QuestDB reads a capture's name as text, whatever the name looks like."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from psycopg import sql
 
 import mt_pipeline
 from mt_pipeline.backends.loads import Load
-from mt_pipeline.backends.questdb import captures_table, flow_loader, loader
+from mt_pipeline.backends.questdb import captures_table, loader, removal
 from mt_pipeline.backends.questdb.conditions import among
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
@@ -29,11 +29,14 @@ NAMES = (
     r"\N",
     " ",
 )
-"""Each is loaded and asked for by itself, which takes QuestDB a while; all names are in `test_a_value_is_among_values`."""
+"""Each is loaded and queried by itself, which takes a while, so these are few names.
+
+`test_a_value_is_among_values` has all of them.
+"""
 
 
 def _load(database: Database, names: Sequence[str], experiment: str) -> dict[str, tuple[int, int]]:
-    """Load captures of these names together, three packets each; returns the rows of packets, and those of flows."""
+    """Load captures of these names together, three packets each. Returns rows and flow rows."""
     with files_of(packets(3)) as sources, ExitStack() as opened:
         loads = []
         for name in names:
@@ -42,7 +45,7 @@ def _load(database: Database, names: Sequence[str], experiment: str) -> dict[str
                 for make in (rows, flows)
             ]
             loads.append(Load(name, experiment, *made))
-        loaded = flow_loader.load(database, loads)
+        loaded = loader.load(database, loads)
     return {
         name: (done.rows, stored.flow_packets)
         for name, (done, stored) in zip(names, loaded, strict=True)
@@ -62,18 +65,18 @@ def test_a_name_is_text_in_every_statement(database: Database, near: bool):
             database,
             {"ts": day, "capture": name, "experiment": experiment, "state": "done", "owed": 1},
         )
-        captures_table.owes(database, name, loaded_at=day, owed=2)
+        captures_table.update_owed(database, name, loaded_at=day, owed=2)
     assert eventually(lambda: _owed(database, experiment) == dict.fromkeys(NAMES, 2))
-    summaries = {name: flow_loader.summaries(database, [name])[name] for name in NAMES}
-    assert {name: (one.rows, one.flow_packets) for name, one in summaries.items()} == dict.fromkeys(
-        NAMES, (3, 3)
-    )
-    assert {name: loader.remove(database, name) for name in NAMES} == dict.fromkeys(NAMES, 3)
+    summaries = {name: loader.summaries(database, [name])[name] for name in NAMES}
+    assert {
+        name: (stored.rows, stored.flow_packets) for name, stored in summaries.items()
+    } == dict.fromkeys(NAMES, (3, 3))
+    assert {name: removal.remove(database, name) for name in NAMES} == dict.fromkeys(NAMES, 3)
     assert _held(database) == {}
 
 
 def _held(database: Database) -> dict[str, int]:
-    return {name: one.rows for name, one in stored_counts(database).items() if name in NAMES}
+    return {name: counts.rows for name, counts in stored_counts(database).items() if name in NAMES}
 
 
 def _owed(database: Database, experiment: str) -> dict[str, int]:
@@ -95,7 +98,7 @@ def test_a_value_is_among_values(database: Database, count: int):
 
 
 def test_no_other_statement_binds_a_value_alone():
-    """QuestDB reads `IN ($1)` as `IN` of an array: a value that begins with a bracket is not found then."""
+    """QuestDB reads `IN ($1)` as `IN` of an array, and then misses values that begin with `[`."""
     bare = re.compile(r"\b(NOT\s+)?IN\s*\(\s*(%s|%\(|\{\}|\$\d|\?)|\b(capture|experiment)\s+IN\b")
     found = [
         f"{path.name}:{line}: {text}"

@@ -1,4 +1,4 @@
-"""Where a QuestDB is and one connection to it: what it can read, and how each way of not being there is told."""
+"""Connections to QuestDB: what they can read, and which error each failure raises."""
 
 import os
 import socket
@@ -33,10 +33,12 @@ def test_it_reads_ipv4_columns(database: Database):
 
 
 def test_a_query_goes_on_when_a_view_changes_its_columns(database: Database):
-    # With prepared statements, which psycopg makes of a query it has seen five times: `cached plan must not change result type`.
+    # psycopg prepares a query that it has seen five times, and QuestDB then fails with `cached plan
+    # must not change result type`.
     with database.connect() as reader, database.connect() as writer:
         writer.execute(
-            "CREATE TABLE of_database (x INT, y INT, ts TIMESTAMP) TIMESTAMP(ts) PARTITION BY DAY WAL"
+            "CREATE TABLE of_database (x INT, y INT, ts TIMESTAMP) "
+            "TIMESTAMP(ts) PARTITION BY DAY WAL"
         )
         writer.execute("CREATE VIEW view_of_database AS (SELECT x FROM of_database)")
         for _ in range(10):
@@ -101,12 +103,12 @@ def test_a_statement_that_questdb_refuses_is_not_called_unreachable(database: Da
 
 
 def test_the_password_is_in_no_text(database: Database, nobody: Database):
-    told = [repr(nobody), str(nobody)]
+    texts = [repr(nobody), str(nobody)]
     for wrong in (nobody, replace(database, password=SECRET)):
         with pytest.raises(Unreachable) as refused, wrong.connect():
             pass
-        told += traceback.format_exception(refused.value)
-    assert SECRET not in "".join(told)
+        texts += traceback.format_exception(refused.value)
+    assert SECRET not in "".join(texts)
 
 
 def test_every_error_is_of_one_tree():

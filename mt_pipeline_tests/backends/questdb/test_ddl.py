@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from mt_pipeline.backends.loads import NameTaken
-from mt_pipeline.backends.questdb import ddl
-from mt_pipeline.backends.questdb.ddl import TABLE, drop_view, ensure_table, ensure_view
+from mt_pipeline.backends.questdb.ddl import TABLE, ensure_table
+from mt_pipeline.backends.questdb.views import drop_view, ensure_view
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, HIDDEN, PACKETS, Table
 from mt_pipeline_tests.backends.questdb.parts import Threads
@@ -17,7 +17,7 @@ from mt_pipeline_tests.soaking.servers import Spare
 
 NAMES = [column.name for column in COLUMNS]
 LATER = ("protocol", "vlan_id", "dns_name", "experiment", "tls_sni_provider")
-"""Columns that an older release did not have, one of each kind and the one by which the views choose."""
+"""Columns that an older release lacked: one of each kind, and the one by which views select."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def shown(connection: psycopg.Connection, view: str) -> list[str]:
     return [column.name for column in connection.execute(f"SELECT * FROM {view}").description]
 
 
-def one(connection: psycopg.Connection, query: str) -> tuple:
+def only_row(connection: psycopg.Connection, query: str) -> tuple:
     [row] = connection.execute(query).fetchall()
     return row
 
@@ -49,11 +49,13 @@ def make_older_table(connection: psycopg.Connection, *, without: tuple[str, ...]
     kinds = {column.name: column.type for column in COLUMNS if column.name not in without} | HIDDEN
     of_columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
     connection.execute(
-        f"CREATE TABLE {TABLE} ({of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, capture, frame_number)"
+        f"CREATE TABLE {TABLE} ({of_columns}) TIMESTAMP(ts) PARTITION BY DAY WAL "
+        "DEDUP UPSERT KEYS(ts, capture, frame_number)"
     )
     for number in (1, 2):
         connection.execute(
-            f"INSERT INTO {TABLE} (ts, capture, frame_number, tls_sni, gone) VALUES ({number}, 'old/a.pcap', {number}, 'old', false)"
+            f"INSERT INTO {TABLE} (ts, capture, frame_number, tls_sni, gone) "
+            f"VALUES ({number}, 'old/a.pcap', {number}, 'old', false)"
         )
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
 
@@ -62,17 +64,19 @@ def test_the_table_is_made_from_the_column_table(connection: psycopg.Connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
     assert list(columns(connection, TABLE)) == [*NAMES, *HIDDEN]
-    assert one(
+    assert only_row(
         connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE designated'
     ) == ("ts",)
-    assert one(connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed') == (
-        "tls_sni",
-    )
+    assert only_row(
+        connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE indexed'
+    ) == ("tls_sni",)
     keys = connection.execute(
         f'SELECT "column" FROM (SHOW COLUMNS FROM {TABLE}) WHERE upsertKey'
     ).fetchall()
     assert sorted(keys) == [("capture",), ("frame_number",), ("ts",)]
-    assert one(connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()") == (
+    assert only_row(
+        connection, "SELECT table_name, partitionBy, walEnabled, dedup FROM tables()"
+    ) == (
         TABLE,
         "MONTH",
         True,
@@ -85,7 +89,7 @@ def test_the_other_tables_are_made_from_theirs(connection: psycopg.Connection, t
     for _ in range(2):
         ensure_table(connection, table)
         assert list(columns(connection, table.name).items()) == list(table.types.items())
-        assert one(
+        assert only_row(
             connection, f'SELECT "column" FROM (SHOW COLUMNS FROM {table.name}) WHERE designated'
         ) == ("ts",)
         keys = connection.execute(
@@ -151,10 +155,10 @@ def test_a_table_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_row
     make_older_table(connection)
     ensure_table(connection)
     assert columns(connection, TABLE) == {column.name: column.type for column in COLUMNS} | HIDDEN
-    kept = connection.execute(
+    rows = connection.execute(
         f"SELECT ts::LONG, capture, frame_number, tls_sni, vlan_id FROM {TABLE}"
     ).fetchall()
-    assert kept == [(1, "old/a.pcap", 1, "old", None), (2, "old/a.pcap", 2, "old", None)]
+    assert rows == [(1, "old/a.pcap", 1, "old", None), (2, "old/a.pcap", 2, "old", None)]
 
 
 def test_a_view_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows(
@@ -166,7 +170,8 @@ def test_a_view_of_an_older_release_gets_the_columns_it_lacks_and_keeps_its_rows
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
     present = ", ".join(f'"{name}"' for name in NAMES if name not in later)
     connection.execute(
-        f"""CREATE VIEW packets_kitchen AS (SELECT {present} FROM "{TABLE}" WHERE experiment = 'kitchen' AND NOT gone)"""
+        f'CREATE VIEW packets_kitchen AS (SELECT {present} FROM "{TABLE}" '
+        "WHERE experiment = 'kitchen' AND NOT gone)"
     )
     ensure_table(connection)
     assert ensure_view(connection, "kitchen")
@@ -238,7 +243,8 @@ def test_a_users_own_table_of_our_name_is_refused_and_left_alone(
 def test_a_users_own_view_of_our_tables_name_is_refused_and_left_alone(
     connection: psycopg.Connection,
 ):
-    # QuestDB's own words once came through: `view or materialized view with the requested name already exists`.
+    # QuestDB's own message was once passed on: `view or materialized view with the requested name
+    # already exists`.
     connection.execute("CREATE TABLE mine (x INT, ts TIMESTAMP)")
     connection.execute(f"CREATE VIEW {TABLE} AS (SELECT x FROM mine)")
     is_refused(lambda: ensure_table(connection), naming=TABLE)
@@ -253,7 +259,7 @@ def test_a_users_own_table_of_a_views_name_is_refused_and_left_alone(
     ensure_table(connection)
     connection.execute(f"CREATE TABLE {name} AS (SELECT 42 x)")
     is_refused(lambda: ensure_view(connection, "kitchen"), naming=f"(?i:{name})")
-    assert one(connection, f"SELECT * FROM {name}") == (42,)
+    assert only_row(connection, f"SELECT * FROM {name}") == (42,)
 
 
 @pytest.mark.parametrize("name", ["packets_kitchen", "Packets_Kitchen"])
@@ -275,29 +281,33 @@ def test_a_users_own_view_is_refused_and_left_alone(
     connection.execute(f"CREATE VIEW {name} AS ({query})")
     is_refused(lambda: ensure_view(connection, "kitchen"), naming=f"(?i:{name})")
     drop_view(connection, "kitchen")
-    assert one(connection, "SELECT view_name, view_sql FROM views()") == (name, query)
+    assert only_row(connection, "SELECT view_name, view_sql FROM views()") == (name, query)
 
 
 def test_beyond_the_most_views_there_are_no_new_ones_and_the_old_ones_are_kept_up_to_date(
-    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    connection: psycopg.Connection,
 ):
     ensure_table(connection)
     connection.execute("CREATE TABLE mine (x INT, ts TIMESTAMP)")
     connection.execute("CREATE VIEW of_mine AS (SELECT x FROM mine)")  # does not count
-    monkeypatch.setattr(ddl, "MOST_VIEWS", 2)
-    assert [ensure_view(connection, name) for name in ("a", "b", "c")] == [True, True, False]
+    assert [ensure_view(connection, name, max_views=2) for name in ("a", "b", "c")] == [
+        True,
+        True,
+        False,
+    ]
     assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [
         ("of_mine",),
         ("packets_a",),
         ("packets_b",),
     ]
     connection.execute(
-        f"""CREATE OR REPLACE VIEW packets_a AS (SELECT "ts" FROM "{TABLE}" WHERE experiment = 'a' AND NOT gone)"""
+        f'CREATE OR REPLACE VIEW packets_a AS (SELECT "ts" FROM "{TABLE}" '
+        "WHERE experiment = 'a' AND NOT gone)"
     )
-    assert ensure_view(connection, "a")
+    assert ensure_view(connection, "a", max_views=2)
     assert shown(connection, "packets_a") == NAMES
     drop_view(connection, "b")
-    assert ensure_view(connection, "c")
+    assert ensure_view(connection, "c", max_views=2)
 
 
 def test_a_view_shows_its_experiment_only(connection: psycopg.Connection):
@@ -311,19 +321,20 @@ def test_a_view_shows_its_experiment_only(connection: psycopg.Connection):
         assert ensure_view(connection, experiment)
     connection.execute(f"SELECT wait_wal_table('{TABLE}')")
     assert [
-        one(connection, f"SELECT frame_number FROM packets_{experiment}")
+        only_row(connection, f"SELECT frame_number FROM packets_{experiment}")
         for experiment in ("a_b", "axb", "a_b_c")
     ] == [(1,), (2,), (3,)]
 
 
 def test_views_of_packets_and_of_flows_share_the_memory_and_go_one_by_one(
-    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    connection: psycopg.Connection,
 ):
-    monkeypatch.setattr(ddl, "MOST_VIEWS", 3)
     for table in (PACKETS, FLOWS):
         ensure_table(connection, table)
     assert [
-        ensure_view(connection, name, table) for name in ("a", "b") for table in (PACKETS, FLOWS)
+        ensure_view(connection, name, table, max_views=3)
+        for name in ("a", "b")
+        for table in (PACKETS, FLOWS)
     ] == [True, True, True, False]
     drop_view(connection, "a", FLOWS)
     assert sorted(connection.execute("SELECT view_name FROM views()").fetchall()) == [

@@ -1,4 +1,4 @@
-"""Loading: what is in the view afterwards, and meanwhile; what is said when it cannot be done."""
+"""Loading: what readers of the view see meanwhile and afterwards, and which errors are raised."""
 
 import threading
 import time
@@ -9,12 +9,13 @@ import pyarrow as pa
 import pytest
 
 from mt_pipeline.backends.loads import Loaded, LoadFailed, NameTaken, Part, RowsMissing, Unreachable
-from mt_pipeline.backends.questdb import ddl, loader, retry
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.loader import count, remove
+from mt_pipeline.backends.questdb.removal import count, remove
+from mt_pipeline.backends.questdb.table_loader import load_table
 from mt_pipeline_tests.backends.questdb.parts import (
     SERVER,
     START,
+    Packet,
     Threads,
     batches_of,
     frames,
@@ -32,11 +33,6 @@ MANY = 6_000
 
 def numbers(database: Database, experiment: str) -> list[int]:
     return [number for _, number, _ in frames(database, experiment)]
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE_SECONDS", 1)
 
 
 def test_all_packets_are_rows_that_can_be_read(database: Database):
@@ -63,7 +59,29 @@ def test_no_packets_are_no_rows_and_an_empty_view(database: Database):
     assert view(database, "none") == []
 
 
-def test_what_is_stored_is_what_was_said(database: Database):
+LAYERS = (
+    "ip_src ip_dst ipv6_src ipv6_dst ip_src_type ip_dst_type ip_proto "
+    "port_src port_dst stream_index"
+)
+
+
+def values(row: dict[str, object], names: str) -> list[object]:
+    return [row[name] for name in names.split()]
+
+
+ANSWERS = {
+    ("address", SERVER): {
+        "provider": "netify",
+        "app_tag": "netflix",
+        "geo_city": "São Paulo",
+        "geo_lon": -46.625,
+        "geo_lat": 0.1 + 0.2,
+    }
+}
+
+
+def odd_packets() -> list[Packet]:
+    """Build five packets: TCP, broadcast, UDP over IPv6, ARP, and one of unknown protocols."""
     ipv6 = {
         "frame_protocols": "eth:ethertype:ipv6:udp",
         "ip_src": None,
@@ -71,6 +89,8 @@ def test_what_is_stored_is_what_was_said(database: Database):
         "ip_proto": None,
         "ipv6_nxt": "17",
         "tcp_stream": None,
+        "tcp_srcport": None,
+        "tcp_dstport": None,
     }
     ipv6 |= {
         "ipv6_src": "fd00:1::20",
@@ -79,7 +99,7 @@ def test_what_is_stored_is_what_was_said(database: Database):
         "udp_dstport": "65535",
         "udp_stream": "2147483647",
     }
-    wanted = [
+    return [
         packet(
             1,
             frame_len="200000",
@@ -89,78 +109,43 @@ def test_what_is_stored_is_what_was_said(database: Database):
             tls_handshake_extensions_server_name="a.example",
         ),
         packet(2, tcp_stream="1", ip_src="0.0.0.0", ip_dst="255.255.255.255"),  # noqa: S104
-        packet(3, tcp_srcport=None, tcp_dstport=None, **ipv6),
+        packet(3, **ipv6),
         packet(4, frame_protocols="eth:ethertype:arp", frame_len="2147483647"),
         packet(5, frame_protocols=None, frame_len="2147483648"),  # longer than the column holds
     ]
-    netflix = {
-        "provider": "netify",
-        "app_tag": "netflix",
-        "geo_city": "São Paulo",
-        "geo_lon": -46.625,
-        "geo_lat": 0.1 + 0.2,
-    }
-    load(
-        database,
-        wanted,
-        capture="said/a.pcap",
-        experiment="said",
-        answers={("address", SERVER): netflix},
-    )
-    tcp, broadcast, udp6, arp, unknown = view(database, "said")
 
-    def of(row: dict[str, object], names: str) -> list[object]:
-        return [row[name] for name in names.split()]
 
-    layer = "ip_src ip_dst ipv6_src ipv6_dst ip_src_type ip_dst_type ip_proto port_src port_dst stream_index"
-    assert of(tcp, layer) == [
-        "192.168.1.20",
-        SERVER,
-        None,
-        None,
-        "LOCAL",
-        "PUBLIC",
-        "TCP",
-        65535,
-        0,
-        0,
-    ]
-    assert of(broadcast, layer) == [
-        None,
-        "255.255.255.255",
-        None,
-        None,
-        "LOCAL",
-        "LOCAL",
-        "TCP",
-        50000,
-        443,
-        1,
-    ]
+def test_what_is_stored_is_what_the_packets_have(database: Database):
+    load(database, odd_packets(), capture="fields/a.pcap", experiment="fields", answers=ANSWERS)
+    tcp, broadcast, udp6, arp, unknown = view(database, "fields")
+
+    tcp_layers = ["192.168.1.20", SERVER, None, None, "LOCAL", "PUBLIC", "TCP", 65535, 0, 0]
+    assert values(tcp, LAYERS) == tcp_layers
+    addresses, types = [None, "255.255.255.255", None, None], ["LOCAL", "LOCAL"]
+    assert values(broadcast, LAYERS) == [*addresses, *types, "TCP", 50000, 443, 1]
     # Nobody was asked about the other end of the third: it is none of these answers' endpoints.
-    assert of(udp6, layer) == [
-        None,
-        None,
-        "fd00:1::20",
-        "2a00:1450:4001:831::200e",
-        "LOCAL",
-        "LOCAL",
-        "UDP",
-        1,
-        65535,
-        2_147_483_647,
-    ]
+    addresses = [None, None, "fd00:1::20", "2a00:1450:4001:831::200e"]
+    assert values(udp6, LAYERS) == [*addresses, *types, "UDP", 1, 65535, 2_147_483_647]
     for row in (arp, unknown):
-        assert of(row, layer) == [None] * 4 + ["Unknown"] * 3 + [None] * 3
+        assert values(row, LAYERS) == [None] * 4 + ["Unknown"] * 3 + [None] * 3
     assert [row["frame_len"] for row in (tcp, arp, unknown)] == [200_000, 2_147_483_647, None]
     names = (
         "tls_sni tls_alpn tls_sni_netify_app_tag tls_sni_provider vlan_id protocol dns_name eth_src"
     )
-    assert of(tcp, names) == ["a.example", "Unknown", "Unknown", None, 4095, "tcp", None, None]
-    assert of(arp, names) == ["Unknown", "Unknown", "Unknown", None, None, "arp", None, None]
-    answer = "ip_dst_provider ip_dst_netify_app_tag ip_dst_netify_geo_city ip_dst_netify_geo_lon ip_dst_netify_geo_lat ip_dst_netify_geo_country"
-    assert of(tcp, answer) == ["netify", "netflix", "São Paulo", -46.625, 0.1 + 0.2, "Unknown"]
-    assert of(broadcast, answer) == [None, "Unknown", "Unknown", None, None, "Unknown"]
+    assert values(tcp, names) == ["a.example", "Unknown", "Unknown", None, 4095, "tcp", None, None]
+    assert values(arp, names) == ["Unknown", "Unknown", "Unknown", None, None, "arp", None, None]
+
+
+def test_what_is_stored_is_what_the_answers_have(database: Database):
+    load(database, odd_packets(), capture="facts/a.pcap", experiment="facts", answers=ANSWERS)
+    tcp, broadcast, *_ = view(database, "facts")
+
+    names = (
+        "ip_dst_provider ip_dst_netify_app_tag ip_dst_netify_geo_city "
+        "ip_dst_netify_geo_lon ip_dst_netify_geo_lat ip_dst_netify_geo_country"
+    )
+    assert values(tcp, names) == ["netify", "netflix", "São Paulo", -46.625, 0.1 + 0.2, "Unknown"]
+    assert values(broadcast, names) == [None, "Unknown", "Unknown", None, None, "Unknown"]
 
 
 def test_any_server_name_is_stored_as_it_is(database: Database):
@@ -172,7 +157,7 @@ def test_any_server_name_is_stored_as_it_is(database: Database):
         "näme.例え.example",
     ]
     names += ["x" * 300, "%s = $1; --", "NaN", "null", "None", " "]
-    wanted = [
+    sent = [
         packet(
             number,
             tcp_stream=str(number),
@@ -182,18 +167,18 @@ def test_any_server_name_is_stored_as_it_is(database: Database):
         )
         for number, name in enumerate(names)
     ]
-    load(database, wanted, capture="names/a.pcap", experiment="names")
+    load(database, sent, capture="names/a.pcap", experiment="names")
     assert [
         (row["tls_sni"], row["dns_name"], row["http_host"]) for row in view(database, "names")
     ] == [(name, name, name) for name in names]
 
 
 def test_nul_bytes_in_names_are_left_out(database: Database):
-    wanted = [
+    sent = [
         packet(1, dns_qry_name="nul\0in\0side.example", http_host="\0first.example"),
         packet(2, dns_qry_name="plain.example"),
     ]
-    assert load(database, wanted, capture="nul/a.pcap", experiment="nul").rows == 2
+    assert load(database, sent, capture="nul/a.pcap", experiment="nul").rows == 2
     assert [(row["dns_name"], row["http_host"]) for row in view(database, "nul")] == [
         ("nulinside.example", "first.example"),
         ("plain.example", None),
@@ -227,8 +212,8 @@ def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(d
         "0.0",
         "253402300799.999999",
     ]
-    wanted = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
-    assert load(database, wanted, capture="times/a.pcap", experiment="times") == Loaded(
+    sent = [packet(number, frame_time_epoch=time) for number, time in enumerate(times, start=1)]
+    assert load(database, sent, capture="times/a.pcap", experiment="times") == Loaded(
         rows=2,
         read=8,
         skipped={"time before 1970": 2, "time after 9999": 2, "time not readable": 2},
@@ -240,8 +225,8 @@ def test_packets_whose_time_cannot_be_stored_are_skipped_and_counted_by_reason(d
 
 
 def test_packets_of_one_moment_are_rows_of_their_own(database: Database):
-    wanted = packets(5, frame_time_epoch=f"{START}.000000000")
-    assert load(database, wanted, capture="moment/a.pcap", experiment="moment").rows == 5
+    sent = packets(5, frame_time_epoch=f"{START}.000000000")
+    assert load(database, sent, capture="moment/a.pcap", experiment="moment").rows == 5
     assert numbers(database, "moment") == [1, 2, 3, 4, 5]
 
 
@@ -307,13 +292,13 @@ def test_loading_a_changed_capture_leaves_exactly_its_rows(
     load(database, packets(3), capture="changed/other.pcap", experiment="changed")
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     loaded = load(database, changed, capture="changed/a.pcap", experiment="changed")
-    wanted = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
-    assert (loaded.rows, loaded.replaced) == (len(wanted), gone)
+    sent = [fields for fields in changed if not fields["frame_time_epoch"].startswith("-")]
+    assert (loaded.rows, loaded.replaced) == (len(sent), gone)
     of_a = [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"]
     assert sorted(number for _, number, _ in of_a) == sorted(
-        int(fields["frame_number"]) for fields in wanted
+        int(fields["frame_number"]) for fields in sent
     )
-    assert count(database, experiment="changed") == len(wanted) + 3
+    assert count(database, experiment="changed") == len(sent) + 3
     # And back: rows that were gone are there again.
     load(database, packets(30), capture="changed/a.pcap", experiment="changed")
     assert [frame for frame in frames(database, "changed") if frame[0] == "changed/a.pcap"] == [
@@ -382,14 +367,14 @@ def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_o
     database: Database,
 ):
     def work(capture: str, rows: int) -> None:
-        for wanted in (packets(rows + 200), packets(rows)):
+        for sent in (packets(rows + 200), packets(rows)):
             assert load(
                 database,
-                wanted,
+                sent,
                 capture=capture,
                 experiment="loaded_at_once",
                 between=lambda _: None,
-            ).rows == len(wanted)
+            ).rows == len(sent)
 
     with Threads() as threads:
         for number in range(3):
@@ -401,11 +386,9 @@ def test_captures_of_one_experiment_are_loaded_at_once_without_disturbing_each_o
     ]
 
 
-def test_beyond_the_most_views_rows_are_loaded_all_the_same(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(ddl, "MOST_VIEWS", 0)
-    loaded = load(database, packets(3), capture="unseen/a.pcap", experiment="unseen")
+def test_beyond_the_most_views_rows_are_loaded_all_the_same(database: Database):
+    full = replace(database, max_views=0)
+    loaded = load(full, packets(3), capture="unseen/a.pcap", experiment="unseen")
     assert (loaded.rows, loaded.has_view) == (3, False)
     assert select(database, "SELECT count() FROM views() WHERE view_name = 'packets_unseen'") == [
         (0,)
@@ -442,7 +425,7 @@ def test_a_database_without_our_table_has_nothing_to_count_or_remove(spare: Spar
 def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(
     database: Database, near: bool
 ):
-    column, said = ("frame_len", "no number.*INT") if near else ("ip_src", r"line \d.*ip_src")
+    column, pattern = ("frame_len", "no number.*INT") if near else ("ip_src", r"line \d.*ip_src")
     experiment = f"refused_{column}"
     with batches_of(packets(3), capture=f"{experiment}/a.pcap", experiment=experiment) as batches:
         values = pa.array(["1", "no number", None]).dictionary_encode()
@@ -450,8 +433,8 @@ def test_rows_that_questdb_refuses_fail_the_load_with_its_word_for_it(
             batch.set_column(batch.schema.get_field_index(column), column, values)
             for batch in batches
         ]
-    with pytest.raises(LoadFailed, match=f"refuses rows.*{said}"):
-        loader.load(database, [Part(f"{experiment}/a.pcap", experiment, iter(wrong))])
+    with pytest.raises(LoadFailed, match=f"refuses rows.*{pattern}"):
+        load_table(database, [Part(f"{experiment}/a.pcap", experiment, iter(wrong))])
     assert count(database, experiment=experiment) == 0
     assert (
         load(database, packets(3), capture=f"{experiment}/a.pcap", experiment=experiment).rows == 3
@@ -472,13 +455,14 @@ def test_what_ends_the_batches_ends_the_load(database: Database):
 def test_a_capture_that_came_twice_in_one_load_is_not_taken_for_whole(database: Database):
     # Rows with the same keys replace each other, so fewer are stored than were sent.
     with pytest.raises(
-        RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB holds 3.*launch"
+        RowsMissing, match=r"twice/a.pcap: sent 6 rows, but QuestDB stores 3.*launch"
     ) as missing:
         load(database, packets(3) + packets(3), capture="twice/a.pcap", experiment="twice")
     assert missing.value.loaded == Loaded(rows=3, read=6, skipped={}, replaced=0, has_view=True)
 
 
-def test_nobody_there_is_told_within_seconds(impatient: None):
+def test_nobody_there_is_told_within_seconds():
+    away = Database("127.0.0.1", 1, 1, "admin", "quest", retry_seconds=1)
     started = time.monotonic()
     for attempt in (
         lambda nobody: load(nobody, packets(3), capture="x/x.pcap", experiment="x"),
@@ -486,14 +470,15 @@ def test_nobody_there_is_told_within_seconds(impatient: None):
         lambda nobody: count(nobody, experiment="x"),
     ):
         with pytest.raises(Unreachable, match=r"127.0.0.1:1 .*MT_QUESTDB_HOST"):
-            attempt(Database("127.0.0.1", 1, 1, "admin", "quest"))
+            attempt(away)
     assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("near", ["far"], indirect=True)
-def test_only_sql_there_is_told_after_the_patience(database: Database, impatient: None):
+def test_only_sql_there_is_told_after_the_patience(database: Database):
+    only_sql = replace(database, http_port=1, retry_seconds=1)
     with pytest.raises(Unreachable, match=r"127.0.0.1:1 went away.*launch"):
-        load(replace(database, http_port=1), packets(3), capture="x/no_http.pcap", experiment="x")
+        load(only_sql, packets(3), capture="x/no_http.pcap", experiment="x")
 
 
 def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Spare):
@@ -529,7 +514,7 @@ def test_a_server_killed_and_started_again_during_a_load_costs_nothing(spare: Sp
 
 
 def test_a_server_that_stays_away_is_told_without_the_password_and_the_next_load_makes_it_good(
-    spare: Spare, impatient: None, caplog: pytest.LogCaptureFixture
+    spare: Spare, caplog: pytest.LogCaptureFixture
 ):
     load(spare.database, packets(500), capture="away/a.pcap", experiment="away")
     killed = threading.Event()
@@ -543,7 +528,7 @@ def test_a_server_that_stays_away_is_told_without_the_password_and_the_next_load
         Unreachable, match=r"127.0.0.1:\d+ went away.*launch the capture again"
     ) as away:
         load(
-            spare.database,
+            replace(spare.database, retry_seconds=1),
             packets(400, frame_len="61"),
             capture="away/a.pcap",
             experiment="away",
@@ -572,7 +557,8 @@ def test_a_suspended_table_fails_the_load_with_what_to_do(spare: Spare):
         )
     with pytest.raises(
         LoadFailed,
-        match=r"suspended captured_packets .DISK FULL no space left on device.*ALTER TABLE captured_packets RESUME WAL",
+        match=r"suspended captured_packets .DISK FULL no space left on device.*"
+        r"ALTER TABLE captured_packets RESUME WAL",
     ) as suspended:
         load(spare.database, packets(5), capture="suspended/a.pcap", experiment="suspended")
     assert spare.database.password not in "".join(traceback.format_exception(suspended.value))

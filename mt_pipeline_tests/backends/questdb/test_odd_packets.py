@@ -1,4 +1,4 @@
-"""No packet fails its capture: whatever a field says, each becomes a row or is counted as skipped, in both back ends."""
+"""No packet fails its capture: each becomes a row or is skipped, whatever its fields contain."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from mt_pipeline.backends.loads import Load, Loaded, Stored
 from mt_pipeline.backends.parquet import dataset
-from mt_pipeline.backends.questdb import flow_loader
+from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs import charts, metadata
 from mt_pipeline.rows.flows import flows
@@ -20,7 +20,8 @@ from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet, p
 from mt_pipeline_tests.report.parts import page_of
 
 NUMBERS = (
-    *"0 -0 -1 00 1.5 1e3 0x1f 65535 65536 2147483647 2147483648 -2147483648 4294967295 4294967296 9223372036854775807".split(),
+    *"0 -0 -1 00 1.5 1e3 0x1f 65535 65536 2147483647 2147483648 -2147483648".split(),
+    *"4294967295 4294967296 9223372036854775807".split(),
     *"9223372036854775808 -9223372036854775809 18446744073709551616 1e400 NaN -nan inf".split(),
     "1" * 400,
 )
@@ -44,16 +45,21 @@ TEXTS = (
     *("x" * 2047, "." * 2047, "é" * 1023, "a." * 1023),
 )
 ADDRESSES = (
-    *"0.0.0.0 255.255.255.255 256.1.1.1 1.2.3 1.2.3.4.5 01.02.03.04 1.2.3.4/8 1.2.3.4,5.6.7.8 8.8.8.8 localhost".split(),
-    *":: ::1 ::: fe80::1%eth0 ::ffff:8.8.8.8 2001:db8::/32 2001:4860:4860::8888 ff:ff:ff:ff:ff:ff zz:zz:zz:zz:zz:zz".split(),
+    *"0.0.0.0 255.255.255.255 256.1.1.1 1.2.3 1.2.3.4.5 01.02.03.04 1.2.3.4/8".split(),
+    *"1.2.3.4,5.6.7.8 8.8.8.8 localhost".split(),
+    *":: ::1 ::: fe80::1%eth0 ::ffff:8.8.8.8 2001:db8::/32 2001:4860:4860::8888".split(),
+    *"ff:ff:ff:ff:ff:ff zz:zz:zz:zz:zz:zz".split(),
 )
 TIMES = (
-    *"1700000000.000000001 1700000000 1700000000. .5 -1.000000000 0.000000000 253402300799.999999999 253402300800.000000000".split(),
-    *"2023-11-14T22:13:20.123456789Z 2023-11-14T22:13:20Z 99999-01-01T00:00:00Z 0000-00-00T00:00:00Z : 1:1 T::Z -1:-1".split(),
+    *"1700000000.000000001 1700000000 1700000000. .5 -1.000000000 0.000000000".split(),
+    *"253402300799.999999999 253402300800.000000000".split(),
+    *"2023-11-14T22:13:20.123456789Z 2023-11-14T22:13:20Z 99999-01-01T00:00:00Z".split(),
+    *"0000-00-00T00:00:00Z : 1:1 T::Z -1:-1".split(),
 )
 VALUES = (*NUMBERS, *TEXTS, *ADDRESSES, *TIMES)
 PROTOCOLS = (
-    *": eth:ethertype:ip:tcp:tls ip ipv6 icmp:ip:udp tcp:udp eth:ipv6:ipv6.hopopts:udp:quic _ws.malformed".split(),
+    *": eth:ethertype:ip:tcp:tls ip ipv6 icmp:ip:udp tcp:udp".split(),
+    *"eth:ipv6:ipv6.hopopts:udp:quic _ws.malformed".split(),
     "",
     "eth:" * 500,
 )
@@ -61,7 +67,7 @@ FEW = 4
 
 
 def _one_by_one() -> Iterator[Packet]:
-    """Make packets of which one field has each of the values, of IPv4 and of IPv6; their numbers are their own."""
+    """Yield IPv4 and IPv6 packets that set one field to each of the values, numbered in order."""
     ipv6 = {
         "frame_protocols": "eth:ethertype:ipv6:udp:quic",
         "ipv6_src": "fd00::1",
@@ -93,8 +99,13 @@ def _mixed(count: int, *, seed: int = 15) -> Iterator[Packet]:
             if chance.random() < 0.5
         }
         protocols = chance.choice(PROTOCOLS) if chance.random() < 0.5 else chance.choice(VALUES)
-        said = {key: values for key, values in chosen.items() if values}
-        yield {**packet(number), **said, "frame_protocols": protocols, "frame_number": str(number)}
+        present = {key: values for key, values in chosen.items() if values}
+        yield {
+            **packet(number),
+            **present,
+            "frame_protocols": protocols,
+            "frame_number": str(number),
+        }
 
 
 def _load(
@@ -107,7 +118,7 @@ def _load(
         closing(rows(sources, **given)) as of_packets,
         closing(flows(sources, **given)) as of_flows,
     ):
-        [(loaded, stored)] = flow_loader.load(
+        [(loaded, stored)] = loader.load(
             database, [Load(capture, experiment, of_packets, teller.pass_on(of_flows))]
         )
     with (
@@ -123,19 +134,19 @@ def _load(
 def test_each_odd_packet_is_a_row_or_counted_as_skipped(
     database: Database, near: bool, kind: str, tmp_path: Path
 ):
-    wanted = list(_one_by_one() if kind == "one by one" else _mixed(2000))
+    sent = list(_one_by_one() if kind == "one by one" else _mixed(2000))
     experiment = f"odd_packets_{kind}_{near}".lower().replace(" ", "_")
-    with files_of(wanted) as sources:
-        loaded, stored, story = _load(
+    with files_of(sent) as sources:
+        loaded, stored, summary = _load(
             database, sources, f"{experiment}/a.pcap", experiment, tmp_path
         )
-    assert loaded.read == len(wanted)
-    assert loaded.rows == stored.rows == len(wanted) - sum(loaded.skipped.values())
+    assert loaded.read == len(sent)
+    assert loaded.rows == stored.rows == len(sent) - sum(loaded.skipped.values())
     assert stored.agrees
     assert set(loaded.skipped) <= {"time not readable", "time before 1970", "time after 9999"}
-    assert loaded.rows > len(wanted) // 3
+    assert loaded.rows > len(sent) // 3
     assert (
-        charts.of_summary(story, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"]
+        charts.of_summary(summary, grafana="http://127.0.0.1:3001", experiment=experiment)["bytes"]
         == stored.bytes
     )
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
@@ -173,11 +184,11 @@ def test_packets_without_a_length_are_rows_and_told_of(
     with files_of(
         packets(3, frame_len=length, tls_handshake_extensions_server_name=".")
     ) as sources:
-        loaded, stored, story = _load(
+        loaded, stored, summary = _load(
             database, sources, f"{experiment}/a.pcap", experiment, tmp_path
         )
     assert (loaded.rows, stored.bytes, stored.agrees) == (3, 0, True)
-    described = charts.of_summary(story, grafana=None, experiment=experiment)
+    described = charts.of_summary(summary, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
     assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}[
         "rows"

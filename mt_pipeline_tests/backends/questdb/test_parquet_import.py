@@ -22,15 +22,10 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
         "tcp_stream": None,
         "ipv6_nxt": "17",
     }
-    wanted = [
+    broadcast = {"ip_src": "0.0.0.0", "ip_dst": "255.255.255.255"}  # noqa: S104
+    sent = [
         *packets(2_000),
-        packet(
-            2_001,
-            ip_src="0.0.0.0",  # noqa: S104
-            ip_dst="255.255.255.255",
-            vlan_id="7",
-            dns_qry_name="only.once.example",
-        ),  # noqa: RUF100, S104
+        packet(2_001, vlan_id="7", dns_qry_name="only.once.example", **broadcast),
         packet(
             2_002,
             ipv6_src="fd00:1::20",
@@ -55,27 +50,18 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
         ),
         packet(2_005, frame_time_epoch="253402300799.999999999", http_host=" "),
     ]
-    answers = {
-        ("address", SERVER): {
-            "provider": "netify",
-            "app_tag": "netflix",
-            "geo_city": "São Paulo",
-            "geo_lon": -46.625,
-            "geo_lat": 0.1 + 0.2,
-        }
+    netflix = {
+        "provider": "netify",
+        "app_tag": "netflix",
+        "geo_city": "São Paulo",
+        "geo_lon": -46.625,
+        "geo_lat": 0.1 + 0.2,
     }
-    load(
-        replace(database, import_folder=None),
-        wanted,
-        capture="ways/a.pcap",
-        experiment="ways",
-        answers=answers,
-    )
+    names = {"capture": "ways/a.pcap", "experiment": "ways"}
+    answers = {("address", SERVER): netflix}
+    load(replace(database, import_folder=None), sent, answers=answers, **names)
     over_ilp = view(database, "ways")
-    assert (
-        load(database, wanted, capture="ways/a.pcap", experiment="ways", answers=answers).rows
-        == 2_005
-    )
+    assert load(database, sent, answers=answers, **names).rows == 2_005
     assert view(database, "ways") == over_ilp
 
 

@@ -1,4 +1,4 @@
-"""Tables of an older release, cut into days, become months: nobody loses a row, whatever is killed, and however many days there are."""
+"""The days of an older release become months, and no row is lost, whatever is killed."""
 
 import signal
 import subprocess
@@ -11,12 +11,13 @@ import psycopg
 import pytest
 
 from mt_pipeline.backends.loads import Exhausted, Load, Scattered
-from mt_pipeline.backends.questdb import flow_loader, loader
+from mt_pipeline.backends.questdb import loader, removal
 from mt_pipeline.backends.questdb.compact import bring_up_to_date, compact
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.ddl import ensure_table, ensure_view
+from mt_pipeline.backends.questdb.ddl import ensure_table
 from mt_pipeline.backends.questdb.partitions import sizes
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
+from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline_tests.backends.questdb.parts import START, packet, packets, select
 from mt_pipeline_tests.backends.questdb.parts import load as load_packets
@@ -34,12 +35,12 @@ from mt_pipeline.backends.questdb.database import Database
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))
 
-def say(step):
+def echo(step):
     if next(steps, None) is None:
         print(step, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-bring_up_to_date(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), say=say)
+bring_up_to_date(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), echo=echo)
 """
 
 
@@ -72,7 +73,8 @@ def load(database: Database, key: str, *, day: int, count: int = 5) -> None:
 def rows(database: Database, experiment: str) -> list[tuple]:
     return select(
         database,
-        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} ORDER BY ts, capture, frame_number",
+        f"SELECT ts, capture, frame_number, frame_len FROM packets_{experiment} "
+        "ORDER BY ts, capture, frame_number",
     )
 
 
@@ -87,8 +89,10 @@ def many_days(database: Database, days: int) -> None:
     with database.connect(statement_seconds=300) as connection:
         ensure_view(connection, "wide")
         connection.execute(
-            "INSERT ATOMIC INTO captured_packets (ts, capture, frame_number, experiment, frame_len, load, gone) "
-            "SELECT cast(x * 86400000000 AS TIMESTAMP), 'wide/wide.pcap', x::int, 'wide', 60, 1, false "
+            "INSERT ATOMIC INTO captured_packets "
+            "(ts, capture, frame_number, experiment, frame_len, load, gone) "
+            "SELECT cast(x * 86400000000 AS TIMESTAMP), "
+            "'wide/wide.pcap', x::int, 'wide', 60, 1, false "
             f"FROM long_sequence({days})"
         )
         connection.execute("SELECT wait_wal_table('captured_packets')")
@@ -121,14 +125,14 @@ def test_days_become_months_and_a_kill_at_any_step_hurts_nothing(spare: Spare, l
 
     assert len(steps) > 20
     for table in ("captured_packets", "captures"):
-        assert f"{table}: it is dropped, and made anew" in steps
+        assert f"{table}: it is dropped, and created anew" in steps
         assert f"{table}: 2024 is copied back" in steps or table == "captured_packets"
     load(server, "lab/a.pcap", day=0, count=7)
     assert len(rows(server, "lab")) == 17
 
 
 def again(database: Database) -> None:
-    """Make the tables of an older release anew, with captures on several days, some of whose rows are gone."""
+    """Create the tables of an older release, with captures on several days and some gone rows."""
     with database.connect() as connection:
         for name, kind in connection.execute(
             "SELECT table_name, table_type FROM tables()"
@@ -138,7 +142,7 @@ def again(database: Database) -> None:
     for key, day in {"lab/a.pcap": 0, "lab/b.pcap": 1, "lab/c.pcap": 40, "other/d.pcap": 1}.items():
         load(database, key, day=day)
     load(database, "lab/gone.pcap", day=0)
-    loader.remove(database, "lab/gone.pcap")
+    removal.remove(database, "lab/gone.pcap")
     with database.connect() as connection:  # a column of the user's own
         connection.execute("ALTER TABLE captured_packets ADD COLUMN note VARCHAR")
         connection.execute(
@@ -153,25 +157,25 @@ def test_readers_of_views_see_every_row_meanwhile(spare: Spare, lock: Path):
         load(server, f"lab/{day}.pcap", day=day)
     seen = set[tuple]()
 
-    def say(_: str) -> None:
+    def echo(_: str) -> None:
         seen.update(select(server, "SELECT count(), sum(frame_len) FROM packets_lab"))
 
-    bring_up_to_date(server, lock, say=say)
+    bring_up_to_date(server, lock, echo=echo)
 
     assert seen == {(15, 900)}
     assert cut(server)["captured_packets"] == "MONTH"
 
 
 def test_without_room_for_a_copy_the_days_stay_and_go_on_working(spare: Spare, lock: Path):
-    server, told = spare.database, list[str]()
+    server, steps = spare.database, list[str]()
     load(server, "lab/a.pcap", day=0)
 
-    bring_up_to_date(replace(server, folder=Path("/proc")), lock, say=told.append)
+    bring_up_to_date(replace(server, folder=Path("/proc")), lock, echo=steps.append)
 
-    assert "captured_packets keeps its 1 partitions: to cut it by month," in told[0]
+    assert "captured_packets keeps its 1 partitions: to cut it by month," in steps[0]
     assert cut(server)["captured_packets"] == "DAY"
     load(server, "lab/b.pcap", day=1)
-    assert loader.remove(server, "lab/a.pcap") == 5
+    assert removal.remove(server, "lab/a.pcap") == 5
     compact(replace(server, folder=Path("/proc")), lock)
     assert {name for name in sizes_of(server)} == {"2023-11-15"}
     assert len(rows(server, "lab")) == 5
@@ -196,7 +200,7 @@ def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after
         pytest.raises(Scattered, match=r"still cut into days.*`mt-pipeline compact`"),
         server.connect(),
     ):
-        flow_loader.load(
+        loader.load(
             server, [Load("lab/b.pcap", "lab", iter(()), iter(()), months=frozenset({"2031-01"}))]
         )
     assert stored_counts(server, thorough=True)["wide/wide.pcap"].rows == 1_600
@@ -206,7 +210,7 @@ def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after
     bring_up_to_date(server, lock)
 
     assert select(server, everything) == [(1_600 * 60 + 5 * 60,)]
-    assert loader.remove(server, "wide/wide.pcap") == 1_600
+    assert removal.remove(server, "wide/wide.pcap") == 1_600
     compact(server, lock)
     assert sizes_of(server) == ["2023-11"]
     assert stored_counts(server, thorough=True).keys() == {"lab/a.pcap"}
@@ -232,7 +236,7 @@ def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_oth
 
     def refused(key: str, months: frozenset[str]) -> str:
         with pytest.raises(Scattered) as error:
-            flow_loader.load(server, [Load(key, "lab", iter(()), iter(()), months=months)])
+            loader.load(server, [Load(key, "lab", iter(()), iter(()), months=months)])
         return str(error.value)
 
     assert (
@@ -247,7 +251,7 @@ def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_oth
         ]
         load_packets(server, wide, capture=f"lab/{number}.pcap", experiment="lab")
     more = frozenset(f"{2040 + number}-01" for number in range(20))
-    told = refused("lab/b.pcap", more)
-    assert "captured_packets would have 413 partitions by time, and QuestDB bears 400" in told
-    assert "`mt-pipeline purge --capture` what you can spare, such as lab/" in told
-    assert "with its 131 months, then `mt-pipeline compact`" in told
+    message = refused("lab/b.pcap", more)
+    assert "captured_packets would have 413 partitions by time, and QuestDB bears 400" in message
+    assert "`mt-pipeline purge --capture` what you can spare, such as lab/" in message
+    assert "with its 131 months, then `mt-pipeline compact`" in message

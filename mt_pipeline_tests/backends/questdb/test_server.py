@@ -1,4 +1,4 @@
-"""The embedded server: how it starts, what it is told, who may use it, how it ends."""
+"""The embedded server: how it starts, which settings it has, who may use it, how it ends."""
 
 import json
 import os
@@ -15,7 +15,9 @@ import pytest
 import requests
 
 from mt_pipeline.backends.questdb import java
-from mt_pipeline.backends.questdb.java import (
+from mt_pipeline.backends.questdb.jar import VERSION, jar
+from mt_pipeline.backends.questdb.server import Server, start, use
+from mt_pipeline.backends.questdb.server_errors import (
     DidNotStart,
     FolderInUse,
     FolderUnusable,
@@ -24,7 +26,7 @@ from mt_pipeline.backends.questdb.java import (
     PortTaken,
     ServerError,
 )
-from mt_pipeline.backends.questdb.server import Address, Server, find, start, use
+from mt_pipeline.backends.questdb.server_folder import Address, find
 from mt_pipeline_tests.conftest import READER
 from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.system.test_processes import is_gone, only_linux
@@ -72,10 +74,10 @@ def our_java() -> set[int]:
 @contextmanager
 def command(script: str, *, folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run a script in a process of its own, which talks to us by lines."""
-    modules = "import json, sys\nfrom pathlib import Path\n"
     head = (
-        modules
-        + "from mt_pipeline.backends.questdb.server import Server, start, use\nfolder = Path(sys.argv[1])\n"
+        "import json, sys\nfrom pathlib import Path\n"
+        "from mt_pipeline.backends.questdb.server import Server, start, use\n"
+        "folder = Path(sys.argv[1])\n"
     )
     argv = [sys.executable, "-c", head + script, str(folder)]
     process = subprocess.Popen(
@@ -256,7 +258,10 @@ def test_a_full_disk_is_refused_before_questdb_fills_the_rest(tmp_path: Path):
     ]
     if subprocess.run([*disk, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount a small disk")
-    script = f"from mt_pipeline.backends.questdb.server import *\nstart(Path({str(tmp_path)!r}), http_port=0, pg_port=0, user='a', password='b')"
+    script = (
+        "from pathlib import Path\nfrom mt_pipeline.backends.questdb.server import start\n"
+        f"start(Path({str(tmp_path)!r}), http_port=0, pg_port=0, user='a', password='b')"
+    )
     done = subprocess.run(
         [*disk, sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
@@ -281,7 +286,10 @@ def test_a_stopped_server_is_gone_and_a_killed_owner_takes_it_along(
     server.stop()  # again does nothing
 
     ports = {"http_port": server.http_port, "pg_port": server.pg_port}
-    script = f"server = start(folder, **{ports | login!r})\nprint(server.pid, flush=True)\nsys.stdin.read()"
+    script = (
+        f"server = start(folder, **{ports | login!r})\n"
+        "print(server.pid, flush=True)\nsys.stdin.read()"
+    )
     with command(script, folder=tmp_path) as owner:
         pid = int(owner.stdout.readline())
         assert find(tmp_path) == Address(pid, **ports)
@@ -296,7 +304,8 @@ def test_who_comes_later_keeps_the_server_until_done(tmp_path: Path):
     folder = tmp_path / "a folder of 'Dätä'"
     script = f"""
 with use(folder, **{FREE!r}) as server:
-    print(json.dumps([isinstance(server, Server), server.pid, server.http_port, server.pg_port]), flush=True)
+    found = [isinstance(server, Server), server.pid, server.http_port, server.pg_port]
+    print(json.dumps(found), flush=True)
     sys.stdin.readline()
 """
     # The C locale: Java would not find a folder of this name.
@@ -305,11 +314,15 @@ with use(folder, **{FREE!r}) as server:
         command(script, folder=folder, LC_ALL="C") as two,
         command(script, folder=folder, LC_ALL="C") as three,
     ):
-        said = {process: json.loads(process.stdout.readline()) for process in (one, two, three)}
-        owner, guest, killed = sorted(said, key=lambda process: said[process][0], reverse=True)
-        assert [said[process][0] for process in (owner, guest, killed)] == [True, False, False]
-        assert said[owner][1:] == said[guest][1:] == said[killed][1:]
-        address = Address(*said[owner][1:])
+        addresses = {
+            process: json.loads(process.stdout.readline()) for process in (one, two, three)
+        }
+        owner, guest, killed = sorted(
+            addresses, key=lambda process: addresses[process][0], reverse=True
+        )
+        assert [addresses[process][0] for process in (owner, guest, killed)] == [True, False, False]
+        assert addresses[owner][1:] == addresses[guest][1:] == addresses[killed][1:]
+        address = Address(*addresses[owner][1:])
         killed.kill()
         owner.stdin.close()
         with pytest.raises(subprocess.TimeoutExpired):
@@ -321,12 +334,12 @@ with use(folder, **{FREE!r}) as server:
 
 
 def test_the_jar_that_is_there_needs_no_network(questdb: Server, no_network: None):
-    assert str(java.jar()) in psutil.Process(questdb.pid).cmdline()
+    assert str(jar()) in psutil.Process(questdb.pid).cmdline()
 
 
 def test_another_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("M2_REPO", str(tmp_path))
-    jar = tmp_path / f"org/questdb/questdb/{java.VERSION}/questdb-{java.VERSION}.jar"
+    jar = tmp_path / f"org/questdb/questdb/{VERSION}/questdb-{VERSION}.jar"
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"not as released")
     with pytest.raises(JarDiffers, match=f"{jar} is not QuestDB.*make setup"):
@@ -338,9 +351,9 @@ def test_a_jar_that_cannot_be_fetched_is_one_line_for_the_user(
 ):
     monkeypatch.setenv("M2_REPO", str(tmp_path))
     with pytest.raises(JarMissing, match=r"cannot be fetched.*make setup"):
-        java.jar()
+        jar()
     done = subprocess.run(
-        [sys.executable, "-m", "mt_pipeline.backends.questdb.java"],
+        [sys.executable, "-m", "mt_pipeline.backends.questdb.jar"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""What QuestDB holds is told of rows that reached the disk and of none that did not, also after a kill."""
+"""Stored counts include the rows that reached the disk, and no others, also after a kill."""
 
 import os
 from collections.abc import Iterator
@@ -68,11 +68,12 @@ def test_months_whose_files_lost_pages_are_named_with_the_cure_and_can_be_loaded
 
     with pytest.raises(
         Damaged,
-        match=f"of 1 partitions of captured_packets: say `ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`",
+        match="of 1 partitions of captured_packets: run "
+        f"`ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}'`",
     ):
         stored_counts(spare.database)
     cure = f"ALTER TABLE captured_packets DROP PARTITION LIST '{months[1]}', '{months[2]}'"
-    with pytest.raises(Damaged, match=f"of 2 partitions of captured_packets: say `{cure}`"):
+    with pytest.raises(Damaged, match=f"of 2 partitions of captured_packets: run `{cure}`"):
         stored_counts(spare.database, thorough=True)
     with spare.database.connect() as connection:
         connection.execute(cure)
