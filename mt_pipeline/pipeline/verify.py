@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psycopg
 
 from mt_pipeline.backends.loads import BackendError
+from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record
 from mt_pipeline.pipeline.comparison import Difference, compare, has_sources, is_in_inbox

@@ -103,7 +103,8 @@ def _left(file: sqlite3.Connection, row: int, longest: float) -> float:
         # A pause that begins in the future is from before the clock was set back. It is over.
         return 0
     since, until = pause
-    return float(min(until, since + longest) - now)
+    end: float = min(until, since + longest)
+    return end - now
 
 
 def _pause(file: sqlite3.Connection, row: int, seconds: float) -> None:
