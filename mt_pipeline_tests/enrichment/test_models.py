@@ -24,5 +24,5 @@ def test_a_time_without_zone_is_refused():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'host' is no kind"):
+    with pytest.raises(ValueError, match="'host' is not a kind"):
         Endpoint("host", "a.example")
