@@ -1,4 +1,7 @@
-"""Writes docs/settings.md and docs/columns.md from the code: `python -m mt_pipeline_tests.docs`. That they are up to date is `test_docs.py`."""
+"""Writes docs/settings.md and docs/columns.md from the code: `make docs`.
+
+`test_docs.py` holds that they are up to date.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,17 +23,18 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Set environment variables, or write lines into a file `.env` in the project's folder. The
-environment wins. [.env.example](../.env.example) is a start. Secrets may be files in a folder,
-`MT_SECRETS_DIR`, over which both win. Empty is the same as not set. Restart the service after a
-change.
+Set them in the environment, or in a file `.env` in the project's folder; the environment wins.
+Secrets may also be files in a folder, `MT_SECRETS_DIR`; the environment and `.env` win over them.
+An empty value is the same as none.
+[.env.example](../.env.example) is a start. Restart the service after a change.
 
-Relative paths are relative to where you start the command. A value that cannot be used ends the
-command with exit status 2 and a line that names the variable.
+Relative paths are relative to the folder where you start the command.
 
-A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it,
-on stderr, and names the nearest setting. It goes on, as the variable may belong to another release
-or another program. The warning never holds the value.
+A value that cannot be used ends the command with exit status 2. A line names the variable.
+
+A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it
+on stderr, names the nearest setting, and goes on: the variable may belong to another release or
+another program. The warning never has the value.
 
 {}
 """
@@ -39,8 +43,8 @@ _COLUMNS = """# Columns
 
 <!-- Written by `make docs` from mt_pipeline/schema/; do not edit. -->
 
-[What a row means](rows.md) says what to know of them: which layer a row speaks of, `Unknown` and
-NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get another one.
+[What a row means](rows.md) explains which layer a row describes, what `Unknown` and NULL mean, and
+how streams are named. [Add a column](how-to/add-a-column.md) shows how to get another one.
 
 - [`packets_<experiment>`](#packets_experiment): a row per packet
 - [`flows_<experiment>`](#flows_experiment): a row per second and conversation
@@ -48,41 +52,41 @@ NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get a
 
 ## `packets_<experiment>`
 
-"Made of" are the fields of tshark, or the fact of a provider's answer, or what is the same for the
+"Made of" lists the fields of tshark, the fact of a provider's answer, or what is the same for the
 whole capture.
 
-### Those of MT_ProcessPKTs
+### Columns of MT_ProcessPKTs
 
-In its order. Text is `Unknown` where nothing is known, numbers and addresses are NULL.
-
-{}
-
-### Ours
-
-NULL where nothing is known.
+They have its order. Where nothing is known, text is `Unknown`; numbers and addresses are NULL.
 
 {}
 
-The table `{}` behind the views has more: {}.
-`load` names the load that made the row, by its time; `gone` says that a later load or a purge took
-it out.
+### More columns
+
+They are NULL where nothing is known.
+
+{}
+
+The table `{}` behind the views has more columns: {}.
+`load` is the time of the load that made the row; `gone` is true after a later load or a purge has
+deleted the row.
 
 ## `flows_<experiment>`
 
-What each conversation of a capture sent in each second. A conversation is what two ends, each with
-address, port and hardware address, say to each other in one stream; where there are no streams, in
+What each conversation of a capture sent in each second. A conversation is all packets between two
+ends, each with address, port and hardware address, in one stream; where there are no streams, in
 one protocol. After every load the packets and bytes of the flows are compared with those of
-`packets_<experiment>`. NULL where nothing is known.
+`packets_<experiment>`. Columns are NULL where nothing is known.
 
 {}
 
-The table `{}` behind the views has `load` and `gone` too.
+The table `{}` behind the views also has `load` and `gone`.
 
 ## `captures`
 
-What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite`, for
-people. Numbers are those of that load; one that failed has none but those of its answers. NULL
-where nothing is known.
+What became of each load of a capture, and of each purge: a copy of `data/ledger.sqlite` that you
+can query. Numbers are those of that load; one that failed has none but those of its answers.
+Columns are NULL where nothing is known.
 
 {}
 """
