@@ -23,17 +23,18 @@ _SETTINGS = """# Settings
 
 <!-- Written by `make docs` from mt_pipeline/settings.py; do not edit. -->
 
-Set environment variables, or write lines into a file `.env` in the project's folder. The
-environment wins. [.env.example](../.env.example) is a start. Secrets may be files in a folder,
-`MT_SECRETS_DIR`, over which both win. Empty is the same as not set. Restart the service after a
-change.
+Set them in the environment, or in a file `.env` in the project's folder; the environment wins.
+Secrets may also be files in a folder, `MT_SECRETS_DIR`; the environment and `.env` win over them.
+An empty value is the same as none.
+[.env.example](../.env.example) is a start. Restart the service after a change.
 
-Relative paths are relative to where you start the command. A value that cannot be used ends the
-command with exit status 2 and a line that names the variable.
+Relative paths are relative to the folder where you start the command.
 
-A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it,
-on stderr, and names the nearest setting. It goes on, as the variable may belong to another release
-or another program. The warning never holds the value.
+A value that cannot be used ends the command with exit status 2. A line names the variable.
+
+A variable that begins with `MT_` and is not listed here changes nothing. Each command warns of it
+on stderr, names the nearest setting, and goes on: the variable may belong to another release or
+another program. The warning never has the value.
 
 {}
 """
@@ -42,8 +43,8 @@ _COLUMNS = """# Columns
 
 <!-- Written by `make docs` from mt_pipeline/schema/; do not edit. -->
 
-[What a row means](rows.md) says what to know of them: which layer a row speaks of, `Unknown` and
-NULL, names of streams. [Add a column](how-to/add-a-column.md) says how to get another one.
+[What a row means](rows.md) explains which layer a row describes, what `Unknown` and NULL mean, and
+how streams are named. [Add a column](how-to/add-a-column.md) shows how to get another one.
 
 - [`packets_<experiment>`](#packets_experiment): a row per packet
 - [`flows_<experiment>`](#flows_experiment): a row per second and conversation

@@ -205,6 +205,25 @@ def test_the_files_that_a_page_names_exist(page: Path):
     assert [text for text in named if not (PROJECT / text).exists()] == []
 
 
+def test_the_messages_that_troubleshooting_quotes_are_those_of_the_code():
+    """Headings quote messages with … and numbers where something else may stand."""
+    of_questdb = {"could not mmap", "too many open files"}
+    page = (PROJECT / "docs" / "how-to" / "troubleshooting.md").read_text()
+    code = re.sub(r'"\s*f?"', "", "".join(path.read_text() for path in PRODUCT))
+    quoted = [
+        text for heading in re.findall(r"^### (.*)$", page, re.M) for text in _SPAN.findall(heading)
+    ]
+    parts = [
+        part.strip()
+        for text in quoted
+        if text not in of_questdb
+        for part in re.split(r"…|\d[\d,.:]*|packets_|flows_", text)
+    ]
+
+    assert len(quoted) > 10
+    assert [part for part in parts if len(part) >= 8 and part not in code] == []
+
+
 def test_the_tests_that_a_page_names_exist():
     named = {text for page in GUIDES for text in _code(page) if re.fullmatch(r"test_\w+", text)}
     assert named
