@@ -1,1 +1,1 @@
-"""Tests, in folders that mirror the product's. They use the real parts: tshark, QuestDB, HTTP, Dagster."""
+"""Tests, in folders like the product's. They use real parts: tshark, QuestDB, HTTP, Dagster."""

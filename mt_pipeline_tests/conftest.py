@@ -1,4 +1,4 @@
-"""Fixtures of more than one room. What needs Dagster imports it late: most rooms are tested without it."""
+"""Fixtures of more than one room. Dagster is imported late: most rooms are tested without it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -27,8 +27,9 @@ LOGIN = {"user": "someone", "password": "s3cret'pass word"}
 
 @pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One QuestDB for all tests, on free ports, user `admin`, password `quest`, and `READER`. Tests share its tables: use your own.
+    """Start one QuestDB for all tests, on free ports, with user `admin` and `READER`.
 
+    Tests share its tables: use your own.
     It takes rows over HTTP as well, as a QuestDB of the user's own does.
     """
     with start(
@@ -104,7 +105,7 @@ def _no_settings_of_others() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _others_may_read() -> Iterator[None]:
-    """Take back what commands say of their files, for the tests after one that runs a command in this process."""
+    """Restore the umask, which a command that runs in this process changes."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -112,7 +113,7 @@ def _others_may_read() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _java_that_compiles_once() -> Iterator[None]:
-    """Spare servers that live for seconds Java's second compiler, which pays after minutes: a start takes 6 s of the processor rather than 9."""
+    """Switch off Java's second compiler: a start takes 6 s of the processor rather than 9."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield
@@ -120,7 +121,7 @@ def _java_that_compiles_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Lab]":
-    """One data folder with its Dagster instance on disk, for all tests; it loads into the QuestDB that they share."""
+    """Open one data folder with its Dagster instance, for all tests. It loads into `questdb`."""
     from mt_pipeline_tests.pipelines import open_lab
 
     with open_lab(tmp_path_factory.mktemp("lab") / "data", questdb) as opened:
@@ -131,7 +132,7 @@ def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[
 def terminal(
     lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> "Callable[..., Result]":
-    """Give the command line, in this process, with the settings of the lab: arguments in; exit code, stdout and stderr out."""
+    """Give a function that runs a command in this process with the settings of the lab."""
     from mt_pipeline_tests.pipelines import environment, run_command
 
     for name, value in environment(lab.settings()).items():

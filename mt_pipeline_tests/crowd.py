@@ -80,7 +80,7 @@ def done(file: Path) -> Path:
 
 
 def _walk(settings: Mapping[str, object], run: str, files: Iterable[Path]) -> None:
-    found = Settings(_env_file=None, **settings)
+    found = Settings(_env_file=None, **settings).options()
     for file in files:
         if not done(file).exists():
             with providers.opened(found, run=run) as (chain, store):

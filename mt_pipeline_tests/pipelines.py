@@ -251,7 +251,7 @@ class Lab:
 def open_lab(data: Path, server: Address) -> Iterator[Lab]:
     """Set up a data folder as `make setup` does, and open its Dagster instance."""
     database = Database("127.0.0.1", server.http_port, server.pg_port, "admin", PASSWORD)
-    with patch.dict(os.environ), instance.opened(settings_of(data, database)) as opened:
+    with patch.dict(os.environ), instance.opened(settings_of(data, database).options()) as opened:
         yield Lab(data, opened, database)
 
 

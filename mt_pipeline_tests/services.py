@@ -115,7 +115,7 @@ class Running:
     ) -> list[tuple[object, ...]]:
         try:
             return rows(self.database, experiment, columns)
-        except (BackendError, psycopg.BackendError):  # no such view yet
+        except (BackendError, psycopg.DatabaseError):  # no such view yet
             return []
 
     def record(self, key: str) -> Record | None:

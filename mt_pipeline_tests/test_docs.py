@@ -1,4 +1,4 @@
-"""The documentation says what the code does: generated pages, commands, targets, links, paths, variables, and SQL that runs."""
+"""The documentation agrees with the code: generated pages, commands, paths, and SQL that runs."""
 
 import re
 from collections.abc import Iterator
@@ -285,7 +285,7 @@ def test_the_sql_of_the_docs_runs(questdb: Server):
 
 
 def _table_rows_of_command(name: str) -> list[str]:
-    """Find the rows of the reference that speak of a command: its own, and those below with an ellipsis."""
+    """Find the rows of a command in the reference: its own, and those below with an ellipsis."""
     rows = [
         line for line in REFERENCE.splitlines() if line.startswith(("| `mt-pipeline ", "| `… "))
     ]

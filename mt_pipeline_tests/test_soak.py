@@ -1,4 +1,7 @@
-"""The faults of `make soak` that no test of a room covers, over few captures; and that what says "exact" can say something else."""
+"""The faults of `make soak` that no test of a room covers, over few captures.
+
+And a test that the comparison can find a difference.
+"""
 
 from pathlib import Path
 

@@ -60,7 +60,7 @@ def arrived(stack: Stack, experiment: str) -> bool:
     def there() -> bool:
         try:
             return rows(database(stack), experiment) == ALL
-        except (BackendError, psycopg.BackendError):  # no such view yet
+        except (BackendError, psycopg.DatabaseError):  # no such view yet
             return False
 
     return eventually(there)
@@ -110,7 +110,7 @@ def test_the_reader_reads_and_cannot_write(dropped: Stack):
     assert rows(reader, "kitchen") == ALL
     with (
         reader.connect() as connection,
-        pytest.raises(psycopg.BackendError, match="permission denied"),
+        pytest.raises(psycopg.DatabaseError, match="permission denied"),
     ):
         connection.execute("INSERT INTO captured_packets (ts, capture) VALUES (0, 'x')")
     assert rows(reader, "kitchen") == ALL

@@ -22,6 +22,7 @@ from mt_pipeline.backends.parquet import dataset
 from mt_pipeline.backends.parquet.backend import ParquetFiles
 from mt_pipeline.backends.parquet.writer import Limits
 from mt_pipeline.captures.records import State
+from mt_pipeline.pipeline.purge import plan, purge
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
@@ -324,18 +325,19 @@ main()
     assert files_below(alone.data_dir / "parquet" / ".loading") == []
 
 
-def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-):
+def test_purge_takes_a_capture_out_of_both_and_leaves_its_neighbour(lab: Lab):
     keys = ["purged both/a.pcap", "purged both/b.pcap"]
     for key in keys:
         lab.put(key)
     assert lab.run(*keys, workspace=lab.workspace(backends=BOTH)).success
 
-    from mt_pipeline.pipeline.purge import plan, purge
-
-    monkeypatch.setenv("DAGSTER_HOME", "set by the command, taken back after the test")
-    purge(plan(lab.settings(backends=BOTH), key=keys[0], experiment=None), say=lambda _: None)
+    workspace = lab.workspace(backends=BOTH)
+    purge(
+        plan(workspace, key=keys[0], experiment=None),
+        forget_capture=lambda _: None,
+        forget_experiment=lambda _: None,
+        echo=lambda _: None,
+    )
 
     assert lab.record(keys[0]).state is State.PURGED
     assert len(files_of(lab.data, "purged_both")) == 2

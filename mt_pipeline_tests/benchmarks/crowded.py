@@ -25,13 +25,13 @@ _NOWHERE = Database("127.0.0.1", 9, 9, "", "")
 def looks(folder: Path, *, count: int) -> None:
     """Time the ticks of the sensor with so many captures: new, settled, and done."""
     settings = settings_of(folder, _NOWHERE, settle_seconds=0.1)
-    workspace = Workspace(settings)
+    workspace = Workspace(settings.options())
     first = capture(workspace.inbox / "0" / "0.pcap")
     for number in range(1, count):
         path = workspace.inbox / str(number % FOLDERS) / f"{number}.pcap"
         path.parent.mkdir(exist_ok=True)
         os.link(first, path)
-    with dagster_home.opened(settings) as opened:
+    with dagster_home.opened(settings.options()) as opened:
         _look(opened, workspace, f"{count:,} captures, all new")
         _look(opened, workspace, "the same, settled: the first portion is asked for")
         with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger, ledger:
@@ -47,7 +47,7 @@ def asset_page(folder: Path, *, partitions: int) -> None:
     """Time the page of an asset in a browser, with so many partitions."""
     settings = settings_of(folder / "data", _NOWHERE)
     keys = [f"experiment{number % FOLDERS}/{number:06}.pcap" for number in range(partitions)]
-    with dagster_home.opened(settings) as opened:
+    with dagster_home.opened(settings.options()) as opened:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for asset in STAGES:
             opened.report_runless_asset_event(

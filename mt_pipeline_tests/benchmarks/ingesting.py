@@ -13,8 +13,8 @@ from pathlib import Path
 from mt_pipeline import settings
 from mt_pipeline.captures import inbox
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.assets import CAPTURES_PER_RUN
 from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import used
@@ -23,12 +23,12 @@ from mt_pipeline_tests.benchmarks.measuring import used
 def main(source: Path, output: Path) -> None:
     """Ingest all captures of a folder; end with an error if a run fails."""
     logging.disable(logging.CRITICAL)
-    chosen = settings.load()
-    shutil.copytree(source, chosen.inbox_dir / "bench", copy_function=os.link)
-    workspace = Workspace(chosen)
-    keys = sorted(capture.key for capture in inbox.walk(chosen.inbox_dir).captures)
+    options = settings.load().options()
+    shutil.copytree(source, options.inbox_dir / "bench", copy_function=os.link)
+    workspace = Workspace(options)
+    keys = sorted(capture.key for capture in inbox.walk(options.inbox_dir).captures)
     seconds = processor = 0.0
-    with dagster_home.opened(chosen) as opened:
+    with dagster_home.opened(options) as opened:
         opened.add_dynamic_partitions(captures.name or "", keys)
         for start in range(0, len(keys), CAPTURES_PER_RUN):
             some = keys[start : start + CAPTURES_PER_RUN]

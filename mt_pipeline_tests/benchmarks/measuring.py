@@ -123,7 +123,7 @@ def ingested(captures: Path, folder: Path) -> Measured:
 
 def run_seconds(folder: Path) -> float:
     """Return the seconds from the start of Dagster's first run to the end of its last."""
-    with dagster_home.opened(Settings(_env_file=None, data_dir=folder)) as opened:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=folder).options()) as opened:
         records = opened.get_run_records()
     return max(record.end_time or 0 for record in records) - min(
         record.start_time or 0 for record in records

@@ -155,7 +155,7 @@ def test_folders_in_a_folder_are_experiments_and_those_below_are_labels(
 ):
     """They were once all one experiment, named after the folder; in the inbox they were several."""
     before = terminal("ingest", dataset, "--dry-run")
-    nothing_yet = lab.workspace().ledger.of_experiment("lamp_app")
+    nothing_yet = lab.workspace().ledger.records(experiment="lamp_app")
     result = terminal("ingest", dataset)
 
     planned = ["new experiment lamp_app: 3 captures", "new experiment radio: 1 capture"]

@@ -32,7 +32,7 @@ def test_the_embedded_questdb_has_passwords_of_its_own_also_without_a_setup(tmp_
 def test_the_setup_makes_them_also_in_an_older_data_folder(tmp_path: Path):
     (tmp_path / "data" / "questdb").mkdir(parents=True)
 
-    dagster_home.prepare(workspace(tmp_path / "data").settings)
+    dagster_home.prepare(workspace(tmp_path / "data").options)
 
     assert workspace(tmp_path / "data").logins.admin == (
         "admin",
@@ -48,7 +48,7 @@ def test_settings_win_and_then_no_file_is_made(tmp_path: Path):
         "questdb_reader_password": "his",
     }
     found = workspace(tmp_path / "data", **given)
-    dagster_home.prepare(found.settings)
+    dagster_home.prepare(found.options)
 
     assert (found.logins.admin, found.logins.reader.name, found.logins.reader.password) == (
         ("ada", "hers"),
@@ -66,7 +66,7 @@ def test_a_questdb_of_the_users_own_has_its_default_password_if_none_is_set(
     tmp_path: Path, given: dict[str, str], login: tuple[str, str]
 ):
     found = workspace(tmp_path / "data", questdb_host="db.example", **given)
-    dagster_home.prepare(found.settings)
+    dagster_home.prepare(found.options)
 
     assert (found.logins.admin, found.logins.reader) == (login, None)
     assert found.reading() == found.database()

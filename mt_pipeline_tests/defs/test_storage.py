@@ -19,7 +19,7 @@ ASSET = dg.AssetKey("tshark_json")
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     monkeypatch.setenv("DAGSTER_HOME", "set by the instance, taken back after the test")
-    with dagster_home.opened(Settings(_env_file=None, data_dir=tmp_path)) as found:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=tmp_path).options()) as found:
         yield found
 
 

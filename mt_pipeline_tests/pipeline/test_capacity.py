@@ -200,7 +200,7 @@ def test_of_a_capture_that_may_fill_the_memory_the_log_warns(
 ):
     with caplog.at_level(logging.WARNING):
         capacity.check_memory(
-            settings(tmp_path), large, lambda: Estimate(memory() // 600, exact=True)
+            settings(tmp_path).options(), large, lambda: Estimate(memory() // 600, exact=True)
         )
 
     assert "x/large.pcap: tshark may need" in caplog.text
@@ -212,7 +212,7 @@ def test_a_capture_far_beyond_the_memory_is_refused_with_a_cure(tmp_path: Path, 
         match=r"^x/large\.pcap: for its .* packets tshark needs about .* of memory, .*editcap -c",
     ):
         capacity.check_memory(
-            settings(tmp_path), large, lambda: Estimate(3 * memory() // 600, exact=True)
+            settings(tmp_path).options(), large, lambda: Estimate(3 * memory() // 600, exact=True)
         )
 
 
@@ -222,11 +222,11 @@ def test_a_capture_that_is_copied_first_needs_room_for_the_copy_too(tmp_path: Pa
     capture(tmp_path / "x" / "grows.pcap")
     growing = replace(capture_at(tmp_path, "x/grows.pcap"), size=shutil.disk_usage(tmp_path).total)
 
-    capacity.check(settings, growing, lambda: Estimate(2, exact=True))
+    capacity.check(settings.options(), growing, lambda: Estimate(2, exact=True))
     with pytest.raises(
         NoRoomError, match=r"^x/grows\.pcap: its 2 packets .* of disk besides a copy of it, "
     ):
-        capacity.check(settings, growing, lambda: Estimate(2, exact=True), copied=True)
+        capacity.check(settings.options(), growing, lambda: Estimate(2, exact=True), copied=True)
 
 
 def test_of_a_capture_that_is_small_beside_what_is_free_nobody_counts_the_packets(tmp_path: Path):
@@ -234,7 +234,7 @@ def test_of_a_capture_that_is_small_beside_what_is_free_nobody_counts_the_packet
     asked = []
 
     capacity.check(
-        Settings(_env_file=None, data_dir=tmp_path),
+        Settings(_env_file=None, data_dir=tmp_path).options(),
         capture_at(tmp_path, "x/small.pcap"),
         lambda: asked.append(path),
     )

@@ -54,7 +54,9 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
     key = "killed take/a.pcap"
     path, folder = lab.put(key), CaptureFiles(lab.data, key).workplace
     script = (
-        "import os, sys; from pathlib import Path; from mt_pipeline.captures.growing import snapshot\n"
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from mt_pipeline.captures.growing import snapshot\n"
         "from mt_pipeline.captures.identity import capture_at\n"
         "with snapshot(capture_at(Path(sys.argv[1]), sys.argv[2]), Path(sys.argv[3])):\n"
         "    os.kill(os.getpid(), 9)"

@@ -9,10 +9,11 @@ import duckdb
 import pytest
 
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.cli import refresh_job
 from mt_pipeline.cli.ingestion import ingest
 from mt_pipeline.cli.progress_bars import Bars
-from mt_pipeline.defs import refresh
+from mt_pipeline.pipeline import refresh
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
@@ -255,7 +256,8 @@ def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
         "rows": record.rows,
         "skipped": record.skipped,
     }
-    ledger.finish(keys[1], **numbers, follows="what it left before", leaves=record.leaves)
+    handover = Handover(follows="what it left before", leaves=record.leaves)
+    ledger.finish(keys[1], **numbers, handover=handover)
     assert [record.key for record in refresh.owing(Workspace(settings.options()))] == [keys[1]]
 
     assert refresh_job.run(

@@ -274,7 +274,7 @@ def test_rows_that_a_power_cut_took_are_there_again_after_the_next_start(tmp_pat
         "experiment cut: 2 captures\n"
     )
     assert again == Result(0, "2 of 2 captures are in already\n", "")
-    with Workspace(settings).start_questdb():
+    with Workspace(settings.options()).start_questdb():
         assert rows(database, "cut", ("capture", "ts", "frame_number", "frame_len")) == before
     assert {record.state for record in Ledger(settings.data_dir / "ledger.sqlite").records()} == {
         State.DONE

@@ -81,7 +81,7 @@ def test_a_watched_folder_elsewhere_is_made_too(tmp_path: Path):
         _env_file=None, data_dir=tmp_path / "data", inbox=tmp_path / "srv" / "captures"
     )
 
-    assert dagster_home.prepare(given) == tmp_path / "data" / "dagster"
+    assert dagster_home.prepare(given.options()) == tmp_path / "data" / "dagster"
 
     assert (tmp_path / "srv" / "captures").is_dir()
     assert not (tmp_path / "data" / "inbox").exists()

@@ -12,7 +12,7 @@ from mt_pipeline.settings import Settings
 
 def main(data: Path, count: int) -> None:
     """Write the events, and check that each is stored."""
-    with dagster_home.opened(Settings(_env_file=None, data_dir=data)) as opened:
+    with dagster_home.opened(Settings(_env_file=None, data_dir=data).options()) as opened:
         for number in range(count):
             opened.report_runless_asset_event(
                 dg.AssetMaterialization("tshark_json", partition=f"{os.getpid()}-{number}")

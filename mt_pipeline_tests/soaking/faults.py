@@ -206,7 +206,7 @@ def clock(
 def events(folder: Path, *, count: int) -> list[str]:
     """Let four processes write events into Dagster's database at once, as four runs do."""
     settings = Settings(_env_file=None, data_dir=folder / "data")
-    with dagster_home.opened(settings) as opened:
+    with dagster_home.opened(settings.options()) as opened:
         opened.get_runs_count()  # the service makes the databases before any run does
     command = [
         sys.executable,

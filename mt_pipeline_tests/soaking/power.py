@@ -58,7 +58,7 @@ class _Cut:
 
     def start(self) -> server.Server:
         """Start QuestDB for the commands that follow, which is quicker than one for each."""
-        return self._open.enter_context(Workspace(self.settings).start_questdb())
+        return self._open.enter_context(Workspace(self.settings.options()).start_questdb())
 
     def run(self, *arguments: str | Path) -> Result:
         """Run a command."""
@@ -115,7 +115,7 @@ def _power_cut(folder: Path, *, before: int, after: int, cut: Callable[[Path, Pa
         here.start()
         here.follow()
         here.done("verify", "--hash")
-        here.wrong += archive.differences(Workspace(here.settings).database(), expected)
+        here.wrong += archive.differences(Workspace(here.settings.options()).database(), expected)
     return here
 
 

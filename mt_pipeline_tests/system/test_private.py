@@ -122,7 +122,7 @@ def test_an_older_data_folder_is_shut_and_what_is_the_users_own_stays(tmp_path: 
     (data / "ledger.sqlite").touch(0o644)
     data.chmod(0o2775)
 
-    dagster_home.prepare(Settings(_env_file=None, data_dir=data, inbox=inbox))
+    dagster_home.prepare(Settings(_env_file=None, data_dir=data, inbox=inbox).options())
 
     assert data.stat().st_mode & 0o7777 == 0o2700
     assert (data / "ledger.sqlite").stat().st_mode & 0o777 == 0o644
@@ -135,7 +135,7 @@ def test_a_link_to_a_data_folder_stays_one(tmp_path: Path):
     (tmp_path / "large disk").mkdir(0o755)
     (tmp_path / "data").symlink_to(tmp_path / "large disk")
 
-    dagster_home.prepare(Settings(_env_file=None, data_dir=tmp_path / "data"))
+    dagster_home.prepare(Settings(_env_file=None, data_dir=tmp_path / "data").options())
 
     assert (tmp_path / "data").is_symlink()
     assert (tmp_path / "large disk").stat().st_mode & 0o777 == 0o700

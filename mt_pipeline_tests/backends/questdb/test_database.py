@@ -96,7 +96,7 @@ def test_a_connection_that_breaks_inside_the_block_is_told(database: Database):
 
 def test_a_statement_that_questdb_refuses_is_not_called_unreachable(database: Database):
     with (
-        pytest.raises(psycopg.BackendError, match="no_such_table"),
+        pytest.raises(psycopg.DatabaseError, match="no_such_table"),
         database.connect() as connection,
     ):
         connection.execute("SELECT * FROM no_such_table")

@@ -12,6 +12,8 @@ from mt_pipeline.backends.parquet import dataset
 from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs import charts, metadata
+from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.observer import RowsLoaded
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import Sources, rows
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
@@ -190,7 +192,8 @@ def test_packets_without_a_length_are_rows_and_told_of(
     assert (loaded.rows, stored.bytes, stored.agrees) == (3, 0, True)
     described = charts.of_summary(summary, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
-    assert {**described, **metadata.of_rows(loaded, stored, experiment=experiment, devices=0)}[
-        "rows"
-    ] == 3
+    done = RowsLoaded(
+        CaptureFiles(tmp_path, "a"), "inputs", 1.0, loaded, stored, summary, (), experiment, 0
+    )
+    assert metadata.of_rows(done, grafana=None)["rows"] == 3
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
