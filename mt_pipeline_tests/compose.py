@@ -189,11 +189,13 @@ class Stack:
         """End a service and all that it started at once, as when its container is killed."""
         process = self._processes.pop(name)
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            os.killpg(process.pid, signal.SIGSTOP)  # it starts no more
             family = psutil.Process(process.pid).children(recursive=True)
             os.killpg(process.pid, signal.SIGKILL)
             for child in family:
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
+            psutil.wait_procs(family, timeout=SECONDS)  # Postgres starts after its last process
         process.wait()
 
     def stop(self, name: str) -> int:

@@ -159,7 +159,7 @@ def test_runs_that_end_well_and_badly_leave_the_key_in_no_file_and_no_message(
     assert_sent(netify, 2)
     assert "MT_NETIFY_API_KEY" in messages[1]
     assert "cannot be reached" in messages[2]
-    assert "MT_NETIFY_URL is no address" in messages[3]
+    assert "MT_NETIFY_URL is not the address" in messages[3]
     assert "MT_NETIFY_API_KEY is empty or has characters" in messages[4]
 
 

@@ -1,7 +1,7 @@
 """tshark as a child process: which one, its command, and its lines as they come.
 
 What the lines contain is `documents.py`; what the end of a tshark means is `outcome.py`. The
-measurements behind the options are in `docs/architecture.md`.
+measurements behind the options are in `docs/decisions/`.
 """
 
 import functools
