@@ -925,7 +925,7 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(
     Before the run, nothing was shown of many captures, either.
     """
     paths = [
-        capture(tmp_path / "watched" / f"{number} of {captures}.pcap") for number in range(captures)
+        capture(tmp_path / "watched" / f"{number}_of_{captures}.pcap") for number in range(captures)
     ]
 
     with watched(paths, lab.settings(), tmp_path / "gate") as (terminal, process):
