@@ -191,7 +191,8 @@ def test_a_bad_capture_leaves_its_reason_in_the_ledger_and_no_file(zoo: Ran, lab
         assert not [
             file
             for file in files_below(lab.data)
-            if file.startswith(stage) and re.search("killed|grows|vanishes|text|empty|part$", file)
+            if file.startswith(f"{stage}/{ZOO}/")
+            and re.search("killed|grows|vanishes|text|empty|part$", file)
         ]
 
 

@@ -10,6 +10,7 @@ import psutil
 
 from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import Frame, write_pcap
 from mt_pipeline_tests.building.traffic import dns
@@ -36,8 +37,9 @@ def ten_years(folder: Path, *, captures: int) -> list[str]:
         folder / "data", Database("127.0.0.1", http, pg, "admin", PASSWORD), questdb_host=None
     )
     expected, questdb = _write(settings, captures), settings.data_dir / "questdb"
+    reader = Workspace(settings.options()).logins.reader
     with server.start(
-        questdb, http_port=http, pg_port=pg, user="admin", password=PASSWORD
+        questdb, http_port=http, pg_port=pg, user="admin", password=PASSWORD, reader=reader
     ) as running:
         database = Database("127.0.0.1", http, pg, "admin", PASSWORD)
         wrong = _run(settings, "ingest", settings.inbox_dir)

@@ -79,7 +79,8 @@ class Database:
                 dbname="qdb",
                 autocommit=True,
                 prepare_threshold=None,
-                connect_timeout=5,
+                # The embedded one is never away while it runs; on a busy machine it is slow.
+                connect_timeout=60 if self.folder else 5,
                 options=timeout,
             ) as connection:
                 yield connection
