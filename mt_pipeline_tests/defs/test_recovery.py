@@ -140,7 +140,7 @@ def test_a_capture_that_is_claimed_between_two_looks_is_not_asked_for_again(
 
 @pytest.mark.skipif(cores() < 2, reason="one process does all then")
 def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_to_begin(
-    watch: Watch, tmp_path: Path
+    watch: Watch, lab: Lab, tmp_path: Path
 ):
     """On a busy machine they need over a minute. All captures were requested and loaded twice."""
     gate, site = tmp_path / "gate", tmp_path / "site" / "sitecustomize.py"
@@ -153,7 +153,7 @@ def test_what_a_terminal_has_taken_is_left_to_it_however_slow_its_processes_are_
     )
     for number in range(FEW + 2):
         watch.put(f"slow/{number:02}.pcap")
-    settings = watch.workspace.options
+    settings = lab.settings(data_dir=watch.workspace.options.data_dir)
     with program(
         "ingest",
         watch.inbox,

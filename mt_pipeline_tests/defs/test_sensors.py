@@ -95,7 +95,7 @@ def test_an_inbox_that_is_not_there_yet_is_made(watch: Watch):
 
 
 def test_a_new_capture_is_requested_at_the_second_look_and_never_again(watch: Watch, lab: Lab):
-    watch.put("kitchen/a.pcap")
+    watch.put("kitchen/first look.pcap")
     patient = Watch(lab, watch.workspace.options.data_dir, settle=3600)
 
     assert isinstance(patient.look(), dg.SkipReason)
@@ -104,8 +104,8 @@ def test_a_new_capture_is_requested_at_the_second_look_and_never_again(watch: Wa
     result = watch.look()
 
     assert isinstance(result, dg.SensorResult)
-    assert [request.partition_key for request in result.run_requests] == ["kitchen/a.pcap"]
-    assert watch.added(result) == ["kitchen/a.pcap"]
+    assert [request.partition_key for request in result.run_requests] == ["kitchen/first look.pcap"]
+    assert watch.added(result) == ["kitchen/first look.pcap"]
     assert isinstance(watch.settled(), dg.SkipReason)
 
 
