@@ -98,7 +98,7 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(
     with caplog.at_level("WARNING"):
         [failed] = run_of(lab, keys, workspace=workspace, memory=memory)
 
-    assert "3 captures cannot be loaded together, so each is by itself: [Errno 17]" in caplog.text
+    assert "3 captures cannot be loaded together, so each is by itself: [Errno 20]" in caplog.text
     assert failed.key == keys[1]
     records = [workspace.ledger.get(key) for key in keys]
     assert [record and record.state for record in records] == [State.DONE, State.FAILED, State.DONE]
