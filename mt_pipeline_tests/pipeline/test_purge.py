@@ -173,7 +173,7 @@ def test_what_is_not_there_is_one_line(terminal: Terminal, which: list[str]):
 
     assert (output.code, output.out) == (1, "")
     assert which[1] in output.err
-    assert output.err.endswith("; `mt-pipeline status` lists what there is\n")
+    assert output.err.endswith("`mt-pipeline status` lists what there is\n")
 
 
 def test_a_purged_capture_stays_out_until_it_changes_or_is_ingested_by_hand(
