@@ -293,7 +293,13 @@ def test_tables_that_cannot_be_read_after_a_crash_stop_no_start_and_are_verified
             with file.open("rb+") as lengths:
                 lengths.truncate(100)
         spare.start_again()
-        settings = settings_of(tmp_path / "data", spare.database, questdb_host=None)
+        settings = settings_of(
+            tmp_path / "data",
+            spare.database,
+            questdb_host=None,
+            questdb_reader="admin",
+            questdb_reader_password=PASSWORD,
+        )
         workspace = Workspace(settings.options())
 
         told = after_a_crash(workspace) or ""
