@@ -193,7 +193,15 @@ def test_packets_without_a_length_are_rows_and_told_of(
     described = charts.of_summary(summary, grafana=None, experiment=experiment)
     assert described["bytes"] == 0
     done = RowsLoaded(
-        CaptureFiles(tmp_path, "a"), "inputs", 1.0, loaded, stored, summary, (), experiment, 0
+        files=CaptureFiles(tmp_path, "a"),
+        inputs="",
+        seconds=1,
+        loaded=loaded,
+        stored=stored,
+        summary=summary,
+        locations=(),
+        experiment=experiment,
+        devices=0,
     )
     assert metadata.of_rows(done, grafana=None)["rows"] == 3
     assert f"{experiment}/a.pcap" in page_of(database, experiment)
