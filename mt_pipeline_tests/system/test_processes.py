@@ -115,7 +115,7 @@ def test_stop_ends_the_group_that_the_child_leads_or_led(then: str):
 
 
 OURS = {
-    "dagster_process.py": "Dagster runs providers of other packages, whose settings nobody can list",
+    "dagster_process.py": "Dagster runs providers of other packages, with settings of their own",
     "workers.py": "it is our own code",
     "setup.py": "packages of the system, which may come through a proxy",
 }
