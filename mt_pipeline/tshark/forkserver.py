@@ -187,6 +187,7 @@ class ForkServer:
                 # The answer may still come, and be mistaken for that of the next capture.
                 self._process.kill()
                 self._process.wait()
+                self._line.close()  # a sandbox outlives bwrap's first process, and ends with this
                 raise
             if not word:  # tshark has ended
                 self._process.kill()

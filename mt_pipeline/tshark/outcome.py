@@ -15,6 +15,8 @@ from mt_pipeline.tshark.limits import Watch
 from mt_pipeline.tshark.programs import CUT, DAMAGED, without_noise
 
 _NO_MEMORY = "failed to allocate"
+_CRASHED = (-signal.SIGSEGV, 128 + signal.SIGSEGV)
+"""Status after a crash; the second one comes through a sandbox."""
 """What GLib prints when there is no more memory, before it ends the program."""
 
 _UNREADABLE = ("isn't a capture file", "doesn't exist", "permission")
@@ -44,7 +46,9 @@ def check_limits(capture: Path, status: int, stderr: str, watch: Watch) -> None:
             "cut the capture with `editcap -c 10000000`, or set MT_TSHARK_SECONDS to more"
         )
         raise TsharkLimit(message, stderr=stderr, status=status)
-    if status and _NO_MEMORY in stderr:
+    # Code that does not check what malloc returns crashes at the limit, and prints nothing.
+    crashed = limits.memory is not None and status in _CRASHED and not stderr.strip()
+    if crashed or (status and _NO_MEMORY in stderr):
         most = (
             "the machine has"
             if limits.memory is None

@@ -113,7 +113,7 @@ def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path):
 def test_a_capture_that_needs_more_memory_than_it_may_is_told_so(
     tmp_path: Path, fork_seconds: float
 ):
-    path = write_bulk(tmp_path / "x.pcap", 100_000)
+    path = write_bulk(tmp_path / "x.pcap", 400_000)
     program = limited(Limits(memory=320 * 10**6), fork_seconds=fork_seconds)
     with pytest.raises(
         TsharkLimit,
