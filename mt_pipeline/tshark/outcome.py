@@ -15,9 +15,9 @@ from mt_pipeline.tshark.limits import Watch
 from mt_pipeline.tshark.programs import CUT, DAMAGED, without_noise
 
 _NO_MEMORY = "failed to allocate"
+"""What GLib prints when there is no more memory, before it ends the program."""
 _CRASHED = (-signal.SIGSEGV, 128 + signal.SIGSEGV)
 """Status after a crash; the second one comes through a sandbox."""
-"""What GLib prints when there is no more memory, before it ends the program."""
 
 _UNREADABLE = ("isn't a capture file", "doesn't exist", "permission")
 
