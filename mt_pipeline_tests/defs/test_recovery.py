@@ -3,7 +3,7 @@
 The run is another process. It goes on at the moment when the sensor asks Dagster for its runs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,23 +29,6 @@ from mt_pipeline_tests.services import eventually
 @pytest.fixture
 def watch(lab: Lab, tmp_path: Path) -> Watch:
     return Watch(lab, tmp_path / "data", settle=0)
-
-
-@pytest.fixture
-def started(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Give a function that makes a run that is going on; it is deleted afterwards."""
-    made: list[str] = []
-
-    def make(**tags: str) -> str:
-        run = lab.instance.add_run(dg.DagsterRun(job_name="ingest_captures", tags=tags))
-        start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_captures")
-        lab.instance.run_storage.handle_run_event(run.run_id, start, datetime.now(UTC))
-        made.append(run.run_id)
-        return run.run_id
-
-    yield make
-    for run_id in made:
-        lab.instance.delete_run(run_id)
 
 
 def after_runs_were_listed(

@@ -347,23 +347,6 @@ def test_a_run_that_was_asked_for_and_never_came_is_requested_again(watch: Watch
     assert watch.keys() == ["kitchen/never came.pcap"]
 
 
-@pytest.fixture
-def started(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Return a function that makes a running run with some tags, which is deleted afterwards."""
-    made: list[str] = []
-
-    def make(**tags: str) -> str:
-        run = lab.instance.add_run(dg.DagsterRun(job_name="ingest_captures", tags=tags))
-        start = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "ingest_captures")
-        lab.instance.run_storage.handle_run_event(run.run_id, start, datetime.now(UTC))
-        made.append(run.run_id)
-        return run.run_id
-
-    yield make
-    for run_id in made:
-        lab.instance.delete_run(run_id)
-
-
 def test_what_a_run_in_the_queue_is_about_is_not_requested_a_second_time(
     watch: Watch, started: Callable[..., str]
 ):
