@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[1]
 """The project's folder: `make setup` installs the package in place."""
 
-
 PREFIX = "MT_"
 """Prefix of our variables."""
 
@@ -151,10 +150,7 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _plain(cls, value: Path) -> Path:
-        """Refuse a folder that Dagster, DuckDB or SQLite read as a pattern.
-
-        Dagster would silently miss its settings there.
-        """
+        """Refuse a path that Dagster or a database reads as a pattern, or that is not UTF-8."""
         if special := sorted(set(_SPECIAL).intersection(str(value))):
             raise PydanticCustomError(
                 "data_dir",
@@ -208,29 +204,9 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def has_questdb(self) -> bool:
-        """Whether rows are loaded into QuestDB."""
-        return "questdb" in self.backends
-
-    @property
     def inbox_dir(self) -> Path:
         """The watched folder."""
         return self.inbox or self.data_dir / "inbox"
-
-    @property
-    def embeds_questdb(self) -> bool:
-        """Whether rows are loaded into a QuestDB that we start."""
-        return self.has_questdb and self.questdb_host is None
-
-    @property
-    def questdb_password_file(self) -> Path:
-        """File with the password of the embedded QuestDB, if no setting has it."""
-        return self.data_dir / "questdb-password"
-
-    @property
-    def questdb_reader_password_file(self) -> Path:
-        """File with the password of its read-only user, if no setting has it."""
-        return self.data_dir / "questdb-reader-password"
 
     @property
     def providers(self) -> tuple[str, ...]:

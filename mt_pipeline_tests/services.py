@@ -95,11 +95,11 @@ class Running:
 
     @property
     def database(self) -> Database:
-        return self._as("admin", self.settings.questdb_password_file)
+        return self._as("admin", self.settings.options().questdb_password_file)
 
     @property
     def reading(self) -> Database:
-        return self._as("reader", self.settings.questdb_reader_password_file)
+        return self._as("reader", self.settings.options().questdb_reader_password_file)
 
     def _as(self, user: str, file: Path) -> Database:
         return Database(

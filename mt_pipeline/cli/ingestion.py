@@ -56,7 +56,7 @@ def ingest(
     workspace = Workspace(settings.options())
     filter_ = settings.filter if display_filter is None else display_filter
     _check_filter(workspace, filter_)
-    table = "packets_" if settings.has_questdb else "parquet/packets/experiment="
+    table = "packets_" if workspace.options.has_questdb else "parquet/packets/experiment="
     taken = TakenCaptures(workspace.ledger, filter_, bars, table=table)
     if workspace.has_crashed and not dry_run:
         _recover(workspace, bars)

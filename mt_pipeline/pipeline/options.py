@@ -48,13 +48,11 @@ class Options:
     questdb_pg_port: int
     questdb_user: str
     questdb_password: SecretStr | None
-    questdb_password_file: Path
     questdb_import_dir: Path | None
     questdb_wait_seconds: int
     questdb_console: str | None
     questdb_reader: str
     questdb_reader_password: SecretStr | None
-    questdb_reader_password_file: Path
     grafana_url: str | None
     environment: Mapping[str, str] = field(repr=False)
 
@@ -65,5 +63,15 @@ class Options:
 
     @property
     def embeds_questdb(self) -> bool:
-        """Whether that QuestDB is the embedded one."""
+        """Whether rows are loaded into a QuestDB that we start."""
         return self.has_questdb and self.questdb_host is None
+
+    @property
+    def questdb_password_file(self) -> Path:
+        """File with the password of the embedded QuestDB, if no setting has it."""
+        return self.data_dir / "questdb-password"
+
+    @property
+    def questdb_reader_password_file(self) -> Path:
+        """File with the password of its read-only user, if no setting has it."""
+        return self.data_dir / "questdb-reader-password"

@@ -61,16 +61,17 @@ def main(*, install: Install = install_package) -> int:
     private.files()
     try:
         settings = load()
+        options = settings.options()
         _prepare_tshark(settings, install)
-        if settings.embeds_questdb:
+        if options.embeds_questdb:
             _print(f"QuestDB at {jar()}")
-        dagster_home.prepare(settings.options())
-        if settings.embeds_questdb and not settings.questdb_password:
+        dagster_home.prepare(options)
+        if options.embeds_questdb and not options.questdb_password:
             _print(
-                f"QuestDB's user {settings.questdb_user} "
-                f"has the password in {settings.questdb_password_file}"
+                f"QuestDB's user {options.questdb_user} "
+                f"has the password in {options.questdb_password_file}"
             )
-        _print(f"data folder {settings.data_dir}, watched folder {settings.inbox_dir}")
+        _print(f"data folder {options.data_dir}, watched folder {options.inbox_dir}")
     except (SettingsError, TsharkError, ServerError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.errors import CommandError, SettingsError
 from mt_pipeline.pipeline import providers, verify
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home, dagster_process
 from mt_pipeline.service.dagster_process import HOST
@@ -58,10 +59,11 @@ def run(settings: Settings, *, echo: Echo) -> None:
         ServerError: QuestDB cannot start.
         SettingsError: providers that can never work, or a filter that tshark refuses.
     """
-    providers.check(settings.options())
-    workspace = Workspace(settings.options())
-    _check_filter(workspace, settings.filter)
-    home = dagster_home.prepare(settings.options())
+    options = settings.options()
+    providers.check(options)
+    workspace = Workspace(options)
+    _check_filter(workspace, options.filter)
+    home = dagster_home.prepare(options)
     stopped = threading.Event()
     watched: Watched = {}
     with ExitStack() as stack:
@@ -70,11 +72,11 @@ def run(settings: Settings, *, echo: Echo) -> None:
         _check_port(settings.dagster_port)
         signals = StopSignals(workspace.ledger, echo, stopped)
         stack.enter_context(signals.handled())
-        if settings.embeds_questdb:
+        if options.embeds_questdb:
             signals.questdb = True
             console = stack.enter_context(_questdb(workspace, watched, echo))
         else:
-            console = _console(settings)
+            console = _console(options)
         if stopped.is_set():
             return
         echo("starting Dagster")
@@ -131,11 +133,11 @@ def _questdb(workspace: Workspace, watched: Watched, echo: Echo) -> Iterator[str
         yield f"http://{java.HOST}:{server.http_port}\n{' ' * 19}{workspace.logins.sign_in}"
 
 
-def _console(settings: Settings) -> str:
+def _console(options: Options) -> str:
     """Return the address of the console of a QuestDB that is not embedded."""
-    if not settings.has_questdb:
+    if not options.has_questdb:
         return "none: MT_BACKENDS leaves QuestDB out"
-    return f"http://{settings.questdb_host}:{settings.questdb_http_port}"
+    return f"http://{options.questdb_host}:{options.questdb_http_port}"
 
 
 def _check_port(port: int) -> None:

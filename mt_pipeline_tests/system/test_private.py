@@ -98,17 +98,16 @@ def test_nothing_that_is_made_can_be_read_by_others_and_nothing_is_made_in_tmp()
         files = [path for path in settings.data_dir.rglob("*") if path.is_file()]
         assert len(files) > 100
         assert open_to_others(settings.data_dir) == []
-        for password in map(
-            Path.read_bytes,
-            secrets := (settings.questdb_password_file, settings.questdb_reader_password_file),
-        ):
+        options = settings.options()
+        secrets = (options.questdb_password_file, options.questdb_reader_password_file)
+        for password in map(Path.read_bytes, secrets):
             assert password.strip().decode() not in done.stdout + done.stderr
             assert [
                 file
                 for file in files
                 if file not in secrets and password.strip() in file.read_bytes()
             ] == []
-        for secret in (settings.questdb_password_file, settings.questdb_reader_password_file):
+        for secret in secrets:
             assert secret.stat().st_mode & 0o777 == 0o600
     finally:
         shutil.rmtree(folder)
