@@ -1,23 +1,18 @@
-"""Fixtures of more than one room. Dagster is imported late: most rooms are tested without it."""
+"""Fixtures of more than one room."""
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.java import Reader
 from mt_pipeline.backends.questdb.server import Server, start
-from mt_pipeline_tests.services import eventually
+from mt_pipeline_tests.pipelines import Lab, Result, environment, open_lab, run_command
+from mt_pipeline_tests.services import drop_everything
 from mt_pipeline_tests.soaking.servers import Spare
-
-if TYPE_CHECKING:
-    from mt_pipeline_tests.pipelines import Lab, Result
 
 READER = Reader("reader", "may only read")
 
@@ -73,25 +68,8 @@ def spare(_spare: Spare, near: bool) -> Spare:
         import_folder=_spare.imports if near else None,
         folder=_spare.folder if near else None,
     )
-    with _spare.database.connect() as connection:
-        for name, kind in connection.execute(
-            "SELECT table_name, table_type FROM tables()"
-        ).fetchall():
-            assert eventually(
-                partial(_dropped, connection, f'{"VIEW" if kind == "V" else "TABLE"} "{name}"')
-            ), name
+    drop_everything(_spare.database)
     return _spare
-
-
-def _dropped(connection: psycopg.Connection, what: str) -> bool:
-    """Drop a table or a view; try again while QuestDB reads it, as for a view that it compiles."""
-    try:
-        connection.execute(f"DROP {what}")
-    except psycopg.DatabaseError as error:
-        if "busyReader" in str(error):
-            return False
-        raise
-    return True
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,22 +97,22 @@ def _java_that_compiles_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Lab]":
-    """Open one data folder with its Dagster instance, for all tests. It loads into `questdb`."""
-    from mt_pipeline_tests.pipelines import open_lab
+@pytest.fixture(scope="module")
+def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Open a data folder with its Dagster instance, for the tests of a module.
 
+    It loads into `questdb`, which is empty, so that no test meets captures of other modules.
+    """
     with open_lab(tmp_path_factory.mktemp("lab") / "data", questdb) as opened:
+        drop_everything(opened.database)
         yield opened
 
 
 @pytest.fixture
 def terminal(
-    lab: "Lab", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> "Callable[..., Result]":
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
     """Give a function that runs a command in this process with the settings of the lab."""
-    from mt_pipeline_tests.pipelines import environment, run_command
-
     for name, value in environment(lab.settings()).items():
         monkeypatch.setenv(name, value)
     for name in ("DAGSTER_HOME", "TMPDIR"):

@@ -157,7 +157,7 @@ class Ran:
 class Lab:
     """A data folder, its Dagster instance, and a QuestDB.
 
-    Tests share all three: use experiments of your own.
+    The tests of a module share all three: use experiments of your own.
     """
 
     data: Path

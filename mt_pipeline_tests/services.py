@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 
@@ -172,3 +173,25 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
         for left in processes_of(service.data):
             with suppress(psutil.NoSuchProcess):  # it ends by itself after its parent
                 left.kill()
+
+
+def drop_everything(database: Database) -> None:
+    """Drop all tables and views."""
+    with database.connect() as connection:
+        for name, kind in connection.execute(
+            "SELECT table_name, table_type FROM tables()"
+        ).fetchall():
+            assert eventually(
+                partial(_dropped, connection, f'{"VIEW" if kind == "V" else "TABLE"} "{name}"')
+            ), name
+
+
+def _dropped(connection: psycopg.Connection, what: str) -> bool:
+    """Drop a table or a view; try again while QuestDB reads it, as for a view that it compiles."""
+    try:
+        connection.execute(f"DROP {what}")
+    except psycopg.DatabaseError as error:
+        if "busyReader" in str(error):
+            return False
+        raise
+    return True

@@ -47,7 +47,7 @@ def check_limits(capture: Path, status: int, stderr: str, watch: Watch) -> None:
         )
         raise TsharkLimit(message, stderr=stderr, status=status)
     # Code that does not check what malloc returns crashes at the limit, and prints nothing.
-    crashed = limits.memory is not None and status in _CRASHED and not stderr.strip()
+    crashed = limits.memory is not None and status in _CRASHED and not without_noise(stderr)
     if crashed or (status and _NO_MEMORY in stderr):
         most = (
             "the machine has"

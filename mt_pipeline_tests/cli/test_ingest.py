@@ -929,8 +929,12 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(
 
     Before the run, nothing was shown of many captures, either.
     """
-    names = [*map(str, range(captures - 1)), "last"] if captures > 1 else ["only"]
-    paths = [capture(tmp_path / "watched" / f"{name}_of_{captures}.pcap") for name in names]
+    folder = tmp_path / "watched"
+    paths = [capture(folder / f"{number}_of_{captures}.pcap") for number in range(captures)]
+    if captures > 1:
+        # A large one, as these are not loaded together with others, which end before it.
+        last = folder / f"last_of_{captures}.pcap"
+        paths[-1] = write_pcap(last, timed([*dns(), *[arp()[0] + bytes(250_000)] * 25]))
     left = r"captures +\S+ +\d+/12 +\d+\.\d/s +\d+ \w+.* left"
 
     with watched(paths, lab.settings(), tmp_path / "gate") as (terminal, process):
@@ -946,9 +950,8 @@ def test_a_terminal_shows_what_is_done_from_the_beginning_to_the_end(
         out = process.stdout.read()
 
     assert process.wait() == 0, (out, shown)
-    assert out.count("2 packets, 2 rows in packets_") == captures, (
-        "lines go to stdout, which is no terminal"
-    )
+    lines = re.findall(r"[\d,]+ packets, [\d,]+ rows in packets_", out)
+    assert len(lines) == captures, "lines go to stdout, which is no terminal"
     assert "rows in packets_" not in shown
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mt_pipeline.backends.questdb.server import Server
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import START_NS, in_time_order, write_pcap
 from mt_pipeline_tests.building.traffic import (
@@ -24,7 +25,16 @@ from mt_pipeline_tests.grafana.loaded import (
     SECOND,
     Loaded,
 )
-from mt_pipeline_tests.pipelines import Lab
+from mt_pipeline_tests.pipelines import Lab, open_lab
+from mt_pipeline_tests.services import drop_everything
+
+
+@pytest.fixture(scope="package")
+def lab(questdb: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Open a data folder with its Dagster instance, for all tests of the dashboards."""
+    with open_lab(tmp_path_factory.mktemp("lab") / "data", questdb) as opened:
+        drop_everything(opened.database)
+        yield opened
 
 
 @pytest.fixture(scope="package")

@@ -100,7 +100,7 @@ def test_an_earlier_report_is_replaced_and_another_file_is_not(
         "'; DROP TABLE captured_packets",
         'nobody"',
         "%s nobody",
-        "never/../../heard",
+        "unheard/../../of",
         "",
     ],
 )

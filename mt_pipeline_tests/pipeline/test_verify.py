@@ -12,6 +12,7 @@ from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.checks import verified
+from mt_pipeline.defs.markdown import escaped
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.verify import Repaired, after_a_crash, differences, load_again
 from mt_pipeline.pipeline.workspace import Workspace
@@ -56,7 +57,9 @@ def test_rows_that_are_missing_are_named_and_are_loaded_again(
     missing = f"{loaded}: QuestDB has 0 of its 2 rows: load it again"
 
     assert told(terminal, loaded) == (1, [missing, "1 difference"])
-    assert f"- {missing}" in str(verified(lab.workspace()).metadata["found"].value)
+    assert f"- {escaped(missing, longest=500)}" in str(
+        verified(lab.workspace()).metadata["found"].value
+    )
     assert told(terminal, loaded, "--repair") == (
         1,
         [missing, "1 difference; 1 capture is loaded again"],

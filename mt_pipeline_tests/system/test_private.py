@@ -30,10 +30,13 @@ for command in json.loads(sys.argv[1]):
     subprocess.run([sys.executable, "-m", *command], check=True)
 print("was used:", [folder for folder, now, then in zip(shared, changed(), before) if now != then])
 """
-_PRIVATE_DISKS = (
-    "for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder || exit 99; done; "
-    'exec "$@"'
-)
+# The project may itself lie below one of them, so it is bound to where it was.
+_PRIVATE_DISKS = """
+mount --bind "$PWD" /mnt || exit 99
+for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder || exit 99; done
+[ -e "$PWD/pyproject.toml" ] || { mkdir -p "$PWD" && mount --bind /mnt "$PWD"; } && cd "$PWD"
+exec "$@"
+"""
 
 
 def settings_of_ours(folder: Path) -> Settings:
@@ -49,7 +52,6 @@ def settings_of_ours(folder: Path) -> Settings:
 
 @only_linux
 def test_nothing_that_is_made_can_be_read_by_others_and_nothing_is_made_in_tmp():
-    # Not below /tmp, which is another one for the commands.
     folder = PROJECT / "build" / f"private-{os.getpid()}"
     folder.mkdir(parents=True)
     try:

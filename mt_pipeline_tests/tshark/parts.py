@@ -67,9 +67,9 @@ def write_by_hand(path: Path, packets: Iterable[dict[str, str | list[str]]]) -> 
     return path
 
 
-def readers() -> list[psutil.Process]:
-    """Return each tshark that reads a capture for this process, but none that only forks."""
-    children = psutil.Process().children(recursive=True)
+def readers(pid: int | None = None) -> list[psutil.Process]:
+    """Return each tshark that reads a capture for this process, or another, but none that forks."""
+    children = psutil.Process(pid).children(recursive=True)
     tsharks = [child for child in children if child.name() == "tshark"]
     parents = {child.ppid() for child in tsharks}
     return [child for child in tsharks if child.pid not in parents]

@@ -11,12 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import duckdb
-import psutil
 import pytest
 
 from mt_pipeline.tshark import documents
@@ -35,6 +34,7 @@ from mt_pipeline_tests.building.files import (
     write_pcap,
     write_pcapng,
 )
+from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.system.test_processes import is_gone, only_linux
 from mt_pipeline_tests.tshark.parts import (
     NO_FORKS,
@@ -42,6 +42,7 @@ from mt_pipeline_tests.tshark.parts import (
     documents_of,
     endless_capture,
     read_all,
+    readers,
     tshark,
 )
 
@@ -537,29 +538,16 @@ def test_a_killed_writer_leaves_no_file_under_its_name_and_no_tshark(tmp_path: P
             [sys.executable, "-c", program, tshark().program, str(path), str(output)]
         ) as writer:
             try:
-                child = None
-                while child is None:
-                    with suppress(
-                        psutil.NoSuchProcess
-                    ):  # whether setpriv can be used is tried by a process that soon ends
-                        child = next(
-                            (
-                                each
-                                for each in psutil.Process(writer.pid).children()
-                                if each.name() == "tshark"
-                            ),
-                            None,
-                        )
-                beside = list(
-                    output.parent.iterdir()
-                )  # and a folder for what does not fit into memory
-                assert [each.name.startswith(".") for each in beside if each.is_file()] == [True], (
-                    "it is written beside"
+                # There is a folder too, for what does not fit into memory.
+                assert eventually(
+                    lambda: [each for each in output.parent.glob("*") if each.is_file()]
                 )
-                assert all(each.name.startswith(".") for each in beside)
+                assert eventually(partial(readers, writer.pid))
+                assert all(each.name.startswith(".") for each in output.parent.iterdir())
+                tsharks = readers(writer.pid)
             finally:
                 writer.kill()
-        assert is_gone(child.pid)
+        assert all(is_gone(reader.pid) for reader in tsharks)
     assert not output.exists()
     conversations = in_time_order([traffic.dns()])
     assert documents.write(tshark(), write_pcap(tmp_path / "y.pcap", conversations), output) == 2
