@@ -97,9 +97,9 @@ def _has_room(
         )
         return False
     echo(
-        f"{table.name}: an older release cut it into {len(partitions):,} partitions; its "
-        f"{number:,} rows are now copied into one by {unit}; you may interrupt that, and "
-        f"nothing is lost; it takes about {1 + number // (60 * _ROWS_PER_SECOND):,} minutes"
+        f"{table.name}: its rows, {number:,}, are copied into partitions by {unit}, as an older "
+        f"release made partitions by day, {len(partitions):,} of them; that takes about "
+        f"{1 + number // (60 * _ROWS_PER_SECOND):,} min; you may interrupt it, and nothing is lost"
     )
     return True
 
