@@ -29,7 +29,8 @@ from mt_pipeline.pipeline.observer import (
     RowsLoaded,
     StageDone,
 )
-from mt_pipeline.pipeline.reading import check_readable, write_documents
+from mt_pipeline.pipeline.reading import write_documents
+from mt_pipeline.pipeline.refusal import check_readable
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.packets import Sources
 from mt_pipeline.tshark import documents
