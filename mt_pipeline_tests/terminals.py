@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from mt_pipeline_tests.services import SECONDS
 
+OTHER_TERMINALS = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+"""Variables about a terminal that is not the test's. Readline sets two of them."""
+
 _CONTROL = re.compile(r"\x1b\[[\d;?]*[a-zA-Z]")
 
 

@@ -40,7 +40,7 @@ from mt_pipeline_tests.pipelines import (
     wrapper,
 )
 from mt_pipeline_tests.services import SECONDS, free_ports
-from mt_pipeline_tests.terminals import Screen, screen
+from mt_pipeline_tests.terminals import OTHER_TERMINALS, Screen, screen
 
 Terminal = Callable[..., Result]
 
@@ -904,12 +904,13 @@ def watched(
         f'case "$*" in *last_of_*) gate={gate}.last;; *) gate={gate};; esac\n'
         'until [ -e "$gate" ]; do sleep 0.1; done\nexec "$TSHARK" "$@"',
     )
+    own = environment(settings, MT_TSHARK=str(slow), TERM="xterm-256color")
     with screen(columns=columns) as terminal:
         process = program(
             "ingest",
             *arguments,
             settings=settings,
-            env=environment(settings, MT_TSHARK=str(slow), TERM="xterm-256color"),
+            env={name: value for name, value in own.items() if name not in OTHER_TERMINALS},
             stderr=terminal.device,
             start_new_session=True,
         )

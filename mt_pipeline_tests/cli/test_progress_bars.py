@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.cells import cell_len
 
-from mt_pipeline_tests.terminals import screen
+from mt_pipeline_tests.terminals import OTHER_TERMINALS, screen
 
 _SCRIPT = """
 import sys, time
@@ -32,11 +32,7 @@ with Bars() as bars:
 
 def shown(columns: int, **environment: str) -> tuple[bytes, str]:
     """Run the script; what its terminal was sent, and the text of that."""
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")
-    }
+    own = {name: value for name, value in os.environ.items() if name not in OTHER_TERMINALS}
     with screen(columns=columns) as terminal:
         process = subprocess.Popen(
             [sys.executable, "-c", _SCRIPT],
