@@ -1,30 +1,78 @@
-"""How `mt-pipeline ingest` cuts captures into runs, and how many processes it gives them."""
+"""The Dagster runs of `mt-pipeline ingest`: which captures share one, and who runs them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from math import ceil
 
 import dagster as dg
 
+from mt_pipeline.cli.runner import Runner
 from mt_pipeline.cli.selection import Selected
+from mt_pipeline.cli.taken_captures import TakenCaptures
+from mt_pipeline.cli.worker_count import FEW
+from mt_pipeline.cli.workers import run_all
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.runs import BYTES_PER_RUN, CAPTURES_PER_RUN, batches, places, stretches
+from mt_pipeline.defs.runs import CAPTURES_PER_RUN, batches, places, stretches
+from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.service import dagster_home
 from mt_pipeline.system.processes import cores
 
-FEW = 10
-"""Up to this many small captures run in this process: they end before another process has started.
 
-Each has a run of its own then, which `purge` can delete.
-"""
+def run_here(
+    workspace: Workspace,
+    new: Sequence[Selected],
+    taken: TakenCaptures,
+    *,
+    display_filter: str | None,
+) -> bool:
+    """Run captures in this process, one run after the other.
+
+    Args:
+        workspace: the data folder.
+        new: captures to load.
+        taken: takes a capture before its run.
+        display_filter: of all runs; None for the setting's.
+
+    Returns:
+        Whether all runs ended; False if Ctrl-C interrupted one.
+    """
+    with dagster_home.opened(workspace.options) as instance:
+        runner = Runner(workspace, instance, display_filter=display_filter)
+        return all(runner.run(keys) for keys in _runs(instance, new, taken.take))
 
 
-def worker_count(new: Sequence[Selected]) -> int:
-    """Return how many processes to use: one per core, unless there are few bytes and captures."""
-    size = sum(item.capture.size for item in new)
-    useful = max(ceil(len(new) / FEW), ceil(size / BYTES_PER_RUN))
-    return min(cores(), useful, len(new))
+def run_in_processes(
+    workspace: Workspace,
+    new: Sequence[Selected],
+    taken: TakenCaptures,
+    *,
+    display_filter: str | None,
+    workers: int,
+    services: AbstractContextManager[None],
+) -> bool:
+    """Run captures in several processes.
+
+    Args:
+        workspace: the data folder.
+        new: captures to load.
+        taken: takes a capture before its run.
+        display_filter: of all runs; None for the setting's.
+        workers: number of processes.
+        services: what the workers need; it starts while they start.
+    """
+    with dagster_home.opened(workspace.options) as instance:
+        return run_all(
+            workspace,
+            instance,
+            _runs(instance, new, taken.take),
+            display_filter=display_filter,
+            workers=workers,
+            services=services,
+            name=taken.name,
+        )
 
 
-def runs(
+def _runs(
     instance: dg.DagsterInstance, new: Sequence[Selected], take: Callable[[Selected], bool]
 ) -> Iterator[list[str]]:
     """Yield the keys of the captures of each run, which are neighbours among the partitions.

@@ -3,21 +3,20 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import click
 
 from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.naming import shared_experiments
-from mt_pipeline.cli.ingest_runs import runs, worker_count
 from mt_pipeline.cli.progress_bars import Bars
-from mt_pipeline.cli.runner import Runner
 from mt_pipeline.cli.selection import Selected, WrongUsageError, captures_at, failed_captures
 from mt_pipeline.cli.taken_captures import TakenCaptures
-from mt_pipeline.cli.workers import run_all
+from mt_pipeline.cli.worker_count import worker_count
 from mt_pipeline.pipeline import verify
 from mt_pipeline.pipeline.workspace import Workspace
-from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping
 from mt_pipeline.tshark.errors import FilterError
@@ -127,29 +126,37 @@ def _run(
     """Run what is new: in this process if it is little, else in several."""
     waits: dict[str, bool] = {}
     workers = worker_count(new)
-    with (
-        _interrupts(taken, bars, waits),
-        workspace.ledger.lock(taken.name),
-        dagster_home.opened(workspace.options) as instance,
-    ):
+    with _interrupts(taken, bars, waits), workspace.ledger.lock(taken.name), _dagster_imported():
         questdb = _questdb(workspace, bars, waits)
-        batches = runs(instance, new, taken.take)
         if workers > 1:
-            finished = run_all(
+            from mt_pipeline.cli.ingest_runs import run_in_processes
+
+            finished = run_in_processes(
                 workspace,
-                instance,
-                batches,
+                new,
+                taken,
                 display_filter=display_filter,
                 workers=workers,
                 services=questdb,
-                name=taken.name,
             )
         else:
             with questdb:
-                runner = Runner(workspace, instance, display_filter=display_filter)
-                finished = all(runner.run(keys) for keys in batches)
+                from mt_pipeline.cli.ingest_runs import run_here
+
+                finished = run_here(workspace, new, taken, display_filter=display_filter)
         if not finished:
             raise click.Abort
+
+
+@contextmanager
+def _dagster_imported() -> Iterator[None]:
+    """Import Dagster while QuestDB starts: each takes a second or two."""
+    thread = Thread(target=import_module, args=("mt_pipeline.cli.ingest_runs",))
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextmanager

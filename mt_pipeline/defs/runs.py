@@ -9,11 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from mt_pipeline.captures.identity import Capture
+from mt_pipeline.pipeline.run import BYTES_PER_RUN
 
 CAPTURES_PER_RUN = 50
-
-BYTES_PER_RUN = 200_000_000
-"""Bytes of captures that share a run: ten seconds of work, so the start of a run costs little."""
 
 PRIORITY = "dagster/priority"
 """Tag of a run. The queue starts runs with a higher number first. A run that a person launches in

@@ -18,6 +18,9 @@ from mt_pipeline.pipeline.workspace import Workspace
 STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
 """The stages of a capture, in order. Each has the name of the asset that it makes."""
 
+BYTES_PER_RUN = 200_000_000
+"""Bytes of captures that share a run: ten seconds of work, so the start of a run costs little."""
+
 
 @dataclass
 class Run:

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from mt_pipeline.backends.questdb.jar import jar
+from mt_pipeline.backends.questdb.classes import prepared_jar
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.errors import SettingsError
-from mt_pipeline.service import dagster_home
+from mt_pipeline.service import class_cache, dagster_home
 from mt_pipeline.settings import Settings, load
 from mt_pipeline.system import private, terminal
 from mt_pipeline.tshark import sandbox
@@ -64,7 +64,7 @@ def main(*, install: Install = install_package) -> int:
         options = settings.options()
         _prepare_tshark(settings, install)
         if options.embeds_questdb:
-            _print(f"QuestDB at {jar()}")
+            _prepare_questdb()
         dagster_home.prepare(options)
         if options.embeds_questdb and not options.questdb_password:
             _print(
@@ -76,6 +76,15 @@ def main(*, install: Install = install_package) -> int:
         print(f"make setup: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _prepare_questdb() -> None:
+    """Fetch QuestDB; in a new environment also make what lets it start faster."""
+    _print(f"QuestDB at {prepared_jar()}")
+    try:
+        class_cache.make()
+    except (ServerError, OSError) as error:
+        _print(f"QuestDB will take a second longer to start: no cache of its classes: {error}")
 
 
 def _prepare_tshark(settings: Settings, install: Install) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import State
-from mt_pipeline.cli.ingest_runs import FEW
+from mt_pipeline.cli.worker_count import FEW
 from mt_pipeline.cli.workers import run_all
 from mt_pipeline.defs.recovery import TERMINAL
 from mt_pipeline.defs.sensors import new_captures

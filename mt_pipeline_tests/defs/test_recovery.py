@@ -15,7 +15,7 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import State
-from mt_pipeline.cli.ingest_runs import FEW
+from mt_pipeline.cli.worker_count import FEW
 from mt_pipeline.defs.recovery import START_SECONDS, TERMINAL
 from mt_pipeline.defs.runs import BY_SENSOR
 from mt_pipeline.pipeline.workspace import Workspace

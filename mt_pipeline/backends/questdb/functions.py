@@ -1,15 +1,14 @@
 """Removes SQL functions from QuestDB that let a reader list every folder of the machine.
 
 No setting disables them. QuestDB registers each class of its jar that implements the interface of a
-function factory. We write copies of two such classes without the interface into a folder, and Java
-loads them instead (`--patch-module`). The classes stay, because other classes use their code.
+function factory. We write a copy of the jar in which two such classes do not name the interface.
+The classes stay, because other classes use their code.
 """
 
 import struct
 import zipfile
 from pathlib import Path
 
-MODULE = "io.questdb"
 FUNCTIONS = ("files", "glob")
 _CLASSES = tuple(
     f"io/questdb/griffin/engine/functions/catalogue/{name}.class"
@@ -38,22 +37,26 @@ _TEXT, _OF_TWO_SLOTS = 1, (5, 6)
 _POOL = 8  # offset of the number of entries
 
 
-def patch(jar: Path, folder: Path) -> list[str]:
-    """Write the patched classes into a folder and return Java's options for them.
+def remove(jar: Path, output: Path) -> None:
+    """Write a copy of the jar without the functions.
 
     Args:
         jar: QuestDB's, as released.
-        folder: an empty folder, or one that does not exist yet.
+        output: the copy.
 
     Raises:
         KeyError: the jar lacks one of the classes, so it is of another version.
-        OSError: the folder cannot be written.
+        OSError: the copy cannot be written.
     """
-    with zipfile.ZipFile(jar) as released:
+    with (
+        zipfile.ZipFile(jar) as released,
+        zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as copy,
+    ):
         for name in _CLASSES:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(_without_interfaces(released.read(name)))
-    return [f"--patch-module={MODULE}={folder}"]
+            copy.writestr(name, _without_interfaces(released.read(name)))
+        for entry in released.infolist():
+            if entry.filename not in _CLASSES:
+                copy.writestr(entry, released.read(entry))
 
 
 def _without_interfaces(code: bytes) -> bytes:

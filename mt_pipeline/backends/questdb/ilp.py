@@ -2,9 +2,8 @@
 
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import pandas as pd
 import pyarrow as pa
 import questdb
 from questdb import Protocol, QuestDBError, QuestDBErrorCode, Sender
@@ -13,6 +12,9 @@ from mt_pipeline.backends.loads import LoadFailed
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.retry import WentAway, retry_until_back
 from mt_pipeline.schema.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _REQUEST = 20_000  # rows: some 20 MB
 _WENT_AWAY = (
@@ -60,7 +62,7 @@ class IlpSender:
                 seconds=self._database.retry_seconds,
             )
 
-    def _send(self, frame: pd.DataFrame) -> None:
+    def _send(self, frame: "pd.DataFrame") -> None:
         try:
             self._sender = self._sender or self._open()
             self._sender.dataframe(
@@ -99,12 +101,14 @@ class IlpSender:
             self._sender = None
 
 
-def _frame(batch: pa.RecordBatch) -> pd.DataFrame:
+def _frame(batch: pa.RecordBatch) -> "pd.DataFrame":
     """Build the frame that the client takes: nullable integers, and text without float NaN."""
     texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
     fields = [
         field.with_type(pa.string()) if field.name in texts else field for field in batch.schema
     ]
+    import pandas as pd  # takes 0.2 s, and only a QuestDB on another disk needs it
+
     nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = batch.cast(pa.schema(fields)).to_pandas(types_mapper=nullable.get)
     return frame.astype(dict.fromkeys(texts, "str"))

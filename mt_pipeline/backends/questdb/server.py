@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,6 +64,7 @@ def start(
     reader: Reader | None = None,
     ilp: bool = False,
     heap: str = "512m",
+    options: Sequence[str] | None = None,
 ) -> Server:
     """Start QuestDB on a folder and wait until it answers, 2 to 5 seconds.
 
@@ -79,6 +80,7 @@ def start(
         reader: an optional second user.
         ilp: allow writes over HTTP, like a QuestDB of the user that takes rows by ILP.
         heap: of Java. 128m is too little to start; 256m fails on hundreds of views.
+        options: of Java about its cache of classes, see `java.command`.
 
     Raises:
         ServerError: one of its subclasses; nothing is left running.
@@ -95,6 +97,7 @@ def start(
             reader=reader,
             ilp=ilp,
             heap=heap,
+            options=options,
             lock=lock,
         )
         try:

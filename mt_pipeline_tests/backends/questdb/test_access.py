@@ -105,7 +105,7 @@ def test_a_jar_of_another_version_is_noticed(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "jar", "w") as jar:
         jar.writestr("io/questdb/other.class", b"")
     with pytest.raises(KeyError, match="FilesFunctionFactory"):
-        functions.patch(tmp_path / "jar", tmp_path / "patch")
+        functions.remove(tmp_path / "jar", tmp_path / "copy")
 
 
 @pytest.mark.parametrize("statement", WRITES)

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from mt_pipeline.backends.questdb import java
+from mt_pipeline.backends.questdb.classes import prepared_jar
 from mt_pipeline.backends.questdb.jar import VERSION, jar
 from mt_pipeline.backends.questdb.server import Server, start, use
 from mt_pipeline.backends.questdb.server_errors import (
@@ -333,8 +334,20 @@ with use(folder, **{FREE!r}) as server:
         assert is_gone(address.pid, 0)
 
 
-def test_the_jar_that_is_there_needs_no_network(questdb: Server, no_network: None):
-    assert str(jar()) in psutil.Process(questdb.pid).cmdline()
+def test_the_jar_that_is_there_needs_no_network(
+    questdb: Server, no_network: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    assert jar().name == f"questdb-{VERSION}.jar"
+    monkeypatch.setenv("M2_REPO", str(tmp_path))  # where there is none
+    assert str(prepared_jar()) in psutil.Process(questdb.pid).cmdline()
+
+
+def test_a_cache_of_classes_that_java_cannot_use_costs_no_start(tmp_path: Path):
+    (tmp_path / "other.aot").write_bytes(b"of another Java")
+    with start(
+        tmp_path / "data", **FREE, options=[f"-XX:AOTCache={tmp_path / 'other.aot'}"]
+    ) as server:
+        assert select(server, "SELECT 1") == [(1,)]
 
 
 def test_another_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -343,7 +356,8 @@ def test_another_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"not as released")
     with pytest.raises(JarDiffers, match=f"{jar} is not QuestDB.*make setup"):
-        start(tmp_path / "data", **FREE)
+        prepared_jar(tmp_path / "prepared")
+    assert not (tmp_path / "prepared").exists()
 
 
 def test_a_jar_that_cannot_be_fetched_is_one_line_for_the_user(
