@@ -6,6 +6,7 @@ capture's, also a bug in this program.
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 
 import duckdb
@@ -64,10 +65,13 @@ _QUOTES = tuple(
     for quote in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] ")
 )
 
+_FILES = re.compile(r'"[^"\n]*"|\[(?:file|path|dir)=[^\n]*?\]')
+"""Names of files in messages of DuckDB and QuestDB."""
 
-def is_outage(error: BaseException) -> bool:
-    """Return whether an error is an outage."""
-    return isinstance(error, OUTAGES) or any(map(_is_system_error, _chain(error)))
+
+def is_outage(error: BaseException, key: str = "") -> bool:
+    """Return whether an error of a capture is an outage."""
+    return isinstance(error, OUTAGES) or any(_is_system_error(each, key) for each in _chain(error))
 
 
 def is_suspect(error: BaseException) -> bool:
@@ -75,12 +79,16 @@ def is_suspect(error: BaseException) -> bool:
     return isinstance(error, SUSPECTS)
 
 
-def _is_system_error(error: BaseException) -> bool:
+def words_of(error: BaseException, key: str = "") -> str:
+    """Return the text of an error without names of files, as a name may look like an error."""
+    text = error.stderr if isinstance(error, TsharkError) else _FILES.sub("", str(error))
+    return text.replace(key, "") if key else text
+
+
+def _is_system_error(error: BaseException, key: str) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
-    # The message of a TsharkError contains the file's name, which may look like a system error.
-    # So look at the output of tshark alone.
-    text = error.stderr if isinstance(error, TsharkError) else str(error)
+    text = words_of(error, key)
     return isinstance(error, _QUOTING) and any(quote in text for quote in _QUOTES)
 
 

@@ -15,7 +15,7 @@ from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import SettingsError, meaning
-from mt_pipeline.pipeline.causes import is_outage
+from mt_pipeline.pipeline.causes import is_outage, words_of
 from mt_pipeline.system.terminal import visible
 from mt_pipeline.tshark.errors import TsharkError
 
@@ -38,6 +38,7 @@ AGAIN = "the service takes it up again by itself, unless this happens whenever i
 """What happens to a capture after an outage, for people."""
 
 _INTERRUPTED = "Query interrupted"
+"""The message by which DuckDB reports a signal. Other messages may contain it in a file's name."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
     if name not in reason:
         reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
-        return Failed(key, reason, error.stderr, error.status, is_outage(error))
-    return Failed(key, reason, by_outage=is_outage(error))
+        return Failed(key, reason, error.stderr, error.status, is_outage(error, key))
+    return Failed(key, reason, by_outage=is_outage(error, key))
 
 
 def sentence(error: BaseException, *, folder: Path | None = None) -> str:
@@ -92,7 +93,7 @@ def sentence(error: BaseException, *, folder: Path | None = None) -> str:
 
 def is_interrupt(error: BaseException) -> bool:
     """Return whether a signal interrupted DuckDB, which raises an error of its own for it."""
-    return _INTERRUPTED in str(error)
+    return isinstance(error, duckdb.InterruptException) or str(error) == _INTERRUPTED
 
 
 @contextmanager
@@ -122,7 +123,7 @@ def collecting(
 
 
 def _sentence(error: BaseException, folder: Path | None) -> str:
-    if "No space left" in str(error) and not (isinstance(error, OSError) and error.errno):
+    if "No space left" in words_of(error) and not (isinstance(error, OSError) and error.errno):
         error = OSError(errno.ENOSPC, str(error))
     if isinstance(error, OSError) and error.errno:
         text = meaning(error, folder=folder)

@@ -64,7 +64,7 @@ def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
             return
         folder = stages.run.workspace.options.data_dir
         reason = failed(stages.key, error, folder=folder).reason
-        if is_outage(error):
+        if is_outage(error, stages.key):
             _give_back(stages, reason, suspect=is_suspect(error))
         else:
             _note_failed(stages, reason)

@@ -23,7 +23,7 @@ from mt_pipeline.tshark.errors import FilterError, TsharkMissing, TsharkTooOld
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, Watched, limited, wait, work_of
 from mt_pipeline.tshark.outcome import check_limits, check_lines, check_status
-from mt_pipeline.tshark.programs import INSTALL, environment, run, without_noise
+from mt_pipeline.tshark.programs import INSTALL, environment, printed, run, without_noise
 
 OLDEST = (3, 6)
 """Older releases do not decrypt the hellos of the final QUIC."""
@@ -175,11 +175,9 @@ class Tshark:
                 # After its end: closing would wait for a thread that may still be reading.
                 stream.output.close()
             errors.seek(0)
-            stderr = errors.read().decode("utf-8", "replace")
+            stderr = printed(errors.read(), str(capture.absolute()), forkserver.CAPTURE)
         shown_as = shown_as or capture
         check_limits(shown_as, status, stderr, watch)
-        for name in (str(capture.absolute()), forkserver.CAPTURE):
-            stderr = stderr.replace(name, str(shown_as))
         check_lines(shown_as, status, stderr, stream.not_understood)
         check_status(shown_as, status, stderr)
 

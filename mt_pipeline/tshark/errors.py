@@ -2,6 +2,9 @@
 
 from textwrap import indent
 
+NAME = "\0"
+"""What stands for the capture's name in what tshark printed: a character that no program prints."""
+
 
 class TsharkError(Exception):
     """Base of all that can go wrong with tshark.
@@ -17,13 +20,13 @@ class TsharkError(Exception):
         └── TsharkLimit  the capture takes more time or memory than it may
 
     Attributes:
-        stderr: what tshark printed; empty if nothing.
+        stderr: what tshark printed, without the capture's name; empty if nothing.
         status: its exit status, or the signal that ended it as a negative number; None if unknown.
     """
 
     def __init__(self, message: str, *, stderr: str = "", status: int | None = None) -> None:
         super().__init__(message)
-        self.stderr = stderr
+        self.stderr = stderr.replace(NAME, "…")
         self.status = status
 
 

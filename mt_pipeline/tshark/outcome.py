@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from mt_pipeline.tshark.errors import (
+    NAME,
     NotACapture,
     TsharkFailed,
     TsharkKilled,
@@ -79,14 +80,20 @@ def check_status(capture: Path, status: int, stderr: str) -> None:
 
     A capture that is cut inside its last packet gave all its complete packets, so it passes.
 
+    Args:
+        capture: the file as the user knows it.
+        status: exit status of tshark, or the signal that ended it as a negative number.
+        stderr: what it printed, see `printed`.
+
     Raises:
         TsharkKilled: it was killed.
         NotACapture: it could not read the file at all.
         TsharkFailed: it ended before the end of the capture.
     """
     reason = " ".join(without_noise(stderr[-_LAST_BYTES:]).split()) or "nothing"
-    if status == 0 or CUT in reason:
+    if status == 0 or (status > 0 and CUT in reason):
         return
+    shown = reason.replace(NAME, str(capture))
     if status < 0:
         kind = TsharkKilled if status == -signal.SIGKILL else TsharkFailed
         message = (
@@ -95,12 +102,12 @@ def check_status(capture: Path, status: int, stderr: str) -> None:
         )
         raise kind(message, stderr=reason, status=status)
     if any(words in reason.lower() for words in _UNREADABLE):
-        message = f"not a capture: {capture}. tshark said: {reason}"
+        message = f"not a capture: {capture}. tshark said: {shown}"
         raise NotACapture(message, stderr=reason, status=status)
     cure = (
         f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage"
         if DAMAGED in reason
         else ""
     )
-    message = f"{capture}: tshark stopped with status {status} and said: {reason}{cure}"
+    message = f"{capture}: tshark stopped with status {status} and said: {shown}{cure}"
     raise TsharkFailed(message, stderr=reason, status=status)

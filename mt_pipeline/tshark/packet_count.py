@@ -16,7 +16,7 @@ from typing import IO
 from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.system.processes import bound, piped, stop
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, limited, wait, work_of
-from mt_pipeline.tshark.programs import CUT, DAMAGED, environment
+from mt_pipeline.tshark.programs import CUT, DAMAGED, environment, printed
 
 HEAD_BYTES = 64 * 2**20
 """Of a capture, and of what is decompressed from it: the part that an estimate reads."""
@@ -91,7 +91,7 @@ def counting(capture: Path, limits: Limits = DEFAULT) -> Iterator[Callable[[], C
             if wait(child, watch) is None:
                 return Counted()
             # editcap refuses some captures because of blocks that are no packets.
-            return _editcap(_text(errors)) or count_packets(capture, limits)
+            return _editcap(_text(errors, capture)) or count_packets(capture, limits)
 
         try:
             yield counted
@@ -114,7 +114,7 @@ def count_packets(capture: Path, limits: Limits = DEFAULT) -> Counted:
                 return Counted()
         finally:
             stop(child, grace=0)
-        return _capinfos(_text(out), _text(errors))
+        return _capinfos(_text(out, capture), _text(errors, capture))
 
 
 def estimate(
@@ -154,7 +154,7 @@ def estimate(
         finally:
             late.cancel()
             stop(child, grace=0)
-        counted = _capinfos(_text(out), _text(errors)).packets
+        counted = _capinfos(_text(out, capture), _text(errors, capture)).packets
     if counted is None:
         return None
     return Estimate(counted if is_all else counted * capture.stat().st_size // max(read, 1), is_all)
@@ -211,6 +211,6 @@ def _capinfos(out: str, stderr: str) -> Counted:
     return Counted(int(match[1]), cut=CUT in stderr) if match else Counted()
 
 
-def _text(file: IO[bytes]) -> str:
+def _text(file: IO[bytes], capture: Path) -> str:
     file.seek(0)
-    return file.read().decode("utf-8", "replace")
+    return printed(file.read(), str(capture.absolute()))

@@ -4,11 +4,12 @@ What is particular to tshark is `command.py`.
 """
 
 import errno
+import os
 import re
 import subprocess
 
 from mt_pipeline.system import processes
-from mt_pipeline.tshark.errors import TsharkMissing, TsharkSilent
+from mt_pipeline.tshark.errors import NAME, TsharkMissing, TsharkSilent
 
 INSTALL = (
     "install it: `sudo apt-get install tshark` (Debian, Ubuntu), "
@@ -72,6 +73,16 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
+
+
+def printed(output: bytes, *names: str) -> str:
+    """Decode what a program printed. `NAME` stands for the names of the capture in it.
+
+    What the end of a program means is read from its words, and a name may have any of them.
+    """
+    for name in names:
+        output = output.replace(os.fsencode(name), NAME.encode())
+    return output.decode("utf-8", "replace")
 
 
 def without_noise(stderr: str) -> str:

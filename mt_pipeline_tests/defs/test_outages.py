@@ -15,10 +15,12 @@ import sqlalchemy as sa
 
 from mt_pipeline.backends.loads import (
     Damaged,
+    FlowsDiffer,
     LoadFailed,
     Lost,
     NameTaken,
     Refused,
+    Stored,
     Suspended,
     Unreachable,
 )
@@ -29,7 +31,7 @@ from mt_pipeline.captures.outages import FIRST_PAUSE, LONGEST_PAUSE, MOST_RETURN
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.pipeline.causes import is_outage, is_suspect
-from mt_pipeline.pipeline.failures import AGAIN
+from mt_pipeline.pipeline.failures import AGAIN, is_interrupt
 from mt_pipeline.settings import SettingsError
 from mt_pipeline.tshark.errors import (
     FilterError,
@@ -39,6 +41,8 @@ from mt_pipeline.tshark.errors import (
     TsharkMissing,
     TsharkTooOld,
 )
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.defs.test_sensors import Watch
 from mt_pipeline_tests.pipelines import PACKETS, PASSWORD, Lab, open_lab, wrapper
 from mt_pipeline_tests.soaking.servers import Spare
@@ -129,6 +133,60 @@ def test_what_is_no_fault_of_the_capture(error: Exception):
 def test_what_the_capture_has_to_answer_for(error: Exception):
     assert not is_outage(error)
     assert not is_suspect(error)
+
+
+NAMES = [
+    "No space left on device",
+    "Too many open files",
+    "[24] ",
+    "errno=28]",
+    "Query interrupted",
+    "cut short in the middle of a packet",
+    "isn't a capture file",
+    "failed to allocate",
+    "permission",
+    "damaged or corrupt",
+]
+"""What decides elsewhere what an error means."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_capture_says_nothing_of_its_errors(name: str):
+    key = f"{name}/{name}.pcap"
+    for error in (
+        FlowsDiffer(f"{key}: the flows have 0 packets", Stored()),
+        duckdb.IOException(f'IO Error: Cannot open "/data/{key}": it is no Parquet file'),
+        LoadFailed(f"{key}: refuses rows"),
+        CaptureChangedError(f"/inbox/{key} changed while it was read"),
+    ):
+        assert not is_outage(error, key), error
+        assert not is_interrupt(error), error
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Make a capture whose second half cannot be read."""
+    frames = dns() * 20
+    whole = write_pcap(tmp_path_factory.mktemp("whole") / "x.pcap", timed(frames)).read_bytes()
+    half = 24 + sum(16 + len(frame) for frame in frames[:20])
+    return whole[:half] + b"\xff" * 16 + whole[half + 16 :]
+
+
+@pytest.mark.parametrize("forks", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_capture_fails_with_its_cure_whatever_its_name(
+    lab: Lab, damaged: bytes, tmp_path: Path, name: str, *, forks: bool
+):
+    key = f"named {forks}/{name}.pcap"
+    lab.put(key, damaged)
+    settings = {} if forks else {"tshark": str(wrapper(tmp_path / "tshark", 'exec "$TSHARK" "$@"'))}
+
+    ran = lab.run(key, workspace=lab.workspace(**settings))
+
+    assert not ran.success
+    assert lab.record(key).state is State.FAILED
+    assert f"{name}.pcap" in ran.failure
+    assert "keeps the packets before the damage" in ran.failure
 
 
 def test_each_pause_is_twice_as_long_up_to_the_longest_and_a_clock_that_was_set_back_ends_it():
