@@ -211,6 +211,7 @@ class Tshark:
             stderr=errors,
             env=environment(),
             pipesize=1 << 20,
+            start_new_session=True,  # without our terminal, into which it could type
         )
 
     def _confines(self, capture: Path) -> bool:

@@ -152,6 +152,7 @@ class ForkServer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=environment,
+                start_new_session=True,  # without our terminal, into which it could type
             )
         self._line = ours
         self._line.settimeout(seconds)

@@ -84,6 +84,7 @@ def counting(capture: Path, limits: Limits = DEFAULT) -> Iterator[Callable[[], C
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env=environment(),
+            start_new_session=True,
         )
         watch = Watch(limits, lambda: work_of(child.pid))
 
@@ -107,7 +108,12 @@ def count_packets(capture: Path, limits: Limits = DEFAULT) -> Counted:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         command = bound(limited([program, "-Mcr", "-T", str(capture.absolute())], limits))
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+            env=environment(),
+            start_new_session=True,
         )
         try:
             if wait(child, Watch(limits, lambda: work_of(child.pid))) is None:
@@ -145,6 +151,7 @@ def estimate(
             stdout=out,
             stderr=errors,
             env=environment(),
+            start_new_session=True,
         )
         late = threading.Timer(seconds, child.kill)
         late.start()

@@ -175,7 +175,7 @@ def test_children_that_parse_what_others_sent_are_given_nothing_but_what_they_ne
     stand_in(
         tmp_path,
         monkeypatch,
-        f"cd /proc/$$; cat environ cmdline status limits >> {seen}",
+        f"cd /proc/$$; cat environ cmdline status limits >> {seen}; cut -d' ' -f6 stat >> {seen}",
         "tshark",
         "editcap",
         "capinfos",
@@ -185,9 +185,26 @@ def test_children_that_parse_what_others_sent_are_given_nothing_but_what_they_ne
     assert "PATH=" in text
     assert SECRET not in text
     assert "NoNewPrivs:\t1" in text
+    assert text.splitlines()[-1] != str(os.getsid(0)), "a terminal is a session's"
     assert any(
         line.split()[:5] == ["Max", "core", "file", "size", "0"] for line in text.splitlines()
     )
+
+
+def test_a_tshark_that_reads_has_no_terminal(tmp_path: Path, fork_seconds: float):
+    """It could type into the shell of whoever ran the command, even from its sandbox."""
+    seen = []
+
+    def read(path: Path) -> None:
+        with limited(Limits(silence=2), fork_seconds=fork_seconds).lines(path) as stream:
+            stream.output.readline()
+            seen.extend((os.getsid(reader.pid), reader.terminal()) for reader in readers())
+            stream.output.read()
+
+    with endless_capture(tmp_path / "x.pcap") as path, pytest.raises(TsharkSilent):
+        read(path)
+    assert seen
+    assert all(session != os.getsid(0) and terminal is None for session, terminal in seen)
 
 
 @pytest.mark.parametrize("how", [None, "gzip", "zstd", "lz4"])
