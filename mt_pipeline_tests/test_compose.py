@@ -342,6 +342,11 @@ def test_grafana_reaches_neither_dagster_nor_its_state_and_the_renderer_only_gra
         "renderer",
         "grafana",
     }
+    assert {name for name, known in networks.items() if known & networks["grafana"]} == {
+        "grafana",
+        "questdb",
+        "renderer",
+    }
     assert ALL["networks"]["pictures"] == {"internal": True}
 
 

@@ -499,6 +499,24 @@ def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: 
     assert sleepers(service) == []
 
 
+def test_a_killed_process_with_the_code_is_started_again(service: Running):
+    """Nothing watched it: the sensor was never asked again, and the service stayed up, deaf."""
+
+    def has_code(process: psutil.Process) -> bool:
+        return process.cmdline()[2:5] == ["dagster", "api", "grpc"]
+
+    [killed] = filter(has_code, processes_of(service.data))
+    killed.kill()
+    write_pcap(service.data / "inbox" / "kitchen" / "after the kill.pcap", timed(tls_session()))
+
+    assert eventually(
+        lambda: (
+            (record := service.record("kitchen/after the kill.pcap")) and record.state is State.DONE
+        )
+    )
+    assert len(list(filter(has_code, processes_of(service.data)))) == 1
+
+
 def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(dropped: Running):
     """The last test of this service."""
     at_work(dropped, "given back/slow.pcap")
