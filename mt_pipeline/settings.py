@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator
+from pydantic import DirectoryPath, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +21,24 @@ from pydantic_settings import (
 )
 
 from mt_pipeline.errors import SettingsError
+from mt_pipeline.setting_types import (
+    Calls,
+    Console,
+    DataFolder,
+    Days,
+    File,
+    Folder,
+    Host,
+    Megabytes,
+    Names,
+    Page,
+    Port,
+    Rate,
+    Seconds,
+    SomeSeconds,
+    User,
+    WholeSeconds,
+)
 from mt_pipeline.system.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,8 +49,6 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 PREFIX = "MT_"
 """Prefix of our variables."""
-
-_SPECIAL = "*?[]{}%"
 
 BACKENDS = ("questdb", "parquet")
 """Names of the back ends that rows can be loaded into."""
@@ -52,15 +68,15 @@ class Settings(BaseSettings):
 
     secrets_dir: DirectoryPath | None = None
     """folder with a file for each secret, named as its variable in lower case; none by default"""
-    data_dir: Path = PROJECT / "data"
+    data_dir: DataFolder = PROJECT / "data"
     """folder of everything the pipeline keeps; below the project by default"""
-    inbox: Path | None = None
+    inbox: Folder | None = None
     """watched folder; `inbox` below the data folder by default"""
-    settle_seconds: float = Field(5, ge=0)
+    settle_seconds: Seconds = 5
     """seconds a capture must be quiet before it is taken"""
-    keep_documents_days: float | None = Field(None, ge=0)
+    keep_documents_days: Days | None = None
     """days until a night deletes the documents of a loaded capture; by default they stay"""
-    keep_packets_days: float | None = Field(None, ge=0)
+    keep_packets_days: Days | None = None
     """days after a load or refresh until a night deletes the packets of a capture, but not its
     flows; by default they stay, too"""
     follow: bool = False
@@ -74,99 +90,71 @@ class Settings(BaseSettings):
     `skip` loads the first alone"""
     tshark: str = "tshark"
     """the tshark program, a name on PATH or a path"""
-    tshark_silence_seconds: float = Field(300, gt=0)
+    tshark_silence_seconds: SomeSeconds = 300
     """seconds that tshark may neither read nor compute until it is ended and the capture fails"""
-    tshark_seconds: float = Field(6 * 3600, gt=0)
+    tshark_seconds: SomeSeconds = 6 * 3600
     """seconds that tshark may take for a capture, six hours by default"""
-    tshark_memory_mb: int | None = Field(None, ge=500)
+    tshark_memory_mb: Megabytes | None = None
     """megabytes that tshark may take for a capture; by default all of the machine or container"""
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = None
     """providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of
     other packages; `none` for nobody; by default `netify` if there is a key, then `offline`"""
-    offline_city_mmdb: Path | None = None
+    offline_city_mmdb: File | None = None
     """places for `offline`: MMDB in City or Country layout; by default countries of allocation"""
-    offline_apps: Path | None = None
+    offline_apps: File | None = None
     """more applications for `offline`: a file in the format of netifyd's `netify-apps.conf`"""
-    devices: Path | None = None
+    devices: File | None = None
     """your inventory of devices, CSV or TOML, which names ends of packets; none by default"""
     netify_api_key: SecretStr | None = None
     """key of the Netify Data Feeds API; only ever sent in a header"""
     netify_url: str = "https://feeds.netify.ai/api/v2"
     """Netify's API, up to and with `/api/v2`"""
-    netify_rate: float = Field(5, gt=0)
+    netify_rate: Rate = 5
     """most calls to Netify a second, over all runs"""
-    netify_budget_day: int | None = Field(None, ge=0)
+    netify_budget_day: Calls | None = None
     """most calls to Netify a day (UTC), over all runs; 0 for none, by default no limit"""
-    netify_budget_run: int | None = Field(None, ge=0)
+    netify_budget_run: Calls | None = None
     """most calls to Netify a run; 0 for none, by default no limit"""
-    answer_days: float = Field(14, ge=0)
+    answer_days: Days = 14
     """days before a found answer is asked again"""
-    not_found_days: float = Field(1, ge=0)
+    not_found_days: Days = 1
     """days before a not-found answer is asked again"""
     backends: Annotated[tuple[str, ...], NoDecode] = ("questdb",)
     """what rows are loaded into, comma-separated: `questdb`, `parquet` (files in `data/parquet`);
     QuestDB is only started if listed"""
-    questdb_host: str | None = None
+    questdb_host: Host | None = None
     """host of a QuestDB of your own; by default the embedded one is started"""
-    questdb_http_port: int = Field(9000, ge=1, le=65535)
+    questdb_http_port: Port = 9000
     """QuestDB's HTTP port"""
-    questdb_pg_port: int = Field(8812, ge=1, le=65535)
+    questdb_pg_port: Port = 8812
     """QuestDB's PostgreSQL port"""
-    questdb_user: str = "admin"
+    questdb_user: User = "admin"
     """QuestDB user"""
     questdb_password: SecretStr | None = None
     """password; by default in `data/questdb-password`, or `quest` for a QuestDB of your own"""
-    questdb_import_dir: Path | None = None
+    questdb_import_dir: Folder | None = None
     """folder that a QuestDB of your own imports from (its `cairo.sql.copy.root`), if you can write
     there: rows go by files then, and its HTTP may be read-only; by default they go over HTTP"""
-    questdb_wait_seconds: int = Field(900, ge=0)
+    questdb_wait_seconds: WholeSeconds = 900
     """seconds a load waits for a QuestDB of your own to answer; then the capture fails"""
-    grafana_url: str | None = None
+    grafana_url: Page | None = None
     """where browsers reach Grafana, for links to its dashboards, such as `http://127.0.0.1:3001`"""
-    questdb_console: str | None = Field(None, pattern="^https?://[^/]+$")
+    questdb_console: Console | None = None
     """where browsers reach QuestDB's console, for links; by default host and HTTP port"""
-    questdb_reader: str = "reader"
+    questdb_reader: User = "reader"
     """QuestDB user who may only read, for reports and dashboards"""
     questdb_reader_password: SecretStr | None = None
     """password of that user; by default a random one in `data/questdb-reader-password`, and with a
     QuestDB of your own the other user reads, too"""
-    dagster_port: int = Field(3000, ge=1, le=65535)
+    dagster_port: Port = 3000
     """port of the Dagster UI, on 127.0.0.1"""
     ui_token: bool = False
     """ask for a token at the Dagster UI, for machines with several accounts: it is in the link that
     `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder"""
-    ui_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    ui_hosts: Annotated[Names, NoDecode] = ()
     """more names under which browsers reach the Dagster UI, comma-separated, with the port if the
     address shows one, such as `dagster.example.org` behind a proxy; by default those of this
     machine alone"""
-
-    @field_validator(
-        "data_dir", "inbox", "offline_city_mmdb", "offline_apps", "devices", "questdb_import_dir"
-    )
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else Path.cwd() / value.expanduser()
-
-    @field_validator("data_dir")
-    @classmethod
-    def _plain(cls, value: Path) -> Path:
-        """Refuse a path that Dagster or a database reads as a pattern, or that is not UTF-8."""
-        if special := sorted(set(_SPECIAL).intersection(str(value))):
-            raise PydanticCustomError(
-                "data_dir",
-                "{folder} has {special} in its path, which Dagster and databases read as "
-                "patterns: rename the folder, or choose another",
-                {"folder": repr(str(value)), "special": " ".join(special)},
-            )
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
-            raise PydanticCustomError(
-                "data_dir",
-                "{folder} is not UTF-8: rename the folder, or choose another",
-                {"folder": ascii(str(value))},
-            ) from None
-        return value
 
     @classmethod
     def settings_customise_sources(

@@ -1,12 +1,17 @@
 """Settings from the environment and from `.env`."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from mt_pipeline.cli.unknown_settings import warnings
+from mt_pipeline.enrichment.answers import maintenance
+from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import PROJECT, Settings, SettingsError, load
 
 SECRETS = ("MT_NETIFY_API_KEY", "MT_QUESTDB_PASSWORD", "MT_QUESTDB_READER_PASSWORD")
@@ -117,6 +122,12 @@ def test_providers_are_a_list_and_by_default_netify_if_there_is_a_key_then_offli
         ("MT_BACKENDS", "questdb,parque"),
         ("MT_BACKENDS", "parquet,parquet"),
         ("MT_BACKENDS", ","),
+        ("MT_UI_HOSTS", "http://ui.example/"),
+        ("MT_UI_HOSTS", "ui.example,*.example"),
+        ("MT_QUESTDB_HOST", "http://db.example"),
+        ("MT_QUESTDB_HOST", "db.example:9000"),
+        ("MT_QUESTDB_USER", "a\nb"),
+        ("MT_QUESTDB_READER", "a\x1bb"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(
@@ -125,6 +136,96 @@ def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SettingsError, match=f"^{name}: Input should be "):
+        load()
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if {int, float} & {field.annotation, *get_args(field.annotation)}
+]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300", "9" * 400])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_is_without_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+    """It passed, and then every capture failed: no date, no wait and no system has such numbers."""
+    monkeypatch.setenv(f"MT_{name.upper()}", value)
+
+    with pytest.raises(SettingsError, match=f"^MT_{name.upper()}: "):
+        load()
+
+
+def test_the_longest_times_can_be_used(tmp_path: Path):
+    longest = settings(
+        data_dir=tmp_path,
+        answer_days=365_000,
+        not_found_days=365_000,
+        keep_packets_days=365_000,
+        tshark_memory_mb=10**12,
+    ).options()
+
+    with providers.store(longest) as store:
+        assert not maintenance.old(store, datetime.now(UTC) - timedelta(longest.answer_days))
+    assert Workspace(longest).tshark.version
+
+
+@pytest.mark.parametrize("name", ["MT_GRAFANA_URL", "MT_QUESTDB_CONSOLE"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "javascript:alert(1)",
+        "//grafana.example",
+        "grafana.example:3000",
+        "ftp://grafana.example",
+        "http://",
+        "http://ada:s3cret@grafana.example",
+        "http://grafana.example/?key=s3cret",
+        "http://grafana.example:port",
+        "http://grafana.example:99999",
+        "http://[::1",
+        "http://grafana.example\n",
+        'http://grafana.example"onclick=x',
+    ],
+)
+def test_what_becomes_a_link_is_the_address_of_a_page(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{name}: Input should be the address of ") as raised:
+        load()
+    assert "s3cret" not in str(raised.value)
+
+
+def test_addresses_and_names_as_people_write_them_are_taken():
+    found = settings(
+        grafana_url="https://lab.example/grafana/",
+        questdb_console="http://[::1]:9000",
+        ui_hosts="dagster.example.org, 127.0.0.1:3333,[::1]:3333,my_host",
+        questdb_host="::1",
+        questdb_user="Ada Müller",
+    )
+
+    assert found.grafana_url == "https://lab.example/grafana"
+    assert found.questdb_console == "http://[::1]:9000"
+    assert found.ui_hosts == ("dagster.example.org", "127.0.0.1:3333", "[::1]:3333", "my_host")
+
+
+@pytest.mark.parametrize("name", ["MT_DATA_DIR", "MT_INBOX", "MT_QUESTDB_IMPORT_DIR"])
+@pytest.mark.parametrize("below", ["", "/a/b"])
+def test_a_file_is_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, below: str
+):
+    """`status` said that there were no captures, and `run` to launch the capture again."""
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv(name, f"{file}{below}")
+
+    with pytest.raises(
+        SettingsError,
+        match=f"^{name}: Input should be a folder, and '{file}' is a file: move it away, or choose",
+    ):
         load()
 
 

@@ -15,11 +15,12 @@ from mt_pipeline.cli.progress_bars import Bars
 from mt_pipeline.cli.selection import Selected, WrongUsageError, captures_at, failed_captures
 from mt_pipeline.cli.taken_captures import TakenCaptures
 from mt_pipeline.cli.worker_count import worker_count
+from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline import verify
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.interrupts import end_now, heard, stopping
-from mt_pipeline.tshark.errors import FilterError
+from mt_pipeline.tshark.errors import FilterError, TsharkMissing
 
 
 def ingest(
@@ -105,6 +106,10 @@ def _check_filter(workspace: Workspace, display_filter: str) -> None:
         workspace.tshark.check_filter(display_filter)
     except FilterError as error:
         raise WrongUsageError(error.shown) from None
+    except TsharkMissing as error:
+        if workspace.options.tshark == "tshark":  # by default
+            raise
+        raise SettingsError(f"MT_TSHARK: {error}") from None
 
 
 def _recover(workspace: Workspace, bars: Bars) -> None:
@@ -173,8 +178,7 @@ def _interrupts(taken: TakenCaptures, bars: Bars, waits: dict[str, bool]) -> Ite
     def again() -> None:
         bars.close()
         bars.echo(
-            "mt-pipeline: ended at once; "
-            "the same command, or the service, takes up what was at work",
+            "mt-pipeline: ended at once; the same command takes up what was at work",
             err=True,
         )
         end_now()

@@ -8,6 +8,7 @@ from mt_pipeline.devices.inventory import DevicesUnusable
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment import plugins
 from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.netify import client
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
@@ -31,11 +32,8 @@ def check(options: Options) -> None:
         SettingsError: the message names the variable, and the file if it names one.
     """
     devices(options)
-    if NETIFY in options.providers and not options.netify_api_key:
-        raise SettingsError(
-            "MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: "
-            "set the key, or leave netify out"
-        )
+    if NETIFY in options.providers:
+        _check_netify(options)
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
     known = [NETIFY, OFFLINE, *plugins.names()]
@@ -49,6 +47,18 @@ def check(options: Options) -> None:
         for name in options.providers:
             if name != NETIFY:  # to make it creates files in the data folder
                 _make(name, options, stack)
+
+
+def _check_netify(options: Options) -> None:
+    if not options.netify_api_key:
+        raise SettingsError(
+            "MT_ENRICHMENT lists netify, but MT_NETIFY_API_KEY is not set: "
+            "set the key, or leave netify out"
+        )
+    try:
+        client.check(options.netify_url, options.netify_api_key.get_secret_value().strip())
+    except ProviderUnusable as error:
+        raise SettingsError(str(error)) from None
 
 
 def devices(options: Options) -> Devices:

@@ -438,8 +438,10 @@ def test_a_tshark_that_is_not_there_is_one_line(
 
     result = terminal("ingest", capture(tmp_path / "a.pcap"))
 
-    assert (result.code, result.out) == (1, "")
-    assert result.err.startswith("mt-pipeline: tshark not found as '/nowhere/tshark'; install it: ")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(
+        "mt-pipeline: MT_TSHARK: tshark not found as '/nowhere/tshark'; install it: "
+    )
     assert result.err.count("\n") == 1
 
 
@@ -978,10 +980,7 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
         shown = terminal.ends()
         assert process.wait(60) == 130
 
-    assert (
-        "mt-pipeline: ended at once; the same command, or the service, takes up what was at work"
-        in shown
-    )
+    assert "mt-pipeline: ended at once; the same command takes up what was at work" in shown
     assert terminal.sent.rfind(b"\x1b[?25h") > terminal.sent.rfind(b"\x1b[?25l"), (
         "the cursor is there again"
     )

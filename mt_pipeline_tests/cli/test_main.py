@@ -308,6 +308,37 @@ def test_a_setting_that_cannot_be_used_is_named_in_one_line(
     assert result.err.startswith(f"mt-pipeline: {name}: Input should be ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MT_NETIFY_URL", "http://ada:s3cret@127.0.0.1:1/api/v2"),
+        ("MT_NETIFY_URL", "127.0.0.1/api/v2"),
+        ("MT_NETIFY_API_KEY", "s3cret\nX: y"),
+        ("MT_NETIFY_API_KEY", "s3cret\u00fc"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [["purge", "--name", "x"], ["ingest", "."], ["refresh", "--all"], ["run"]],
+    ids=lambda command: command[0],
+)
+@pytest.mark.usefixtures("elsewhere")
+def test_settings_of_netify_that_can_never_work_are_refused_before_anything_is_done(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, command: list[str], name: str, value: str
+):
+    """`refresh` ended with status 1, and said nothing at all."""
+    monkeypatch.setenv("MT_ENRICHMENT", "netify")
+    monkeypatch.setenv("MT_NETIFY_API_KEY", "s3cret")
+    monkeypatch.setenv(name, value)
+
+    result = terminal(*command)
+
+    assert result.code == 2
+    assert is_one_line(result.err)
+    assert result.err.startswith(f"mt-pipeline: {name} is ")
+    assert "s3cret" not in result.err
+
+
 def test_a_value_in_a_dotenv_file_that_cannot_be_used_is_named_too(tmp_path: Path):
     shutil.copytree(
         PROJECT / "mt_pipeline",
@@ -355,11 +386,12 @@ def test_a_damaged_ledger_is_one_line_with_the_cure(
 def test_a_data_folder_that_is_a_file_is_one_line(terminal: Terminal, elsewhere: Path):
     elsewhere.write_text("not a folder")
 
-    result = terminal("purge", "--name", "x")
+    for command in (["purge", "--name", "x"], ["status"], ["run"]):
+        result = terminal(*command)
 
-    assert result.code == 1
-    assert is_one_line(result.err)
-    assert str(elsewhere) in result.err
+        assert (result.code, result.out) == (2, "")
+        assert is_one_line(result.err)
+        assert f"'{elsewhere}' is a file: move it away" in result.err
 
 
 def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(

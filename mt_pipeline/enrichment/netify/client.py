@@ -31,7 +31,8 @@ from mt_pipeline.enrichment.netify.transport import (
     cause_of,
     is_unreachable,
 )
-from mt_pipeline.enrichment.provider import EndpointFailed, EnrichmentError, ProviderStopped
+from mt_pipeline.enrichment.provider import EndpointFailed, ProviderStopped, ProviderUnusable
+from mt_pipeline.system.addresses import is_address
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +87,11 @@ class Netify:
             budget: limit of the number of requests; None for no limit.
 
         Raises:
-            EnrichmentError: the address or the key is not valid.
+            ProviderUnusable: the address or the key is not valid.
         """
-        self._host = _host_of(url)
         key = key.strip()
-        # requests would quote such a key in an error.
-        if not key or not key.isascii() or not key.isprintable():
-            raise EnrichmentError(
-                "MT_NETIFY_API_KEY is empty or has characters that no key has; "
-                "copy it again from your Netify account"
-            )
+        check(url, key)
+        self._host = urlsplit(url).hostname
         self._url = url.rstrip("/")
         self._retry = retry or RetryPolicy()
         self._rate = SharedRate(rate_file, per_second=calls_per_second)
@@ -208,16 +204,20 @@ class Netify:
         return wait
 
 
-def _host_of(url: str) -> str:
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        # The path of a request is appended to it, and it must not hold a key.
-        if (
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and not (parts.query or parts.fragment or "@" in parts.netloc)
-        ):
-            return parts.hostname
-    raise EnrichmentError(
-        "MT_NETIFY_URL is not the address of a server; it looks like https://feeds.netify.ai/api/v2"
-    )
+def check(url: str, key: str) -> None:
+    """Refuse settings that can never work.
+
+    Raises:
+        ProviderUnusable: the address or the key is not valid; the message names the setting.
+    """
+    if not is_address(url):
+        raise ProviderUnusable(
+            "MT_NETIFY_URL is not the address of a server; "
+            "it looks like https://feeds.netify.ai/api/v2"
+        )
+    # requests would quote such a key in an error.
+    if not key or not key.isascii() or not key.isprintable():
+        raise ProviderUnusable(
+            "MT_NETIFY_API_KEY is empty or has characters that no key has; "
+            "copy it again from your Netify account"
+        )

@@ -1,0 +1,127 @@
+"""What values of settings look like: numbers with limits, folders, addresses, names.
+
+Which settings there are is `settings.py`.
+"""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from mt_pipeline.system.addresses import is_address
+
+_MOST_SECONDS = 10**9
+"""Thirty years: beyond three hundred the system can neither sleep nor wait."""
+_MOST_DAYS = 365_000
+"""A thousand years: dates cannot say what is two thousand years ago."""
+
+Seconds = Annotated[float, Field(ge=0, le=_MOST_SECONDS, allow_inf_nan=False)]
+SomeSeconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)]
+WholeSeconds = Annotated[int, Field(ge=0, le=_MOST_SECONDS)]
+Days = Annotated[float, Field(ge=0, le=_MOST_DAYS, allow_inf_nan=False)]
+# One call in eleven days at least: the time between two is slept.
+Rate = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Calls = Annotated[int, Field(ge=0, le=10**12)]
+# The system counts bytes in 64 bits.
+Megabytes = Annotated[int, Field(ge=500, le=10**12)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+_PATTERNS = "*?[]{}%"
+_HOST = r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?"
+
+
+def _absolute(value: Path) -> Path:
+    return Path.cwd() / value.expanduser()
+
+
+def _folder(value: Path) -> Path:
+    """Refuse a file where a folder is needed; one that is not there yet is made later."""
+    value = _absolute(value)
+    for path in (value, *value.parents):
+        with suppress(OSError):  # who uses it says why it cannot be reached
+            if path.is_dir():
+                break
+            if path.exists():
+                raise PydanticCustomError(
+                    "folder",
+                    "Input should be a folder, and {file} is a file: "
+                    "move it away, or choose another",
+                    {"file": repr(str(path))},
+                )
+    return value
+
+
+def _plain(value: Path) -> Path:
+    """Refuse a path that Dagster or a database reads as a pattern, or that is not UTF-8."""
+    if special := sorted(set(_PATTERNS).intersection(str(value))):
+        raise PydanticCustomError(
+            "data_dir",
+            "{folder} has {special} in its path, which Dagster and databases read as "
+            "patterns: rename the folder, or choose another",
+            {"folder": repr(str(value)), "special": " ".join(special)},
+        )
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError(
+            "data_dir",
+            "{folder} is not UTF-8: rename the folder, or choose another",
+            {"folder": ascii(str(value))},
+        ) from None
+    return value
+
+
+# The messages of these never repeat the value: it may be a secret of another line.
+def _page(value: str) -> str:
+    if not is_address(value):
+        raise PydanticCustomError(
+            "page", "Input should be the address of a page, such as http://127.0.0.1:3001"
+        )
+    return value.rstrip("/")
+
+
+def _console(value: str) -> str:
+    if not is_address(value, path=False):
+        raise PydanticCustomError(
+            "console",
+            "Input should be the address of a server without a path, such as http://127.0.0.1:9000",
+        )
+    return value
+
+
+def _names(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser sends as the name of a host: that would let nobody in."""
+    if not all(re.fullmatch(_HOST, value, re.ASCII | re.IGNORECASE) for value in values):
+        raise PydanticCustomError(
+            "names",
+            "Input should be names such as dagster.example.org or dagster.example.org:8080, "
+            "without http:// and without a path",
+        )
+    return values
+
+
+def _host(value: str) -> str:
+    if not value.isprintable() or re.search(r"[\s/@]|^[^:]*:\d+$", value):
+        raise PydanticCustomError(
+            "host", "Input should be a name or an address, without http:// and without a port"
+        )
+    return value
+
+
+def _user(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("user", "Input should be a name of printable characters")
+    return value
+
+
+File = Annotated[Path, AfterValidator(_absolute)]
+Folder = Annotated[Path, AfterValidator(_folder)]
+DataFolder = Annotated[Path, AfterValidator(_folder), AfterValidator(_plain)]
+Page = Annotated[str, AfterValidator(_page)]
+Console = Annotated[str, AfterValidator(_console)]
+Names = Annotated[tuple[str, ...], AfterValidator(_names)]
+Host = Annotated[str, AfterValidator(_host)]
+User = Annotated[str, AfterValidator(_user)]
