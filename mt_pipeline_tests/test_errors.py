@@ -1,16 +1,18 @@
 """Errors of the system come with their meaning and a cure, wherever they are raised."""
 
 import errno
+import gc
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from mt_pipeline.backends.questdb import server_folder
+from mt_pipeline.backends.questdb import server, server_folder
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.identity import (
     CaptureUnreadableError,
@@ -19,6 +21,8 @@ from mt_pipeline.captures.identity import (
     sha256_of,
 )
 from mt_pipeline.captures.inbox import sniff
+from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.errors import meaning
 from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.settings import Settings
@@ -65,6 +69,61 @@ def test_a_full_disk_is_called_full(tmp_path: Path):
         assert meaning(caught.value, folder=small) == f"the disk is full ({small}): free some space"
 
 
+@only_root
+def test_a_disk_with_a_few_inodes_left_is_not_called_full(tmp_path: Path):
+    """What failed for lack of them gives some back before somebody looks."""
+    with disk(tmp_path / "disk", "size=1m,nr_inodes=700") as small:
+        (small / "x").write_bytes(bytes(10**5))
+        for number in range(690):
+            (small / f"{number}").touch()
+        left = os.statvfs(small).f_favail
+        assert 0 < left < 10
+        error = OSError(errno.ENOSPC, "No space left on device")
+        assert meaning(error, folder=small).startswith(f"the disk has {left} inodes left ({small})")
+        (small / "full").write_bytes(bytes(os.statvfs(small).f_bavail * 4096))
+        assert meaning(error, folder=small) == f"the disk is full ({small}): free some space"
+
+
+def _fill_bytes(folder: Path) -> None:
+    with suppress(OSError):
+        (folder / "full").write_bytes(bytes(10**7))
+
+
+def _fill_inodes(folder: Path) -> None:
+    with suppress(OSError):
+        for number in range(1000):
+            (folder / f"{number}").touch()
+
+
+@only_root
+@pytest.mark.parametrize(
+    ("fill", "reason"), [(_fill_bytes, "the disk is full"), (_fill_inodes, "has no inodes left")]
+)
+def test_sqlite_that_hides_why_is_said_as_what_it_is(
+    tmp_path: Path, fill: Callable[[Path], None], reason: str
+):
+    """It says `disk I/O error` or `unable to open database file`, as of broken disks or modes."""
+    with disk(tmp_path / "disk", "size=4m,nr_inodes=100") as small:
+        Ledger(small / "ledger.sqlite")
+        gc.collect()  # its connections have all files that they need
+        history = small / "dagster" / "history"
+        history.mkdir(parents=True)
+        engine = sa.create_engine(f"sqlite:///{history}/runs.db", poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.exec_driver_sql("CREATE TABLE runs (run TEXT)")
+        fill(small)
+        with pytest.raises(LedgerError, match=reason):
+            Ledger(small / "ledger.sqlite").records()
+        with pytest.raises(sa.exc.DBAPIError) as caught, engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO runs VALUES ('x')")
+        said = sentence(caught.value, folder=small)
+    assert said.startswith(f"a database of Dagster in {history} cannot be used (")
+    assert reason in said
+    assert "SQL" not in said
+    assert "sqlalche.me" not in said
+
+
 @contextmanager
 def _too_many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -84,6 +143,9 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
     found = capture_at(tmp_path, "x/a.pcap")
     (tmp_path / "server.json").write_text('{"pid": 1, "http_port": 1, "pg_port": 1}')
     (tmp_path / "server.lock").touch()
+    Ledger(tmp_path / "ledger.sqlite")
+    (tmp_path / "questdb").mkdir()
+    server_arguments = {"http_port": 0, "pg_port": 0, "user": "admin", "password": "x"}
     sentences = []
     with _too_many_files():
         sentences.append(sniff(found))
@@ -93,8 +155,10 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
             lambda: open_capture(found),
             lambda: sha256_of(found),
             Tshark.find,
+            lambda: Ledger(tmp_path / "ledger.sqlite"),
+            lambda: server.use(tmp_path / "questdb", **server_arguments).__enter__(),
         ):
-            with pytest.raises((OSError, CaptureUnreadableError)) as caught:
+            with pytest.raises((OSError, CaptureUnreadableError, LedgerError)) as caught:
                 opens()
             sentences.append(sentence(caught.value))
     for each in sentences:
@@ -104,6 +168,7 @@ def test_too_many_open_files_are_called_so_by_all_who_open_some(tmp_path: Path):
             in each
         ), each
         assert "readable for this user" not in each
+        assert "MT_DATA_DIR" not in each
 
 
 def test_every_error_of_the_system_has_words():

@@ -17,6 +17,8 @@ from sqlalchemy.schema import CreateColumn
 
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
+from mt_pipeline.errors import meaning
+from mt_pipeline.system import sqlite_errors
 
 Values: TypeAlias = dict[str, object]
 """Values of a record, by column."""
@@ -95,14 +97,6 @@ IN_HAND = sa.or_(
 )
 """A run is requested or at work: no scan of the inbox changes the record before its verdict."""
 
-_CURES = {
-    sqlite3.SQLITE_FULL: "make room on the disk",
-    sqlite3.SQLITE_IOERR: "look at the disk: it may be full or broken",
-    sqlite3.SQLITE_BUSY: "another process holds it: stop that one, or try again",
-    sqlite3.SQLITE_READONLY: "make the file and its folder writable for this user",
-    sqlite3.SQLITE_CANTOPEN: "make the file and its folder readable and writable for this user",
-    sqlite3.SQLITE_PERM: "make the file and its folder readable and writable for this user",
-}
 _DAMAGED = (
     "it is damaged: stop the service and move it away; a new one is made, "
     "and all captures in the inbox are loaded again, which changes no row"
@@ -134,10 +128,8 @@ class RecordFile:
             with FileLock(path.with_name(f"{path.name}.lock")), self.write() as db:
                 _upgrade(db)
         except OSError as error:
-            raise LedgerError(
-                f"The ledger {path} cannot be used: {error.strerror or error}; "
-                "make room on its disk, or make its folder writable for this user."
-            ) from error
+            reason = meaning(error, folder=path.parent)
+            raise LedgerError(f"The ledger {self.path} cannot be used: {reason}.") from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -156,8 +148,7 @@ class RecordFile:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            cure = _CURES.get(code, _DAMAGED)
+            cure = sqlite_errors.cure(error.orig, self.path.parent, damaged=_DAMAGED)
             raise LedgerError(
                 f"The ledger {self.path} cannot be used ({error.orig}): {cure}."
             ) from error

@@ -6,10 +6,11 @@ An error is one line on stderr, never a traceback; what tshark says of a filter 
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
-from mt_pipeline import __version__
+from mt_pipeline import __version__, settings
 from mt_pipeline.cli import unknown_settings
 from mt_pipeline.cli.exit_codes import CANCELLED, FAILED, WRONG_USAGE
 from mt_pipeline.cli.lazy_group import LazyGroup
@@ -73,7 +74,15 @@ def main() -> None:
     except Exception as error:
         from mt_pipeline.pipeline.failures import sentence
 
-        _exit(sentence(error), FAILED)
+        _exit(sentence(error, folder=_data_folder()), FAILED)
+
+
+def _data_folder() -> Path | None:
+    """Return the data folder, for errors that name no file."""
+    try:
+        return settings.load().data_dir
+    except (SettingsError, OSError):
+        return None
 
 
 def _require_utf8() -> None:

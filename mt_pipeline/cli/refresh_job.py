@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+import click
 import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData
 
 from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record
+from mt_pipeline.cli.runner import interrupted
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs import refresh
 from mt_pipeline.defs.refresh import RefreshConfig
@@ -18,6 +21,7 @@ from mt_pipeline.pipeline.as_of import moment
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
+from mt_pipeline.system.terminal import visible
 
 
 class NothingToRefreshError(CommandError):
@@ -48,6 +52,7 @@ def run(
         UnknownNameError: there is no such capture or experiment.
         NothingToRefreshError: none of them is loaded.
         MomentError: `as_of` is no date.
+        click.Abort: Ctrl-C interrupted it.
     """
     moment(as_of)
     config = RefreshConfig(
@@ -65,6 +70,8 @@ def run(
                 "ops": {"refresh": {"config": config.model_dump(exclude_none=True)}},
             },
         )
+    if interrupted(result):
+        raise click.Abort
     for line in _lines(result):
         echo(line)
     return result.success
@@ -105,8 +112,8 @@ def _select(workspace: Workspace, config: RefreshConfig) -> Sequence[Record]:
 def _lines(result: dg.ExecuteInProcessResult) -> Iterator[str]:
     """Yield what became of the captures, from the events of the run."""
     for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.user_failure_data is not None:
-            yield f"failed: {event.step_failure_data.user_failure_data.description}"
+        if event.is_step_failure:
+            yield f"failed: {_reason(event.step_failure_data)}"
         if event.event_type is dg.DagsterEventType.STEP_OUTPUT:
             metadata = event.step_output_data.metadata
             counts = {name: value.value for name, value in metadata.items()}
@@ -116,3 +123,15 @@ def _lines(result: dg.ExecuteInProcessResult) -> Iterator[str]:
                 f"{counts['captures']} captures: {counts['reloaded']} loaded again, "
                 f"{counts['unchanged']} unchanged{note}"
             )
+            if counts["owed"]:
+                reason = f": {visible(str(counts['stopped']))}" if "stopped" in counts else ""
+                yield f"{counts['owed']:,} answers are owed{reason}"
+
+
+def _reason(failure: StepFailureData) -> str:
+    """Return why the run failed: in a sentence of ours, or for a bug in one with its error."""
+    if failure.user_failure_data is not None:
+        return failure.user_failure_data.description or ""
+    error = failure.error and (failure.error.cause or failure.error)
+    text = visible(" ".join(error.message.split())[:500]) if error else "no reason is known"
+    return f"unexpected {text}; the log of the run has the details"

@@ -46,14 +46,14 @@ class Runner:
                 raise_on_error=False,
                 run_config=self._config,
             )
-        if _interrupted(result):
+        if interrupted(result):
             return False
         for key in keys:  # a run that failed before its captures reports none of them
             self._workspace.progress(key, ENDED, 0)
         return True
 
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def interrupted(result: dg.ExecuteInProcessResult) -> bool:
     """Return whether Ctrl-C ended the run.
 
     Dagster ends that run alone, but the next one must not begin.

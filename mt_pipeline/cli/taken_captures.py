@@ -96,7 +96,7 @@ class TakenCaptures:
         except LedgerError:
             raise
         except (CaptureError, OSError, ValueError) as error:
-            self._fail(failed(key, error).reason)
+            self._fail(failed(key, error, loads=False).reason)
         self._unfinished.pop(key, None)
         self._bars.end(key)
         return False

@@ -22,6 +22,7 @@ from mt_pipeline import settings
 from mt_pipeline.captures.records import State
 from mt_pipeline.cli.runner import Runner
 from mt_pipeline.defs.recovery import end
+from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline.progress import ENDED
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
@@ -34,7 +35,7 @@ GRACE = 20
 _DONE = "null"
 
 
-class WorkerError(Exception):
+class WorkerError(CommandError):
     """A worker cannot begin."""
 
 

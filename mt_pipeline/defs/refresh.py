@@ -15,6 +15,7 @@ from mt_pipeline.enrichment.provider import ProviderStopped
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline import refresh as refreshing
 from mt_pipeline.pipeline.as_of import moment
+from mt_pipeline.pipeline.failures import EXPECTED, sentence
 from mt_pipeline.pipeline.refresh import Selection
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.workspace import Workspace
@@ -64,13 +65,20 @@ def refresh(
 ) -> None:
     """Refresh the captures one by one. One that fails does not stop the others."""
     as_of = moment(config.as_of)
-    with (
-        observing(context, grafana=workspace.options.grafana_url) as observer,
-        Run(workspace, observer, id=context.run.run_id, as_of=as_of) as run,
-    ):
-        refreshed = refreshing.refresh(run, config.selection())
+    try:
+        with (
+            observing(context, grafana=workspace.options.grafana_url) as observer,
+            Run(workspace, observer, id=context.run.run_id, as_of=as_of) as run,
+        ):
+            refreshed = refreshing.refresh(run, config.selection())
+    except EXPECTED as error:
+        reason = sentence(error, folder=workspace.options.data_dir)
+        raise dg.Failure(description=reason, allow_retries=False) from None
     numbers = {outcome.name.lower(): number for outcome, number in refreshed.outcomes.items()}
-    context.add_output_metadata({"captures": len(refreshed.records), **numbers})
+    stopped = {"stopped": refreshed.stopped} if refreshed.stopped else {}
+    context.add_output_metadata(
+        {"captures": len(refreshed.records), **numbers, "owed": refreshed.owed, **stopped}
+    )
     if refreshed.failures:
         raise failure(refreshed.failures, len(refreshed.records)) from None
 

@@ -47,7 +47,8 @@ def experiment_report(
     try:
         written = report(workspace, experiment, report_file(workspace.options.data_dir, experiment))
     except (*EXPECTED, NotOursError) as error:
-        raise dg.Failure(description=sentence(error), allow_retries=False) from None
+        reason = sentence(error, folder=workspace.options.data_dir)
+        raise dg.Failure(description=reason, allow_retries=False) from None
     return dg.MaterializeResult(
         metadata={
             # Relative to the address at which the browser sees Dagster.

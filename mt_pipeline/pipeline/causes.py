@@ -4,8 +4,6 @@ The lists here decide. An error that is neither listed nor one of the operating 
 capture's, also a bug in this program.
 """
 
-import errno
-import os
 import re
 from collections.abc import Iterator
 
@@ -24,7 +22,7 @@ from mt_pipeline.backends.loads import (
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
-from mt_pipeline.errors import SettingsError
+from mt_pipeline.errors import STOPPING, SettingsError, quoted
 from mt_pipeline.tshark.errors import (
     TsharkError,
     TsharkKilled,
@@ -44,34 +42,15 @@ OUTAGES = (*_QUESTDB, *_DATABASES, *_TSHARK, *_MEMORY, SettingsError)
 SUSPECTS = (Lost, Exhausted, TsharkKilled, TsharkSilent, *_MEMORY)
 """Outages that the capture may have caused: a large or odd capture can crash what reads it."""
 
-_ERRNOS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EIO,
-    errno.EROFS,
-    errno.ENOLCK,
-)
-"""Errors of the operating system that would stop any capture."""
-
 _QUOTING = (TsharkError, BackendError, psycopg.Error, duckdb.Error)
-"""Errors that carry such an error only in their message: its text, or, in QuestDB, its number."""
-
-_QUOTES = tuple(
-    quote
-    for number in _ERRNOS
-    for quote in (os.strerror(number), f"errno={number}]", f"errno={number},", f"[{number}] ")
-)
+"""Errors that carry an error of the operating system only in their message."""
 
 _FILES = re.compile(r'"[^"\n]*"|\[(?:file|path|dir)=[^\n]*?\]')
-"""Names of files in messages of DuckDB and QuestDB."""
 
 
 def is_outage(error: BaseException, key: str = "") -> bool:
     """Return whether an error of a capture is an outage."""
-    return isinstance(error, OUTAGES) or any(_is_system_error(each, key) for each in _chain(error))
+    return isinstance(error, OUTAGES) or any(_stops_all(each, key) for each in _chain(error))
 
 
 def is_suspect(error: BaseException) -> bool:
@@ -79,17 +58,26 @@ def is_suspect(error: BaseException) -> bool:
     return isinstance(error, SUSPECTS)
 
 
-def words_of(error: BaseException, key: str = "") -> str:
-    """Return the text of an error without names of files, as a name may look like an error."""
-    text = error.stderr if isinstance(error, TsharkError) else _FILES.sub("", str(error))
-    return text.replace(key, "") if key else text
+def system_error(error: BaseException, key: str = "") -> OSError | None:
+    """Return the error of the operating system that an error is, or quotes if it stops any work.
+
+    Names of files do not count, also the capture's key: a name may look like such an error.
+    """
+    if isinstance(error, OSError) and error.errno:
+        return error
+    text = error.stderr if isinstance(error, TsharkError) else without_files(str(error))
+    text = text.replace(key, "") if key else text
+    return quoted(text) if isinstance(error, _QUOTING) else None
 
 
-def _is_system_error(error: BaseException, key: str) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _ERRNOS
-    text = words_of(error, key)
-    return isinstance(error, _QUOTING) and any(quote in text for quote in _QUOTES)
+def without_files(text: str) -> str:
+    """Return a message of DuckDB or QuestDB without the names of files."""
+    return _FILES.sub("", text)
+
+
+def _stops_all(error: BaseException, key: str) -> bool:
+    system = system_error(error, key)
+    return system is not None and system.errno in STOPPING
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -2,20 +2,24 @@
 
 import errno
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import psycopg
+import sqlalchemy as sa
 
 from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
-from mt_pipeline.errors import SettingsError, meaning
-from mt_pipeline.pipeline.causes import is_outage, words_of
+from mt_pipeline.errors import CommandError, SettingsError, meaning
+from mt_pipeline.pipeline.causes import is_outage, system_error, without_files
+from mt_pipeline.system import sqlite_errors
 from mt_pipeline.system.terminal import visible
 from mt_pipeline.tshark.errors import TsharkError
 
@@ -36,6 +40,9 @@ EXPECTED = (
 
 AGAIN = "the service takes it up again by itself, unless this happens whenever it is at work"
 """What happens to a capture after an outage, for people."""
+
+_NAMING = (TsharkError, CaptureError, BackendError)
+"""Errors whose message names the capture in words of its owner, and has its own cure."""
 
 _INTERRUPTED = "Query interrupted"
 """The message by which DuckDB reports a signal. Other messages may contain it in a file's name."""
@@ -65,15 +72,20 @@ class Failed:
         return f"{self.reason}; {AGAIN}" if self.by_outage else self.reason
 
 
-def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Failed:
+def failed(
+    key: str, error: BaseException, *, folder: Path | None = None, loads: bool = True
+) -> Failed:
     """Make the record of a capture that failed.
 
     Args:
         key: the capture key.
         error: the error.
         folder: the data folder, for errors that name no file.
+        loads: whether it was being loaded, by a run.
     """
     reason, name = sentence(error, folder=folder), visible(storable(key))
+    if loads:
+        reason += _of_load(error)
     if name not in reason:
         reason = f"{name}: {reason}"
     if isinstance(error, TsharkError):
@@ -83,6 +95,8 @@ def failed(key: str, error: BaseException, *, folder: Path | None = None) -> Fai
 
 def sentence(error: BaseException, *, folder: Path | None = None) -> str:
     """Return in one sentence what went wrong, and what to do, without control characters.
+
+    What a person does with a capture afterwards is not said: many errors are of no capture.
 
     Args:
         error: the error.
@@ -101,6 +115,8 @@ def collecting(
     key: str,
     failures: list[Failed],
     *,
+    folder: Path | None = None,
+    loads: bool = True,
     ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError),
 ) -> Iterator[None]:
     """Collect and log an error, so that it does not stop the other captures.
@@ -108,6 +124,8 @@ def collecting(
     Args:
         key: the capture key.
         failures: receives the failure.
+        folder: the data folder, for errors that name no file.
+        loads: whether the captures are being loaded, by a run.
         ends_on: errors that would stop all captures; they are raised.
     """
     try:
@@ -117,22 +135,53 @@ def collecting(
     except Exception as error:
         if is_interrupt(error):
             raise KeyboardInterrupt from None
-        failures.append(failed(key, error))
+        failures.append(failed(key, error, folder=folder, loads=loads))
         trace = None if isinstance(error, EXPECTED) else error
         log.error("%s", failures[-1].reason, exc_info=trace)  # noqa: TRY400  the sentence is for people
 
 
+def _of_load(error: BaseException) -> str:
+    """Return the end of the sentence about a load: what comes next, or where more is said."""
+    if _system_error(error) or isinstance(error, MemoryError):
+        return ", then launch the capture again"
+    known = isinstance(error, (*EXPECTED, CommandError, sa.exc.DBAPIError))
+    return "" if known else "; the log of the run has the details"
+
+
 def _sentence(error: BaseException, folder: Path | None) -> str:
-    if "No space left" in words_of(error) and not (isinstance(error, OSError) and error.errno):
-        error = OSError(errno.ENOSPC, str(error))
-    if isinstance(error, OSError) and error.errno:
-        text = meaning(error, folder=folder)
-        named = isinstance(error.filename, str) and error.filename not in text
-        where = f"{error.filename}: " if named else ""
-        return f"{where}{text}, then launch the capture again"
+    if system := _system_error(error):
+        of_questdb = isinstance(error, psycopg.Error)
+        text = meaning(system, folder=folder, process="it" if of_questdb else "this process")
+        if of_questdb:
+            return f"QuestDB cannot use its files: {text}"
+        named = isinstance(system.filename, str) and system.filename not in text
+        return f"{system.filename}: {text}" if named else text
     if isinstance(error, MemoryError):
-        return "out of memory: launch the capture again when fewer runs are at work"
+        return "out of memory: wait until fewer runs are at work"
+    if isinstance(error, sa.exc.DBAPIError):
+        return _of_dagster(error, folder)
     text = " ".join(str(error).split())
-    if isinstance(error, EXPECTED):
+    if isinstance(error, (*EXPECTED, CommandError)):
         return text
-    return f"unexpected {type(error).__name__}: {text[:500]}; the log of the run has the details"
+    return f"unexpected {type(error).__name__}: {text[:500]}"
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """Return the error of the system behind an error whose own message has no cure."""
+    system = None if isinstance(error, BackendError) else system_error(error)
+    # Also of libraries whose errors are of no kind that quotes.
+    full = "No space left" in without_files(str(error)) and not isinstance(error, _NAMING)
+    return OSError(errno.ENOSPC, str(error)) if full and system is None else system
+
+
+def _of_dagster(error: sa.exc.DBAPIError, folder: Path | None) -> str:
+    """Return what an error of Dagster's databases means. The ledger's have their own sentence."""
+    if folder is None or not isinstance(error.orig, sqlite3.Error):
+        return f"Dagster's database cannot be used ({error.orig})"
+    history = folder / "dagster" / "history"
+    damaged = (
+        f"it is damaged: stop the service and move {history} away; new ones are made, "
+        "and captures and rows stay as they are"
+    )
+    cure = sqlite_errors.cure(error.orig, history, damaged=damaged)
+    return f"a database of Dagster in {history} cannot be used ({error.orig}): {cure}"

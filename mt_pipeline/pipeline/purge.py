@@ -100,7 +100,10 @@ def purge(
     data, ledger, backends = workspace.options.data_dir, workspace.ledger, workspace.backends()
     failures: list[Failed] = []
     for record in planned.records:
-        with collecting(record.key, failures), ledger.lock(record.key) as now:
+        with (
+            collecting(record.key, failures, folder=data, loads=False),
+            ledger.lock(record.key) as now,
+        ):
             # The ledger comes last, so that a purge after a kill finds the rest.
             rows = max([backend.remove(record.key) for backend in backends])
             size = CaptureFiles(data, record.key).delete()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment import changes
+from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.pipeline import captures_table, providers, rotation
 from mt_pipeline.pipeline.failures import Failed, collecting
@@ -63,11 +64,15 @@ class Refreshed:
         records: the captures that were selected.
         outcomes: number of captures for each outcome.
         failures: the captures that failed.
+        owed: answers that providers still owe.
+        stopped: why a provider stopped; None if none did, or nobody was asked.
     """
 
     records: Sequence[Record]
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     failures: list[Failed] = field(default_factory=list)
+    owed: int = 0
+    stopped: str | None = None
 
 
 def refresh(run: Run, selection: Selection) -> Refreshed:
@@ -80,9 +85,11 @@ def refresh(run: Run, selection: Selection) -> Refreshed:
     """
     refreshed = Refreshed(due(run.workspace, selection))
     if run.as_of is None:
-        _ask(run, refreshed.records)
+        counts = _ask(run, refreshed.records)
+        refreshed.owed, refreshed.stopped = counts.owed, counts.stopped
+    folder = run.workspace.options.data_dir
     for record in refreshed.records:
-        with collecting(record.key, refreshed.failures, ends_on=()):
+        with collecting(record.key, refreshed.failures, folder=folder, ends_on=()):
             outcome = _refresh_one(run, record.key, as_of=run.as_of, keeps_day=selection.owing)
             refreshed.outcomes[outcome] += 1
     catch_up(run, [record.key for record in refreshed.records])
@@ -127,7 +134,7 @@ def catch_up(run: Run, keys: Iterable[str]) -> None:
     while key := _next_behind(run.workspace, reached, tried):
         tried.add(key)
         reached.add(key)
-        with collecting(key, [], ends_on=()):
+        with collecting(key, [], folder=run.workspace.options.data_dir, ends_on=()):
             _refresh_one(run, key, as_of=None, keeps_day=True)
 
 
@@ -159,7 +166,7 @@ def _next_behind(workspace: Workspace, reached: set[str], tried: set[str]) -> st
     return None
 
 
-def _ask(run: Run, records: Sequence[Record]) -> None:
+def _ask(run: Run, records: Sequence[Record]) -> Counts:
     """Ask about the endpoints of all captures at once, and store the answers.
 
     So a budget is spent on the endpoints with the most traffic of all captures.
@@ -167,13 +174,14 @@ def _ask(run: Run, records: Sequence[Record]) -> None:
     paths = endpoints_of(run.workspace, records)
     chain, store = run.providers
     if store is None or not paths:
-        return
+        return Counts()
     with tempfile.TemporaryDirectory(dir=run.workspace.options.data_dir) as folder:
         counts = enrich(paths, Path(folder) / "answers.parquet", providers=chain, store=store)
     numbers = f"{counts.endpoints:,} endpoints of {len(paths)} captures"
     results = f"{counts.asked:,} asked, {counts.owed:,} owed"
     stopped = f"; {counts.stopped}" if counts.stopped else ""
     log.info("%s: %s%s", numbers, results, stopped)
+    return counts
 
 
 def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool) -> Outcome:

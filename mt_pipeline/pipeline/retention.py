@@ -61,7 +61,10 @@ def expire_documents(workspace: Workspace) -> Expired:
     for record in due:
         path = CaptureFiles(options.data_dir, record.key).documents(record.documents or "")
         lock = workspace.ledger.lock(record.key)
-        with collecting(record.key, expired.failures), lock as now:
+        with (
+            collecting(record.key, expired.failures, folder=options.data_dir, loads=False),
+            lock as now,
+        ):
             if now == record and path.exists():
                 size = path.stat().st_size
                 path.unlink()
@@ -72,6 +75,7 @@ def expire_documents(workspace: Workspace) -> Expired:
 def expire_packets(workspace: Workspace) -> Expired:
     """Delete expired packets from the back ends and the disk, except of captures that change."""
     ledger, days = workspace.ledger, workspace.options.keep_packets_days
+    folder = workspace.options.data_dir
     due = [
         record
         for record in ledger.records()
@@ -83,13 +87,16 @@ def expire_packets(workspace: Workspace) -> Expired:
     with workspace.questdb():
         backends = workspace.backends()
         for record in due:
-            with collecting(record.key, expired.failures), ledger.lock(record.key) as now:
+            with (
+                collecting(record.key, expired.failures, folder=folder, loads=False),
+                ledger.lock(record.key) as now,
+            ):
                 if now != record:
                     continue
                 # The ledger comes first: else `verify` after a kill has the capture loaded again.
                 ledger.expire_packets(record.key)
                 expired.rows += max([backend.expire(record.key) for backend in backends])
-                files = CaptureFiles(workspace.options.data_dir, record.key)
+                files = CaptureFiles(folder, record.key)
                 expired.bytes += files.delete_packets()
                 expired.captures += 1
         _compact(workspace)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
 
+from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.system import private
@@ -38,6 +40,10 @@ _NOT_CAPTURED = {
         "class": "NoOpComputeLogManager",
     }
 }
+
+
+class InstanceError(CommandError):
+    """Dagster's settings in the data folder cannot be used."""
 
 
 def prepare(options: Options) -> Path:
@@ -69,11 +75,24 @@ def opened(options: Options) -> Iterator[dg.DagsterInstance]:
     """Yield the Dagster instance of the service, in a home that is made if needed.
 
     What a terminal does with it shows in the UI.
+
+    Raises:
+        InstanceError: its settings cannot be read.
     """
     home = str(prepare(options))
     os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.data_dir)}
-    # `local_temp` with a folder is not temporary, whatever its name says.
-    with dg.DagsterInstance.local_temp(home, overrides=_NOT_CAPTURED) as instance:
+    try:
+        # `local_temp` with a folder is not temporary, whatever its name says.
+        opened = dg.DagsterInstance.local_temp(home, overrides=_NOT_CAPTURED)
+    except (sa.exc.DBAPIError, OSError):
+        raise
+    except Exception as error:  # also a TypeError, if a value is of another kind
+        reason = " ".join(str(error).split())[:300]
+        raise InstanceError(
+            f"{home}/dagster.yaml cannot be used ({reason}): correct it, or delete it, "
+            "and a new one is made"
+        ) from None
+    with opened as instance:
         yield instance
 
 

@@ -989,6 +989,31 @@ def test_ctrl_c_twice_ends_it_at_once_and_the_next_ingest_makes_it_good(lab: Lab
     assert len(lab.rows("ended_at_once")) == len(paths) * PACKETS
 
 
+@pytest.mark.parametrize("most", [40, 100])
+def test_too_few_open_files_are_said_as_that(lab: Lab, tmp_path: Path, most: int):
+    """With 40 QuestDB cannot start, with 100 it cannot open its tables: its log was shown."""
+    ports = free_ports(2)
+    settings = lab.settings(
+        data_dir=tmp_path / "data",
+        questdb_host=None,
+        questdb_http_port=ports[0],
+        questdb_pg_port=ports[1],
+    )
+
+    limited = ["prlimit", f"--nofile={most}"]
+    result = ended(
+        program("ingest", capture(tmp_path / "a.pcap"), settings=settings, prefix=limited)
+    )
+
+    assert (result.code, result.out) == (1, "")
+    assert re.search(
+        r"^(mt-pipeline|failed: a/a\.pcap): QuestDB cannot (start|use its files): it has as many "
+        r"files open as it may: raise the limit with `ulimit -n 65536`",
+        result.err,
+    )
+    assert result.err.count("\n") == 1
+
+
 def test_without_a_questdb_it_starts_one_for_as_long_as_it_takes(lab: Lab, tmp_path: Path):
     ports = free_ports(2)
     settings = lab.settings(

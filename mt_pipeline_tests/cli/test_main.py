@@ -394,6 +394,55 @@ def test_a_data_folder_that_is_a_file_is_one_line(terminal: Terminal, elsewhere:
         assert f"'{elsewhere}' is a file: move it away" in result.err
 
 
+@pytest.mark.usefixtures("captures")
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "history/runs.db",
+            b"this is no SQLite file" * 500,
+            "a database of Dagster in {home}/history cannot be used (file is not a database): "
+            "it is damaged: stop the service and move {home}/history away; new ones are made",
+        ),
+        *(
+            ("dagster.yaml", content, "{home}/dagster.yaml cannot be used (")
+            for content in (b"a: [", b"nonsense: 3", b"- x", b"storage: 5", b"\xff")
+        ),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_damaged_file_of_dagster_is_one_line_with_the_cure(
+    terminal: Terminal,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    content: bytes,
+    message: str,
+):
+    monkeypatch.setenv("MT_BACKENDS", "parquet")
+    home = elsewhere / "dagster"
+    (home / file).parent.mkdir(parents=True)
+    (home / file).write_bytes(content)
+
+    result = terminal("purge", "--name", "a", "--yes")
+
+    assert result.code == 1
+    assert is_one_line(result.err)
+    assert result.err.startswith(f"mt-pipeline: {message.format(home=home)}")
+
+
+@pytest.mark.usefixtures("captures")
+def test_a_file_in_the_place_of_dagsters_folder_is_one_line_with_the_cure(
+    terminal: Terminal, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MT_BACKENDS", "parquet")
+    (elsewhere / "dagster").touch()
+
+    assert terminal("purge", "--name", "a", "--yes").err == (
+        f"mt-pipeline: {elsewhere}/dagster: something of this name is there already: move it away\n"
+    )
+
+
 def test_a_questdb_that_does_not_answer_is_one_line_and_code_1(
     terminal: Terminal, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,13 +3,15 @@
 import errno
 
 import duckdb
+import psycopg
 import pytest
 
 from mt_pipeline.backends.loads import Unreachable
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.defs.failures import failure
+from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline.failures import Failed, failed, sentence
-from mt_pipeline.tshark.errors import NotACapture
+from mt_pipeline.tshark.errors import NotACapture, TsharkFailed
 
 
 @pytest.mark.parametrize(
@@ -19,27 +21,59 @@ from mt_pipeline.tshark.errors import NotACapture
         (Unreachable("QuestDB does not answer"), "QuestDB does not answer"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/data/x"),
-            "the disk is full (/data/x): free some space, then launch the capture again",
+            "the disk is full (/data/x): free some space",
         ),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
-            "the quota of this user is used up: delete something, or have it raised, "
-            "then launch the capture again",
+            "the quota of this user is used up: delete something, or have it raised",
+        ),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "/data/dagster"),
+            "/data/dagster: something of this name is there already: move it away",
         ),
         (
             duckdb.IOException("IO Error: No space left on device"),
-            "the disk is full (data folder): free some space, then launch the capture again",
+            "the disk is full (data folder): free some space",
         ),
-        (MemoryError(), "out of memory: launch the capture again when fewer runs are at work"),
         (
-            ZeroDivisionError("division\nby zero"),
-            "unexpected ZeroDivisionError: division by zero; the log of the run has the details",
+            psycopg.DatabaseError("[24] could not open read-only [file=/x/code.k]\nLINE 1: SELECT"),
+            "QuestDB cannot use its files: it has as many files open as it may: "
+            "raise the limit with `ulimit -n 65536`",
         ),
+        (
+            TsharkFailed("lab/[24] a.pcap: tshark stopped", stderr="Too many open files in system"),
+            "this machine has as many files open as it may: "
+            "stop what opens so many, or raise fs.file-max",
+        ),
+        (
+            TsharkFailed("lab/No space left.pcap is odd", stderr="odd"),
+            "lab/No space left.pcap is odd",
+        ),
+        (CommandError("a worker ended"), "a worker ended"),
+        (MemoryError(), "out of memory: wait until fewer runs are at work"),
+        (ZeroDivisionError("division\nby zero"), "unexpected ZeroDivisionError: division by zero"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_any_error_becomes_one_line_that_says_what_to_do(error: Exception, text: str):
     assert sentence(error) == text
+
+
+def test_only_the_load_of_a_capture_is_to_be_launched_again_and_has_a_log():
+    """Each command said so, also those that have neither a run nor a capture."""
+    full, bug = OSError(errno.ENOSPC, "No space left on device", "/data/x"), KeyError("x")
+
+    assert failed("a/a.pcap", full).reason == (
+        "a/a.pcap: the disk is full (/data/x): free some space, then launch the capture again"
+    )
+    assert failed("a/a.pcap", bug).reason == (
+        "a/a.pcap: unexpected KeyError: 'x'; the log of the run has the details"
+    )
+    assert failed("a/a.pcap", full, loads=False).reason == (
+        "a/a.pcap: the disk is full (/data/x): free some space"
+    )
+    assert failed("a/a.pcap", bug, loads=False).reason == "a/a.pcap: unexpected KeyError: 'x'"
+    assert failed("a/a.pcap", Unreachable("it is away")).reason == "a/a.pcap: it is away"
 
 
 def test_an_unexpected_error_of_any_length_stays_short():

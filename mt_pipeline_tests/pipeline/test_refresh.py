@@ -1,6 +1,7 @@
 """A refresh asks for expired and missing answers, and loads captures with changed answers."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body, name_body
-from mt_pipeline_tests.pipelines import Lab, Ran
+from mt_pipeline_tests.pipelines import Lab, Ran, Result
 
 SERVERS = {"a": "93.184.216.34", "b": "142.250.184.206"}
 COLUMNS = ("capture", "tls_sni_netify_app_tag", "ip_dst", "ip_dst_netify_geo_country")
@@ -300,3 +301,45 @@ def test_the_terminal_refreshes_and_says_what_it_would_cost(
     assert terminal("refresh", archive.experiment, "--as-of", "noon").code == 2
     assert terminal("refresh").code == 2
     assert "s3cret" not in json.dumps([output.out, output.err, free.out])
+
+
+@pytest.fixture
+def terminal_of(
+    archive: Archive, terminal: Callable, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Give the command line the settings of the archive; all answers have expired."""
+    archive.load()
+    monkeypatch.setenv("MT_DATA_DIR", str(archive.data))
+    monkeypatch.setenv("MT_ENRICHMENT", "netify")
+    monkeypatch.setenv("MT_NETIFY_API_KEY", "s3cret")
+    monkeypatch.setenv("MT_NETIFY_URL", archive.netify.url)
+    monkeypatch.setenv("MT_ANSWER_DAYS", "0")
+    return terminal
+
+
+def test_a_refresh_says_why_answers_are_still_owed(
+    archive: Archive, terminal_of: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+):
+    """It said that the captures are unchanged, as if all were well."""
+    monkeypatch.setenv("MT_NETIFY_BUDGET_DAY", "4")
+
+    result = terminal_of("refresh", archive.experiment)
+
+    assert result.code == 0
+    unchanged, owed = result.out.splitlines()
+    assert unchanged == "2 captures: 0 loaded again, 2 unchanged"
+    assert owed.startswith("4 answers are owed: MT_NETIFY_BUDGET_DAY allows 4 calls a day, ")
+
+
+def test_a_refresh_that_cannot_begin_says_why(archive: Archive, terminal_of: Callable[..., Result]):
+    """It ended with status 1 and without a word."""
+    store = archive.data / "cache" / "answers"
+    shutil.rmtree(store)
+    store.touch()
+
+    result = terminal_of("refresh", archive.experiment)
+
+    assert result.code == 1
+    assert result.out.startswith(f"failed: {store}")
+    assert "the store of answers cannot be used" in result.out
+    assert result.out.count("\n") == 1

@@ -19,9 +19,11 @@ from mt_pipeline.backends.questdb import classes
 from mt_pipeline.backends.questdb.server_errors import (
     DidNotStart,
     FolderInUse,
+    FolderUnusable,
     PortTaken,
     ServerError,
 )
+from mt_pipeline.errors import meaning, quoted
 from mt_pipeline.system import processes
 
 HOST = "127.0.0.1"
@@ -116,7 +118,8 @@ def launch(
 
     Raises:
         JarMissing, JarDiffers: see `jar`.
-        OSError: the folder cannot be written, or its disk is full.
+        FolderUnusable: its disk is full.
+        OSError: the folder cannot be written.
     """
     _check_room(folder)
     temporary = folder / "java-tmp"
@@ -161,10 +164,10 @@ def _start(
 def _check_room(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < FREE_BYTES:
-        raise OSError(
-            errno.ENOSPC,
-            f"its disk has {free // 2**20} MB left, and QuestDB needs {FREE_BYTES // 2**20} MB "
-            "to start",
+        raise FolderUnusable(
+            f"{folder} cannot hold QuestDB's data: its disk has {free // 2**20} MB left, and it "
+            f"needs {FREE_BYTES // 2**20} MB to start; make room, or set MT_DATA_DIR to another "
+            "folder"
         )
 
 
@@ -207,7 +210,8 @@ def failure(folder: Path, log: str, what: str) -> ServerError:
         log: all of its log.
         what: what happened, such as "ended with status 55".
     """
-    if refused := _NOT_BOUND.search(log):
+    refused = _NOT_BOUND.search(log)
+    if refused and int(refused[1]) != errno.EBADF:  # that is a socket that could not be made
         number, listener, port = refused.groups()
         reason = (
             f"{_listener(port)} already does"
@@ -225,6 +229,9 @@ def failure(folder: Path, log: str, what: str) -> ServerError:
         )
     lines = [line[:300] for line in log.splitlines() if not _NOISE.match(line)]
     output = "; ".join(lines) or "nothing"
+    if system := OSError(errno.EMFILE, "") if refused else quoted(output):
+        reason = meaning(system, folder=folder, process="it")
+        return DidNotStart(f"QuestDB cannot start: {reason} (its messages are in {folder / LOG})")
     return DidNotStart(f"QuestDB {what}, it said: {output[:1000]} (the rest is in {folder / LOG})")
 
 

@@ -4,6 +4,7 @@ The Java process inherits a lock on `server.lock`, and so holds it exactly as lo
 lock, and not the recorded process id, shows whether the server of a folder is alive and ours.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mt_pipeline.backends.questdb.server_errors import FolderInUse, FolderUnusable
+from mt_pipeline.errors import meaning
 
 _RECORD = "server.json"
 _LOCK = "server.lock"
@@ -73,9 +75,10 @@ def naming_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # no other folder helps
         raise FolderUnusable(
-            f"{folder} cannot hold QuestDB's data: {reason}; make room, "
+            f"{folder} cannot hold QuestDB's data: {meaning(error, folder=folder)}; "
             "or set MT_DATA_DIR to another folder"
         ) from error
 
