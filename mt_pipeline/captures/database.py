@@ -129,6 +129,8 @@ class RecordFile:
                 _upgrade(db)
         except OSError as error:
             reason = meaning(error, folder=path.parent)
+            if isinstance(error.filename, str) and error.filename not in reason:
+                reason = f"{error.filename}: {reason}"
             raise LedgerError(f"The ledger {self.path} cannot be used: {reason}.") from error
 
     @contextmanager

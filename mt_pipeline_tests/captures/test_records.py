@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(
         LedgerError,
         match=r"The ledger .*data/ledger\.sqlite cannot be used: "
-        r".*make room on its disk, or make its folder writable",
+        r".*data: something of this name is there already: move it away",
     ):
         Ledger(tmp_path / "data" / "ledger.sqlite")
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +15,12 @@ from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.refresh import pending_answers
 from mt_pipeline.pipeline.as_of import MomentError, moment
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify, address_body, name_body
-from mt_pipeline_tests.pipelines import Lab, Ran, Result
+from mt_pipeline_tests.pipelines import Lab, Ran, Result, ended, environment, program
+from mt_pipeline_tests.services import eventually
 
 SERVERS = {"a": "93.184.216.34", "b": "142.250.184.206"}
 COLUMNS = ("capture", "tls_sni_netify_app_tag", "ip_dst", "ip_dst_netify_geo_country")
@@ -35,14 +38,17 @@ class Archive:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_pcap(path, timed(tls_session(f"www.{letter}.com", server=server)))
 
-    def workspace(self, **changes: object) -> Workspace:
+    def settings(self, **changes: object) -> Settings:
         asks = {
             "enrichment": "netify",
             "netify_api_key": "s3cret",
             "netify_url": self.netify.url,
             "netify_rate": 1000,
         }
-        return self.lab.workspace(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
+        return self.lab.settings(data_dir=self.data, inbox=self.lab.inbox, **{**asks, **changes})
+
+    def workspace(self, **changes: object) -> Workspace:
+        return Workspace(self.settings(**changes).options())
 
     def load(self, *keys: str, **changes: object) -> Ran:
         ran = [self.lab.run(key, workspace=self.workspace(**changes)) for key in keys or self.keys]
@@ -343,3 +349,26 @@ def test_a_refresh_that_cannot_begin_says_why(archive: Archive, terminal_of: Cal
     assert result.out.startswith(f"failed: {store}")
     assert "the store of answers cannot be used" in result.out
     assert result.out.count("\n") == 1
+
+
+def test_ctrl_c_cancels_a_refresh_and_says_so(archive: Archive):
+    """It ended with status 1 and without a word, as if it had failed."""
+    archive.load()
+    archive.netify.say(delay=60)
+    asks = {
+        "MT_NETIFY_API_KEY": "s3cret",
+        "MT_NETIFY_URL": archive.netify.url,
+        "MT_ANSWER_DAYS": "0",
+    }
+    asked = len(archive.netify.asked())
+    process = program(
+        "refresh",
+        archive.experiment,
+        settings=archive.settings(),
+        env=environment(archive.settings(), **asks),
+    )
+    assert eventually(lambda: len(archive.netify.asked()) > asked)
+
+    process.send_signal(signal.SIGINT)
+
+    assert ended(process, timeout=50) == Result(130, "", "mt-pipeline: cancelled\n")

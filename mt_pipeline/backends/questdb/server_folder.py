@@ -78,7 +78,7 @@ def naming_folder(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise  # no other folder helps
         raise FolderUnusable(
-            f"{folder} cannot hold QuestDB's data: {meaning(error, folder=folder)}; "
+            f"{folder} cannot hold QuestDB's data: {meaning(error, folder=folder)}, "
             "or set MT_DATA_DIR to another folder"
         ) from error
 

@@ -215,11 +215,11 @@ def test_a_start_that_fails_says_what_questdb_said(tmp_path: Path):
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        FolderUnusable, match=f"{tmp_path}/file/questdb .*Not a directory.*MT_DATA_DIR"
+        FolderUnusable, match=f"{tmp_path}/file/questdb .*a file is where a folder.*MT_DATA_DIR"
     ):
         start(tmp_path / "file" / "questdb", **FREE)
     with (
-        pytest.raises(FolderUnusable, match="Not a directory"),
+        pytest.raises(FolderUnusable, match="a file is where a folder is needed"),
         use(tmp_path / "file" / "questdb", **FREE),
     ):
         pass
