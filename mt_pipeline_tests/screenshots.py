@@ -18,6 +18,7 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.browsers import GRAPH, chromium, page
 from mt_pipeline_tests.building.household import write_household, write_inventory, write_places
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.pipelines import STAGES, ended, environment, program
 from mt_pipeline_tests.services import Running, eventually, running
 
@@ -81,7 +82,7 @@ def _capture(service: Running, browser: webdriver.Chrome) -> None:
 
 def _failed(service: Running, browser: webdriver.Chrome) -> None:
     """Show the run of a damaged capture."""
-    (service.data / "inbox" / DAMAGED).write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    (service.data / "inbox" / DAMAGED).write_bytes(GARBAGE)
     _wait(service, DAMAGED, state=State.FAILED)
     record = service.record(DAMAGED)
     assert record is not None

@@ -35,6 +35,10 @@ _PCAP = {
     for magic in (number.to_bytes(4, "big"), number.to_bytes(4, "little"))
 }
 _PCAPNG = b"\x0a\x0d\x0d\x0a"
+_PCAPNG_ORDERS = {b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"}
+_HEAD_BYTES = 24
+"""The header of a pcapng without its options: tshark takes less for a file of another kind."""
+
 _COMPRESSED = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 _PACKED = {
     b"\xfd7zX": ("xz", "unxz"),
@@ -139,9 +143,10 @@ def sniff(capture: Capture) -> str | None:
     """
     try:
         with open_capture(capture) as file:
-            head = file.read(4)
-            if not head:
+            # Of what is no file of a disk, as in /proc, not even a byte may be readable.
+            if not os.fstat(file.fileno()).st_size:
                 return f"{capture.key} is empty: record it again, or remove it."
+            head = file.read(_HEAD_BYTES)
             if codec := codec_of(head):
                 head = _decompressed(capture, codec)
     except FileNotFoundError:
@@ -150,14 +155,19 @@ def sniff(capture: Capture) -> str | None:
         return unreadable(capture.key, error)
     except (ValueError, MemoryError) as error:  # Arrow raises these for invalid compressed bytes
         return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
-    if head in _PCAP or head == _PCAPNG:
+    if head[:4] in _PCAP or _is_pcapng(head):
         return None
     return _not_a_capture(capture, head, codec)
 
 
 def codec_of(head: bytes) -> str | None:
-    """Return how a file is compressed, by its first four bytes, as Arrow names it; None if not."""
+    """Return how a file is compressed, as Arrow names it, by at least 4 of its bytes; else None."""
     return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
+
+
+def _is_pcapng(head: bytes) -> bool:
+    # The first four bytes are ends of lines, with which a text may begin, too.
+    return head[:4] == _PCAPNG and head[8:12] in _PCAPNG_ORDERS and len(head) == _HEAD_BYTES
 
 
 def _not_a_capture(capture: Capture, head: bytes, codec: str | None) -> str:
@@ -184,7 +194,7 @@ def _decompressed(capture: Capture, codec: str) -> bytes:
         pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream,
     ):
         try:
-            head: bytes = stream.read(4)
+            head: bytes = stream.read(_HEAD_BYTES)
         except OSError as error:
             if error.errno is None:  # Arrow's own: the compressed bytes are damaged
                 raise ValueError(error) from error

@@ -15,6 +15,9 @@ from mt_pipeline_tests.building.traffic import (
 )
 from mt_pipeline_tests.building.tunnels import ip_layer
 
+GARBAGE = bytes.fromhex("0a0d0d0a ffffffff 4d3c2b1a 01000000") + b"garbage" * 100
+"""A file that begins like a pcapng, and that tshark cannot read."""
+
 ODD_NAMES: tuple[str | bytes, ...] = (
     "comma,in.example.com",
     'quote"in.example.com',

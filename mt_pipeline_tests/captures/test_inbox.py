@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import stat
+import sys
 import tempfile
 import time
 from multiprocessing.synchronize import Event
@@ -241,10 +242,33 @@ def sniffed(inbox: Path, content: bytes) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "magic", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "34cdb2a1", "a1b2cd34", "0a0d0d0a"]
+    "magic", ["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "34cdb2a1", "a1b2cd34"]
 )
 def test_captures_of_all_byte_orders_and_clocks_are_known(tmp_path, magic):
     assert sniffed(tmp_path, bytes.fromhex(magic) + PCAP[4:]) is None
+
+
+def test_pcapng_of_both_byte_orders_is_known(tmp_path):
+    assert sniffed(tmp_path, PCAPNG) is None
+    big = bytes.fromhex("0a0d0d0a 0000001c 1a2b3c4d 0001 0000 ffffffffffffffff 0000001c")
+    assert sniffed(tmp_path, big) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PCAPNG[:4] + b'{"a": 1}',
+        PCAPNG[:4] + b'{"a": 1, "b": [1, 2, 3, 4, 5, 6]}',
+        PCAPNG[:4] + b"Dear all, this is a letter",
+        *(PCAPNG[:length] for length in (4, 8, 12, 16, 20, 23)),
+    ],
+)
+def test_what_only_begins_with_the_ends_of_lines_of_pcapng_is_no_capture(tmp_path, content):
+    """Tshark opens these as JSON or as files of other kinds, each with a packet."""
+    for written in (content, gzip.compress(content)):
+        reason = sniffed(tmp_path, written)
+        assert reason is not None
+        assert "is not a capture" in reason
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd", "lz4"])
@@ -291,6 +315,14 @@ def test_anything_else_is_refused_with_name_and_cure(tmp_path, content):
 
 def test_an_empty_file_is_called_empty(tmp_path):
     assert sniffed(tmp_path, b"") == "a b.pcap is empty: record it again, or remove it."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such file")
+def test_a_file_of_the_system_that_cannot_be_read_is_empty_and_no_broken_disk(tmp_path):
+    (tmp_path / "a.pcap").symlink_to("/proc/self/mem")
+    assert sniff(capture_at(tmp_path, "a.pcap")) == (
+        "a.pcap is empty: record it again, or remove it."
+    )
 
 
 def test_what_took_the_place_of_a_file_is_not_waited_for(tmp_path):

@@ -27,6 +27,7 @@ from mt_pipeline.system.processes import cores
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import cut, timed, write_pcap
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.building.traffic import arp, dns
 from mt_pipeline_tests.pipelines import (
     PACKETS,
@@ -344,7 +345,7 @@ def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(
 def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab, tmp_path: Path):
     good = [capture(tmp_path / name) for name in ("a.pcap", "c.pcap")]
     bad = tmp_path / "b.pcapng"
-    bad.write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    bad.write_bytes(GARBAGE)
 
     result = terminal("ingest", good[0], bad, good[1], "--name", "mixed bag")
 
@@ -622,7 +623,7 @@ def archive(folder: Path, captures: int) -> Path:
     """Write a folder of small captures; one of them is damaged."""
     for number in range(captures):
         capture(folder / f"{number % 3}" / f"{number:02}.pcap", f"host{number}.example.com")
-    (folder / "0" / "00.pcap").write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    (folder / "0" / "00.pcap").write_bytes(GARBAGE)
     return folder
 
 
@@ -721,7 +722,7 @@ def test_two_files_of_one_name_in_one_command_are_not_taken_for_one(
 
 def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Terminal, lab: Lab):
     for experiment in ("mended one", "mended-two"):
-        lab.put(f"{experiment}/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+        lab.put(f"{experiment}/a.pcap", GARBAGE)
         assert terminal("ingest", lab.inbox / experiment).code == 1
         lab.put(f"{experiment}/a.pcap")
 
@@ -738,7 +739,7 @@ def test_what_failed_is_done_again_of_one_experiment_or_of_all(terminal: Termina
 
 
 def test_what_failed_and_is_gone_is_said(terminal: Terminal, lab: Lab):
-    path = lab.put("gone for good/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    path = lab.put("gone for good/a.pcap", GARBAGE)
     terminal("ingest", path)
     path.unlink()
 

@@ -22,7 +22,7 @@ from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import Frame, compress, cut, timed, write_pcap, write_pcapng
-from mt_pipeline_tests.building.odd import giant
+from mt_pipeline_tests.building.odd import GARBAGE, giant
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, capture, files_below, wrapper
@@ -68,7 +68,7 @@ def zoo(lab: Lab, meddler: Path) -> Ran:
     bad = {
         "text.pcap": b"hello",
         "longer text.pcap": b"Dear diary, today I did not capture anything.\n" * 10,
-        "garbage.pcapng": b"\x0a\x0d\x0d\x0a" + b"garbage" * 100,
+        "garbage.pcapng": GARBAGE,
         "empty.pcap": b"",
     }
     for name, content in bad.items():
@@ -243,7 +243,7 @@ def test_a_changed_capture_that_is_deleted_before_its_run_keeps_its_rows(lab: La
 
 
 def test_a_damaged_capture_alone_shows_what_tshark_said(lab: Lab):
-    lab.put("damaged/garbage.pcapng", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    lab.put("damaged/garbage.pcapng", GARBAGE)
 
     ran = lab.run("damaged/garbage.pcapng")
 
@@ -887,7 +887,7 @@ def test_a_run_that_finds_the_work_done_meanwhile_leaves_it(
 
 def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: Lab):
     """The verdict once came after the lock was free: a look in between called the run dead."""
-    lab.put("looked at/a.pcap", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    lab.put("looked at/a.pcap", GARBAGE)
     workspace, states = lab.workspace(), []
 
     class Looks(logging.Handler):

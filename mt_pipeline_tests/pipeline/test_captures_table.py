@@ -14,6 +14,7 @@ from mt_pipeline.schema.captures import CAPTURE_COLUMNS
 from mt_pipeline.schema.tables import CAPTURES
 from mt_pipeline_tests.building.everything import ODD_TIMES, odd_times
 from mt_pipeline_tests.building.files import START_NS, cut, timed, write_pcap
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.building.traffic import dns
 from mt_pipeline_tests.pipelines import PACKETS, Lab
 
@@ -108,7 +109,7 @@ def test_each_load_is_a_row_and_the_latest_can_be_asked_for(lab: Lab):
 def test_a_failed_load_says_why_and_has_no_numbers_of_the_one_before(lab: Lab):
     path = lab.put("verdicts failed/a.pcap")
     lab.run("verdicts failed/a.pcap")
-    path.write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    path.write_bytes(GARBAGE)
 
     failure = lab.run("verdicts failed/a.pcap").failure
 
@@ -117,7 +118,7 @@ def test_a_failed_load_says_why_and_has_no_numbers_of_the_one_before(lab: Lab):
         "done",
         "failed",
         failure,
-        704,
+        len(GARBAGE),
     )
     known = {
         "ts",

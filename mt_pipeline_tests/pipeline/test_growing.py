@@ -17,6 +17,7 @@ from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline_tests.building.bulk import write_bulk
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.pipelines import Lab, wrapper
 
 PACKETS = 2_000
@@ -81,7 +82,7 @@ def test_the_copy_of_a_take_that_was_killed_goes_with_the_next_one(lab: Lab):
 
 
 def test_what_tshark_says_of_a_growing_capture_names_it_and_not_its_copy(lab: Lab):
-    path = lab.put("named/grows.pcapng", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    path = lab.put("named/grows.pcapng", GARBAGE)
 
     ran = lab.run("named/grows.pcapng", workspace=lab.workspace(follow=True, settle_seconds=60))
 

@@ -19,6 +19,7 @@ from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
 from mt_pipeline_tests.backends.questdb.parts import Threads, packets
 from mt_pipeline_tests.backends.questdb.parts import files_of as files_of_packets
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.pipelines import PACKETS, Lab, Result, capture, files_below
 from mt_pipeline_tests.services import SECONDS, eventually
 
@@ -202,7 +203,7 @@ def test_purging_again_finds_nothing_left_and_does_no_harm(terminal: Terminal, l
 
 
 def test_a_capture_that_was_never_loaded_can_be_purged(terminal: Terminal, lab: Lab):
-    bad = lab.put("purge failed/bad.pcapng", b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    bad = lab.put("purge failed/bad.pcapng", GARBAGE)
     assert terminal("ingest", bad).code == 1
 
     assert terminal("purge", "--name", "purge_failed", "--yes").code == 0

@@ -19,6 +19,7 @@ from mt_pipeline.captures.records import Record, State
 from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.pipelines import (
     PASSWORD,
@@ -60,7 +61,7 @@ def dropped(service: Running) -> Running:
     folder = service.data / "inbox" / "kitchen"
     folder.mkdir()
     write_pcap(service.data / "inbox" / KEY, timed(tls_session()))
-    (folder / "damaged.pcapng").write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+    (folder / "damaged.pcapng").write_bytes(GARBAGE)
     ends = State.DONE, State.FAILED
     assert eventually(
         lambda: all(

@@ -10,6 +10,7 @@ from selenium import webdriver
 
 from mt_pipeline.captures.records import State
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.pipelines import STAGES, capture
 from mt_pipeline_tests.services import Running, eventually, running
 from mt_pipeline_tests.web.attacks import KEY, by_get, hostile, mutations, state
@@ -55,7 +56,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Start a service with a capture that is done, and one that failed."""
     with running(tmp_path_factory.mktemp("service"), MT_BACKENDS="parquet") as started:
         capture(started.data / "inbox" / KEY)
-        (started.data / "inbox" / DAMAGED).write_bytes(b"\x0a\x0d\x0d\x0a" + b"garbage" * 100)
+        (started.data / "inbox" / DAMAGED).write_bytes(GARBAGE)
         ends = {KEY: State.DONE, DAMAGED: State.FAILED}
         assert eventually(
             lambda: all(
