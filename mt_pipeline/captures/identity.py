@@ -130,10 +130,23 @@ def open_capture(capture: Capture) -> BufferedReader:
     Raises:
         OSError: it cannot be opened.
     """
-    file = open(capture.path, "rb", opener=_open_without_waiting)  # noqa: SIM115  Path.open has no opener
+    return open_file(capture.path, shown_as=capture.key)
+
+
+def open_file(path: Path, *, shown_as: str) -> BufferedReader:
+    """Open a file to read it; never wait for a pipe or a device that took its place.
+
+    Args:
+        path: the file.
+        shown_as: what errors call it.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  Path.open has no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise NotAFileError(f"{capture.key} is {_NOT_A_FILE}")
+        raise NotAFileError(f"{shown_as} is {_NOT_A_FILE}")
     return file
 
 

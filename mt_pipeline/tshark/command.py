@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, Watched, limited, wait, work_of
 from mt_pipeline.tshark.outcome import check_limits, check_lines, check_status
 from mt_pipeline.tshark.programs import INSTALL, environment, printed, run, without_noise
+from mt_pipeline.tshark.stderr import last_words
 
 OLDEST = (3, 6)
 """Older releases do not decrypt the hellos of the final QUIC."""
@@ -152,7 +152,7 @@ class Tshark:
         Raises:
             TsharkError: at the end of the block, if tshark failed by itself.
         """
-        with tempfile.TemporaryFile() as errors:
+        with last_words() as (errors, rest):
             child = self._fork(capture, display_filter, errors) or self._start(
                 capture, display_filter, errors
             )
@@ -174,8 +174,7 @@ class Tshark:
                     child.wait(_KILLED_SECONDS)
                 # After its end: closing would wait for a thread that may still be reading.
                 stream.output.close()
-            errors.seek(0)
-            stderr = printed(errors.read(), str(capture.absolute()), forkserver.CAPTURE)
+            stderr = printed(rest(), str(capture.absolute()), forkserver.CAPTURE)
         shown_as = shown_as or capture
         check_limits(shown_as, status, stderr, watch)
         check_lines(shown_as, status, stderr, stream.not_understood)

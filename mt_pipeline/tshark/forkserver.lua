@@ -33,7 +33,9 @@ local function opened(client, capture, output, errors, ended)
     return files[as]
   end
   local folder = "/proc/" .. client .. "/fd/"
-  if open("capture", folder .. capture, fcntl.O_RDONLY)
+  -- Nothing here waits for a pipe; a fork may, as its reads do.
+  if open("capture", folder .. capture, fcntl.O_NONBLOCK)
+      and fcntl.fcntl(files.capture, fcntl.F_SETFL, fcntl.O_RDONLY)
       and open("output", folder .. output, fcntl.O_WRONLY)
       and open("errors", folder .. errors, fcntl.O_WRONLY)
       and open("ended", folder .. ended, fcntl.O_WRONLY) then

@@ -176,7 +176,8 @@ class ForkServer:
             OSError: that is impossible.
         """
         with ExitStack() as ours, ExitStack() as theirs:
-            descriptor = os.open(capture, os.O_RDONLY)
+            # All captures would wait with us for a pipe that took its place.
+            descriptor = os.open(capture, os.O_RDONLY | os.O_NONBLOCK)
             theirs.callback(os.close, descriptor)
             stdout, output = _pipe(ours, theirs)
             ended, end = _pipe(ours, theirs)

@@ -21,7 +21,7 @@ _LOOK_SECONDS = 1.0
 _PROC = Path("/proc")
 
 _FILE_BYTES = 10 * 2**20
-"""The programs write their errors to a file, and nothing else."""
+"""The programs that count write their errors to a file; nothing else is written to files."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mt_pipeline.captures.identity import open_file
 from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.system.processes import bound, piped, stop
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, limited, wait, work_of
@@ -176,7 +177,7 @@ def _feed(capture: Path, pipe: IO[bytes], head_bytes: int) -> tuple[int, bool]:
     import pyarrow as pa  # takes a third of a second, so only for an estimate
 
     # The reader ends early where it cannot continue.
-    with capture.open("rb") as file, suppress(BrokenPipeError), pipe:
+    with suppress(BrokenPipeError), pipe, open_file(capture, shown_as=str(capture)) as file:
         codec = codec_of(file.read(4))
         file.seek(0)
         head = _Head(file, head_bytes)

@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mt_pipeline.captures.identity import NotAFileError
 from mt_pipeline.tshark import forkserver, packet_count
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.errors import TsharkFailed, TsharkLimit, TsharkSilent
@@ -243,3 +245,43 @@ def test_a_killed_tshark_is_no_limit(tmp_path: Path):
     with pytest.raises(TsharkFailed, match="ended by signal 9") as caught:
         output_of(write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(), killed))
     assert not isinstance(caught.value, TsharkLimit)
+
+
+def test_a_tshark_that_complains_of_every_packet_is_heard_to_its_last_word(tmp_path: Path):
+    """More than 10 MB of complaints once killed it by a signal, and a cut capture failed."""
+    complains = program(
+        tmp_path / "tshark",
+        "line=$(printf '%099999d' 0); "
+        'for _ in $(seq 120); do echo "Dissector bug $line" >&2 || exit 1; done; '
+        "echo done; echo 'The file was cut short in the middle of a packet' >&2; exit 2",
+    )
+    path = write_pcap(tmp_path / "x.pcap", timed(dns()))
+    assert output_of(path, program=limited(Limits(), complains)) == [b"done\n"]
+
+
+def test_what_is_kept_of_many_complaints_is_short(tmp_path: Path):
+    """It goes to the page of the run, and was once as long as it was printed."""
+    complains = program(
+        tmp_path / "tshark",
+        "yes Dissector bug | head -c 9000000 >&2; echo failed to allocate 1 byte >&2; exit 1",
+    )
+    with pytest.raises(TsharkLimit) as caught:
+        output_of(
+            write_pcap(tmp_path / "x.pcap", timed(dns())), program=limited(Limits(), complains)
+        )
+    assert caught.value.stderr.endswith("failed to allocate 1 byte\n")
+    assert len(caught.value.stderr) < 100_000
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_that_took_the_place_of_a_capture_is_not_waited_for(
+    tmp_path: Path, fork_seconds: float
+):
+    """The fork once waited to open it, and every other capture for the fork."""
+    os.mkfifo(tmp_path / "x.pcap")
+    program = limited(Limits(silence=2), fork_seconds=fork_seconds)
+    with suppress(TsharkSilent):  # or it is one without packets
+        assert output_of(tmp_path / "x.pcap", program=program) == []
+    with pytest.raises(NotAFileError):
+        estimate(tmp_path / "x.pcap")
+    assert len(output_of(write_pcap(tmp_path / "y.pcap", timed(dns())), program=program)) == 2
