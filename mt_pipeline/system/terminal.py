@@ -2,14 +2,19 @@ r"""Safe display of text that others chose: it controls neither a terminal nor t
 
 Names of files, output of tshark and Netify and log lines of Dagster may contain escape sequences
 and invisible characters. `shown` replaces stdout and stderr by streams that write these as escapes
-(`\u001b`, `\u202e`), so that no command needs to. Progress bars go to the `raw` stream.
+(`\u001b`, `\u202e`), so that no command needs to. Progress bars go to the `raw` stream. What is
+written to a stream that whoever started us has closed goes nowhere.
 """
 
+import errno
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
+
+from mt_pipeline.errors import CommandError
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories: controls, formats, surrogates, line and paragraph separators."""
@@ -44,6 +49,10 @@ def _visible(letter: str) -> str:
     return f"\\u{code:04x}" if code < _LONG else f"\\U{code:08x}"
 
 
+class OutputError(CommandError):
+    """stdout or stderr cannot be written; no file of ours is to blame."""
+
+
 class Shown:
     """A stream that writes text as `visible`, and otherwise behaves like another stream.
 
@@ -56,8 +65,14 @@ class Shown:
 
     def write(self, text: str) -> int:
         """Write text; ends of lines stay."""
-        self._stream.write(visible(text, lines=True))
+        with self._blamed():
+            self._stream.write(visible(text, lines=True))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._blamed():
+            self._stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write texts."""
@@ -70,16 +85,40 @@ class Shown:
             raise AttributeError(name)
         return getattr(self._stream, name)
 
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # its reader has enough: click ends without a word
+                raise
+            name = str(getattr(self._stream, "name", "the output")).strip("<>")
+            raise OutputError(
+                f"{name} cannot be written ({error.strerror}): "
+                "make room where it goes to, or send it elsewhere"
+            ) from error
+
 
 @contextmanager
 def shown() -> Iterator[None]:
     """Make all text on stdout and stderr visible while the block runs."""
+    _open_closed()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("TextIO", Shown(stream)) for stream in before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def _open_closed() -> None:
+    """Open streams that were closed before this program began; Python has None for these."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # It gets the number of the stream, so that no other file does: children write there.
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 def raw(stream: TextIO) -> TextIO:

@@ -22,7 +22,7 @@ from mt_pipeline.system import terminal as shown_at
 from mt_pipeline.system.terminal import Shown, shown, visible
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns
-from mt_pipeline_tests.pipelines import Lab, Result, capture, program, wrapper
+from mt_pipeline_tests.pipelines import Lab, Result, capture, ended, program, wrapper
 
 Terminal = Callable[..., Result]
 
@@ -164,3 +164,43 @@ def test_bars_show_names_as_they_are_and_control_only_themselves(lab: Lab, tmp_p
     assert (odd(out), out.count("rows in")) == ("", 2)
     text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn.decode("utf-8", "ignore"))  # a bar's own
     assert odd(text.replace("\r", "")) == ""
+
+
+def redirected(how: str, *arguments: str | Path, lab: Lab) -> Result:
+    """Run a command whose streams a shell redirects."""
+    prefix = ["sh", "-c", f'exec "$@" {how}', "sh"]
+    return ended(program(*arguments, settings=lab.settings(), prefix=prefix))
+
+
+@pytest.mark.parametrize("how", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_ends_no_command(lab: Lab, how: str):
+    result = redirected(how, "status", lab=lab)
+    assert (result.code, result.err) == (0, "")
+    assert bool(result.out) == (">&-" not in how.split())
+
+
+def test_a_question_without_an_input_is_answered_by_no(lab: Lab):
+    capture(lab.inbox / "unanswered" / "a.pcap")
+    assert lab.run("unanswered/a.pcap").success
+    result = redirected("<&-", "purge", "--name", "unanswered", lab=lab)
+    assert (result.code, "Traceback" in result.err) == (130, False)
+    assert result.err.endswith("cancelled\n")
+
+
+@pytest.mark.parametrize("how", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_capture_is_loaded_though_nobody_can_be_told(lab: Lab, tmp_path: Path, how: str):
+    folder = f"told {how.count('-')} {how[0]}"
+    result = redirected(how, "ingest", capture(tmp_path / folder / "a.pcap").parent, lab=lab)
+    assert result.code == 0
+    assert lab.record(f"{folder}/a.pcap").rows == 2
+
+
+def test_a_stream_that_cannot_be_written_is_named_and_no_disk_of_ours(lab: Lab):
+    result = redirected(">/dev/full", "status", lab=lab)
+    assert result == Result(
+        1,
+        "",
+        "mt-pipeline: stdout cannot be written (No space left on device): "
+        "make room where it goes to, or send it elsewhere\n",
+    )
+    assert redirected(">/dev/full", "--help", lab=lab).err == result.err
