@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mt_pipeline.system.named_files import read_text
+
 LONGEST_LABEL = 64
 
 _MAC = re.compile(
@@ -55,7 +57,7 @@ def read(path: Path) -> list[Entry]:
         DevicesUnusable: the file cannot be read, or has something that is not understood.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise DevicesUnusable(
             path, None, f"it cannot be read ({error.strerror or error}); name another file"

@@ -16,6 +16,7 @@ import radix
 
 from mt_pipeline.enrichment.models import Facts
 from mt_pipeline.enrichment.provider import ProviderUnusable
+from mt_pipeline.system.named_files import read_text
 
 WELL_KNOWN = Path(__file__).with_name("apps.conf")
 """Domains of well-known services, without address blocks: these change too often."""
@@ -108,7 +109,7 @@ class Apps:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except OSError as error:
         raise ProviderUnusable(
             f"{path} cannot be read ({error.strerror or error}); {_CURE}"

@@ -20,6 +20,7 @@ from mt_pipeline.enrichment.models import Facts
 from mt_pipeline.enrichment.offline.countries import COUNTRIES
 from mt_pipeline.enrichment.offline.mmdb_tree import NO_RECORD, Tree
 from mt_pipeline.enrichment.provider import ProviderUnusable
+from mt_pipeline.system.named_files import check_is_file
 
 CHECKED_RECORDS = 1000
 """Records of a file to check before it counts as a file without countries."""
@@ -73,6 +74,7 @@ class CityFile:
         self._path = path
         self._cache: dict[int, Facts | None] = {}  # by record number
         try:
+            check_is_file(path)
             self._reader = maxminddb.open_database(path)
         except OSError as error:
             raise ProviderUnusable(
