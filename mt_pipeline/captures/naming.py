@@ -58,17 +58,26 @@ def refusal_of_key(key: str) -> str | None:
     Dagster writes ranges of partitions as `a...b`. Control characters and bytes that are not UTF-8
     survive neither Dagster's pages nor a database.
     """
+    reason = _fault(key)
+    return reason and f"{storable(key)} cannot be taken: {reason}. Rename it."
+
+
+def refusal_of_experiment(name: str) -> str | None:
+    """Return why files cannot be put below a name in the inbox, and the cure; None if they can."""
+    reason = _fault(f"{name}/x")
+    return reason and f"{name!r} cannot name an experiment: {reason}; choose another name"
+
+
+def _fault(key: str) -> str | None:
     if "..." in key:
-        reason = "its name contains '...', which Dagster reads as a range"
-    elif _UNPRINTABLE.search(key):
-        reason = "its name has control characters, or bytes that are not UTF-8"
-    elif _NOT_A_PATH.search(key):
-        reason = "this is not the path of a file below the inbox"
-    elif len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
-        reason = f"its path below the inbox is longer than {LONGEST_KEY} bytes"
-    else:
-        return None
-    return f"{storable(key)} cannot be taken: {reason}. Rename it."
+        return "its name contains '...', which Dagster reads as a range"
+    if _UNPRINTABLE.search(key):
+        return "its name has control characters, or bytes that are not UTF-8"
+    if _NOT_A_PATH.search(key):
+        return "this is not the path of a file below the inbox"
+    if len(key) * 4 > LONGEST_KEY and len(key.encode()) > LONGEST_KEY:
+        return f"its path below the inbox is longer than {LONGEST_KEY} bytes"
+    return None
 
 
 def storable(key: str) -> str:

@@ -7,7 +7,17 @@ from pathlib import Path
 import click
 
 from mt_pipeline import settings
+from mt_pipeline.captures.naming import refusal_of_experiment
 from mt_pipeline.cli.exit_codes import FAILED
+
+
+def _experiment(
+    _context: click.Context, _parameter: click.Parameter, name: str | None
+) -> str | None:
+    """Refuse a name that no file could be put below."""
+    if name and (reason := refusal_of_experiment(name)):
+        raise click.BadParameter(reason)
+    return name
 
 
 @click.command()
@@ -16,6 +26,7 @@ from mt_pipeline.cli.exit_codes import FAILED
 )
 @click.option(
     "--name",
+    callback=_experiment,
     help="One experiment for all files from outside the inbox; "
     "by default named after their folders, or the file.",
 )

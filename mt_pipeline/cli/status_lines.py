@@ -9,6 +9,9 @@ from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 
+_WIDEST_KEY = 60
+"""Characters up to which what follows the keys stands below each other."""
+
 
 def select(
     records: Sequence[Record],
@@ -42,7 +45,8 @@ def lines(ledger: Ledger, records: Sequence[Record], selected: Sequence[Record])
     """
     originals = copies(records)
     experiments = max((len(record.experiment) for record in selected), default=0)
-    keys = max((len(record.key) for record in selected), default=0)
+    # One long key must not make all lines as long.
+    keys = min(max((len(record.key) for record in selected), default=0), _WIDEST_KEY)
     for record in selected:
         name = f"{record.state:<8} {record.experiment:<{experiments}} {record.key:<{keys}}"
         yield f"{name}{_details(record, originals.get(record.key))}{_error(record)}".rstrip()

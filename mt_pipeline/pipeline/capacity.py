@@ -50,6 +50,9 @@ _MAX_RATIOS = {None: 1, "gzip": 1032, "lz4": 255}
 _TYPICAL_PACKET_BYTES, _TYPICAL_RATIO = 200, 5
 """Bytes of a packet and compression ratio of a capture whose packets cannot be counted."""
 
+_GUESSED = " (by its size: they could not be counted, so see whether it is damaged)"
+"""What is said of a number that rests on nothing else."""
+
 _MEMORY_FACTOR = 2
 """A capture is refused if it needs this many times the machine's memory. The measured captures
 had more conversations than most, so others may need less."""
@@ -102,11 +105,13 @@ def check_memory(options: Options, capture: Capture, count: Callable[[], Estimat
     memory, max_packets = limits.memory(), _max_packets(capture)
     if max_packets is not None and needs(options, max_packets).memory < memory / 2:
         return
-    packets = count() or _guess(capture)
+    counted = count()
+    packets = counted or _guess(capture)
     need = needs(options, packets.packets).memory
     if need > _MEMORY_FACTOR * memory:
         raise TooLargeError(
-            f"{capture.key}: for its {packets} packets tshark needs about {_size(need)} of memory, "
+            f"{capture.key}: for its {packets} packets{_GUESSED * (counted is None)} "
+            f"tshark needs about {_size(need)} of memory, "
             f"and the machine has {_size(memory)}: "
             "cut it into smaller captures with `editcap -c 10000000`"
         )
@@ -145,12 +150,14 @@ def check(
     reserve, max_packets = _reserve(options), _max_packets(capture)
     if max_packets is not None and needs(options, max_packets).disk + reserve < left:
         return
-    packets = count() or _guess(capture)
+    counted = count()
+    packets = counted or _guess(capture)
     need = needs(options, packets.packets).disk
     if need + reserve > left:
         copy = f" besides a copy of it, {_size(capture.size)}," if copied else ""
         raise NoRoomError(
-            f"{capture.key}: its {packets} packets need about {_size(need)} of disk{copy} "
+            f"{capture.key}: its {packets} packets{_GUESSED * (counted is None)} need about "
+            f"{_size(need)} of disk{copy} "
             f"and {_size(reserve)} must be left, "
             f"but {_size(free)} are free in {options.data_dir}: {_CURE}"
         )

@@ -13,7 +13,7 @@ from mt_pipeline.tshark.errors import (
     TsharkSilent,
 )
 from mt_pipeline.tshark.limits import Watch
-from mt_pipeline.tshark.programs import CUT, DAMAGED, without_noise
+from mt_pipeline.tshark.programs import CUT, DAMAGED, UNSUPPORTED, without_noise
 
 _NO_MEMORY = "failed to allocate"
 """What GLib prints when there is no more memory, before it ends the program."""
@@ -107,6 +107,8 @@ def check_status(capture: Path, status: int, stderr: str) -> None:
     cure = (
         f"; `editcap {shlex.quote(str(capture))} saved.pcapng` keeps the packets before the damage"
         if DAMAGED in reason
+        else "; a newer tshark may read it"
+        if UNSUPPORTED in reason
         else ""
     )
     message = f"{capture}: tshark stopped with status {status} and said: {shown}{cure}"

@@ -22,6 +22,9 @@ CUT = "cut short in the middle of a packet"
 DAMAGED = "damaged or corrupt"
 """What they print for a capture that they cannot read to its end."""
 
+UNSUPPORTED = "record data that TShark doesn't support"
+"""What tshark prints for versions of formats and types of links that it does not know."""
+
 _NOISE = re.compile(r'^Running as user ".*\n?', re.MULTILINE)
 _NOWHERE = "/nonexistent"
 """A folder that never exists, the home of users without one on Debian: a start needs no folder."""

@@ -295,14 +295,18 @@ def test_a_link_that_another_command_made_a_moment_before_is_not_taken_for_ours(
     assert link.resolve() == other
 
 
-@pytest.mark.parametrize("name", ["../up", "a/../../b", "dots...", "new\nline"])
+@pytest.mark.parametrize(
+    "name", ["../up", "a/../../b", "/abs/x", ".", "dots...", "new\nline", "x" * 1100]
+)
 def test_a_name_that_cannot_be_a_folder_is_refused(
     terminal: Terminal, lab: Lab, tmp_path: Path, name: str
 ):
+    """Once it was the file that was to be renamed."""
     result = terminal("ingest", capture(tmp_path / "a.pcap"), "--name", name)
 
-    assert (result.code, result.out) == (1, "")
-    assert "cannot be taken" in result.err
+    assert (result.code, result.out) == (2, "")
+    assert f"Invalid value for '--name': {name!r} cannot name an experiment: " in result.err
+    assert "; choose another name (see " in result.err
     assert result.err.count("\n") == 1
     assert not (lab.data / "up").exists()
 

@@ -182,6 +182,17 @@ def test_status_for_people_is_a_line_per_capture(terminal: Terminal):
     assert lines[3].endswith("  a/failed.pcap is broken")
 
 
+def test_one_long_key_does_not_make_all_lines_as_long(elsewhere: Path, terminal: Terminal):
+    """A key of 600 characters once filled every line up to its length."""
+    for key in (f"lab/{'x' * 200}/{'y' * 200}.pcap", "lab/short.pcap", f"lab/{'z' * 40}.pcap"):
+        capture(elsewhere / "inbox" / key)
+        Ledger(elsewhere / "ledger.sqlite").refuse(capture_at(elsewhere / "inbox", key), "no")
+    lines = [line for line in terminal("status").out.splitlines() if " lab " in line]
+    assert len(lines) == 3
+    assert sorted(map(len, lines))[1] < 100
+    assert len({line.index("  no") for line in lines if len(line) < 100}) == 1
+
+
 @pytest.mark.usefixtures("captures")
 def test_status_says_what_is_cut(terminal: Terminal):
     """It was plainly done, as if nothing was missing."""

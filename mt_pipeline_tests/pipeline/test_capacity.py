@@ -216,6 +216,16 @@ def test_a_capture_far_beyond_the_memory_is_refused_with_a_cure(tmp_path: Path, 
         )
 
 
+def test_a_number_that_rests_on_the_size_alone_is_said_to(tmp_path: Path, large: Capture):
+    """Three packets and 20 GB of zeros were once called 107,374,182 packets."""
+    options = settings(tmp_path).options()
+    words = r"packets \(by its size: they could not be counted, so see whether it is damaged\) "
+    with pytest.raises(TooLargeError, match=words):
+        capacity.check_memory(options, large, lambda: None)
+    with pytest.raises(NoRoomError, match=words):
+        capacity.check(options, large, lambda: None)
+
+
 def test_a_capture_that_is_copied_first_needs_room_for_the_copy_too(tmp_path: Path):
     """The copy was once made before anyone looked whether there was room for it."""
     settings = Settings(_env_file=None, data_dir=tmp_path, backends="parquet")

@@ -230,6 +230,21 @@ def test_a_capture_that_may_not_be_read_says_so(tmp_path: Path, capture: Path):
         output_of(path, program=Tshark(program, "4.0.0"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "d4c3b2a1 0200 0400 00000000 00000000 00000400 e7030000",
+        "0a0d0d0a 1c000000 4d3c2b1a 6300 0000 ffffffffffffffff 1c000000",
+    ],
+    ids=["link type", "version"],
+)
+def test_what_this_tshark_does_not_know_a_newer_one_may(tmp_path: Path, content: str):
+    path = tmp_path / "new"
+    path.write_bytes(bytes.fromhex(content))
+    with pytest.raises(TsharkFailed, match=r"doesn't support.*; a newer tshark may read it$"):
+        output_of(path)
+
+
 def test_a_damaged_capture_fails_with_the_words_of_tshark(tmp_path: Path, capture: Path):
     data = bytearray(capture.read_bytes())
     data[32:36] = b"\xff\xff\xff\x7f"  # the captured length of the first packet
