@@ -16,6 +16,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRe
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
+from dagster_shared.check import CheckError
 from dagster_webserver.cli import (
     DEFAULT_DB_STATEMENT_TIMEOUT,
     DEFAULT_POOL_MAX_OVERFLOW,
@@ -23,12 +24,14 @@ from dagster_webserver.cli import (
 )
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from mt_pipeline.service.dagster_local import LOG_LEVEL, started
 from mt_pipeline.web import token
+from mt_pipeline.web.faults import Faults
 from mt_pipeline.web.guard import Guard, hosts_of
 from mt_pipeline.web.reports import routes
 
@@ -43,6 +46,11 @@ _BY_POST = (
 
 class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
     """Dagster's web server without GraphQL by GET, except for its page to write queries."""
+
+    def build_middleware(self) -> list[Middleware]:
+        """Answer what Dagster's handlers cannot: they take for granted what they are sent."""
+        ours = Middleware(Faults, of_senders=(CheckError,))
+        return [ours, *super().build_middleware()]
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Answer requests by POST."""
@@ -111,7 +119,7 @@ def _serve(app: ASGIApp, host: str, port: int, daemon: "Popen[bytes] | None") ->
             app,
             host=host,
             port=port,
-            log_level="warning",
+            log_level="error",  # pages of other sites can cause warnings, as by https://
             access_log=False,  # an address may have the token
             lifespan="off",
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,

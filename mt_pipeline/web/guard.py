@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _HTTP_PORT = 80
+_POLICY_VIOLATION = 1008  # code of a WebSocket that is refused
 
 # Another site may not show our pages in a frame, read them, or share a window with them.
 _HEADERS = {
@@ -129,13 +130,29 @@ class Guard:
         refused = refusal(scope.get("method", "GET"), Headers(scope=scope), self._hosts)
         app = self._app
         if refused is not None:
-            app = PlainTextResponse(refused.message + "\n", refused.status)
+            app = refusing(PlainTextResponse(refused.message + "\n", refused.status))
         await app(scope, receive, _with_headers(send))
+
+
+def refusing(answer: ASGIApp) -> ASGIApp:
+    """Return an app that refuses all requests by an answer, and WebSockets by 403.
+
+    Uvicorn sends a page in place of a WebSocket, but then reports an error of its own.
+    """
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await answer(scope, receive, send)
+
+    return refuse
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
     async def send_with_headers(message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+        if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.append(name, value)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.private import OTHERS
+from mt_pipeline.web.guard import refusing
 
 FILE = "ui_token"
 """Name of the file, in the folder of Dagster."""
@@ -42,10 +43,10 @@ def load(path: Path) -> str:
     try:
         status = path.stat()
         is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & OTHERS
-        if is_private and (token := path.read_text().strip()):
+        if is_private and (token := path.read_text().strip()) and token.isascii():
             return token
-    except FileNotFoundError:
-        pass
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass  # a cookie cannot carry what a damaged file holds
     token = secrets.token_urlsafe(32)
     with whole(path) as partial:
         partial.touch(0o600, exist_ok=False)
@@ -90,9 +91,11 @@ class TokenGate:
         if known:
             return self._app
         if request.headers.get("sec-fetch-site") == "cross-site":
-            return HTMLResponse(_RELOAD, 401, {"Cache-Control": "no-store"})
-        return PlainTextResponse(
-            _NEEDED, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+            return refusing(HTMLResponse(_RELOAD, 401, {"Cache-Control": "no-store"}))
+        return refusing(
+            PlainTextResponse(
+                _NEEDED, 401, {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+            )
         )
 
     def _without_token(self, request: HTTPConnection, *, signs_in: bool) -> Response:

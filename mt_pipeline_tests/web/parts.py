@@ -1,5 +1,6 @@
 """What tests of pages share: an app behind the layers, on a port of its own."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -29,3 +30,20 @@ def serving(app: ASGIApp, *, token: str | None = None) -> Iterator[int]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+@contextmanager
+def printing() -> Iterator[list[str]]:
+    """Collect what uvicorn prints, which it hands to no other logger; once it has started."""
+    lines: list[str] = []
+
+    class Collecting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger, handler = logging.getLogger("uvicorn.error"), Collecting(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)

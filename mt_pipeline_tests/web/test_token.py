@@ -63,6 +63,17 @@ def test_a_token_that_others_could_read_is_replaced(tmp_path: Path, mode: int):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", "tökén".encode()])
+def test_a_file_with_what_no_cookie_can_carry_is_replaced(tmp_path: Path, damage: bytes):
+    """The service could not start, or answered its own link with an error."""
+    file = tmp_path / "ui_token"
+    file.touch(0o600)
+    file.write_bytes(damage)
+
+    assert load(file).isascii()
+    assert load(file) == load(file)
+
+
 def test_a_file_without_a_token_is_filled(tmp_path: Path):
     file = tmp_path / "ui_token"
     file.touch(0o600)
@@ -221,4 +232,4 @@ def test_a_websocket_needs_the_token(port: int):
     for path in ("/socket", f"/socket?token={TOKEN}"):
         with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{port}{path}"):
             pass
-        assert refused.value.response.status_code == 401
+        assert refused.value.response.status_code == 403
