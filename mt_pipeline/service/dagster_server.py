@@ -4,6 +4,7 @@ Dagster has no login, does not check where a request comes from, and executes Gr
 that are sent by GET. compose.yml and `mt-pipeline run` start this server.
 """
 
+import os
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from subprocess import Popen
 
 import click
 import uvicorn
-from dagster import DagsterInstance
+from dagster import AssetKey, DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.interrupts import setup_interrupt_handlers
@@ -30,6 +31,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from mt_pipeline.service.dagster_local import LOG_LEVEL, started
+from mt_pipeline.service.unusable_home import HomeError, named
 from mt_pipeline.web import token
 from mt_pipeline.web.faults import Faults
 from mt_pipeline.web.guard import Guard, hosts_of
@@ -86,7 +88,7 @@ def main(
     configure_loggers(log_level=LOG_LEVEL.upper() if local else "INFO")
     setup_interrupt_handlers()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        instance, daemon = stack.enter_context(DagsterInstance.get()), None
+        instance, daemon = stack.enter_context(_instance()), None
         if local:
             workspace, daemon = stack.enter_context(started(instance, workspace))
         instance.optimize_for_webserver(
@@ -110,6 +112,17 @@ def main(
             app = token.TokenGate(app, token=secret, port=port)
         others = [name.strip() for name in hosts.split(",") if name.strip()]
         _serve(Guard(app, hosts=hosts_of(port, others)), host, port, daemon)
+
+
+def _instance() -> DagsterInstance:
+    """Open the instance, and read once what it opens later."""
+    try:
+        with named(Path(os.environ["DAGSTER_HOME"])):
+            instance = DagsterInstance.get()
+            instance.has_asset_key(AssetKey("none"))
+    except HomeError as error:
+        raise click.ClickException(str(error)) from None
+    return instance
 
 
 def _serve(app: ASGIApp, host: str, port: int, daemon: "Popen[bytes] | None") -> None:
