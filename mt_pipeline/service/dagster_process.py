@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, Queue
+from typing import IO
 
 from mt_pipeline.pipeline.files import reports_folder
 from mt_pipeline.service.log_filter import without_traces
@@ -19,6 +21,8 @@ GRACE = 20
 """Seconds for runs to end when the service stops: they record that they were cancelled."""
 
 _DRAIN_SECONDS = 5
+_QUIET_SECONDS = 1  # without a line: then the last error is complete
+_MOST_LINES = 10_000  # that wait for a terminal; then Dagster waits, too
 
 # Warnings of Dagster's own code are for its developers.
 _COMMAND = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.service.dagster_server", "--local"]
@@ -57,29 +61,60 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="backslashreplace",
         start_new_session=True,  # Ctrl-C reaches us alone, and we stop Dagster in order
     )
-    relay = threading.Thread(target=_relay, args=(process, stopped, echo), daemon=True)
+    relay = threading.Thread(
+        target=_relay, args=(process, settings.data_dir, stopped, echo), daemon=True
+    )
     relay.start()
     try:
         yield process
     finally:
+        if process.poll() is None:
+            stopped.set()  # another program has ended, and what Dagster says of its own end is none
         stop(process, grace=GRACE)
         relay.join(_DRAIN_SECONDS)
 
 
 def _relay(
-    process: "subprocess.Popen[str]", stopped: threading.Event, echo: Callable[[str], None]
+    process: "subprocess.Popen[str]",
+    data_dir: Path,
+    stopped: threading.Event,
+    echo: Callable[[str], None],
 ) -> None:
     """Print what Dagster prints, until the service stops.
 
     Sensors that tick while Dagster stops report long errors that are none.
     """
-    for line in without_traces(line.rstrip("\n") for line in process.stdout or ()):
+    if process.stdout is None:
+        return
+    for line in without_traces(_lines(process.stdout), data_dir=data_dir):
         # If our terminal is closed, read on: Dagster would block on a full pipe.
         with suppress(OSError):
             if not stopped.is_set():
                 echo(line)
+
+
+def _lines(stream: IO[str]) -> Iterator[str | None]:
+    """Yield the lines of a stream as they come, and None if none has come for a while."""
+    lines: Queue[str | None] = Queue(_MOST_LINES)
+
+    def read() -> None:
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=_QUIET_SECONDS)
+        except Empty:
+            yield None
+            continue
+        if line is None:
+            return
+        yield line
 
 
 def _options(settings: Settings) -> list[str]:

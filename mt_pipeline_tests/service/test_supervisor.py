@@ -599,3 +599,20 @@ def test_without_questdb_the_service_takes_captures_to_parquet(tmp_path: Path):
         assert len(files_below(service.data / "parquet" / "packets" / "experiment=no_questdb")) == 1
         assert "QuestDB console  none: MT_BACKENDS leaves QuestDB out" in service.output.read_text()
         assert not any("java" in process.name() for process in processes_of(service.data))
+
+
+def test_questdb_killed_while_a_run_works_is_one_line_and_no_trace(tmp_path: Path):
+    """The run that was cancelled for it printed two traces before the reason of the end."""
+    with running(tmp_path) as service:
+        record = at_work(service, "killed/slow.pcap")
+        [java] = [process for process in processes_of(service.data) if "java" in process.name()]
+        java.kill()
+
+        assert service.process.wait(SECONDS) == 1
+        output = service.output.read_text()
+
+    assert record.state is State.RUNNING
+    assert "Stack Trace" not in output
+    assert "Traceback" not in output
+    assert "Interrupted" not in output
+    assert output.splitlines()[-1].startswith("mt-pipeline: QuestDB ended by itself with status -9")
