@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -70,12 +71,14 @@ def open_to_others(folder: Path) -> list[str]:
 
     QuestDB makes files as it likes: only its folders count.
     """
-    paths = [
-        path
-        for path in (folder, *folder.rglob("*"))
-        if not path.is_symlink() and (path.is_dir() or folder / "questdb" not in path.parents)
-    ]
-    return [f"{path} {path.stat().st_mode:o}" for path in paths if path.stat().st_mode & OTHERS]
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):  # a service that works deletes files meanwhile
+            status = path.lstat()
+            counts = stat.S_ISDIR(status.st_mode) or folder / "questdb" not in path.parents
+            if counts and not stat.S_ISLNK(status.st_mode) and status.st_mode & OTHERS:
+                found.append(f"{path} {status.st_mode:o}")
+    return found
 
 
 @dataclass
