@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -82,10 +83,14 @@ def _no_settings_of_others() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _others_may_read() -> Iterator[None]:
-    """Restore the umask, which a command that runs in this process changes."""
+def _process_as_it_was() -> Iterator[None]:
+    """Restore umask and environment, which a command that runs in this process changes.
+
+    A folder for temporary files that a test had leaves no room for the name of Chromium's socket.
+    """
     before = os.umask(0o022)
-    yield
+    with patch.dict(os.environ):
+        yield
     os.umask(before)
 
 
