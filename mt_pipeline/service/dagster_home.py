@@ -12,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
-from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline.options import Options
+from mt_pipeline.service.unusable_home import of_settings
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.system import private
 from mt_pipeline.system.atomic import whole
@@ -40,10 +40,6 @@ _NOT_CAPTURED = {
         "class": "NoOpComputeLogManager",
     }
 }
-
-
-class InstanceError(CommandError):
-    """Dagster's settings in the data folder cannot be used."""
 
 
 def prepare(options: Options) -> Path:
@@ -77,7 +73,7 @@ def opened(options: Options) -> Iterator[dg.DagsterInstance]:
     What a terminal does with it shows in the UI.
 
     Raises:
-        InstanceError: its settings cannot be read.
+        HomeError: its settings cannot be read.
     """
     home = str(prepare(options))
     os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.data_dir)}
@@ -87,11 +83,7 @@ def opened(options: Options) -> Iterator[dg.DagsterInstance]:
     except (sa.exc.DBAPIError, OSError):
         raise
     except Exception as error:  # also a TypeError, if a value is of another kind
-        reason = " ".join(str(error).split())[:300]
-        raise InstanceError(
-            f"{home}/dagster.yaml cannot be used ({reason}): correct it, or delete it, "
-            "and a new one is made"
-        ) from None
+        raise of_settings(Path(home), error) from None
     with opened as instance:
         yield instance
 

@@ -35,10 +35,15 @@ def named(home: Path) -> Iterator[None]:
         # Dagster and what reads the settings for it have a dozen classes of errors.
         if isinstance(error, OSError) and not isinstance(error, IsADirectoryError):
             raise HomeError(f"{error.filename or home}: {meaning(error, folder=home)}") from None
-        raise HomeError(
-            f"{home / 'dagster.yaml'} cannot be used ({_short(error)}): correct it, or move it "
-            "away, and `mt-pipeline run` makes a new one"
-        ) from None
+        raise of_settings(home, error) from None
+
+
+def of_settings(home: Path, error: Exception) -> HomeError:
+    """Return the error that names the settings, which Dagster could not read."""
+    return HomeError(
+        f"{home / 'dagster.yaml'} cannot be used ({_short(error)}): correct it, or move it "
+        "away, and `mt-pipeline run` makes a new one"
+    )
 
 
 def _of_database(home: Path, error: sa.exc.DBAPIError) -> str:
