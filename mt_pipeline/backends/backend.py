@@ -5,8 +5,11 @@ To add one, write a class with these methods, and add its name to `settings.BACK
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
+
+import pyarrow as pa
 
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
 
@@ -28,12 +31,41 @@ class Location:
     sign_in: str = ""
 
 
+class EarlyRows(Protocol):
+    """Rows of a capture that is still read."""
+
+    @property
+    def load(self) -> int:
+        """Return the number of the load that they are part of."""
+        ...
+
+    def send(self, batch: pa.RecordBatch) -> None:
+        """Send a batch of `rows.packets`.
+
+        Raises:
+            BackendError: it cannot be sent.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Somewhere to load rows into."""
 
     @property
     def name(self) -> str:
         """Return what people call it."""
+        ...
+
+    @property
+    def takes_early(self) -> bool:
+        """Return whether `early_rows` can be used."""
+        ...
+
+    def early_rows(self, capture: str, experiment: str) -> AbstractContextManager[EarlyRows]:
+        """Return what takes rows of a capture before its load.
+
+        The caller holds the lock of the capture. The load sends the other rows, and counts all.
+        """
         ...
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:

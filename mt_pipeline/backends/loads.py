@@ -4,8 +4,8 @@ How rows are stored is up to the folder of each back end.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pyarrow as pa
@@ -84,6 +84,21 @@ class FlowsDiffer(LoadFailed):
 
 
 @dataclass(frozen=True)
+class SentEarly:
+    """Rows of a capture that a back end got while the capture was still read.
+
+    Attributes:
+        load: the number of the load that they are part of.
+        read: packets of the capture.
+        skipped: those of them that cannot be stored, by reason.
+    """
+
+    load: int
+    read: int
+    skipped: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Load:
     """The rows of a capture to load.
 
@@ -94,6 +109,8 @@ class Load:
         flows: batches of `rows.flows`, read when the packets are loaded.
         progress: receives the number of packets sent so far.
         months: in which the packets lie, as `2023-11`.
+        early: the rows that the back end has already; `packets` are then those that are missing
+            or changed.
     """
 
     capture: str
@@ -102,6 +119,7 @@ class Load:
     flows: Iterator[pa.RecordBatch]
     progress: Callable[[int], None] = lambda _: None
     months: frozenset[str] = frozenset()
+    early: SentEarly | None = None
 
 
 @dataclass
@@ -116,6 +134,7 @@ class Part:
         read: packets, or flows, that were read so far.
         sent: those of them that can be stored.
         skipped: those that cannot, by reason.
+        counts: whether to count what is read; not if some rows were sent early.
     """
 
     capture: str
@@ -125,13 +144,27 @@ class Part:
     read: int = 0
     sent: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    counts: bool = True
+
+    @classmethod
+    def of_packets(cls, load: Load) -> "Part":
+        """Return the packets of a load."""
+        part = cls(load.capture, load.experiment, load.packets, load.progress)
+        if load.early is None:
+            return part
+        skipped = Counter(load.early.skipped)
+        sent = load.early.read - skipped.total()
+        return replace(part, read=load.early.read, sent=sent, skipped=skipped, counts=False)
 
     def storable(self) -> Iterator[pa.RecordBatch]:
         """Yield what can be stored; count the rest by reason."""
         for batch in self.batches:
-            storable = _without_skipped(batch, self.skipped)
-            self.read += batch.num_rows
-            self.sent += storable.num_rows
+            skipped = Counter[str]()
+            storable = _without_skipped(batch, skipped)
+            if self.counts:
+                self.skipped += skipped
+                self.read += batch.num_rows
+                self.sent += storable.num_rows
             yield storable
             self.progress(self.sent)
 

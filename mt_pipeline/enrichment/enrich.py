@@ -108,7 +108,7 @@ def enrich(
     """
     table = most_useful_first([endpoints] if isinstance(endpoints, Path) else endpoints)
     chain = Chain(
-        [_lookup(provider, store, ask=ask, as_of=as_of) for provider in providers],
+        [lookup_of(provider, store, ask=ask, as_of=as_of) for provider in providers],
         table.num_rows,
         progress,
     )
@@ -141,22 +141,36 @@ def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
     return distinct.select(["kind", "endpoint"]).take(order).combine_chunks()
 
 
-def _lookup(
-    provider: Provider, store: AnswerStore | None, *, ask: bool, as_of: datetime | None
+def lookup_of(
+    provider: Provider,
+    store: AnswerStore | None,
+    *,
+    ask: bool,
+    as_of: datetime | None,
+    counts_use: bool = True,
 ) -> Lookup:
+    """Return the look-up with a provider; see `enrich` and `PaidLookup`."""
     if isinstance(provider, FreeProvider):
         return FreeLookup(provider)
     if not isinstance(provider, PaidProvider):
         raise TypeError(f"{provider.name!r} can neither look up nor ask")
     if store is None:
         raise ValueError(f"{provider.name!r} needs a store for its answers")
-    return PaidLookup(provider, store, ask=ask, as_of=as_of)
+    return PaidLookup(provider, store, ask=ask, as_of=as_of, counts_use=counts_use)
 
 
 class Chain:
-    """One pass over the endpoints with all providers; it returns rows and counts them."""
+    """One pass over the endpoints with all providers; it returns rows and counts them.
 
-    def __init__(self, lookups: Sequence[Lookup], total: int, progress: Progress | None) -> None:
+    Args:
+        lookups: in the order of their providers.
+        total: the number of all endpoints, for messages; None for no messages.
+        progress: see `enrich`.
+    """
+
+    def __init__(
+        self, lookups: Sequence[Lookup], total: int | None, progress: Progress | None = None
+    ) -> None:
         self._lookups = lookups
         self._total = total
         self._progress = progress
@@ -208,6 +222,8 @@ class Chain:
         return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
     def _report(self, done_in_batch: int) -> None:
+        if self._total is None:
+            return
         now = time.monotonic()
         progress = self._progress if now - self._shown >= SECONDS_BETWEEN_PROGRESS else None
         logs = now - self._logged >= SECONDS_BETWEEN_LOGS

@@ -49,6 +49,7 @@ class PaidLookup(Lookup):
         *,
         ask: bool = True,
         as_of: datetime | None = None,
+        counts_use: bool = True,
     ) -> None:
         """Prepare a look-up.
 
@@ -57,12 +58,14 @@ class PaidLookup(Lookup):
             store: its answers so far.
             ask: whether the provider may be asked at all.
             as_of: use the answers that the store had at this time; nothing is asked, stale or owed.
+            counts_use: whether the store counts this as a use of its answers.
         """
         super().__init__(provider.name, provider.kinds)
         self._provider = provider
         self._store = store
         self._asks = ask and as_of is None
         self._as_of = as_of
+        self._counts_use = counts_use
         self._unasked_state = NOT_ASKED  # of an endpoint that has no answer and is not asked about
         self._failures_in_a_row = 0
 
@@ -103,7 +106,7 @@ class PaidLookup(Lookup):
                 return state_of(result), result, False
             state = result
         else:
-            self._store.count(self.name, Tally(hits=1) if answer else Tally(misses=1))
+            self._count_use(Tally(hits=1) if answer else Tally(misses=1))
         if answer is None:
             return state, None, True
         self._numbers["stale"] += 1
@@ -115,8 +118,12 @@ class PaidLookup(Lookup):
 
     def _cached(self, answer: Answer) -> tuple[str, Answer | None, bool]:
         self._numbers["cached"] += 1
-        self._store.count(self.name, Tally(hits=1, calls_saved=int(self._may_ask)))
+        self._count_use(Tally(hits=1, calls_saved=int(self._may_ask)))
         return state_of(answer), answer, False
+
+    def _count_use(self, tally: Tally) -> None:
+        if self._counts_use:
+            self._store.count(self.name, tally)
 
     def _ask(self, endpoint: Endpoint) -> Answer | str:
         """Return an answer, perhaps of a concurrent run; without one, the state of the endpoint."""

@@ -6,7 +6,7 @@ that takes no extra time, and no document is read again.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,9 @@ FROM conversations
 WHERE stream_index IS NOT NULL AND (sni IS NOT NULL OR alpn IS NOT NULL) GROUP BY ALL
 """
 
+Follower = Callable[[pa.Table, pa.Table], None]
+"""Receives the typed packets and the sums of each block, right after they are made."""
+
 _empty: list[pa.Table] = []
 """Typed packets and sums of no documents.
 
@@ -63,8 +66,14 @@ class Conversations:
 
     keys = ALL_KEYS
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        folder: Path,
+        follower: Follower | None = None,
+    ) -> None:
         self.connection = connection
+        self._follower = follower
         self._packets_path, self._sums_path = folder / "packets", folder / "sums"
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
@@ -79,9 +88,12 @@ class Conversations:
 
     def add(self, block: pa.Table) -> None:
         """Add a block of documents, with `keys` as columns of lists of text."""
-        for file, table in zip(self._files, self._type_and_sum(block), strict=True):
+        packets, sums = self._type_and_sum(block)
+        for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
+        if self._follower:
+            self._follower(packets, sums)
 
     def read(self, path: Path, *, block: int = _BLOCK) -> None:
         """Add all documents of a file, a block of so many at a time."""
@@ -152,11 +164,12 @@ class _RowGroupWriter:
 
 
 @contextmanager
-def conversations(output: Path) -> Iterator[Conversations]:
+def conversations(output: Path, follower: Follower | None = None) -> Iterator[Conversations]:
     """Yield empty conversations that use bounded memory.
 
     Args:
         output: a file. Its folder takes what does not fit into memory, and incomplete files.
+        follower: see Follower.
     """
     with (
         typed.connection(output) as opened,
@@ -164,5 +177,5 @@ def conversations(output: Path) -> Iterator[Conversations]:
             dir=output.parent, prefix=".packets-", ignore_cleanup_errors=True
         ) as folder,
     ):
-        yield Conversations(opened, Path(folder))
+        yield Conversations(opened, Path(folder), follower)
     pa.default_memory_pool().release_unused()  # the next stage needs the memory

@@ -125,13 +125,32 @@ def typed(source: str) -> str:
     """
 
 
+def parquet(path: Path) -> str:
+    """Build the SQL of a relation that reads a Parquet file."""
+    return f"read_parquet('{str(path).replace(chr(39), 2 * chr(39))}')"
+
+
 def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckdb.DuckDBPyRelation:
-    """Join the typed packets of a capture with the names of their streams.
+    """Join the typed packets of a capture with the names of their streams; see `joined`.
 
     Args:
         opened: a `connection`.
         packets: Parquet of typed packets.
         names: Parquet of stream names.
+    """
+    return joined(opened, parquet(packets), parquet(names))
+
+
+def joined(
+    opened: duckdb.DuckDBPyConnection, packets: str, names: str, *, where: str = "true"
+) -> duckdb.DuckDBPyRelation:
+    """Join typed packets with the names of their streams.
+
+    Args:
+        opened: a `connection`.
+        packets: a relation of typed packets.
+        names: a relation of stream names.
+        where: SQL of a truth value over `p`, a typed packet, and `names`, those of its stream.
 
     Returns:
         The packet and stream columns of `schema/packets.py`, `address_src`, `address_dst` and
@@ -146,10 +165,10 @@ def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckd
     return opened.sql(
         f"""
         SELECT {", ".join(columns)}, p.address_src, p.address_dst, p.skipped
-        FROM read_parquet($packets) p LEFT JOIN read_parquet($names) names
+        FROM {packets} p LEFT JOIN {names} names
             ON names.stream_index = p.stream_index AND names.is_tcp = p.is_tcp
-        """,
-        params={"packets": str(packets), "names": str(names)},
+        WHERE {where}
+        """
     )
 
 

@@ -82,17 +82,19 @@ class _Batch:
 
     def add(self, key: str) -> None:
         """Prepare a capture, and load the batch when it is full."""
-        if self._prepared and self._size(key) >= self.limits.large:
+        is_large = self._size(key) >= self.limits.large
+        if self._prepared and is_large:
             self.load()
         since = time.time()
         try:
             try:
-                prepared = prepare(self.run, key, since=since, wait=not self._prepared)
+                wait = not self._prepared
+                prepared = prepare(self.run, key, since=since, wait=wait, early=is_large)
             except CaptureBusyError:
                 # Another process works on it, and may wait for a capture of this batch.
                 # So load the batch first: never wait for a lock while you hold others.
                 self.load()
-                prepared = prepare(self.run, key, since=since)
+                prepared = prepare(self.run, key, since=since, early=is_large)
         except Exception as error:
             self._note_end(key, error)
             return
@@ -142,7 +144,7 @@ class _Batch:
 
     def _load_one(self, prepared: Prepared) -> CaptureLoad | Exception:
         try:
-            return load_one(self.run, prepared.key, prepared.sources)
+            return load_one(self.run, prepared.key, prepared.sources, sent=prepared.sent)
         except Exception as error:
             return error
 
@@ -162,7 +164,8 @@ class _Batch:
         size = sum(p.sources.packets.stat().st_size for p in self._prepared)
         waited = time.monotonic() - self._prepared[0].started
         return (
-            len(self._prepared) >= self.limits.captures
+            self._prepared[-1].sent is not None  # some of its rows have the number of their load
+            or len(self._prepared) >= self.limits.captures
             or size >= self.limits.packet_bytes
             or waited >= self.limits.seconds
         )

@@ -18,8 +18,9 @@ from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.pipeline import capacity, captures_table
 from mt_pipeline.pipeline.derived import NoInputError
+from mt_pipeline.pipeline.early_load import SentRows
 from mt_pipeline.pipeline.load import CaptureLoad
-from mt_pipeline.pipeline.run import Run
+from mt_pipeline.pipeline.run import STAGES, Run
 from mt_pipeline.pipeline.stages import Stages
 from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
 from mt_pipeline.rows.packets import Sources
@@ -35,6 +36,7 @@ class Prepared:
     Attributes:
         stages: the stages of the capture.
         sources: the files that its rows are made of.
+        sent: the rows that were sent while tshark read it; None if there are none.
         before: its record in the ledger when its lock was taken.
         since: when it was requested, in seconds since 1970.
         started: when its preparation began, in seconds of the monotonic clock.
@@ -42,6 +44,7 @@ class Prepared:
 
     stages: Stages
     sources: Sources
+    sent: SentRows | None
     before: Record | None
     since: float
     started: float
@@ -53,7 +56,9 @@ class Prepared:
         return self.stages.key
 
 
-def prepare(run: Run, key: str, *, since: float, wait: bool = True) -> Prepared | None:
+def prepare(
+    run: Run, key: str, *, since: float, wait: bool = True, early: bool = False
+) -> Prepared | None:
     """Take a capture through the stages that come before its load.
 
     Args:
@@ -62,6 +67,7 @@ def prepare(run: Run, key: str, *, since: float, wait: bool = True) -> Prepared 
         since: when it was requested, in seconds since 1970. If another run has loaded it since
             then, it is not loaded again.
         wait: whether to wait for the capture's lock.
+        early: whether to send rows while tshark reads, if the capture has none yet.
 
     Returns:
         What to load; None if there is nothing to load, and the capture is finished.
@@ -75,9 +81,10 @@ def prepare(run: Run, key: str, *, since: float, wait: bool = True) -> Prepared 
         before = stack.enter_context(ledger.lock(key, timeout=-1 if wait else 0))
         stages = stack.enter_context(closing(Stages(run, key)))
         with verdict_of(stages, before):
-            sources = _run_stages(stages, before, since)
-            if sources is not None:
-                return Prepared(stages, sources, before, since, started, stack.pop_all())
+            if _run_stages(stages, before, since, early=early):
+                sent = stages.early_load.finish() if stages.early_load else None
+                sources = stages.sources()
+                return Prepared(stages, sources, sent, before, since, started, stack.pop_all())
     return None
 
 
@@ -130,19 +137,19 @@ def abandon_unstarted(run: Run, key: str) -> None:
             note_stopped(Stages(run, key))
 
 
-def _run_stages(stages: Stages, before: Record | None, since: float) -> Sources | None:
-    """Claim the capture, and run the stages before its load. Return None if there is no load."""
+def _run_stages(stages: Stages, before: Record | None, since: float, *, early: bool) -> bool:
+    """Claim the capture, and run the stages before its load. Return whether there is a load."""
     run, key = stages.run, stages.key
     capture = capture_at(run.workspace.inbox, key)
     if before and _is_done(run, before, capture, since):
         log.info("%s: run %s loaded it meanwhile", key, before.run)
-        return None
+        return False
     if run.includes_load:
         run.workspace.ledger.claim(capture, run=run.id, filter=run.display_filter)
     if "tshark_json" in run.stages:
         with _stable(stages, capture) as stable:
-            if not _read(stages, stable):
-                return None
+            if not _read(stages, stable, early=early and not (before and before.documents)):
+                return False
     elif before and before.documents:
         stages.inputs, stages.sha256, stages.cut = before.documents, before.sha256 or "", before.cut
     else:
@@ -151,7 +158,7 @@ def _run_stages(stages: Stages, before: Record | None, since: float) -> Sources 
             "launch it with tshark_json"
         )
     _derive(stages, before)
-    return stages.sources() if run.includes_load else None
+    return run.includes_load
 
 
 @contextmanager
@@ -166,7 +173,7 @@ def _stable(stages: Stages, capture: Capture) -> Iterator[Capture]:
         yield capture
 
 
-def _read(stages: Stages, capture: Capture) -> bool:
+def _read(stages: Stages, capture: Capture, *, early: bool) -> bool:
     """Read the documents, unless the settings skip the capture as a duplicate.
 
     Returns:
@@ -177,6 +184,8 @@ def _read(stages: Stages, capture: Capture) -> bool:
     copy = _duplicate_of(stages)
     if copy and copy.within and run.workspace.options.duplicates == "skip":
         return False
+    if early and run.stages >= set(STAGES):
+        stages.load_early()
     stages.read_documents(
         capture,
         run.display_filter,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.packets import continuation, endpoints
-from mt_pipeline.packets.conversations import Conversations, conversations
+from mt_pipeline.packets.conversations import Conversations, Follower, conversations
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.rotation import Rotation
@@ -51,10 +51,15 @@ class Derived:
         self._open.close()
         self._conversations = None
 
-    def listener(self, inputs: str) -> Conversations:
-        """Return the conversations, which receive packets while tshark reads. `make` uses them."""
+    def listener(self, inputs: str, follower: Follower | None = None) -> Conversations:
+        """Return the conversations, which receive packets while tshark reads. `make` uses them.
+
+        Args:
+            inputs: the hash of all that the documents are made of.
+            follower: receives what is made of each block of packets.
+        """
         path = self.files.endpoints(inputs)
-        self._conversations = self._open.enter_context(conversations(path))
+        self._conversations = self._open.enter_context(conversations(path, follower))
         return self._conversations
 
     def follow(self, follows: str) -> None:

@@ -18,15 +18,17 @@ from mt_pipeline.backends.loads import (
     Lost,
     Refused,
     RowsMissing,
+    SentEarly,
     Stored,
     Unreachable,
 )
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.pipeline import capacity
+from mt_pipeline.pipeline.early_load import SentRows
 from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.flows import flows
-from mt_pipeline.rows.packets import Sources, months, rows
+from mt_pipeline.rows.packets import Sources, months, rows, skipped
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,9 @@ class CaptureLoad:
     seconds: float
 
 
-def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
+def load(
+    run: Run, captures: Mapping[str, Sources], *, sent: SentRows | None = None
+) -> dict[str, CaptureLoad]:
     """Load the rows of captures into each back end in turn, and count them.
 
     If a QuestDB of your own does not answer, wait for it as long as the settings say.
@@ -67,6 +71,7 @@ def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
     Args:
         run: the run that the captures are part of.
         captures: the files that the rows are made of, by capture key. The caller holds their locks.
+        sent: of a single capture, the rows that were sent while tshark read it.
 
     Returns:
         The result for each capture key.
@@ -84,8 +89,9 @@ def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
     lost = 0
     while True:
         try:
-            return _load_all(run, captures)
+            return _load_all(run, captures, sent)
         except Unreachable as error:
+            sent = None  # send all rows again, as nobody knows what a QuestDB lost that stopped
             lost += isinstance(error, Lost)
             if isinstance(error, Refused) or lost == _MAX_LOST or time.monotonic() >= deadline:
                 raise
@@ -95,20 +101,22 @@ def load(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
             time.sleep(_RETRY_SECONDS)
 
 
-def load_one(run: Run, key: str, sources: Sources) -> CaptureLoad:
+def load_one(run: Run, key: str, sources: Sources, *, sent: SentRows | None = None) -> CaptureLoad:
     """Load one capture. Hand the observer the error if a back end does not store what was sent.
 
     Raises:
         Exception: what `load` does.
     """
     try:
-        return load(run, {key: sources})[key]
+        return load(run, {key: sources}, sent=sent)[key]
     except (RowsMissing, FlowsDiffer) as error:
         run.observer.load_mismatch(key, error)
         raise
 
 
-def _load_all(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoad]:
+def _load_all(
+    run: Run, captures: Mapping[str, Sources], sent: SentRows | None
+) -> dict[str, CaptureLoad]:
     started = time.monotonic()
     packets = [pq.read_metadata(sources.packets).num_rows for sources in captures.values()]
     for key, so_far in zip(captures, itertools.accumulate(packets), strict=True):
@@ -116,7 +124,13 @@ def _load_all(run: Run, captures: Mapping[str, Sources]) -> dict[str, CaptureLoa
     backends = run.workspace.backends()
     summarizers = {key: Summarizer() for key in captures}
     first, *_ = [
-        _load(run, backend, captures, summarizers if backend is backends[0] else {})
+        _load(
+            run,
+            backend,
+            captures,
+            summarizers if backend is backends[0] else {},
+            sent if sent and sent.backend == backend.name else None,
+        )
         for backend in backends
     ]
     seconds = time.monotonic() - started
@@ -137,6 +151,7 @@ def _load(
     backend: Backend,
     captures: Mapping[str, Sources],
     summarizers: Mapping[str, Summarizer],
+    sent: SentRows | None,
 ) -> dict[str, tuple[Loaded, Stored]]:
     loads = []
     with ExitStack() as stack:
@@ -146,13 +161,14 @@ def _load(
                 stack.enter_context(
                     closing(make(sources, capture=key, experiment=experiment, devices=run.devices))
                 )
-                for make in (rows, flows)
+                for make in (sent.early.remaining if sent else rows, flows)
             )
             summed = summarizers[key].pass_on(seconds) if key in summarizers else seconds
             total = pq.read_metadata(sources.packets).num_rows
             progress = run.workspace.pace(key, "loading", "packets", total)
             counted = _with_progress(run, key, summed)
-            loads.append(Load(key, experiment, packets, counted, progress, months(sources)))
+            early = SentEarly(sent.load, total, skipped(sources)) if sent else None
+            loads.append(Load(key, experiment, packets, counted, progress, months(sources), early))
         return dict(zip(captures, backend.load(loads), strict=True))
 
 

@@ -18,8 +18,9 @@ from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets.typed import out_of_order
-from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline import early_load, providers
 from mt_pipeline.pipeline.derived import Derived, NoInputError
+from mt_pipeline.pipeline.early_load import EarlyLoad
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.observer import (
@@ -51,6 +52,7 @@ class Stages:
         counts: endpoints by the kind of their answer, None before `answer`.
         changed: endpoints whose answer differs from that of the last run; `answer` sets it.
         seconds: the time that each stage took, by asset.
+        early_load: sends rows while tshark reads; None if nothing is sent before the load.
         derived: its typed packets, names and endpoints.
     """
 
@@ -63,6 +65,7 @@ class Stages:
     counts: Counts | None = None
     changed: Sequence[Change] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    early_load: EarlyLoad | None = None
     derived: Derived = field(init=False)
     _started: float = 0
     _counted: Callable[[], Counted] = field(init=False)
@@ -110,6 +113,12 @@ class Stages:
             tshark, sha256=self.sha256, display_filter=display_filter
         )
 
+    def load_early(self) -> None:
+        """Have rows sent while `read_documents` reads, if a back end takes them."""
+        self.early_load = early_load.begin(self.run, self.key, self.files.workplace)
+        if self.early_load:
+            self._open.callback(self.early_load.close)
+
     def read_documents(
         self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None
     ) -> None:
@@ -122,6 +131,7 @@ class Stages:
             copy_of: key of another capture with the same bytes.
         """
         path = self.files.documents(self.inputs)
+        follower = self.early_load.add if self.early_load else None
         if reused := path.exists():
             packets = documents.count(path)
         else:
@@ -130,7 +140,7 @@ class Stages:
                 capture,
                 path,
                 display_filter=display_filter,
-                listener=self.derived.listener(self.inputs) if derive else None,
+                listener=self.derived.listener(self.inputs, follower) if derive else None,
                 count=self._estimate,
             )
         counted = self._counted()

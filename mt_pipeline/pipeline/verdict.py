@@ -76,6 +76,8 @@ def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
 
 def _note_failed(stages: Stages, reason: str) -> None:
     """Note why the capture failed. A key that a person typed in the UI may have no record."""
+    if stages.early_load:
+        stages.early_load.remove()
     if stages.run.includes_load:
         workspace = stages.run.workspace
         with suppress(UnknownCaptureError):

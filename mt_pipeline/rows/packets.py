@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -36,7 +37,7 @@ def _answer_fields(columns: Sequence[Column]) -> frozenset[str]:
     return frozenset(source.partition(".")[2] for source in sources) - {"type"}
 
 
-_FIELDS = _answer_fields(COLUMNS)
+ANSWER_FIELDS = _answer_fields(COLUMNS)
 _ORIGINAL_FIELDS = _answer_fields(ORIGINAL_COLUMNS)
 
 
@@ -78,12 +79,40 @@ def rows(
         Record batches with all of COLUMNS, text as dictionaries, and `skipped`: why a packet
         cannot be stored, NULL if it can.
     """
-    answers = _Answers(pyarrow.parquet.read_table(sources.answers))
-    constants = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
     with typed.connection(sources.packets) as connection:
-        packets = typed.rows(connection, sources.packets, sources.names)
-        for batch in packets.to_arrow_reader(batch_rows):
-            yield _complete(batch, answers, constants, devices or Devices())
+        yield from completed(
+            typed.rows(connection, sources.packets, sources.names),
+            pyarrow.parquet.read_table(sources.answers),
+            capture=capture,
+            experiment=experiment,
+            devices=devices,
+            batch_rows=batch_rows,
+        )
+
+
+def completed(
+    packets: duckdb.DuckDBPyRelation,
+    answers: pa.Table,
+    *,
+    capture: str,
+    experiment: str,
+    devices: Devices | None = None,
+    batch_rows: int = BATCH,
+) -> Generator[pa.RecordBatch, None, None]:
+    """Yield rows like `rows`.
+
+    Args:
+        packets: as `typed.rows` returns them.
+        answers: a row for every public endpoint of these packets.
+        capture: the capture key.
+        experiment: its experiment.
+        devices: the inventory, if there is one.
+        batch_rows: rows in a batch.
+    """
+    known = _Answers(answers)
+    constants = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
+    for batch in packets.to_arrow_reader(batch_rows):
+        yield _complete(batch, known, constants, devices or Devices())
 
 
 def months(sources: Sources) -> frozenset[str]:
@@ -94,6 +123,13 @@ def months(sources: Sources) -> frozenset[str]:
     with typed.connection(sources.packets) as connection:
         result = connection.execute(query, [str(sources.packets)]).fetchall()
     return frozenset(month for (month,) in result)
+
+
+def skipped(sources: Sources) -> dict[str, int]:
+    """Count the packets that cannot be stored, by reason."""
+    query = "SELECT skipped, count(*) FROM read_parquet(?) WHERE skipped IS NOT NULL GROUP BY 1"
+    with typed.connection(sources.packets) as connection:
+        return dict(connection.execute(query, [str(sources.packets)]).fetchall())
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -119,7 +155,9 @@ class _Answers:
         numbers = pa.array(range(answers.num_rows), pa.int32())
         self._rows = {kind: numbers.filter(pc.equal(kinds, kind)) for kind in self._unanswered}
         self._endpoints = {kind: endpoints.take(rows) for kind, rows in self._rows.items()}
-        self._fields = {name: self._field(name, answers[name].combine_chunks()) for name in _FIELDS}
+        self._fields = {
+            name: self._field(name, answers[name].combine_chunks()) for name in ANSWER_FIELDS
+        }
         # An address is public if it has an answer: the endpoints of a capture are exactly its
         # public addresses (packets/endpoints.py).
         self._fields["type"] = pa.array(

@@ -10,6 +10,7 @@ from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
 from mt_pipeline.backends.questdb import ddl, loader, locks, removal, views
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.early_rows import EarlyRows
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.schema.tables import FLOWS, PACKETS
 
@@ -36,6 +37,15 @@ class QuestDb:
     def name(self) -> str:
         """Return its name."""
         return "QuestDB"
+
+    @property
+    def takes_early(self) -> bool:
+        """Return true."""
+        return True
+
+    def early_rows(self, capture: str, experiment: str) -> EarlyRows:
+        """Return what takes rows of a capture before its load."""
+        return EarlyRows(self.database, self.lock, capture=capture, experiment=experiment)
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
         """Load captures together."""

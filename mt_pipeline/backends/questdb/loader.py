@@ -3,7 +3,7 @@
 How the rows of one table are loaded is in `table_loader.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 from psycopg import sql
@@ -54,23 +54,46 @@ def load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored
         Lost: QuestDB answered, and stopped before the end.
         BackendError: any other error of `load_table`.
     """
-    with database.connect() as connection:  # reports a taken name before anything is loaded
-        ensure_table(connection, CAPTURES, lock=database.lock)
-        ensure_table(connection, FLOWS, lock=database.lock)
-        for experiment in {load.experiment for load in loads}:
-            ensure_view(
-                connection, experiment, FLOWS, lock=database.lock, max_views=database.max_views
-            )
-        ensure_table(connection, lock=database.lock)
-        partitions.check(connection, PACKETS, {load.capture: load.months for load in loads})
+    ensure(
+        database,
+        {load.experiment for load in loads},
+        {load.capture: load.months for load in loads},
+    )
     with _unreachable_is_lost():
         return _load(database, loads)
 
 
+def ensure(database: Database, experiments: Set[str], months: Mapping[str, Set[str]]) -> None:
+    """Have the tables and the views of flows, and room for packets of these months.
+
+    It reports a taken name before anything is loaded.
+
+    Args:
+        database: where.
+        experiments: the experiments of the captures.
+        months: by capture key, the months in which its packets lie, as `2023-11`.
+
+    Raises:
+        NameTaken: a table or view of the user has the name that we need.
+        Scattered: the packets of a capture lie in more months than QuestDB can bear.
+        Unreachable: QuestDB does not answer.
+    """
+    with database.connect() as connection:
+        ensure_table(connection, CAPTURES, lock=database.lock)
+        ensure_table(connection, FLOWS, lock=database.lock)
+        for experiment in experiments:
+            ensure_view(
+                connection, experiment, FLOWS, lock=database.lock, max_views=database.max_views
+            )
+        ensure_table(connection, lock=database.lock)
+        partitions.check(connection, PACKETS, months)
+
+
 def _load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored]]:
-    packets = [Part(load.capture, load.experiment, load.packets, load.progress) for load in loads]
+    packets = [Part.of_packets(load) for load in loads]
     flows = [Part(load.capture, load.experiment, load.flows) for load in loads]
-    loaded = load_table(database, packets)
+    early = [load.early.load for load in loads if load.early]
+    loaded = load_table(database, packets, number=early[0] if early else None)
     try:
         load_table(database, flows, table=FLOWS)
     except RowsMissing as missing:

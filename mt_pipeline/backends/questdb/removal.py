@@ -28,6 +28,7 @@ def remove(database: Database, capture: str, *, tables: Sequence[Table] = (FLOWS
     with database.connect() as connection:
         for table in tables:
             ensure_table(connection, table)
+            wait_until_readable(connection, table)  # rows of a load that ended just now count too
             conditions = [
                 sql.SQL("capture = %s") + time_range
                 for time_range in time_ranges(connection, table)

@@ -20,23 +20,21 @@ from mt_pipeline.schema.tables import Table
 _SENDERS = 2
 
 
+def open_sender(database: Database, table: Table, stack: ExitStack) -> IlpSender | ParquetSender:
+    """Open a sender of rows of a table, which the stack closes."""
+    if database.import_folder is None:
+        return stack.enter_context(IlpSender(database, table))
+    return ParquetSender(database, table, stack.enter_context(own_folder(database.import_folder)))
+
+
 class Senders:
     """Two senders: while the server works on a batch of one, the other encodes the next."""
 
     def __init__(self, database: Database, table: Table) -> None:
         self._idle = SimpleQueue[IlpSender | ParquetSender]()
         self._open = ExitStack()
-        folder = (
-            self._open.enter_context(own_folder(database.import_folder))
-            if database.import_folder
-            else None
-        )
         for _ in range(_SENDERS):
-            self._idle.put(
-                ParquetSender(database, table, folder)
-                if folder
-                else self._open.enter_context(IlpSender(database, table))
-            )
+            self._idle.put(open_sender(database, table, self._open))
         self._workers = self._open.enter_context(ThreadPoolExecutor(_SENDERS))
         self._under_way = deque[Future[None]]()
 

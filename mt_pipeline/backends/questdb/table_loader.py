@@ -31,7 +31,7 @@ Counts = Mapping[str, tuple[int, int]]
 
 
 def load_table(
-    database: Database, parts: Sequence[Part], *, table: Table = PACKETS
+    database: Database, parts: Sequence[Part], *, table: Table = PACKETS, number: int | None = None
 ) -> list[Loaded]:
     """Load captures: send, wait until readable, remove rows that only earlier loads have, count.
 
@@ -41,6 +41,7 @@ def load_table(
         database: where to.
         parts: the captures, each of them once.
         table: which table.
+        number: of the load, if some of its rows were sent early.
 
     Raises:
         Unreachable: QuestDB does not answer, even after retries.
@@ -57,7 +58,8 @@ def load_table(
             )
             for experiment in experiments
         }
-    load = time.time_ns() // 1000  # the number of a load is its time: later loads have larger ones
+    # The number of a load is its time: later loads have larger ones.
+    load = number or time.time_ns() // 1000
     with Senders(database, table) as senders:
         for batch in merged_batches(parts):
             senders.send(batch, load)
