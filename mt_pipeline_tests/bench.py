@@ -4,7 +4,8 @@ BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` ov
 packets, five million by default; the packets of `one` in many `files`; `small` captures of twenty
 packets; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default is all
 but the last. Candidates run in turn on the same packets. Times of a command vary by a quarter on a
-shared machine, and by half on a busy one: compare the ratios.
+shared machine, and by half on a busy one: compare the ratios. They are appended to the history in
+docs/benchmarks.md.
 """
 
 import os
@@ -56,16 +57,7 @@ def main() -> None:
             f"load of the machine {os.getloadavg()[0]:.1f}"
         )
         if "one" in parts:
-            candidates = {
-                "tshark -T json, the original's fields": lambda _: run(
-                    original(tshark.program, capture)
-                ),
-                "tshark alone, our command": lambda _: run(tshark.command(capture, "")),
-                "ours, from the file to readable rows": lambda number: ours(
-                    capture.parent, folder / f"data-one{number}"
-                ),
-            }
-            compared(f"One capture of {PACKETS:,} packets", PACKETS, ROUNDS, candidates)
+            compare_one(tshark, capture, PACKETS, folder, rounds=ROUNDS)
         if "dashboards" in parts:
             ours(capture.parent, folder / "data-dashboards", enrichment="offline")
             dashboards.timed(folder / "data-dashboards", rows=ROWS)
@@ -105,6 +97,23 @@ def main() -> None:
                 ROUNDS,
                 peers.candidates(tshark.program, sample, folder),
             )
+
+
+def compare_one(
+    tshark: Tshark, capture: Path, packets: int, folder: Path, *, rounds: int, keep: bool = True
+) -> None:
+    """Compare one capture, alone in its folder, with the original's command."""
+    candidates = {
+        "tshark -T json, the original's fields": lambda _: run(original(tshark.program, capture)),
+        "tshark alone, our command": lambda _: run(tshark.command(capture, "")),
+        "ours, from the file to readable rows": lambda number: ours(
+            capture.parent, folder / f"data-one{number}"
+        ),
+        "ours, the whole command": lambda number: ingested(
+            capture.parent, folder / f"data-command{number}"
+        ),
+    }
+    compared(f"One capture of {packets:,} packets", packets, rounds, candidates, keep=keep)
 
 
 def split(capture: Path, folder: Path, packets: int) -> Path:

@@ -2,8 +2,8 @@
 
 Variables: SOAK_PARTS selects faults, all by default. SOAK_CAPTURES is the number of captures of
 each, SOAK_POINTS that of kills or full disks, SOAK_LOOPS that of loops that keep the machine busy,
-SOAK_EVENTS that of events for Dagster's database. SOAK_SECONDS is how long QuestDB is away, and
-SOAK_SEED selects other random moments.
+SOAK_EVENTS that of events for Dagster's database, SOAK_BENCH_PACKETS that of packets of a bench.
+SOAK_SECONDS is how long QuestDB is away, and SOAK_SEED selects other random moments.
 """
 
 import os
@@ -15,7 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from mt_pipeline.settings import PROJECT
+from mt_pipeline.tshark.command import Tshark
+from mt_pipeline_tests.bench import compare_one
 from mt_pipeline_tests.benchmarks.measuring import say
+from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.soaking import decade, faults, power
 
 CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
@@ -23,7 +26,18 @@ POINTS = int(os.environ.get("SOAK_POINTS", "10"))
 SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 LOOPS = int(os.environ.get("SOAK_LOOPS", "16"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "32000"))
+BENCH_PACKETS = int(os.environ.get("SOAK_BENCH_PACKETS", "100000"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
+
+
+def short_bench(folder: Path) -> list[str]:
+    """Print how a capture compares with the original's command; time alone is nothing wrong."""
+    capture = folder / "one" / "bulk.pcap"
+    capture.parent.mkdir()
+    write_bulk(capture, BENCH_PACKETS)
+    compare_one(Tshark.find(), capture, BENCH_PACKETS, folder, rounds=1, keep=False)
+    return []
+
 
 PARTS: dict[str, Callable[[Path], list[str]]] = {
     **{
@@ -41,6 +55,7 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
     "power-cut-emptied": partial(power.emptied, captures=CAPTURES),
     "ten-years": partial(decade.ten_years, captures=decade.DAYS),
     "clock": partial(faults.clock, captures=CAPTURES),
+    "bench": short_bench,
     "events": partial(faults.events, count=EVENTS),
 }
 

@@ -16,6 +16,7 @@ import psutil
 from mt_pipeline.backends.questdb import server
 from mt_pipeline.service import dagster_home
 from mt_pipeline.settings import Settings
+from mt_pipeline_tests.benchmarks import history
 
 _SET_CHILD_SUBREAPER = 36
 """Linux's PR_SET_CHILD_SUBREAPER."""
@@ -159,9 +160,25 @@ def processor_of(process: int) -> float:
 
 
 def compared(
-    title: str, packets: int, rounds: int, candidates: dict[str, Callable[[int], Measured]]
-) -> None:
-    """Measure candidates in turn, for several rounds; print medians and ratios to the first."""
+    title: str,
+    packets: int,
+    rounds: int,
+    candidates: dict[str, Callable[[int], Measured]],
+    *,
+    keep: bool = True,
+) -> dict[str, float]:
+    """Measure candidates in turn, for several rounds; print medians and ratios to the first.
+
+    Args:
+        title: what is measured.
+        packets: of all captures together.
+        rounds: how often each is measured.
+        candidates: measures each, given the number of the round.
+        keep: whether the ratios are appended to the history.
+
+    Returns:
+        The ratio of each candidate's time to that of the first.
+    """
     say(f"\n{title}, {rounds} rounds, medians")
     results: dict[str, list[Measured]] = {name: [] for name in candidates}
     for number in range(rounds):
@@ -177,6 +194,7 @@ def compared(
         f"| {'':<44} | seconds | processor | packets/s | ratio | of processor | MiB |\n"
         "|---|---|---|---|---|---|---|"
     )
+    ratios = {}
     for name, measured in results.items():
         seconds, processor = (
             statistics.median(m.seconds for m in measured),
@@ -193,6 +211,10 @@ def compared(
             f"| {name:<44} | {seconds:.1f} | {processor:.1f} | {packets / seconds:,.0f} "
             f"| {ratio:.2f} | {work:.2f} | {memory:.0f} |"
         )
+        ratios[name] = ratio
+        if keep and measured is not first:
+            history.append(title, name, ratio=ratio, processor=work)
+    return ratios
 
 
 def say(line: str) -> None:
