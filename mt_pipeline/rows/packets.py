@@ -18,8 +18,8 @@ from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Colum
 BATCH = 80_000
 """Rows in a batch.
 
-QuestDB compiles every INSERT, which costs as much as 20,000 rows. Larger batches need more of its
-memory.
+QuestDB compiles every INSERT, which costs as much as some thousand rows. Larger batches need more
+of its memory.
 """
 
 _ADDRESS, _NAME = "address", "name"

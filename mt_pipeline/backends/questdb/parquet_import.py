@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -19,13 +19,9 @@ from psycopg import sql
 
 from mt_pipeline.backends.loads import LoadFailed, Unreachable
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.import_columns import ImportColumn, import_columns
 from mt_pipeline.backends.questdb.retry import WentAway, retry_until_back
 from mt_pipeline.schema.tables import Table
-
-# The server fails on some dictionaries of columns with NULLs. So a NULL travels as empty text,
-# which no column has as a value. A SYMBOL without a cast is looked up once instead of twice.
-_READ = {"SYMBOL": "nullif({}, '')", "IPV4": "cast({} AS IPV4)", "VARCHAR": "nullif({}, '')"}
-
 
 _INSERT = """
 INSERT ATOMIC INTO {} ({}, load, gone) SELECT {}, {}, false FROM read_parquet({})
@@ -58,17 +54,19 @@ class ParquetSender:
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".parquet") as file:
             # A QuestDB in a container is another account, of the same group.
             os.fchmod(file.fileno(), 0o640)
-            texts = [field.name for field in batch.schema if pa.types.is_dictionary(field.type)]
+            columns = list(import_columns(self._table, batch))
+            written = [column for column in columns if column.values is not None]
             pyarrow.parquet.write_table(
-                _dense(batch),
+                pa.table({column.name: column.values for column in written}),
                 file,
-                use_dictionary=texts,
+                use_dictionary=[column.name for column in written if column.is_text],
                 compression="none",
                 write_statistics=False,
                 store_schema=False,
             )
             file.flush()
-            insert = _insert(self._table, f"{self._folder.name}/{Path(file.name).name}", load)
+            path = f"{self._folder.name}/{Path(file.name).name}"
+            insert = _insert(self._table, columns, path, load)
             retry_until_back(
                 f"{self._database.host}:{self._database.pg_port}",
                 lambda: self._execute(insert),
@@ -122,32 +120,11 @@ def _lock(folder: Path, flags: int = 0) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _insert(table: Table, file: str, load: int) -> sql.Composed:
-    names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    values = sql.SQL(", ").join(
-        sql.SQL(_READ.get(kind, "{}")).format(sql.Identifier(name))
-        for name, kind in table.columns.items()
-    )
+def _insert(table: Table, columns: Sequence[ImportColumn], file: str, load: int) -> sql.Composed:
     return sql.SQL(_INSERT).format(
-        sql.Identifier(table.name), names, values, sql.Literal(load), sql.Literal(file)
-    )
-
-
-def _dense(batch: pa.RecordBatch) -> pa.Table:
-    """Replace NULL in texts by empty text."""
-    return pa.table(
-        [
-            _without_nulls(column) if pa.types.is_dictionary(column.type) else column
-            for column in batch.columns
-        ],
-        batch.schema.names,
-    )
-
-
-def _without_nulls(text: pa.DictionaryArray) -> pa.DictionaryArray:
-    if not text.null_count:
-        return text
-    return pa.DictionaryArray.from_arrays(
-        text.indices.fill_null(len(text.dictionary)),
-        pa.concat_arrays([text.dictionary, pa.array([""])]),
+        sql.Identifier(table.name),
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
+        sql.SQL(", ").join(column.expression for column in columns),
+        sql.Literal(load),
+        sql.Literal(file),
     )

@@ -49,6 +49,7 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
             tcp_stream="9",
         ),
         packet(2_005, frame_time_epoch="253402300799.999999999", http_host=" "),
+        packet(2_006, ip_src="128.0.0.0", ip_dst="255.255.255.255"),
     ]
     netflix = {
         "provider": "netify",
@@ -61,8 +62,41 @@ def test_both_ways_lead_to_the_same_rows(database: Database):
     answers = {("address", SERVER): netflix}
     load(replace(database, import_folder=None), sent, answers=answers, **names)
     over_ilp = view(database, "ways")
-    assert load(database, sent, answers=answers, **names).rows == 2_005
+    assert load(database, sent, answers=answers, **names).rows == 2_006
     assert view(database, "ways") == over_ilp
+
+
+@_near
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x' END, NULL FROM read_parquet('trades.parquet') --",
+        "back\\slash.example",
+        "{0}.%s.example",
+        "näme.example",
+        "x" * 10_001,
+        "x",
+    ],
+)
+def test_a_text_of_all_packets_is_stored_as_it_is(database: Database, name: str):
+    """Text of many rows goes into the statement, where it must not become SQL."""
+    sent = [*packets(400, http_host=name), packet(401), packet(402, http_host="rare.example")]
+    load(database, sent, capture="stated/a.pcap", experiment="stated")
+    hosts = [row["http_host"] for row in view(database, "stated")]
+    assert hosts == [name] * 400 + [None, "rare.example"]
+
+
+@_near
+def test_what_is_known_no_more_is_null_after_the_next_load(database: Database):
+    """A column without values is left out of the statement."""
+    names = {"capture": "lost/a.pcap", "experiment": "lost"}
+    known = {("address", SERVER): {"provider": "netify", "app_tag": "netflix", "geo_lon": 1.5}}
+    load(database, packets(3), answers=known, **names)
+    load(database, packets(3), **names)
+    assert {
+        (row["ip_dst_provider"], row["ip_dst_netify_app_tag"], row["ip_dst_netify_geo_lon"])
+        for row in view(database, "lost")
+    } == {(None, "Unknown", None)}
 
 
 @_near
