@@ -43,6 +43,22 @@ def test_the_instance_of_a_data_folder_has_it(lab: Lab):
     assert type(lab.instance.event_log_storage) is storage.EventLog
 
 
+def test_one_connection_serves_all_questions_of_an_idle_daemon(opened: dg.DagsterInstance):
+    """Dagster's own opened the file for each, and the close of each wrote a checkpoint."""
+    databases = (opened.run_storage, opened.schedule_storage)
+    connected: list[str] = []
+    for database in databases:
+        assert isinstance(database, storage.Runs | storage.Schedules)
+        name = type(database).__name__
+        event.listen(database._engine, "connect", lambda *_, name=name: connected.append(name))
+
+    for _ in range(3):
+        assert opened.get_runs() == []
+        assert opened.all_instigator_state() == []
+
+    assert sorted(connected) == ["Runs", "Schedules"]
+
+
 def test_one_connection_serves_all_events(opened: dg.DagsterInstance):
     reported(opened, "the first")
     log = opened.event_log_storage
