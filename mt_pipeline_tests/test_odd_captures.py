@@ -10,7 +10,7 @@ import pytest
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
@@ -58,9 +58,7 @@ def test_a_folder_of_files_of_any_time_is_ingested_and_looked_after(
         f"{len(keys)} of {len(keys)} captures are in already"
     )
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(
-        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
-    )
+    result = tick(dg.build_sensor_context(instance=lab.instance), workspace)
     asked = (
         [request.partition_key for request in result.run_requests]
         if isinstance(result, dg.SensorResult)

@@ -85,7 +85,7 @@ class Walk:
     captures: list[Capture] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
-    began: float = math.inf
+    began: float = field(default=math.inf, compare=False)
 
     @property
     def problems(self) -> list[str]:

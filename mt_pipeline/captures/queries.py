@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import locks, outages, progress, rotation
+from mt_pipeline.captures import locks, outages, progress, rotation, scan
 from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, RecordFile, record_of
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.outages import Outage
@@ -48,6 +48,18 @@ class Queries:
     def unfinished(self) -> list[Record]:
         """Return the records without a verdict yet: a run is requested, or at work, or has died."""
         return self._select(IN_HAND)
+
+    def next_settled(self, settle: float) -> float | None:
+        """Return when the next file settles that has yet to do so; None if all have.
+
+        Args:
+            settle: seconds of quiet; see `Ledger.look`.
+
+        Returns:
+            Seconds since 1970.
+        """
+        with self._file.read() as db:
+            return scan.next_settled(db, settle=settle, now=time.time())
 
     def due_for_refresh(self) -> list[Record]:
         """Return the loaded captures that need a refresh and still have the packets for it.

@@ -63,6 +63,15 @@ def look(
     return sorted(ready, key=lambda capture: (-capture.seen_at, capture.key))
 
 
+def next_settled(db: sa.Connection, *, settle: float, now: float) -> float | None:
+    """Return when the next file settles that has yet to do so; see `Ledger.next_settled`."""
+    waits = sa.and_(TABLE.c.state == State.WAITING, TABLE.c.requested_at.is_(None))
+    first: float | None = db.execute(
+        sa.select(sa.func.min(TABLE.c.seen_at)).where(waits, TABLE.c.seen_at > now - settle)
+    ).scalar_one()
+    return None if first is None else first + settle
+
+
 def put_unless_in_hand(db: sa.Connection, capture: Capture, values: Values) -> None:
     """Make the record anew, with these values, unless a run is requested or at work."""
     in_hand = sa.select(TABLE.c.key).where(HAS_KEY, IN_HAND)

@@ -3,6 +3,9 @@
 It requests the captures of an archive in portions; captures that you drop meanwhile come first. The
 ledger remembers what was requested. `recovery.py` finds runs that left captures undone.
 
+Dagster starts a tick every five seconds at most, and each costs more than a look. So a tick goes on
+looking until it has something to tell, or until the next one is near.
+
 For the underlying concept, see https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -16,6 +19,7 @@ from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.naming import shared_experiments
+from mt_pipeline.captures.watch import looks
 from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures
 from mt_pipeline.defs.recovery import make_good
@@ -31,6 +35,7 @@ from mt_pipeline.defs.runs import (
     tags_of,
 )
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.system.interrupts import ENDING
 
 MOST_SINGLE_RUNS = 20
 """If there are more captures than this at once, they share runs."""
@@ -40,6 +45,12 @@ MOST_IN_HAND = 10 * CAPTURES_PER_RUN
 many, and the sensor sees nothing new meanwhile."""
 
 
+BUSY_SECONDS, IDLE_SECONDS = 4.0, 14.0
+"""How long a tick looks. While captures wait, a tick is also how a killed run is noticed."""
+
+_REFUSED = "; refused: "
+
+
 @dg.sensor(
     job=ingest_captures, minimum_interval_seconds=4, default_status=dg.DefaultSensorStatus.RUNNING
 )
@@ -47,7 +58,19 @@ def new_captures(
     context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each new or changed capture of the inbox, and name files that are none."""
-    return tick(context, workspace)
+    ledger, options = workspace.ledger, workspace.options
+    result: dg.SensorResult | dg.SkipReason = dg.SkipReason("the code is about to be unloaded")
+    for _ in looks(
+        workspace.inbox,
+        ledger,
+        settle=options.settle_seconds,
+        seconds=BUSY_SECONDS if ledger.progress().left else IDLE_SECONDS,
+        ending=ENDING,
+    ):
+        result = tick(context, workspace)
+        if isinstance(result, dg.SensorResult) or _REFUSED in (result.skip_message or ""):
+            break
+    return result
 
 
 def tick(
@@ -100,7 +123,7 @@ def tick(
 
 
 def _skip(text: str, refused: list[str]) -> dg.SkipReason:
-    return dg.SkipReason(f"{text}; refused: {'; '.join(refused[:10])}" if refused else text)
+    return dg.SkipReason(f"{text}{_REFUSED}{'; '.join(refused[:10])}" if refused else text)
 
 
 def _portion(ready: list[Capture], room: int) -> Iterator[list[Capture]]:

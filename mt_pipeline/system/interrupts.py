@@ -11,6 +11,9 @@ AGAIN = "Ctrl-C again ends it at once"
 CANCELLED = 130
 """Exit status after Ctrl-C."""
 
+ENDING = threading.Event()
+"""Set when this process is about to end. What waits long in one of its threads looks at this."""
+
 
 @contextmanager
 def heard(

@@ -10,7 +10,7 @@ import dagster as dg
 
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.defs.partitions import captures
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service import dagster_home
 from mt_pipeline_tests.benchmarks.measuring import say
@@ -71,9 +71,7 @@ def asset_page(folder: Path, *, partitions: int) -> None:
 def _look(opened: dg.DagsterInstance, workspace: Workspace, what: str) -> None:
     time.sleep(0.2)
     started = time.monotonic()
-    result = new_captures(
-        dg.build_sensor_context(instance=opened, resources={"workspace": workspace})
-    )
+    result = tick(dg.build_sensor_context(instance=opened), workspace)
     say(f"sensor, {what}: {time.monotonic() - started:.2f} s")
     if isinstance(result, dg.SensorResult):
         opened.add_dynamic_partitions(

@@ -21,7 +21,7 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.cli.worker_count import FEW
 from mt_pipeline.cli.workers import run_all
 from mt_pipeline.defs.recovery import TERMINAL
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.processes import cores
 from mt_pipeline_tests.building.bulk import write_bulk
@@ -86,9 +86,7 @@ def test_the_sensor_leaves_it_alone(terminal: Terminal, lab: Lab, tmp_path: Path
     terminal("ingest", capture(tmp_path / "left.pcap"), "--name", "left alone")
 
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(
-        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
-    )
+    result = tick(dg.build_sensor_context(instance=lab.instance), workspace)
 
     asked = (
         [request.partition_key for request in result.run_requests]
@@ -577,10 +575,8 @@ def test_a_kill_is_made_good_by_the_sensor(lab: Lab, tmp_path: Path):
         process.kill()
     ended(process)
 
-    context = dg.build_sensor_context(
-        instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}
-    )
-    result = new_captures(context)
+    context = dg.build_sensor_context(instance=lab.instance)
+    result = tick(context, lab.workspace(settle_seconds=0))
 
     assert isinstance(result, dg.SensorResult)
     assert "killed_and_seen/a.pcap" in [request.partition_key for request in result.run_requests]
@@ -889,11 +885,7 @@ def test_a_terminal_that_is_killed_takes_its_workers_with_it(lab: Lab, tmp_path:
     ended(process)
 
     assert all_gone(children)
-    new_captures(
-        dg.build_sensor_context(
-            instance=lab.instance, resources={"workspace": lab.workspace(settle_seconds=0)}
-        )
-    )
+    tick(dg.build_sensor_context(instance=lab.instance), lab.workspace(settle_seconds=0))
     going = [run for run in lab.instance.get_runs() if TERMINAL in run.tags and not run.is_finished]
     assert going == [], "nobody else would ever end them"
 

@@ -17,7 +17,7 @@ import pytest
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
@@ -893,11 +893,7 @@ def test_a_capture_that_fails_is_never_taken_for_one_whose_run_was_killed(lab: L
     class Looks(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno >= logging.ERROR:
-                new_captures(
-                    dg.build_sensor_context(
-                        instance=lab.instance, resources={"workspace": workspace}
-                    )
-                )
+                tick(dg.build_sensor_context(instance=lab.instance), workspace)
                 states.append(lab.record("looked at/a.pcap").state)
 
     log, handler = logging.getLogger("mt_pipeline.pipeline.batch"), Looks()

@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from dagster._core.remote_origin import (
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import LedgerError, State
 from mt_pipeline.definitions import build_defs
+from mt_pipeline.defs import sensors
 from mt_pipeline.defs.recovery import ENQUEUE_SECONDS, START_SECONDS, TERMINAL
 from mt_pipeline.defs.runs import ARCHIVE, DROPPED, PRIORITY, covered
 from mt_pipeline.defs.sensors import new_captures, tick
@@ -40,13 +42,9 @@ class Watch:
         return capture(self.inbox / key)
 
     def look(self, *, most_in_hand: int | None = None) -> dg.SensorResult | dg.SkipReason:
-        context = dg.build_sensor_context(
-            instance=self.instance, resources={"workspace": self.workspace}
-        )
-        if most_in_hand is None:
-            result = new_captures(context)
-        else:
-            result = tick(context, self.workspace, most_in_hand=most_in_hand)
+        context = dg.build_sensor_context(instance=self.instance)
+        limit = {} if most_in_hand is None else {"most_in_hand": most_in_hand}
+        result = tick(context, self.workspace, **limit)
         if isinstance(result, dg.SensorResult):
             self.instance.add_dynamic_partitions("captures", self.added(result))
         return result
@@ -92,6 +90,42 @@ def test_an_inbox_that_is_not_there_yet_is_made(watch: Watch):
     assert isinstance(result, dg.SkipReason)
     assert result.skip_message == f"0 files in {watch.inbox}, none of them new and quiet"
     assert watch.inbox.is_dir()
+
+
+def ticked(watch: Watch) -> dg.SensorResult | dg.SkipReason:
+    """Have the sensor tick as Dagster does."""
+    result = new_captures(
+        dg.build_sensor_context(instance=watch.instance, resources={"workspace": watch.workspace})
+    )
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def test_a_tick_goes_on_looking_until_a_new_capture_has_settled(watch: Watch):
+    watch.put("kitchen/one tick.pcap")
+
+    result = ticked(watch)
+
+    assert isinstance(result, dg.SensorResult)
+    assert [request.partition_key for request in result.run_requests] == ["kitchen/one tick.pcap"]
+
+
+def test_a_tick_ends_when_it_has_refused_a_file(watch: Watch):
+    watch.put("kitchen/page.html").write_text("<html>")
+
+    result = ticked(watch)
+
+    assert isinstance(result, dg.SkipReason)
+    assert "refused: kitchen/page.html is not a capture" in (result.skip_message or "")
+
+
+def test_a_tick_ends_at_once_when_its_process_ends(watch: Watch, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sensors, "IDLE_SECONDS", 3600)
+    ending = threading.Event()
+    ending.set()
+    monkeypatch.setattr(sensors, "ENDING", ending)
+
+    assert isinstance(ticked(watch), dg.SkipReason)
 
 
 def test_a_new_capture_is_requested_at_the_second_look_and_never_again(watch: Watch, lab: Lab):

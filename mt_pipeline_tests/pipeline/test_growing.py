@@ -12,7 +12,7 @@ import pytest
 from mt_pipeline.captures.growing import is_due, snapshot
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
@@ -35,9 +35,7 @@ def test_a_growing_capture_is_taken_again_when_there_is_a_tenth_more(
 
 
 def looked(lab: Lab, workspace: Workspace) -> list[str]:
-    result = new_captures(
-        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
-    )
+    result = tick(dg.build_sensor_context(instance=lab.instance), workspace)
     return (
         [request.partition_key for request in result.run_requests]
         if isinstance(result, dg.SensorResult)

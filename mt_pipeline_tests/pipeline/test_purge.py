@@ -13,7 +13,7 @@ import pytest
 
 from mt_pipeline.backends.loads import Load
 from mt_pipeline.captures.records import State
-from mt_pipeline.defs.sensors import new_captures
+from mt_pipeline.defs.sensors import tick
 from mt_pipeline.pipeline.files import report_file
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.rows.packets import rows
@@ -58,9 +58,7 @@ def asked_of(lab: Lab, query: str) -> list[tuple]:
 def looked(lab: Lab) -> list[str | None]:
     """Return what the sensor asks for now."""
     workspace = lab.workspace(settle_seconds=0)
-    result = new_captures(
-        dg.build_sensor_context(instance=lab.instance, resources={"workspace": workspace})
-    )
+    result = tick(dg.build_sensor_context(instance=lab.instance), workspace)
     return (
         [request.partition_key for request in result.run_requests]
         if isinstance(result, dg.SensorResult)

@@ -1,0 +1,46 @@
+"""When the inbox is worth a look: something in it changed, or a file of it may have settled.
+
+It compares walks in memory and changes no record. What a look finds is `scan.py`.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mt_pipeline.captures import inbox
+from mt_pipeline.captures.ledger import Ledger
+
+_PAUSE_SECONDS = 0.5
+_PAUSE_FACTOR = 50
+"""Pause after a walk, in times of that walk: a full inbox costs a fiftieth of a core."""
+
+
+def looks(
+    folder: Path, ledger: Ledger, *, settle: float, seconds: float, ending: threading.Event
+) -> Iterator[None]:
+    """Yield whenever the inbox is worth a look: now, and for some time whenever it has changed.
+
+    File systems of other machines tell of no changes, so it walks the inbox again and again.
+
+    Args:
+        folder: the inbox.
+        ledger: knows the files that have yet to settle.
+        settle: seconds of quiet after which a file has settled.
+        seconds: when to end.
+        ending: once it is set, this ends at once.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        started = time.monotonic()
+        before = inbox.walk(folder)
+        pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started))
+        yield
+        due = ledger.next_settled(settle)
+        while True:
+            left = end - time.monotonic()
+            until_due = due - time.time() if due else left
+            if left <= 0 or ending.wait(max(0, min(pause, until_due, left))):
+                return
+            if (due and time.time() >= due) or inbox.walk(folder) != before:
+                break
