@@ -18,11 +18,19 @@ import requests
 from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.captures.records import Record
+from mt_pipeline.captures.records import Record, State
 from mt_pipeline.settings import Settings
 from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.building.traffic import CLIENT
-from mt_pipeline_tests.pipelines import PASSWORD, environment, program, rows, settings_of, wrapper
+from mt_pipeline_tests.pipelines import (
+    PASSWORD,
+    capture,
+    environment,
+    program,
+    rows,
+    settings_of,
+    wrapper,
+)
 
 SECONDS = 300
 """Enough for a service to start on a machine that is busy with other tests."""
@@ -176,6 +184,28 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
         for left in processes_of(service.data):
             with suppress(psutil.NoSuchProcess):  # it ends by itself after its parent
                 left.kill()
+
+
+def at_work(service: Running, key: str) -> Record:
+    """Drop a slow capture and wait until tshark sleeps over it."""
+    capture(service.data / "inbox" / key)
+    assert eventually(
+        lambda: (
+            (record := service.record(key)) and record.state is State.RUNNING and sleepers(service)
+        )
+    )
+    record = service.record(key)
+    assert record is not None
+    return record
+
+
+def sleepers(service: Running) -> list[psutil.Process]:
+    def sleeps(process: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):  # others end meanwhile
+            return process.name() == "sleep"
+        return False
+
+    return [process for process in processes_of(service.data) if sleeps(process)]
 
 
 def drop_everything(database: Database) -> None:

@@ -19,6 +19,7 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 
+from mt_pipeline.service import code_server
 from mt_pipeline.system.processes import bound, stop
 
 LOG_LEVEL = "warning"
@@ -40,6 +41,7 @@ def started(instance: DagsterInstance, workspace: str) -> Iterator[tuple[str, "P
     """
     # Dagster then reports code that does not load once, and in few lines.
     os.environ.update(DAGSTER_IS_DEV_CLI="1", DAGSTER_verbose="")
+    code_server.use()
     file = Path(instance.root_directory, "code_server.yaml")
     with ProxyServerManager(instance, WorkspaceFileTarget([workspace]), LOG_LEVEL) as servers:
         locations = {"load_from": list(servers.get_code_server_specs())}

@@ -13,8 +13,10 @@ OTHERS = 0o077
 """Permissions of the group and of all others."""
 
 _TEMPORARY = "tmp"
-_LONGEST = 90
-"""Longest path of a folder for sockets, in bytes: the system limits the path of a socket to 107."""
+_LONGEST = 74
+"""Longest path of a folder for sockets, in bytes.
+
+The system limits the path of a socket to 107, of which Python's own names below it take 32."""
 
 _ABANDONED = 7 * 24 * 3600.0
 

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 
 from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.records import State
 from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
@@ -36,11 +36,13 @@ from mt_pipeline_tests.pipelines import (
 from mt_pipeline_tests.services import (
     SECONDS,
     Running,
+    at_work,
     eventually,
     free_ports,
     open_to_others,
     processes_of,
     running,
+    sleepers,
 )
 
 KEY = "kitchen/it's a test #1.pcap"
@@ -464,28 +466,6 @@ def test_a_terminal_uses_the_server_of_the_service(dropped: Running, tmp_path: P
     assert len(dropped.rows("beside")) == 2
 
 
-def at_work(service: Running, key: str) -> Record:
-    """Drop a slow capture and wait until tshark sleeps over it."""
-    capture(service.data / "inbox" / key)
-    assert eventually(
-        lambda: (
-            (record := service.record(key)) and record.state is State.RUNNING and sleepers(service)
-        )
-    )
-    record = service.record(key)
-    assert record is not None
-    return record
-
-
-def sleepers(service: Running) -> list[psutil.Process]:
-    def sleeps(process: psutil.Process) -> bool:
-        with suppress(psutil.NoSuchProcess):  # others end meanwhile
-            return process.name() == "sleep"
-        return False
-
-    return [process for process in processes_of(service.data) if sleeps(process)]
-
-
 def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: Running):
     record = at_work(service, "cancelled/slow.pcap")
 
@@ -500,22 +480,24 @@ def test_a_run_that_is_cancelled_in_the_ui_says_so_and_its_tshark_ends(service: 
     assert sleepers(service) == []
 
 
-def test_a_killed_process_with_the_code_is_started_again(service: Running):
+def test_a_killed_process_with_the_code_is_started_again(dropped: Running):
     """Nothing watched it: the sensor was never asked again, and the service stayed up, deaf."""
 
     def has_code(process: psutil.Process) -> bool:
-        return process.cmdline()[2:5] == ["dagster", "api", "grpc"]
+        with suppress(psutil.NoSuchProcess):  # others end meanwhile
+            return process.cmdline()[2:5] == ["mt_pipeline.service.code_server", "api", "grpc"]
+        return False
 
-    [killed] = filter(has_code, processes_of(service.data))
+    [killed] = filter(has_code, processes_of(dropped.data))
     killed.kill()
-    write_pcap(service.data / "inbox" / "kitchen" / "after the kill.pcap", timed(tls_session()))
+    write_pcap(dropped.data / "inbox" / "kitchen" / "after the kill.pcap", timed(tls_session()))
 
     assert eventually(
         lambda: (
-            (record := service.record("kitchen/after the kill.pcap")) and record.state is State.DONE
+            (record := dropped.record("kitchen/after the kill.pcap")) and record.state is State.DONE
         )
     )
-    assert len(list(filter(has_code, processes_of(service.data)))) == 1
+    assert len(list(filter(has_code, processes_of(dropped.data)))) == 1
 
 
 def test_ctrl_c_stops_everything_and_the_capture_at_work_is_for_the_next_start(dropped: Running):

@@ -1,0 +1,72 @@
+"""Dagster's code server, whose runs fork from a process that has imported the code already.
+
+Dagster's own starts a new Python for each run, which imports for longer than a small capture takes.
+`python -m mt_pipeline.service.code_server` takes the commands of `dagster`. What the runs fork from
+is `fork_origin.py`; that it starts, ends and starts again is Python's `multiprocessing`.
+"""
+
+import multiprocessing
+import os
+import sys
+from multiprocessing import forkserver
+
+from dagster._grpc import client, server
+from dagster._grpc.__generated__ import dagster_api_pb2 as messages
+
+from mt_pipeline.system.interrupts import ENDING
+
+_HEARTBEAT_SECONDS = 5
+_MODULE = "mt_pipeline.service.code_server"
+_ORIGIN = "mt_pipeline.service.fork_origin"
+
+# A process with a second thread cannot be forked safely. Importing numpy starts one for the algebra
+# that nothing here uses, and importing Arrow one for an allocator that it does not use by default.
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+
+class Server(server.DagsterApiServer):
+    """Dagster's server, except for where its runs come from.
+
+    Whatever watches, cancels and counts runs is Dagster's. Code that is loaded again is in a new
+    server, and its runs fork from a new process.
+    """
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)  # type: ignore[arg-type]
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([_ORIGIN])
+        self._mp_ctx = context  # type: ignore[assignment]
+        os.environ.update(_NO_THREADS)
+        forkserver.ensure_running()  # it imports meanwhile; later, the first run would wait for it
+
+    def ShutdownServer(
+        self, request: messages.Empty, _context: object
+    ) -> messages.ShutdownServerReply:
+        """End once the requests and runs at work have ended."""
+        ENDING.set()
+        return super().ShutdownServer(request, _context)
+
+    def cleanup(self) -> None:
+        """Wait for what is at work; a signal ends this server."""
+        ENDING.set()
+        super().cleanup()
+
+
+def use() -> None:
+    """Have Dagster start this server instead of its own, from this process and from that one."""
+    # The process before this server tells it each second that it lives: half of what both do while
+    # nothing is at work. Without a sign for thirty seconds a server ends.
+    client.CLIENT_HEARTBEAT_INTERVAL = _HEARTBEAT_SECONDS
+    server.DagsterApiServer = Server  # type: ignore[misc]
+    server.get_python_environment_entry_point = _command  # type: ignore[attr-defined]
+
+
+def _command(executable_path: str) -> list[str]:
+    return [executable_path, "-m", _MODULE]
+
+
+if __name__ == "__main__":
+    from dagster._cli import main
+
+    use()
+    sys.exit(main())  # type: ignore[no-untyped-call]
