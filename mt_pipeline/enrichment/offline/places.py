@@ -8,24 +8,14 @@ names of countries and continents.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import iptocc
-import maxminddb
-import numpy as np
 
 from mt_pipeline.enrichment.models import Facts
 from mt_pipeline.enrichment.offline.countries import COUNTRIES
-from mt_pipeline.enrichment.offline.mmdb_tree import NO_RECORD, Tree
-from mt_pipeline.enrichment.provider import ProviderUnusable
-from mt_pipeline.system.named_files import check_is_file
-
-CHECKED_RECORDS = 1000
-"""Records of a file to check before it counts as a file without countries."""
-
-CACHED_RECORDS = 200_000
+from mt_pipeline.enrichment.offline.mmdb_file import MmdbFile
 
 _CURE = (
     "name a city or country file in MT_OFFLINE_CITY_MMDB, "
@@ -62,7 +52,7 @@ class Allocations:
         """Do nothing: no file is open."""
 
 
-class CityFile:
+class CityFile(MmdbFile[Facts]):
     """An MMDB in the City or Country layout of MaxMind, or the flat one of ip-location-db."""
 
     def __init__(self, path: Path) -> None:
@@ -71,62 +61,13 @@ class CityFile:
         Raises:
             ProviderUnusable: the file is missing, is not an MMDB, is damaged, or has no countries.
         """
-        self._path = path
-        self._cache: dict[int, Facts | None] = {}  # by record number
-        try:
-            check_is_file(path)
-            self._reader = maxminddb.open_database(path)
-        except OSError as error:
-            raise ProviderUnusable(
-                f"{path} cannot be read ({error.strerror or error}); {_CURE}"
-            ) from None
-        except (maxminddb.InvalidDatabaseError, ValueError) as error:
-            raise ProviderUnusable(
-                f"{path} is not an MMDB, or is truncated or damaged ({error}); "
-                f"download it again, or {_CURE}"
-            ) from None
-        try:
-            self._check()
-        except ProviderUnusable:
-            self.close()
-            raise
-
-    def _check(self) -> None:
-        try:
-            self._tree = Tree(self._path, self._reader.metadata())
-            records = [record for _, record in islice(self._reader, CHECKED_RECORDS)]
-        except (maxminddb.InvalidDatabaseError, ValueError, UnicodeError) as error:
-            raise ProviderUnusable(
-                f"{self._path} is truncated or damaged ({error}); download it again, or {_CURE}"
-            ) from None
-        if not any((facts := _facts(record)) and facts.geo_country for record in records):
-            kind = self._reader.metadata().database_type
-            raise ProviderUnusable(
-                f"{self._path} has no countries, it is of the type {kind!r}; {_CURE}"
-            )
-
-    def look_up(self, addresses: Sequence[str]) -> list[Facts | None]:
-        """Return the place of each address."""
-        numbers, firsts, indices = np.unique(
-            self._tree.records(addresses), return_index=True, return_inverse=True
+        super().__init__(
+            path,
+            facts=_facts,
+            has_needed=lambda facts: facts.geo_country is not None,
+            needed="countries",
+            cure=_CURE,
         )
-        if len(self._cache) > CACHED_RECORDS:
-            self._cache.clear()
-        facts = [
-            self._record_facts(number, addresses[first])
-            for number, first in zip(numbers.tolist(), firsts.tolist(), strict=True)
-        ]
-        return [facts[index] for index in indices.tolist()]
-
-    def _record_facts(self, number: int, address: str) -> Facts | None:
-        """Return the facts of a record, which is read once by any of its addresses."""
-        if number != NO_RECORD and number not in self._cache:
-            self._cache[number] = _facts(self._reader.get(address))
-        return self._cache.get(number)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
 
 
 @lru_cache(maxsize=1000)
