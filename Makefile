@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench soak docs screenshots clean lock secrets
+.PHONY: setup run test check bench soak docs owners screenshots clean lock secrets
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.service.setup
@@ -34,6 +34,10 @@ soak: setup
 # Writes the pages that are made from the code: settings and columns.
 docs: .venv/installed
 	.venv/bin/python -m mt_pipeline_tests.docs
+
+# Renews the table of networks and the list of companies, from two packages of npm, whatever registry npm is set up for.
+owners: .venv/installed
+	.venv/bin/python -m mt_pipeline_tests.owners
 
 # Renews the pictures of the README, from captures that are built by code.
 screenshots: setup chromium

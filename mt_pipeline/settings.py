@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """places for `offline`: MMDB in City or Country layout; by default countries of allocation"""
     offline_apps: File | None = None
     """more applications for `offline`: a file in the format of netifyd's `netify-apps.conf`"""
+    offline_asn_mmdb: File | None = None
+    """networks of addresses and who runs them: MMDB in ASN layout; by default a table of ours"""
     devices: File | None = None
     """your inventory of devices, CSV or TOML, which names ends of packets; none by default"""
     netify_api_key: SecretStr | None = None

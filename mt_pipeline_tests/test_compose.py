@@ -303,6 +303,7 @@ def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
         "/data/dagster/dagster.yaml": "./dagster.docker.yaml",
         "/inbox": "/srv/captures",
         "/offline/apps.conf": "geo/apps.conf",
+        "/offline/asn.mmdb": "/dev/null",
         "/offline/city.mmdb": "/dev/null",
         "/offline/devices.csv": "/dev/null",
     }
@@ -316,7 +317,7 @@ def test_what_lies_on_the_machine_can_only_be_read():
         if not isinstance(mount, str)
     ]
 
-    assert len(mounts) == 9
+    assert len(mounts) == 10
     assert all(
         mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts
     )

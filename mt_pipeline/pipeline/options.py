@@ -34,6 +34,7 @@ class Options:
     providers: tuple[str, ...]
     offline_city_mmdb: Path | None
     offline_apps: Path | None
+    offline_asn_mmdb: Path | None
     devices: Path | None
     netify_api_key: SecretStr | None
     netify_url: str

@@ -1,4 +1,4 @@
-"""Makes the providers and the inventory of devices from the settings."""
+"""Makes from the settings what explains rows: providers, devices, networks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +12,7 @@ from mt_pipeline.enrichment.netify import client
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
+from mt_pipeline.enrichment.owners.networks import Networks
 from mt_pipeline.enrichment.provider import (
     PaidProvider,
     Provider,
@@ -32,6 +33,7 @@ def check(options: Options) -> None:
         SettingsError: the message names the variable, and the file if it names one.
     """
     devices(options)
+    networks(options).close()
     if NETIFY in options.providers:
         _check_netify(options)
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
@@ -70,6 +72,18 @@ def devices(options: Options) -> Devices:
     try:
         return Devices() if options.devices is None else Devices.read(options.devices)
     except DevicesUnusable as error:
+        raise SettingsError(str(error)) from None
+
+
+def networks(options: Options) -> Networks:
+    """Open what knows the networks of addresses; close it after use.
+
+    Raises:
+        SettingsError: the file of the user cannot be used. The message names it.
+    """
+    try:
+        return Networks(asn_mmdb=options.offline_asn_mmdb)
+    except ProviderUnusable as error:
         raise SettingsError(str(error)) from None
 
 

@@ -137,6 +137,7 @@ def _paths(settings: Settings) -> dict[str, str]:
         "MT_INBOX": settings.inbox_dir,
         "MT_OFFLINE_CITY_MMDB": settings.offline_city_mmdb,
         "MT_OFFLINE_APPS": settings.offline_apps,
+        "MT_OFFLINE_ASN_MMDB": settings.offline_asn_mmdb,
         "MT_DEVICES": settings.devices,
     }
     return {name: str(path) for name, path in paths.items() if path}

@@ -4,13 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.settings import PROJECT, Settings, SettingsError
+from mt_pipeline_tests.enrichment.city_files import city_file
 
 EXAMPLE = re.compile(r"^```\w+\n# (lab-list/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -51,6 +54,7 @@ def options_of(folder: Path, **given: object) -> Options:
             "MT_ENRICHMENT lists offline, but /nowhere/apps.conf cannot be read",
         ),
         ({"offline_city_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
+        ({"offline_asn_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
         (
             {"devices": __file__, "enrichment": "none"},
             "test_providers.py, line 1: the header is missing",
@@ -73,6 +77,16 @@ def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp
     ) as (chain, store):
         assert [provider.name for provider in chain] == ["offline", "netify"]
         assert store is not None
+
+
+def test_networks_are_those_of_the_file_of_the_settings(tmp_path: Path):
+    lab = {"autonomous_system_number": 64500, "autonomous_system_organization": "Lab"}
+    city_file(tmp_path / "asn.mmdb", {"8.8.8.0/24": lab}, kind="ASN")
+    options = options_of(tmp_path, offline_asn_mmdb=tmp_path / "asn.mmdb")
+    providers.check(options)
+
+    with closing(providers.networks(options)) as networks:
+        assert networks.look_up(pa.array(["8.8.8.8"]))["organisation"].to_pylist() == ["Lab"]
 
 
 def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):

@@ -9,6 +9,7 @@ import pytest
 from mt_pipeline.devices.inventory import DevicesUnusable
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.offline.provider import Offline
+from mt_pipeline.enrichment.owners.networks import Networks
 from mt_pipeline.enrichment.provider import ProviderUnusable
 from mt_pipeline.system.named_files import read_text
 
@@ -16,7 +17,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "MT_DEVICES": Devices.read,
     "MT_OFFLINE_APPS": lambda path: Offline(apps=path),
     "MT_OFFLINE_CITY_MMDB": lambda path: Offline(city_mmdb=path),
+    "MT_OFFLINE_ASN_MMDB": lambda path: Networks(asn_mmdb=path),
 }
+
+UNUSABLE = (DevicesUnusable, ProviderUnusable)
 
 
 @pytest.mark.timeout(60)
@@ -27,7 +31,7 @@ def test_a_pipe_a_device_or_a_folder_is_refused_with_the_name_of_the_setting(
     """A device without an end was once read until there was no memory left."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises((DevicesUnusable, ProviderUnusable), match=name) as raised:
+        with pytest.raises(UNUSABLE, match=name) as raised:
             READERS[name](path)
         assert "not a file but a pipe, a device or a folder" in str(raised.value)
 
@@ -36,7 +40,7 @@ def test_a_pipe_a_device_or_a_folder_is_refused_with_the_name_of_the_setting(
 def test_a_text_of_any_size_is_not_taken_into_memory(tmp_path: Path, name: str):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(10**11)
-    with pytest.raises((DevicesUnusable, ProviderUnusable), match=name) as raised:
+    with pytest.raises(UNUSABLE, match=name) as raised:
         READERS[name](tmp_path / "large")
     assert "it has more than 64 MiB" in str(raised.value)
 

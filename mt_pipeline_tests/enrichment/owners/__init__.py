@@ -1,0 +1,1 @@
+"""Who runs the remote end: networks, companies, trackers, parties."""
