@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """more applications for `offline`: a file in the format of netifyd's `netify-apps.conf`"""
     offline_asn_mmdb: File | None = None
     """networks of addresses and who runs them: MMDB in ASN layout; by default a table of ours"""
+    tracker_lists: Annotated[tuple[File, ...], NoDecode] = ()
+    """your lists of trackers, comma-separated paths: EasyList, hosts files, or a domain per line"""
     devices: File | None = None
     """your inventory of devices, CSV or TOML, which names ends of packets; none by default"""
     netify_api_key: SecretStr | None = None
@@ -174,7 +176,7 @@ class Settings(BaseSettings):
             settings_cls, secrets_dir=folder if folder and Path(folder).is_dir() else None
         )
 
-    @field_validator("enrichment", "backends", "ui_hosts", mode="before")
+    @field_validator("enrichment", "backends", "ui_hosts", "tracker_lists", mode="before")
     @classmethod
     def _split(cls, value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not isinstance(value, str):

@@ -90,6 +90,15 @@ def test_folders_become_absolute_and_the_home_is_known(
     )
 
 
+def test_lists_of_trackers_are_paths_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    assert settings().tracker_lists == ()
+    monkeypatch.setenv("MT_TRACKER_LISTS", "easy.txt, /srv/hosts,")
+    assert settings().tracker_lists == (tmp_path / "easy.txt", Path("/srv/hosts"))
+
+
 @pytest.mark.parametrize(
     ("listed", "key", "providers"),
     [

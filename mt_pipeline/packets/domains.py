@@ -15,6 +15,12 @@ def _extractor() -> tldextract.TLDExtract:
     return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
+@cache
+def public_suffixes() -> frozenset[str]:
+    """Return all suffixes under which anyone may have a domain, such as `com` and `co.uk`."""
+    return frozenset(_extractor().tlds)
+
+
 @lru_cache(maxsize=100_000)
 def registrable_domain(name: str | None) -> str | None:
     """Return the registrable domain of a name.

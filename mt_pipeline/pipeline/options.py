@@ -35,6 +35,7 @@ class Options:
     offline_city_mmdb: Path | None
     offline_apps: Path | None
     offline_asn_mmdb: Path | None
+    tracker_lists: tuple[Path, ...]
     devices: Path | None
     netify_api_key: SecretStr | None
     netify_url: str

@@ -1,4 +1,4 @@
-"""Makes from the settings what explains rows: providers, devices, networks."""
+"""Makes from the settings what explains rows: providers, devices, networks, companies."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +12,9 @@ from mt_pipeline.enrichment.netify import client
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
+from mt_pipeline.enrichment.owners.companies import Companies
 from mt_pipeline.enrichment.owners.networks import Networks
+from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
 from mt_pipeline.enrichment.provider import (
     PaidProvider,
     Provider,
@@ -34,6 +36,7 @@ def check(options: Options) -> None:
     """
     devices(options)
     networks(options).close()
+    companies(options)
     if NETIFY in options.providers:
         _check_netify(options)
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
@@ -83,6 +86,18 @@ def networks(options: Options) -> Networks:
     """
     try:
         return Networks(asn_mmdb=options.offline_asn_mmdb)
+    except ProviderUnusable as error:
+        raise SettingsError(str(error)) from None
+
+
+def companies(options: Options) -> Companies:
+    """Return what knows the companies and trackers of names and networks.
+
+    Raises:
+        SettingsError: a list of trackers cannot be used. The message names the file.
+    """
+    try:
+        return Companies(TrackerLists(options.tracker_lists) if options.tracker_lists else None)
     except ProviderUnusable as error:
         raise SettingsError(str(error)) from None
 

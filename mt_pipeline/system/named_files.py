@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 LARGEST_TEXT = 64 * 2**20
 """Bytes; such texts are written by hand, or have a few megabytes."""
@@ -30,12 +31,21 @@ def read_text(path: Path, *, largest: int = LARGEST_TEXT) -> str:
         OSError: it is no file, is larger, or cannot be read.
         UnicodeDecodeError: it is no text.
     """
-    check_is_file(path)
-    with open(path, "rb", opener=_without_waiting) as file:
+    with open_bytes(path) as file:
         content = file.read(largest + 1)  # the size of a file of the system is told as 0
     if len(content) > largest:
         raise OSError(f"it has more than {largest / 2**20:,.0f} MiB")
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file.
+
+    Raises:
+        OSError: it is no file, or cannot be opened.
+    """
+    check_is_file(path)
+    return open(path, "rb", opener=_without_waiting)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -55,6 +55,7 @@ def options_of(folder: Path, **given: object) -> Options:
         ),
         ({"offline_city_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
         ({"offline_asn_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
+        ({"tracker_lists": "/nowhere/list"}, "/nowhere/list cannot be read"),
         (
             {"devices": __file__, "enrichment": "none"},
             "test_providers.py, line 1: the header is missing",
@@ -79,14 +80,24 @@ def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp
         assert store is not None
 
 
-def test_networks_are_those_of_the_file_of_the_settings(tmp_path: Path):
+def test_networks_and_companies_are_made_of_the_files_of_the_settings(tmp_path: Path):
     lab = {"autonomous_system_number": 64500, "autonomous_system_organization": "Lab"}
     city_file(tmp_path / "asn.mmdb", {"8.8.8.0/24": lab}, kind="ASN")
-    options = options_of(tmp_path, offline_asn_mmdb=tmp_path / "asn.mmdb")
+    (tmp_path / "one").write_text("||one-tracker.com^\n")
+    (tmp_path / "two").write_text("0.0.0.0 two-tracker.com\n")
+    options = options_of(
+        tmp_path,
+        offline_asn_mmdb=tmp_path / "asn.mmdb",
+        tracker_lists=f"{tmp_path / 'one'}, {tmp_path / 'two'}",
+    )
     providers.check(options)
 
+    companies = providers.companies(options)
     with closing(providers.networks(options)) as networks:
         assert networks.look_up(pa.array(["8.8.8.8"]))["organisation"].to_pylist() == ["Lab"]
+    assert [
+        companies.of_name(name).role for name in ("one-tracker.com", "a.two-tracker.com", "x.com")
+    ] == ["listed", "listed", None]
 
 
 def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):

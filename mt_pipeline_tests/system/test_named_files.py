@@ -10,6 +10,7 @@ from mt_pipeline.devices.inventory import DevicesUnusable
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.offline.provider import Offline
 from mt_pipeline.enrichment.owners.networks import Networks
+from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
 from mt_pipeline.enrichment.provider import ProviderUnusable
 from mt_pipeline.system.named_files import read_text
 
@@ -18,6 +19,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "MT_OFFLINE_APPS": lambda path: Offline(apps=path),
     "MT_OFFLINE_CITY_MMDB": lambda path: Offline(city_mmdb=path),
     "MT_OFFLINE_ASN_MMDB": lambda path: Networks(asn_mmdb=path),
+    "MT_TRACKER_LISTS": lambda path: TrackerLists([path]),
 }
 
 UNUSABLE = (DevicesUnusable, ProviderUnusable)

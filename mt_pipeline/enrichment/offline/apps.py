@@ -1,6 +1,6 @@
 """Applications of names and address blocks.
 
-They come from `apps.conf` in this package, and from a file in the format of netifyd's
+They come from our own list of services, and from a file in the format of netifyd's
 netify-apps.conf, the open edition. A line is `app:ID:TAG`, `dom:ID:DOMAIN`, `net:ID:CIDR` or
 `cat:ID:CATEGORY`, which netifyd does not know. A tag may begin with `netify.`. Other lines (`nsd:`,
 comments) are ignored. The most specific entry wins: the longest suffix of a name, or the longest
@@ -15,11 +15,9 @@ from typing import Self
 import radix
 
 from mt_pipeline.enrichment.models import Facts
+from mt_pipeline.enrichment.offline.services import services, suffixes
 from mt_pipeline.enrichment.provider import ProviderUnusable
 from mt_pipeline.system.named_files import read_text
-
-WELL_KNOWN = Path(__file__).with_name("apps.conf")
-"""Domains of well-known services, without address blocks: these change too often."""
 
 _CURE = "name the open edition (Apache-2.0) in MT_OFFLINE_APPS, or unset it"
 _PROPRIETARY = re.compile(r"proprietary|paid subscription", re.IGNORECASE)
@@ -34,6 +32,18 @@ class Apps:
         self._by_suffix: dict[str, Facts] = {}
         self._blocks = radix.Radix()
         self.has_blocks = False
+
+    @classmethod
+    def well_known(cls) -> Self:
+        """Return those of our own list, which has no address blocks: these change too often."""
+        apps = cls()
+        facts = {
+            service.app: Facts(app_tag=service.app, app_category_tag=service.category)
+            for service in services()
+        }
+        apps._categories = {service.app: service.category for service in services()}
+        apps._by_suffix = {service.domain: facts[service.app] for service in services()}
+        return apps
 
     @classmethod
     def read(cls, path: Path, *, fallback: Self | None = None) -> Self:
@@ -99,11 +109,9 @@ class Apps:
         return [None if node is None else node.data["facts"] for node in nodes]
 
     def _look_up_name(self, name: str) -> Facts | None:
-        suffix = name
-        while suffix:
+        for suffix in suffixes(name):
             if facts := self._by_suffix.get(suffix):
                 return facts
-            suffix = suffix.partition(".")[2]
         return self._fallback._look_up_name(name) if self._fallback else None
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mt_pipeline.enrichment.models import Facts, Kind
-from mt_pipeline.enrichment.offline.apps import WELL_KNOWN, Apps
+from mt_pipeline.enrichment.offline.apps import Apps
 from mt_pipeline.enrichment.offline.places import Allocations, CityFile
 
 
@@ -30,7 +30,7 @@ class Offline:
         Raises:
             ProviderUnusable: a file cannot be used.
         """
-        well_known = Apps.read(WELL_KNOWN)
+        well_known = Apps.well_known()
         self._apps = well_known if apps is None else Apps.read(apps, fallback=well_known)
         self._places = Allocations() if city_mmdb is None else CityFile(city_mmdb)
 
