@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """networks of addresses and who runs them: MMDB in ASN layout; by default a table of ours"""
     tracker_lists: Annotated[tuple[File, ...], NoDecode] = ()
     """your lists of trackers, comma-separated paths: EasyList, hosts files, or a domain per line"""
+    parties: File | None = None
+    """who is the first party of which experiment or device, CSV; none by default"""
     devices: File | None = None
     """your inventory of devices, CSV or TOML, which names ends of packets; none by default"""
     netify_api_key: SecretStr | None = None

@@ -305,6 +305,7 @@ def test_a_file_of_the_offline_provider_is_there_only_if_it_is_set():
         "/offline/apps.conf": "geo/apps.conf",
         "/offline/asn.mmdb": "/dev/null",
         "/offline/city.mmdb": "/dev/null",
+        "/offline/parties.csv": "/dev/null",
         "/offline/trackers.txt": "/dev/null",
         "/offline/devices.csv": "/dev/null",
     }
@@ -318,7 +319,7 @@ def test_what_lies_on_the_machine_can_only_be_read():
         if not isinstance(mount, str)
     ]
 
-    assert len(mounts) == 11
+    assert len(mounts) == 12
     assert all(
         mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts
     )

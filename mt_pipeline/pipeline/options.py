@@ -36,6 +36,7 @@ class Options:
     offline_apps: Path | None
     offline_asn_mmdb: Path | None
     tracker_lists: tuple[Path, ...]
+    parties: Path | None
     devices: Path | None
     netify_api_key: SecretStr | None
     netify_url: str

@@ -1,4 +1,4 @@
-"""Makes from the settings what explains rows: providers, devices, networks, companies."""
+"""Makes from the settings what explains rows: providers, devices, networks, companies, parties."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +13,7 @@ from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
 from mt_pipeline.enrichment.owners.companies import Companies
+from mt_pipeline.enrichment.owners.first_parties import FirstParties, PartiesUnusable
 from mt_pipeline.enrichment.owners.networks import Networks
 from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
 from mt_pipeline.enrichment.provider import (
@@ -36,7 +37,7 @@ def check(options: Options) -> None:
     """
     devices(options)
     networks(options).close()
-    companies(options)
+    parties(options, companies(options))
     if NETIFY in options.providers:
         _check_netify(options)
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
@@ -99,6 +100,24 @@ def companies(options: Options) -> Companies:
     try:
         return Companies(TrackerLists(options.tracker_lists) if options.tracker_lists else None)
     except ProviderUnusable as error:
+        raise SettingsError(str(error)) from None
+
+
+def parties(options: Options, companies: Companies) -> FirstParties:
+    """Read the table of first parties; an empty one if the settings name none.
+
+    Args:
+        options: the options of the data folder.
+        companies: who runs the domains of the table.
+
+    Raises:
+        SettingsError: it cannot be used. The message names the file and the line.
+    """
+    if options.parties is None:
+        return FirstParties()
+    try:
+        return FirstParties.read(options.parties, companies)
+    except PartiesUnusable as error:
         raise SettingsError(str(error)) from None
 
 

@@ -139,6 +139,7 @@ def _paths(settings: Settings) -> dict[str, str]:
         "MT_OFFLINE_APPS": settings.offline_apps,
         "MT_OFFLINE_ASN_MMDB": settings.offline_asn_mmdb,
         "MT_TRACKER_LISTS": ",".join(str(path) for path in settings.tracker_lists),
+        "MT_PARTIES": settings.parties,
         "MT_DEVICES": settings.devices,
     }
     return {name: str(path) for name, path in paths.items() if path}

@@ -57,6 +57,10 @@ def options_of(folder: Path, **given: object) -> Options:
         ({"offline_asn_mmdb": __file__}, "test_providers.py is not an MMDB, or is truncated"),
         ({"tracker_lists": "/nowhere/list"}, "/nowhere/list cannot be read"),
         (
+            {"parties": __file__, "enrichment": "none"},
+            "test_providers.py, line 1: the header is not as it must be",
+        ),
+        (
             {"devices": __file__, "enrichment": "none"},
             "test_providers.py, line 1: the header is missing",
         ),
@@ -80,15 +84,17 @@ def test_the_chain_has_the_order_of_the_settings_and_free_ones_need_no_store(tmp
         assert store is not None
 
 
-def test_networks_and_companies_are_made_of_the_files_of_the_settings(tmp_path: Path):
+def test_networks_companies_and_parties_are_made_of_the_files_of_the_settings(tmp_path: Path):
     lab = {"autonomous_system_number": 64500, "autonomous_system_organization": "Lab"}
     city_file(tmp_path / "asn.mmdb", {"8.8.8.0/24": lab}, kind="ASN")
     (tmp_path / "one").write_text("||one-tracker.com^\n")
     (tmp_path / "two").write_text("0.0.0.0 two-tracker.com\n")
+    (tmp_path / "parties.csv").write_text("experiment,first_party\nkitchen,tuya.com\n")
     options = options_of(
         tmp_path,
         offline_asn_mmdb=tmp_path / "asn.mmdb",
         tracker_lists=f"{tmp_path / 'one'}, {tmp_path / 'two'}",
+        parties=tmp_path / "parties.csv",
     )
     providers.check(options)
 
@@ -98,6 +104,8 @@ def test_networks_and_companies_are_made_of_the_files_of_the_settings(tmp_path: 
     assert [
         companies.of_name(name).role for name in ("one-tracker.com", "a.two-tracker.com", "x.com")
     ] == ["listed", "listed", None]
+    assert providers.parties(options, companies).of("kitchen", None).companies == {"tuya"}
+    assert not providers.parties(options_of(tmp_path), companies).of("kitchen", None)
 
 
 def test_the_provider_of_the_docs_is_installed_and_answers(tmp_path: Path):

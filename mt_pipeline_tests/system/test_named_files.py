@@ -9,6 +9,8 @@ import pytest
 from mt_pipeline.devices.inventory import DevicesUnusable
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.offline.provider import Offline
+from mt_pipeline.enrichment.owners.companies import Companies
+from mt_pipeline.enrichment.owners.first_parties import FirstParties, PartiesUnusable
 from mt_pipeline.enrichment.owners.networks import Networks
 from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
 from mt_pipeline.enrichment.provider import ProviderUnusable
@@ -20,9 +22,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "MT_OFFLINE_CITY_MMDB": lambda path: Offline(city_mmdb=path),
     "MT_OFFLINE_ASN_MMDB": lambda path: Networks(asn_mmdb=path),
     "MT_TRACKER_LISTS": lambda path: TrackerLists([path]),
+    "MT_PARTIES": lambda path: FirstParties.read(path, Companies()),
 }
 
-UNUSABLE = (DevicesUnusable, ProviderUnusable)
+UNUSABLE = (DevicesUnusable, PartiesUnusable, ProviderUnusable)
 
 
 @pytest.mark.timeout(60)
@@ -38,7 +41,7 @@ def test_a_pipe_a_device_or_a_folder_is_refused_with_the_name_of_the_setting(
         assert "not a file but a pipe, a device or a folder" in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["MT_DEVICES", "MT_OFFLINE_APPS"])
+@pytest.mark.parametrize("name", ["MT_DEVICES", "MT_OFFLINE_APPS", "MT_PARTIES"])
 def test_a_text_of_any_size_is_not_taken_into_memory(tmp_path: Path, name: str):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(10**11)
