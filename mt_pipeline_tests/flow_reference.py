@@ -3,18 +3,23 @@
 It takes the answers in the rows as given: `test_original.py` compares these with the original.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from mt_pipeline.packets.domains import registrable_domain
 
 Row = Mapping[str, object]
+_EPOCH = datetime(1970, 1, 1)
 
 
-def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
+def flows(rows: Iterable[Row], lookups: Sequence[Row] = ()) -> list[dict[str, object]]:
     """Count flows, in the order of time and conversation.
 
     Args:
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
+        lookups: what DNS answered, as `packets/lookups.py` writes it.
     """
     stored = sorted(
         (row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"]
@@ -29,7 +34,7 @@ def flows(rows: Iterable[Row]) -> list[dict[str, object]]:
     counted = [
         flow
         for (_, *stream, apart), packets in conversations.items()
-        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]))
+        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]), lookups)
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
@@ -51,11 +56,17 @@ def _most(spoken: Counter[str]) -> str:
     return min(more, key=lambda name: (-more[name], name))
 
 
-def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
+def _flows(
+    packets: list[Row], protocol: str, lookups: Sequence[Row]
+) -> Iterable[dict[str, object]]:
     first = packets[0]
     local, remote = ("src", "dst")
-    if first["ip_src_type"] == "PUBLIC" and first["ip_dst_type"] != "PUBLIC":
+    serves = (first["port_src"] or 0) < (first["port_dst"] or 0)
+    if first["ip_src_type"] == "PUBLIC" and (first["ip_dst_type"] != "PUBLIC" or serves):
         local, remote = remote, local
+    name, source, names_count = _remote_name(
+        packets, end(first, local), end(first, remote), lookups
+    )
     seconds: dict[object, list[Row]] = defaultdict(list)
     for packet in packets:
         seconds[packet["ts"].replace(microsecond=0)].append(packet)
@@ -117,12 +128,48 @@ def _flows(packets: list[Row], protocol: str) -> Iterable[dict[str, object]]:
             },
             "provider": ",".join(sorted(providers)) or None,
             "label": first["label"],
+            "remote_name": name,
+            "remote_name_source": source,
+            "remote_names": names_count,
+            "remote_domain": None if name is None else registrable_domain(name),
         }
         assert (
             min(packet["ts"] for packet in of_second)
             >= second
             > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
         )
+
+
+def _remote_name(
+    packets: list[Row], local: tuple, remote: tuple, lookups: Sequence[Row]
+) -> tuple[str | None, str | None, int | None]:
+    """Say the name of the remote end, its source, and how many names it may be."""
+    if local[1] is not None and remote[1] is not None and remote[1] <= local[1]:
+        host = re.sub(":[0-9]+$", "", str(_first(packets, "http_host") or ""))
+        said = {
+            "server_name": _host_name(_first(packets, "tls_sni")),
+            "http_host": _host_name(host),
+        }
+        for source, name in said.items():
+            if name:
+                return name, source, 1
+    began = (min(packet["ts"] for packet in packets) - _EPOCH) // timedelta(microseconds=1)
+    of_address = [lookup for lookup in lookups if lookup["address"] == remote[0]]
+    before = [lookup for lookup in of_address if lookup["time_us"] <= began]
+    to_us = [lookup for lookup in before if lookup["client"] == local[0]]
+    for source, known in (("dns", to_us), ("dns_other_client", before)):
+        if known:
+            return known[-1]["name"], source, len({lookup["name"] for lookup in known})
+    if of_address:
+        return of_address[0]["name"], "dns_later", len({lookup["name"] for lookup in of_address})
+    return None, None, None
+
+
+def _host_name(text: object) -> str | None:
+    name = str(text or "").lower().rstrip(".")
+    if re.fullmatch("[0-9.]*", name):
+        return None
+    return name if re.fullmatch("[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", name) else None
 
 
 def _direction(row: Row) -> str:

@@ -105,11 +105,11 @@ def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
     written, found = folder / "documents.zst", folder / "endpoints.parquet"
     sources = Sources(
-        *(folder / f"{name}.parquet" for name in ("packets", "sums", "names", "answers"))
+        *(folder / f"{name}.parquet" for name in ("packets", "sums", "lookups", "names", "answers"))
     )
     with conversations(found) as heard:
         documents.write(tshark(), capture, written, listener=heard)
-        heard.write_packets(sources.packets, sources.sums)
+        heard.write_packets(sources.packets, sources.sums, sources.lookups)
         heard.write_names(sources.names)
         endpoints.write(heard, found)
     with FakeNetify() as fake:

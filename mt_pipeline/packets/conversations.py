@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from mt_pipeline.packets import typed
+from mt_pipeline.packets import lookups, typed
 from mt_pipeline.packets.sums import SUMS, latest
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
@@ -78,6 +78,7 @@ class Conversations:
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
             _empty.extend(self._type_and_sum(no_documents.empty_table()))
+        lookups.create(connection)
         packets, sums = _empty
         self._files = [
             _RowGroupWriter(self._packets_path, packets.schema),
@@ -92,6 +93,7 @@ class Conversations:
         for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
+        lookups.add(self.connection, block)
         if self._follower:
             self._follower(packets, sums)
 
@@ -106,17 +108,19 @@ class Conversations:
         self.connection.register("sums", self.connection.read_parquet(str(path)))
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
 
-    def write_packets(self, packets: Path, sums: Path) -> None:
+    def write_packets(self, packets: Path, sums: Path, answered: Path) -> None:
         """Move the typed packets and their sums into place, as Parquet; nothing can be added then.
 
         Args:
             packets: where the typed packets go; see `typed.typed`.
             sums: where the sums go: packets and bytes each way, times and names, by `second`,
                 `sums.KEY` and `skipped`. Each block of packets has rows of its own.
+            answered: where the answers of DNS go; see `lookups.write`.
         """
+        lookups.write(self.connection, answered)
         for file in self._files:
             file.close()
-        # The sums first: wherever the packets exist, the sums exist too.
+        # The packets last: wherever they exist, the others exist too.
         for path, output in ((self._sums_path, sums), (self._packets_path, packets)):
             with whole(output) as partial:
                 path.rename(partial)

@@ -89,7 +89,8 @@ class Derived:
             return self.make(inputs)
         found = self._conversations or self._read(inputs)
         if not self.files.packets(inputs).exists():
-            found.write_packets(self.files.packets(inputs), self.files.sums(inputs))
+            files = self.files
+            found.write_packets(files.packets(inputs), files.sums(inputs), files.lookups(inputs))
         if streams is not None:
             continued = continuation.take_up(found, streams)
             log.info("%s: %s streams go on in it", self.key, f"{continued:,}")

@@ -60,6 +60,10 @@ class CaptureFiles:
         """Return the sums by second and conversation. They are written before the endpoints."""
         return self._of_endpoints(inputs, "sums")
 
+    def lookups(self, inputs: str) -> Path:
+        """Return the answers of DNS. They are written before the endpoints."""
+        return self._of_endpoints(inputs, "lookups")
+
     def names(self, inputs: str) -> Path:
         """Return the names of the streams. They are written before the endpoints."""
         return self._of_endpoints(self._named(inputs), "names")
@@ -82,7 +86,11 @@ class CaptureFiles:
     def sources(self, inputs: str) -> Sources:
         """Return the files that the rows are made of."""
         return Sources(
-            self.packets(inputs), self.sums(inputs), self.names(inputs), self.enrichment(inputs)
+            packets=self.packets(inputs),
+            sums=self.sums(inputs),
+            lookups=self.lookups(inputs),
+            names=self.names(inputs),
+            answers=self.enrichment(inputs),
         )
 
     def keep_only(self, inputs: str) -> None:
@@ -94,6 +102,7 @@ class CaptureFiles:
             self.endpoints(inputs),
             sources.packets,
             sources.sums,
+            sources.lookups,
             sources.names,
             sources.answers,
         }

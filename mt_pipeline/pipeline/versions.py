@@ -7,6 +7,7 @@ import hashlib
 
 from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
+from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import COLUMNS, Origin
@@ -33,6 +34,7 @@ CODE_VERSIONS = {
     "endpoints": version(
         ENDPOINTS.to_string(),
         SUMS,
+        LOOKUPS,
         [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)],
     ),
     "netify_enrichment": version(ANSWERS.to_string()),

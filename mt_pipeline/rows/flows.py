@@ -17,8 +17,10 @@ import pyarrow.parquet
 from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
+from mt_pipeline.packets.names import host_name
 from mt_pipeline.packets.sums import KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.rows.packets import Sources, encoded, joined
+from mt_pipeline.rows.remote_names import ANSWERED, NAMED
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import UNKNOWN
 
@@ -55,12 +57,19 @@ LEFT JOIN read_parquet({{}}) names
 WHERE skipped IS NULL
 """
 
+_HOST = """
+regexp_replace(arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL), ':[0-9]+$', '')
+"""
+
 # An address is public if it has an answer: the endpoints of a capture are exactly its public
 # addresses (packets/endpoints.py).
 _CONVERSATIONS = f"""
 WITH grouped AS (
     SELECT {", ".join(KEY)}, min(first_frame) AS conversation,
-        arg_min(turned, first_frame) AS turned, min(second) AS since, max(second) AS until
+        arg_min(turned, first_frame) AS turned, min(second) AS since, max(second) AS until,
+        epoch_us(min(first_ts)) AS began_us,
+        {host_name("arg_min(tls_sni, first_frame) FILTER (tls_sni IS NOT NULL)")} AS sni,
+        {host_name(_HOST)} AS host
     FROM sums GROUP BY ALL),
 counted AS (
     SELECT nullif(ip_proto, '{UNKNOWN}') AS ip_proto, stream_index, protocol, count(*) AS packets
@@ -69,10 +78,12 @@ spoken AS (
     SELECT ip_proto, stream_index,
         first(protocol ORDER BY protocol IN {_TRANSPORTS}, packets DESC, protocol) AS protocol
     FROM counted GROUP BY ALL),
-placed AS (
+sided AS (
     SELECT grouped.*, coalesce(grouped.apart, spoken.protocol) AS protocol,
         a.endpoint IS NOT NULL AS a_is_public, b.endpoint IS NOT NULL AS b_is_public,
-        CASE WHEN a_is_public <> b_is_public THEN b_is_public ELSE NOT turned END AS a_is_local
+        CASE WHEN a_is_public <> b_is_public THEN b_is_public
+            WHEN a_is_public AND a_port <> b_port THEN a_port > b_port
+            ELSE NOT turned END AS a_is_local
     FROM grouped
     LEFT JOIN answers a ON a.kind = 'address' AND a.endpoint = grouped.a_address
     LEFT JOIN answers b ON b.kind = 'address' AND b.endpoint = grouped.b_address
@@ -80,7 +91,7 @@ placed AS (
         AND spoken.ip_proto IS NOT DISTINCT FROM grouped.ip_proto)
 SELECT *, {chosen(_ENDS, "a_is_local", "a_{}", "b_{}", "local_{}")},
     {chosen(_ENDS, "a_is_local", "b_{}", "a_{}", "remote_{}")}
-FROM placed
+FROM sided
 """
 
 _STRETCHES = """
@@ -179,9 +190,11 @@ def _connected(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"CREATE TEMP VIEW sums AS {_SUMS.format(sums, names)}")
         connection.register("answers", _answers(sources.answers))
         connection.execute(
-            f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}",
-            {"packets": str(sources.packets)},
+            f"CREATE TEMP TABLE placed AS {_CONVERSATIONS}", {"packets": str(sources.packets)}
         )
+        connection.execute(ANSWERED, {"lookups": str(sources.lookups)})
+        connection.execute(f"CREATE TEMP TABLE conversations AS {NAMED}")
+        connection.execute("DROP TABLE placed")
         yield connection
 
 

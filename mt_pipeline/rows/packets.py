@@ -48,12 +48,14 @@ class Sources:
     Attributes:
         packets: typed packets.
         sums: their sums by second and conversation.
+        lookups: what DNS answered.
         names: the names of each stream.
         answers: a row for every public endpoint of these packets.
     """
 
     packets: Path
     sums: Path
+    lookups: Path
     names: Path
     answers: Path
 

@@ -101,8 +101,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "remote",
         "VARCHAR",
         "",
-        "address of the remote end: the PUBLIC one if one is, "
-        "else the one that did not send the first packet of the conversation",
+        "address of the remote end: the PUBLIC one if one is; if both are, the one with the lower "
+        "port; else the one that did not send the first packet of the conversation",
         "f.remote_address",
     ),
     _number("port_local", "INT", "", "TCP or UDP port of the local end", "f.local_port"),
@@ -171,4 +171,23 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "folders between the experiment and the capture; NULL where there are none",
         "CAST($label AS VARCHAR)",
     ),
+    _text(
+        "remote_name",
+        "best name of the remote end; see remote_name_source",
+        "f.remote_name",
+    ),
+    _text(
+        "remote_name_source",
+        "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; `dns`: "
+        "the last DNS answer to the local end before the conversation began; `dns_other_client`: "
+        "to another client; `dns_later`: the first one after",
+        "f.remote_name_source",
+    ),
+    _number(
+        "remote_names",
+        "INT",
+        "names",
+        "how many names it may be: those that DNS had given for the address by then",
+    ),
+    _text("remote_domain", "registrable domain of remote_name", "f.remote_domain"),
 )

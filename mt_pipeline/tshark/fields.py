@@ -53,6 +53,8 @@ FIELDS: tuple[Field, ...] = (
     Field("tls.handshake.extensions_server_name", first_only=True, text=True),
     Field("tls.handshake.extensions_alpn_str", first_only=True, text=True),
     Field("dns.qry.name", first_only=True, text=True),
+    Field("dns.a"),
+    Field("dns.aaaa"),
     Field("http.host", first_only=True, text=True),
 )
 

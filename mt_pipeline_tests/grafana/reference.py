@@ -116,7 +116,9 @@ class Reference:
         self.loads: list[Row] = []
         for key in keys:
             found = packets(lab, key)
-            counted = flow_reference.flows(found)
+            record = lab.record(key)
+            answered = CaptureFiles(lab.data, key).lookups(record.documents)
+            counted = flow_reference.flows(found, pyarrow.parquet.read_table(answered).to_pylist())
             self.flows += counted
             self.packets += [_without_zero_addresses(row) for row in found]
             seconds = {
@@ -124,7 +126,6 @@ class Reference:
                 for name, stage in zip(_STAGES, STAGES, strict=True)
             }
             times = [row["ts"] for row in found]
-            record = lab.record(key)
             sums = {
                 "packets": record.packets,
                 "rows": len(found),

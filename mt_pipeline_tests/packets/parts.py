@@ -20,7 +20,9 @@ def typed_of(documents: Path) -> tuple[Path, Path]:
     packets, names = documents.with_suffix(".packets"), documents.with_suffix(".names")
     with conversations(documents) as streams:
         streams.read(documents)
-        streams.write_packets(packets, documents.with_suffix(".sums"))
+        streams.write_packets(
+            packets, documents.with_suffix(".sums"), documents.with_suffix(".lookups")
+        )
         streams.write_names(names)
     return packets, names
 

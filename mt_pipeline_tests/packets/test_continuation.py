@@ -55,7 +55,9 @@ def names(
         start += len(frames) * 1_000_003
         with conversations(written) as streams:
             streams.read(written)
-            streams.write_packets(file.with_suffix(".packets"), file.with_suffix(".sums"))
+            streams.write_packets(
+                *(file.with_suffix(f".{name}") for name in ("packets", "sums", "lookups"))
+            )
             if left is not None:
                 take_up(streams, left)
             streams.write_names(file.with_suffix(".names"))
@@ -173,7 +175,7 @@ def test_typed_packets_say_the_same_as_the_documents(tmp_path: Path):
             streams = opened.enter_context(conversations(written))
             if source == "documents":
                 streams.read(written)
-                streams.write_packets(tmp_path / "packets", tmp_path / "sums")
+                streams.write_packets(*(tmp_path / name for name in ("packets", "sums", "lookups")))
             else:
                 streams.read_sums(tmp_path / "sums")
             endpoints.write(streams, tmp_path / f"{source}.endpoints")

@@ -141,10 +141,12 @@ def sources_of(path: Path, folder: Path) -> Sources:
     All names and every second address have answers.
     """
     public = folder / "endpoints"
-    sources = Sources(*(folder / name for name in ("packets", "sums", "names", "answers")))
+    sources = Sources(
+        *(folder / name for name in ("packets", "sums", "lookups", "names", "answers"))
+    )
     with conversations(public) as listener:
         documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=listener)
-        listener.write_packets(sources.packets, sources.sums)
+        listener.write_packets(sources.packets, sources.sums, sources.lookups)
         listener.write_names(sources.names)
         endpoints.write(listener, public)
     enrich(public, sources.answers, providers=())
@@ -188,7 +190,8 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     files = sources_of(folder / "capture", folder)
     with closing(rows(files, capture=capture, experiment=experiment)) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
-    return Counted(capture, experiment, files, packets, flow_reference.flows(packets))
+    answered = pyarrow.parquet.read_table(files.lookups).to_pylist()
+    return Counted(capture, experiment, files, packets, flow_reference.flows(packets, answered))
 
 
 def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(

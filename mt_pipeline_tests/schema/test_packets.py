@@ -133,7 +133,9 @@ def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     )
     with conversations(documents) as opened:
         opened.read(documents)
-        opened.write_packets(packets, documents.with_name("sums.parquet"))
+        opened.write_packets(
+            packets, documents.with_name("sums.parquet"), documents.with_name("lookups.parquet")
+        )
         opened.write_names(names)
     with typed.connection(documents) as connection:
         return typed.rows(connection, packets, names).to_arrow_table().schema

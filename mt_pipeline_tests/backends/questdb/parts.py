@@ -88,7 +88,7 @@ def files_of(
     with tempfile.TemporaryDirectory() as folder:
         documents, distinct = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
         sources = Sources(
-            *(Path(folder) / name for name in ("packets", "sums", "names", "answers"))
+            *(Path(folder) / name for name in ("packets", "sums", "lookups", "names", "answers"))
         )
         layers = (
             {key: [value] if isinstance(value, str) else value for key, value in fields.items()}
@@ -99,7 +99,7 @@ def files_of(
             file.write("".join(lines).encode())
         with conversations(distinct) as heard:
             heard.read(documents, **limits)
-            heard.write_packets(sources.packets, sources.sums)
+            heard.write_packets(sources.packets, sources.sums, sources.lookups)
             heard.write_names(sources.names)
             endpoints.write(heard, distinct)
         if answers is None:

@@ -1,0 +1,233 @@
+"""The name of a remote end: what the conversation says, then what DNS said, and how sure it is."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from mt_pipeline.packets import endpoints
+from mt_pipeline.packets.conversations import conversations
+from mt_pipeline.rows import flows
+from mt_pipeline.rows.packets import Sources
+from mt_pipeline.tshark import documents
+from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet
+from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.building.traffic import dns, tls_session, udp_exchange
+from mt_pipeline_tests.tshark.parts import tshark
+
+CLIENT, OTHER, RESOLVER, SERVER = "192.168.1.20", "192.168.1.30", "192.168.1.1", "93.184.216.34"
+
+
+def answer(number: int, name: str, *addresses: str, client: str = CLIENT) -> Packet:
+    """Build an answer of DNS, `number` seconds after the start."""
+    key = "dns_aaaa" if ":" in addresses[0] else "dns_a"
+    return packet(
+        number,
+        ip_src=RESOLVER,
+        ip_dst=client,
+        ip_proto="17",
+        frame_protocols="eth:ethertype:ip:udp:dns",
+        tcp_stream=None,
+        tcp_srcport=None,
+        tcp_dstport=None,
+        udp_srcport="53",
+        udp_dstport="40000",
+        udp_stream=str(number),
+        dns_qry_name=name,
+    ) | {key: addresses}
+
+
+def names_of(frames: Iterable[Packet], *, remote: str = SERVER) -> set[tuple[object, ...]]:
+    """Return name, source, number of names and domain of the conversations with an address."""
+    with files_of(frames, {("address", SERVER): {}}) as files:
+        return {
+            tuple(row[f"remote_{what}"] for what in ("name", "name_source", "names", "domain"))
+            for batch in flows.flows(files, capture="x/x.pcap", experiment="x")
+            for row in batch.to_pylist()
+            if row["remote"] == remote
+        }
+
+
+SAID = {
+    "tls_handshake_extensions_server_name": "WWW.Said.example.com.",
+    "http_host": "host.example.com:80",
+}
+ANSWERS = {
+    "dns": answer(1, "asked.example.com", SERVER),
+    "dns_other_client": answer(2, "other.example.com", SERVER, client=OTHER),
+    "dns_later": answer(9, "later.example.com", SERVER),
+}
+IN_ORDER = {
+    "server_name": ("www.said.example.com", "server_name", 1, "example.com"),
+    "http_host": ("host.example.com", "http_host", 1, "example.com"),
+    "dns": ("asked.example.com", "dns", 1, "example.com"),
+    "dns_other_client": ("other.example.com", "dns_other_client", 1, "example.com"),
+    "dns_later": ("later.example.com", "dns_later", 1, "example.com"),
+    "none": (None, None, None, None),
+}
+
+
+@pytest.mark.parametrize("taken_away", range(len(IN_ORDER)))
+def test_each_source_takes_over_where_those_before_it_say_nothing(taken_away: int):
+    left = [*IN_ORDER][taken_away:]
+    said = dict(zip(SAID, ("server_name", "http_host"), strict=True))
+    spoken = {key: value for key, value in SAID.items() if said[key] in left}
+    frames = [packet(5, **spoken), *(ANSWERS[name] for name in left if name in ANSWERS)]
+
+    assert names_of(frames) == {IN_ORDER[left[0]]}
+
+
+def test_the_last_answer_before_the_conversation_counts_and_says_how_many_there_were():
+    frames = [
+        answer(1, "first.example.com", SERVER, "9.9.9.9"),
+        answer(2, "first.example.com", SERVER),
+        answer(3, "second.example.org", SERVER),
+        packet(4),
+        answer(6, "third.example.net", SERVER),
+    ]
+    assert names_of(frames) == {("second.example.org", "dns", 2, "example.org")}
+    assert names_of(reversed(frames)) == {("second.example.org", "dns", 2, "example.org")}
+
+
+def test_two_clients_may_know_an_address_by_different_names():
+    of_other = {"ip_src": OTHER, "tcp_stream": "1"}
+    frames = [
+        answer(1, "mine.example.com", SERVER),
+        answer(2, "theirs.example.com", SERVER, client=OTHER),
+        packet(3),
+        packet(4, **of_other),
+    ]
+    assert names_of(frames) == {
+        ("mine.example.com", "dns", 1, "example.com"),
+        ("theirs.example.com", "dns", 1, "example.com"),
+    }
+
+
+def test_a_name_that_moves_to_another_address_names_each_at_its_time():
+    frames = [
+        answer(1, "moves.example.com", SERVER),
+        packet(2),
+        answer(3, "moves.example.com", "9.9.9.9"),
+        packet(4, ip_dst="9.9.9.9", tcp_stream="1"),
+    ]
+    assert names_of(frames) == {("moves.example.com", "dns", 1, "example.com")}
+    assert names_of(frames, remote="9.9.9.9") == {("moves.example.com", "dns", 1, "example.com")}
+
+
+def test_a_server_name_is_that_of_the_end_that_serves():
+    """A client from outside is not called by the name of the server that it asks for."""
+    from_outside = packet(
+        1, ip_src=SERVER, ip_dst=CLIENT, tcp_srcport="50000", tcp_dstport="443", **SAID
+    )
+    assert names_of([from_outside]) == {IN_ORDER["none"]}
+
+
+def test_of_two_public_ends_the_one_that_serves_is_the_remote_one():
+    """A capture may begin in the middle of a conversation, with a packet of the server."""
+    to_client = packet(
+        1, ip_src=SERVER, ip_dst="9.9.9.9", tcp_srcport="443", tcp_dstport="50000", **SAID
+    )
+    with files_of([to_client], {("address", SERVER): {}, ("address", "9.9.9.9"): {}}) as files:
+        [batch] = flows.flows(files, capture="x/x.pcap", experiment="x")
+    [flow] = batch.to_pylist()
+    assert (flow["local"], flow["remote"], flow["direction"]) == ("9.9.9.9", SERVER, "transit")
+    assert flow["remote_name"] == "www.said.example.com"
+
+
+@pytest.mark.parametrize(
+    "text", ["93.184.216.34", "<b>x</b>", "a b", "", "..", "-", "x" * 300, "ünicode", "'"]
+)
+def test_what_is_no_name_names_nothing(text: str):
+    spoken = {"tls_handshake_extensions_server_name": text, "http_host": text}
+    frames = [answer(1, text, SERVER), packet(2, **spoken)]
+    assert names_of(frames) == {IN_ORDER["none"]}
+
+
+def sources_of(path: Path, folder: Path) -> Sources:
+    sources = Sources(
+        *(folder / name for name in ("packets", "sums", "lookups", "names", "answers"))
+    )
+    with conversations(folder / "endpoints") as listener:
+        documents.write(tshark(), path, folder / "documents", listener=listener)
+        listener.write_packets(sources.packets, sources.sums, sources.lookups)
+        endpoints.write(listener, folder / "endpoints")
+    return sources
+
+
+def lookups_of(frames: Sequence[bytes], folder: Path) -> list[tuple[object, ...]]:
+    """Read frames by tshark, and return client, name and address of what DNS answered."""
+    path = write_pcap(folder / "x.pcap", timed(frames))
+    table = pyarrow.parquet.read_table(sources_of(path, folder).lookups)
+    return [(row["client"], row["name"], row["address"]) for row in table.to_pylist()]
+
+
+def message(*records: tuple[bytes, int, bytes], question: bytes, ttl: int = 60) -> bytes:
+    """Build a DNS response; names are in wire format."""
+    header = struct.pack("!6H", 1, 0x8180, 1, len(records), 0, 0)
+    body = question + struct.pack("!2H", 1, 1)
+    for name, kind, data in records:
+        body += name + struct.pack("!2HIH", kind, 1, ttl, len(data)) + data
+    return header + body
+
+
+def wire(name: str) -> bytes:
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+A, CNAME = 1, 5
+LONGEST = ".".join(["a" * 63] * 3 + ["b" * 57, "com"])
+
+
+def response(payload: bytes) -> list[bytes]:
+    """Send a query and this response to it."""
+    query = payload[:2] + b"\x01\x00\x00\x01" + bytes(6) + payload[12:]
+    return udp_exchange([(True, query[:40]), (False, payload)], server=RESOLVER, server_port=53)
+
+
+def test_with_cnames_the_name_that_was_asked_for_counts(tmp_path: Path):
+    chain = message(
+        (wire("www.example.com"), CNAME, wire("edge.cdn.example")),
+        (wire("edge.cdn.example"), A, bytes([9, 9, 9, 9])),
+        question=wire("www.example.com"),
+    )
+    assert [each[1:] for each in lookups_of(response(chain), tmp_path)] == [
+        ("www.example.com", "9.9.9.9")
+    ]
+
+
+@pytest.mark.parametrize("ttl", [0, 2**31 - 1])
+def test_a_time_to_live_says_nothing(tmp_path: Path, ttl: int):
+    payload = message(
+        (wire("x.example"), A, bytes([9, 9, 9, 9])), question=wire("x.example"), ttl=ttl
+    )
+    assert [each[1:] for each in lookups_of(response(payload), tmp_path)] == [
+        ("x.example", "9.9.9.9")
+    ]
+
+
+def test_names_of_255_bytes_and_thousands_of_answers_are_taken_as_far_as_tshark_says_them(
+    tmp_path: Path,
+):
+    many = [(b"\xc0\x0c", A, struct.pack("!I", 0x09000001 + number)) for number in range(4_000)]
+    assert len(wire(LONGEST)) == 255
+    found = lookups_of(response(message(*many, question=wire(LONGEST))), tmp_path)
+    assert {name for _, name, _ in found} == {LONGEST}
+    assert 100 < len(found) <= 4_000
+
+
+def test_answers_that_lie_break_nothing(tmp_path: Path):
+    loop = message((b"\xc0\x1d", A, bytes(4)), question=b"\xc0\x0c")
+    cut = message((wire("x.example"), A, bytes(4)), question=wire("x.example"))[:-3]
+    nobody_asked = response(
+        message((wire("y.example"), A, bytes([10, 0, 0, 1])), question=wire("y.example"))
+    )[1:]
+    frames = [*response(loop), *response(cut), *nobody_asked, *nobody_asked]
+    found = lookups_of(frames, tmp_path)
+    assert [each[1:] for each in found if each[1] == "y.example"] == [("y.example", "10.0.0.1")] * 2
+
+
+def test_a_capture_of_a_look_up_and_a_session_names_the_session(tmp_path: Path):
+    frames = [*dns("www.example.com"), *tls_session(None, alpn=())]
+    assert lookups_of(frames, tmp_path)[0][1] == "www.example.com"
