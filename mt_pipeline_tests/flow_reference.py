@@ -20,6 +20,9 @@ def flows(rows: Iterable[Row], lookups: Sequence[Row] = ()) -> list[dict[str, ob
     Args:
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
         lookups: what DNS answered, as `packets/lookups.py` writes it.
+
+    Returns:
+        Values by column; None for who runs the remote end.
     """
     stored = sorted(
         (row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"]
@@ -132,6 +135,9 @@ def _flows(
             "remote_name_source": source,
             "remote_names": names_count,
             "remote_domain": None if name is None else registrable_domain(name),
+            **dict.fromkeys(
+                ("remote_asn", "remote_organisation", "remote_party", "remote_tracker")
+            ),
         }
         assert (
             min(packet["ts"] for packet in of_second)

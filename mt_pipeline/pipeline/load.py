@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,11 +158,12 @@ def _load(
     with ExitStack() as stack:
         for key, sources in captures.items():
             experiment = experiment_of(key)
+            make_flows = partial(flows, remote_ends=run.remote_ends)
             packets, seconds = (
                 stack.enter_context(
                     closing(make(sources, capture=key, experiment=experiment, devices=run.devices))
                 )
-                for make in (sent.early.remaining if sent else rows, flows)
+                for make in (sent.early.remaining if sent else rows, make_flows)
             )
             summed = summarizers[key].pass_on(seconds) if key in summarizers else seconds
             total = pq.read_metadata(sources.packets).num_rows

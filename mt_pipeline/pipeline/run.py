@@ -10,6 +10,7 @@ from typing import Self
 
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.enrichment.provider import Provider
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.observer import Observer
@@ -75,6 +76,18 @@ class Run:
             SettingsError: it cannot be used.
         """
         return providers.devices(self.workspace.options)
+
+    @cached_property
+    def remote_ends(self) -> RemoteEnds:
+        """Who runs the remote ends of flows.
+
+        Raises:
+            SettingsError: a file of the settings cannot be used.
+        """
+        options = self.workspace.options
+        networks, companies = providers.networks(options), providers.companies(options)
+        self._open.callback(networks.close)
+        return RemoteEnds(networks, companies, providers.parties(options, companies))
 
     @property
     def includes_load(self) -> bool:

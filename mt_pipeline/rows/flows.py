@@ -16,10 +16,12 @@ import pyarrow.parquet
 
 from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
+from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name
 from mt_pipeline.packets.sums import KEY, PARTS_OF_AN_END, chosen
-from mt_pipeline.rows.packets import Sources, encoded, joined
+from mt_pipeline.rows.flow_ends import complete
+from mt_pipeline.rows.packets import Sources, joined
 from mt_pipeline.rows.remote_names import ANSWERED, NAMED
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import UNKNOWN
@@ -138,6 +140,7 @@ def flows(
     capture: str,
     experiment: str,
     devices: Devices | None = None,
+    remote_ends: RemoteEnds | None = None,
     stretch: int = STRETCH,
 ) -> Generator[pa.RecordBatch, None, None]:
     """Yield the flows of a capture in the order of time.
@@ -147,6 +150,7 @@ def flows(
         capture: the capture key.
         experiment: its experiment.
         devices: the inventory, if there is one.
+        remote_ends: who runs the remote ends; without it, their columns are NULL.
         stretch: how many sums to process at once.
 
     Yields:
@@ -163,7 +167,9 @@ def flows(
                 "last": last,
             }
             reader = connection.sql(_FLOWS, params=parameters).to_arrow_reader(stretch)
-            pending += (_complete(batch, devices or Devices()) for batch in reader)
+            pending += (
+                complete(batch, experiment, devices or Devices(), remote_ends) for batch in reader
+            )
             if sum(batch.num_rows for batch in pending) >= _BATCH:
                 yield joined(pending)
                 pending.clear()
@@ -207,23 +213,3 @@ def _answers(file: Path) -> pa.Table:
                 index, field, pc.replace_substring(answers[field.name], "\0", "")
             )
     return answers
-
-
-def _complete(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:
-    """Add the devices of both ends, and encode text as dictionaries."""
-    for end, other in (("local", "remote"), ("remote", "local")):
-        serves = pc.less(batch[f"port_{end}"], batch[f"port_{other}"])
-        labels = devices.of(
-            hardware=batch[f"eth_{end}"],
-            public=batch[f"{end}_is_public"],
-            addresses=batch[end],
-            names=pc.if_else(serves, batch["tls_sni"], None),
-        )
-        batch = batch.set_column(
-            batch.schema.get_field_index(f"device_{end}"), f"device_{end}", labels
-        )
-    columns = [batch[column.name] for column in FLOW_COLUMNS]
-    storable = [
-        encoded(column) if pa.types.is_string(column.type) else column for column in columns
-    ]
-    return pa.RecordBatch.from_arrays(storable, [column.name for column in FLOW_COLUMNS])

@@ -7,7 +7,7 @@ documentation derive from FLOW_COLUMNS. A source is DuckDB SQL over these tables
 `rows/flows.py`:
 
 - `f`: a flow and its conversation. `f.local_…` and `f.remote_…` describe its ends, `…_is_public`
-  is true for a PUBLIC end. `rows/flows.py` looks up their devices afterwards.
+  is true for a PUBLIC end. `rows/flows.py` looks up their devices and owners afterwards.
 - `address`, `name`: the answers for the remote address and for the server name, NULL without an
   answer.
 """
@@ -190,4 +190,27 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "how many names it may be: those that DNS had given for the address by then",
     ),
     _text("remote_domain", "registrable domain of remote_name", "f.remote_domain"),
+    _number(
+        "remote_asn",
+        "LONG",
+        "",
+        "number of the autonomous system of the remote address, if it is PUBLIC",
+        "CAST(NULL AS BIGINT)",
+    ),
+    _text(
+        "remote_organisation",
+        "organisation that the autonomous system is registered to",
+        "CAST(NULL AS VARCHAR)",
+    ),
+    _text(
+        "remote_party",
+        "`first`, `support` or `third`: see MT_PARTIES",
+        "CAST(NULL AS VARCHAR)",
+    ),
+    _text(
+        "remote_tracker",
+        "kind of tracker that the remote end is: `advertising`, `analytics`, `crash-reporting` …; "
+        "NULL if it is none that is known",
+        "CAST(NULL AS VARCHAR)",
+    ),
 )

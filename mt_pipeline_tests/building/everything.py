@@ -123,6 +123,7 @@ def _plain() -> list[list[bytes]]:
             "quic6.example.com", client=CLIENT6, server=SERVER6, client_port=51_002
         ),
         traffic.dns(),
+        traffic.dns("six.example.com", answer=SERVER6, client_port=53_001),
         traffic.http(),
         *(
             make()

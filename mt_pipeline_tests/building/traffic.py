@@ -167,8 +167,9 @@ def dns(
     resolver: str = RESOLVER,
     client_port: int = 53_000,
 ) -> list[bytes]:
-    """Ask for an address, and answer."""
-    question = DNSQR(qname=name, qtype="A")
+    """Ask for an address of the family of the answer, and answer."""
+    kind = "AAAA" if ":" in answer else "A"
+    question = DNSQR(qname=name, qtype=kind)
     ask = DNS(id=client_port, rd=1, qd=question)
     tell = DNS(
         id=client_port,
@@ -176,7 +177,7 @@ def dns(
         rd=1,
         ra=1,
         qd=question,
-        an=DNSRR(rrname=name, type="A", ttl=300, rdata=answer),
+        an=DNSRR(rrname=name, type=kind, ttl=300, rdata=answer),
     )
     return udp_exchange(
         [(FROM_CLIENT, bytes(ask)), (FROM_SERVER, bytes(tell))],

@@ -560,7 +560,8 @@ def test_a_packet_that_no_rule_fits_is_a_row_all_the_same(tmp_path: Path, name: 
 def test_nothing_is_left_beside_the_documents_also_if_they_are_damaged(tmp_path: Path):
     path = write_by_hand(tmp_path / "x.ndjson.zst", [{}] * 3)
     assert len(rows_of(path)) == 3
-    left = sorted([path, *typed_of(path), path.with_suffix(".sums")])
+    beside = (path.with_suffix(f".{name}") for name in ("sums", "lookups"))
+    left = sorted([path, *typed_of(path), *beside])
     assert sorted(tmp_path.iterdir()) == left
     path.write_bytes(path.read_bytes()[10:])
     with pytest.raises(duckdb.Error):

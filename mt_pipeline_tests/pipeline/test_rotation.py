@@ -160,7 +160,7 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
     made = [
         getattr(CaptureFiles(settings.data_dir, record.key, record.follows), what)(record.documents)
         for record in records
-        for what in ("names", "left", "endpoints", "packets", "sums", "enrichment")
+        for what in ("names", "left", "endpoints", "packets", "sums", "lookups", "enrichment")
     ]
     assert stored == sorted(str(path.relative_to(settings.data_dir)) for path in made)
 

@@ -480,7 +480,7 @@ def test_other_text_than_columns_is_a_failure_that_leaves_nothing(
     program.write_text("#!/bin/sh\nprintf 'only\\ttwo\\n'\n")
     program.chmod(0o755)
     with pytest.raises(
-        TsharkFailed, match=r"dns\.pcap: tshark's output was not understood: .*23 columns"
+        TsharkFailed, match=r"dns\.pcap: tshark's output was not understood: .*25 columns"
     ):
         documents.write(Tshark(str(program), "4.0.0"), small, output)
     assert not output.exists()

@@ -1,0 +1,67 @@
+"""Who runs the remote ends of flows, and which party each is."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mt_pipeline.enrichment.owners.companies import TRACKERS, Companies
+from mt_pipeline.enrichment.owners.first_parties import FirstParties
+from mt_pipeline.enrichment.owners.networks import Networks
+from mt_pipeline.enrichment.owners.parties import parties
+
+SCHEMA = pa.schema(
+    [
+        ("asn", pa.int64()),
+        ("organisation", pa.string()),
+        ("party", pa.string()),
+        ("tracker", pa.string()),
+    ]
+)
+"""Number of the autonomous system and its organisation, the party, and the kind of tracker."""
+
+_TRACKERS = pa.array(sorted(TRACKERS), pa.string())
+
+
+@dataclass(frozen=True)
+class RemoteEnds:
+    """What is known of remote ends without asking anyone.
+
+    Attributes:
+        networks: the networks of addresses.
+        companies: the companies of names and networks.
+        first_parties: who is the first party of an experiment or a device.
+    """
+
+    networks: Networks
+    companies: Companies
+    first_parties: FirstParties
+
+    def look_up(
+        self, *, experiment: str, addresses: pa.Array, names: pa.Array, devices: pa.Array
+    ) -> pa.RecordBatch:
+        """Look up the remote ends of an experiment.
+
+        Args:
+            experiment: its folded name.
+            addresses: as text; NULL for an end that is not PUBLIC, of which nothing is known.
+            names: NULL for an end without a name.
+            devices: the devices at the local ends, NULL where they are not known.
+
+        Returns:
+            A row per end, with SCHEMA.
+        """
+        networks = self.networks.look_up(addresses)
+        is_public = pc.is_valid(addresses)
+        names = pc.if_else(is_public, names, None)
+        ends = self.companies.of_ends(names, networks)
+        party = parties(
+            pa.RecordBatch.from_pydict(
+                {"device": devices, "name": names, "company": ends["company"], "role": ends["role"]}
+            ),
+            lambda device: self.first_parties.of(experiment, device),
+        )
+        tracker = pc.if_else(pc.is_in(ends["role"], _TRACKERS), ends["role"], None)
+        return pa.RecordBatch.from_arrays(
+            [networks["asn"], networks["organisation"], party, tracker], schema=SCHEMA
+        )

@@ -1,0 +1,65 @@
+"""What is known of the ends of flows beside their answers: devices, and who runs the remote end."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mt_pipeline.devices.lookup import Devices
+from mt_pipeline.enrichment.owners.remote_ends import SCHEMA as OWNERS
+from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
+from mt_pipeline.rows.packets import encoded
+from mt_pipeline.schema.flows import FLOW_COLUMNS
+
+
+def complete(
+    batch: pa.RecordBatch, experiment: str, devices: Devices, remote_ends: RemoteEnds | None
+) -> pa.RecordBatch:
+    """Add what is known of the ends, and encode text as dictionaries.
+
+    Args:
+        batch: FLOW_COLUMNS, `local_is_public` and `remote_is_public`.
+        experiment: its folded name.
+        devices: the inventory.
+        remote_ends: who runs the remote ends; without it, their columns are NULL.
+
+    Returns:
+        FLOW_COLUMNS alone.
+    """
+    batch = _with_devices(batch, devices)
+    if remote_ends:
+        batch = _with_owners(batch, experiment, remote_ends)
+    storable = [
+        encoded(column) if pa.types.is_string(column.type) else column
+        for column in (batch[column.name] for column in FLOW_COLUMNS)
+    ]
+    return pa.RecordBatch.from_arrays(storable, [column.name for column in FLOW_COLUMNS])
+
+
+def _with_devices(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:
+    """Add the devices of both ends."""
+    for end, other in (("local", "remote"), ("remote", "local")):
+        serves = pc.less(batch[f"port_{end}"], batch[f"port_{other}"])
+        labels = devices.of(
+            hardware=batch[f"eth_{end}"],
+            public=batch[f"{end}_is_public"],
+            addresses=batch[end],
+            names=pc.if_else(serves, batch["tls_sni"], None),
+        )
+        batch = _replaced(batch, f"device_{end}", labels)
+    return batch
+
+
+def _with_owners(batch: pa.RecordBatch, experiment: str, remote_ends: RemoteEnds) -> pa.RecordBatch:
+    """Add who runs the remote ends."""
+    owners = remote_ends.look_up(
+        experiment=experiment,
+        addresses=pc.if_else(batch["remote_is_public"], batch["remote"], None),
+        names=batch["remote_name"],
+        devices=batch["device_local"],
+    )
+    for name in OWNERS.names:
+        batch = _replaced(batch, f"remote_{name}", owners[name])
+    return batch
+
+
+def _replaced(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+    return batch.set_column(batch.schema.get_field_index(name), name, values)
