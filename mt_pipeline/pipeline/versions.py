@@ -11,6 +11,7 @@ from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import COLUMNS, Origin
+from mt_pipeline.tshark import hellos
 from mt_pipeline.tshark.command import PREFERENCES
 from mt_pipeline.tshark.fields import FIELDS
 
@@ -29,7 +30,7 @@ def version(*parts: object) -> str:
 
 
 CODE_VERSIONS = {
-    "tshark_json": version(FIELDS, PREFERENCES),
+    "tshark_json": version(FIELDS, PREFERENCES, hellos.VERSION),
     # Only the columns of its own files: a new column of answers must not type packets again.
     "endpoints": version(
         ENDPOINTS.to_string(),

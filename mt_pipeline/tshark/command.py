@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from mt_pipeline.system.processes import bound, unbuffered
-from mt_pipeline.tshark import filters, forkserver, sandbox
+from mt_pipeline.tshark import filters, forkserver, hellos, sandbox
 from mt_pipeline.tshark.errors import FilterError, TsharkMissing, TsharkTooOld
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, Watched, limited, wait, work_of
@@ -131,7 +131,7 @@ class Tshark:
         columns = ",".join(
             f'"{field.key}","%Cus:{field.name}:{int(field.first_only)}:U"' for field in FIELDS
         )
-        command = [self.program, "-n", "-r", str(capture.absolute())]
+        command = [self.program, "-n", "-r", str(capture.absolute()), *hellos.OPTIONS]
         command += ["-Y", display_filter] if display_filter else []
         command += ["-T", "tabs"]
         for preference in (*PREFERENCES, f"gui.column.format:{columns}"):
@@ -199,7 +199,7 @@ class Tshark:
     ) -> subprocess.Popen[bytes]:
         command = self._limited(capture, display_filter)
         if self._confines(capture):
-            prefix = sandbox.confined([], capture.absolute())[:-1]
+            prefix = sandbox.confined([], capture.absolute(), hellos.SCRIPT)[:-1]
             command = [*prefix, "--die-with-parent", "--", *command]
         # The kernel ends the child with the thread that starts it, so that must outlive it.
         return subprocess.Popen(

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
+from mt_pipeline.tshark import hellos
 from mt_pipeline.tshark.fields import ALL_KEYS, FIELDS, Field
 
 _CONTROL = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -30,6 +31,8 @@ _ESCAPE = re.compile(r"\\([abfnrtv]|0(?!00)[0-3][0-7]|177)")
 _NO_PACKET = r"^(systemd_journal|sysdig|falcobridge)(:|$)"
 """First dissectors of entries of a journal and of system calls. A custom block has neither a
 dissector of its own nor a time."""
+
+_PROTOCOLS = ALL_KEYS.index("frame_protocols")
 
 _BLOCK_BYTES = 4 << 20
 """Of tshark's output: some ten thousand packets. Smaller blocks cost more time, larger ones more
@@ -116,7 +119,8 @@ def _utf8(text: bytes) -> bytes:
 
 def _packets(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Remove blocks of a pcapng that tshark numbers like packets; hardly any capture has one."""
-    protocols = batch.column("frame_protocols")
+    protocols = hellos.without_gates(batch.column("frame_protocols"))
+    batch = batch.set_column(_PROTOCOLS, "frame_protocols", protocols)
     custom = pyarrow.compute.and_(
         pyarrow.compute.equal(protocols, "data"),
         pyarrow.compute.equal(batch.column("frame_time_epoch"), ""),

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
-from mt_pipeline.tshark import conversion
+from mt_pipeline.tshark import conversion, hellos
 from mt_pipeline.tshark.command import PREFERENCES, Tshark
 from mt_pipeline.tshark.fields import ALL_KEYS, FIELDS
 
@@ -46,10 +46,11 @@ class Listener(Protocol):
 def inputs_hash(tshark: Tshark, *, sha256: str, display_filter: str) -> str:
     """Return a hash of all that determines the documents, 16 hexadecimal digits.
 
-    That is content, filter, fields, and tshark's version and preferences.
+    That is content, filter, fields, and tshark's version, preferences and script.
     """
     fields = [(field.name, field.first_only) for field in FIELDS]
-    inputs = json.dumps([_FORMAT, sha256, display_filter, fields, tshark.version, PREFERENCES])
+    made_by = [tshark.version, PREFERENCES, hellos.VERSION]
+    inputs = json.dumps([_FORMAT, sha256, display_filter, fields, *made_by])
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]
 
 

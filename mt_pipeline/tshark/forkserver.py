@@ -22,7 +22,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.tshark import limits, sandbox
+from mt_pipeline.tshark import hellos, limits, sandbox
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
 _BROKER = Path(__file__).with_name("broker.py")
@@ -145,9 +145,11 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         python, folders = sandbox.python()
         broker = [*python, str(_BROKER), *command, "-X", f"lua_script:{_SCRIPT}"]
+        if is_confined:
+            broker = sandbox.confined(broker, _SCRIPT, _BROKER, hellos.SCRIPT, *folders)
         with theirs:
             self._process = subprocess.Popen(
-                sandbox.confined(broker, _SCRIPT, _BROKER, *folders) if is_confined else broker,
+                broker,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

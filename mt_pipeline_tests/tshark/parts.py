@@ -16,7 +16,7 @@ from mt_pipeline.tshark.packet_count import Counted, counting
 from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.files import timed, write_pcap
 
-NO_FORKS = 'case "$*" in *lua_script*) exit 1 ;; esac'
+NO_FORKS = 'case "$*" in *forkserver.lua*) exit 1 ;; esac'
 """First line of a script that is taken for tshark: a fork of the real one would go its own way."""
 
 Document = dict[str, dict[str, list[str]]]

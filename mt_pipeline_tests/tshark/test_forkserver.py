@@ -225,7 +225,7 @@ def test_what_does_not_fork_is_started_for_each_capture(tmp_path: Path, capture:
     expected = output_of(capture)
     program = tmp_path / "tshark"
     only_for_forks = (
-        script if script is NO_FORKS else f'case "$*" in *lua_script*) {script}; exit ;; esac'
+        script if script is NO_FORKS else f'case "$*" in *forkserver.lua*) {script}; exit ;; esac'
     )
     program.write_text(f'#!/bin/sh\n{only_for_forks}\nexec {tshark().program} "$@"\n')
     program.chmod(0o755)
