@@ -3,7 +3,6 @@
 Each comes with its packets, bytes and times. What endpoints are is the enrichment room's business.
 """
 
-import ipaddress
 import json
 import re
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from mt_pipeline.packets.conversations import Conversations
+from mt_pipeline.packets.reachability import is_public
 from mt_pipeline.system.atomic import whole
 
 SCHEMA = pa.schema(
@@ -93,17 +93,6 @@ class Endpoints:
     last_us: int | None
     skipped: dict[str, int]
     top_names: list[tuple[str, int]]
-
-
-def is_public(address: str) -> bool:
-    """Return whether an address is a globally reachable unicast address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    # An IPv4-mapped address never leaves a machine, yet Python judges it by its IPv4 address.
-    mapped = isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None
-    return parsed.is_global and not parsed.is_multicast and not mapped
 
 
 def is_askable(name: str) -> bool:

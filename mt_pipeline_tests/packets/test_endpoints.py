@@ -10,7 +10,8 @@ import pytest
 
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.packets.endpoints import SCHEMA, Endpoints, is_askable, is_public
+from mt_pipeline.packets.endpoints import SCHEMA, Endpoints, is_askable
+from mt_pipeline.packets.reachability import is_public
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import Frame, timed, write_pcap, write_pcapng
@@ -24,40 +25,6 @@ from mt_pipeline_tests.building.traffic import (
 )
 from mt_pipeline_tests.packets.parts import Row, rows_of
 from mt_pipeline_tests.tshark.parts import documents_of, write_by_hand
-
-PUBLIC = [
-    "8.8.8.8",
-    "1.1.1.1",
-    SERVER,
-    "223.255.255.254",
-    "100.63.255.255",
-    "100.128.0.0",
-    "172.32.0.1",
-    "192.167.255.255",
-    SERVER6,
-    "2a00:1450::1",
-]
-NOT_PUBLIC = {
-    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "fd00::1", "fc00::1"],
-    "loopback": ["127.0.0.1", "127.9.9.9", "::1"],
-    "link-local": ["169.254.1.1", "fe80::1"],
-    "shared by a provider's customers": ["100.64.0.1", "100.127.255.255"],
-    "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.255", "2001:db8::1"],
-    "benchmarks": ["198.18.0.1", "198.19.255.255"],
-    "multicast": ["224.0.0.1", "224.0.1.1", "232.1.2.3", "239.255.255.250", "ff02::fb", "ff0e::1"],
-    "IPv4 in the form of IPv6": ["::ffff:8.8.8.8", "::ffff:808:808", "::ffff:10.0.0.1"],
-    "none at all": [
-        "0.0.0.0",  # noqa: S104
-        "255.255.255.255",
-        "240.0.0.1",
-        "::",
-        "",
-        "8.8.8",
-        "8.8.8.8 ",
-        "example.com",
-        "08.8.8.8",
-    ],  # noqa: RUF100, S104
-}
 
 NAMES = [
     *(
@@ -123,16 +90,6 @@ NONSENSE = {
         "x.invalid",
     ],
 }
-
-
-@pytest.mark.parametrize("address", PUBLIC)
-def test_a_globally_reachable_address_is_public(address: str):
-    assert is_public(address)
-
-
-@pytest.mark.parametrize("why", NOT_PUBLIC)
-def test_other_addresses_are_never_asked(why: str):
-    assert [address for address in NOT_PUBLIC[why] if is_public(address)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

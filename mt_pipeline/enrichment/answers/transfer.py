@@ -20,7 +20,8 @@ from mt_pipeline.enrichment.netify.responses import BrokenBody, facts_of
 from mt_pipeline.enrichment.netify.statuses import LARGEST_BODY
 from mt_pipeline.enrichment.plugins import NAME
 from mt_pipeline.enrichment.provider import EnrichmentError
-from mt_pipeline.packets.endpoints import is_askable, is_public
+from mt_pipeline.packets.endpoints import is_askable
+from mt_pipeline.packets.reachability import is_public
 from mt_pipeline.system.atomic import whole
 
 logger = logging.getLogger(__name__)
