@@ -43,12 +43,22 @@ def flows(rows: Iterable[Row], lookups: Sequence[Row] = ()) -> list[dict[str, ob
 
 
 def end(row: Row, which: str) -> tuple[object, ...]:
-    """Say address, port and hardware address of an end of a packet."""
-    return (
-        row[f"ip_{which}"] or row[f"ipv6_{which}"],
-        row[f"port_{which}"],
-        row[f"eth_{which}"],
-        row[f"device_{which}"],
+    """Say address and port of an end of a packet; without IP, its hardware address."""
+    address = row[f"ip_{which}"] or row[f"ipv6_{which}"]
+    has_ip = any(row[f"{kind}_{end}"] for kind in ("ip", "ipv6") for end in ("src", "dst"))
+    return (address, row[f"port_{which}"], None if has_ip else row[f"eth_{which}"])
+
+
+def _hardware(packets: list[Row], whose: tuple[object, ...]) -> tuple[object, object]:
+    """Say the hardware address of an end, the first one that a packet has, and its device."""
+    return next(
+        (
+            (packet[f"eth_{which}"], packet[f"device_{which}"])
+            for packet in packets
+            for which in ("src", "dst")
+            if end(packet, which) == whose and packet[f"eth_{which}"] is not None
+        ),
+        (None, packets[0]["device_src" if end(packets[0], "src") == whose else "device_dst"]),
     )
 
 
@@ -67,6 +77,7 @@ def _flows(
     serves = (first["port_src"] or 0) < (first["port_dst"] or 0)
     if first["ip_src_type"] == "PUBLIC" and (first["ip_dst_type"] != "PUBLIC" or serves):
         local, remote = remote, local
+    hardware = {which: _hardware(packets, end(first, which)) for which in ("src", "dst")}
     name, source, names_count = _remote_name(
         packets, end(first, local), end(first, remote), lookups
     )
@@ -107,10 +118,10 @@ def _flows(
             "remote": end(first, remote)[0],
             "port_local": end(first, local)[1],
             "port_remote": end(first, remote)[1],
-            "eth_local": end(first, local)[2],
-            "eth_remote": end(first, remote)[2],
-            "device_local": end(first, local)[3],
-            "device_remote": end(first, remote)[3],
+            "eth_local": hardware[local][0],
+            "eth_remote": hardware[remote][0],
+            "device_local": hardware[local][1],
+            "device_remote": hardware[remote][1],
             "packets_out": len(out),
             "bytes_out": sum(packet["frame_len"] or 0 for packet in out),
             "packets_in": len(back),

@@ -5,8 +5,15 @@
 
 from collections.abc import Iterable
 
-PARTS_OF_AN_END = ("address", "port", "eth")
-"""Columns of a typed packet that identify an end, without `_src` and `_dst`."""
+PARTS_OF_AN_END = ("address", "port", "hardware")
+"""What identifies an end, without `_src` and `_dst`.
+
+`hardware` is the hardware address of packets without IP. All others may take other routers there
+and back, so their hardware addresses are attributes: `eth`.
+"""
+
+ATTRIBUTES = ("eth",)
+"""What describes an end, without `_src` and `_dst`: the first value that is not NULL."""
 
 KEY = (
     *(f"{end}_{part}" for end in "ab" for part in PARTS_OF_AN_END),
@@ -56,6 +63,11 @@ def _is_greater(part: str, missing: str) -> str:
     return f"coalesce({source}, {missing}) > coalesce({destination}, {missing})"
 
 
+def _hardware(end: str) -> str:
+    has_no_ip = "address_src IS NULL AND address_dst IS NULL"
+    return f"CASE WHEN {has_no_ip} THEN eth_{end} END AS hardware_{end}"
+
+
 def _differs(part: str) -> str:
     return f"{part}_src IS DISTINCT FROM {part}_dst"
 
@@ -64,8 +76,9 @@ def _bytes(condition: str) -> str:
     return f"coalesce(sum(frame_len) FILTER ({condition}), 0)::BIGINT"
 
 
-_END_A = chosen(PARTS_OF_AN_END, "turned", "{}_dst", "{}_src", "a_{}")
-_END_B = chosen(PARTS_OF_AN_END, "turned", "{}_src", "{}_dst", "b_{}")
+_COLUMNS = (*PARTS_OF_AN_END, *ATTRIBUTES)
+_END_A = chosen(_COLUMNS, "turned", "{}_dst", "{}_src", "a_{}")
+_END_B = chosen(_COLUMNS, "turned", "{}_src", "{}_dst", "b_{}")
 _TIMES = "min(ts) AS first_ts, max(ts) AS last_ts"
 _FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS turned"
 
@@ -74,19 +87,21 @@ _FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS tur
 # stream, a name belongs to its packet alone, and the first of a second counts.
 # The version of the files is a hash of this text: any change of it makes users recompute them.
 SUMS = f"""
-WITH directed AS (
+WITH parts AS (
+    SELECT *, {_hardware("src")}, {_hardware("dst")} FROM block),
+directed AS (
     SELECT *, CASE WHEN stream_index IS NULL THEN protocol END AS apart, CASE
         WHEN {_differs("address")} THEN {_is_greater("address", "''")}
         WHEN {_differs("port")} THEN {_is_greater("port", "-1")}
-        ELSE {_is_greater("eth", "''")} END AS turned
-    FROM block),
+        ELSE {_is_greater("hardware", "''")} END AS turned
+    FROM parts),
 met AS (
     SELECT *, {_END_A}, {_END_B}
     FROM directed)
 SELECT epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
     count(*) FILTER (NOT turned) AS packets_ab, {_bytes("NOT turned")} AS bytes_ab,
     count(*) FILTER (turned) AS packets_ba, {_bytes("turned")} AS bytes_ba,
-    {_TIMES}, {_FIRST},
+    {_TIMES}, {_FIRST}, {_earliest("a_eth")} AS a_eth, {_earliest("b_eth")} AS b_eth,
     {latest("said_sni")} AS sni, {_last_number("said_sni")} AS sni_number,
     {latest("said_alpn")} AS alpn, {_last_number("said_alpn")} AS alpn_number,
     {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,

@@ -19,7 +19,7 @@ from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name
-from mt_pipeline.packets.sums import KEY, PARTS_OF_AN_END, chosen
+from mt_pipeline.packets.sums import ATTRIBUTES, KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.rows.flow_ends import complete
 from mt_pipeline.rows.packets import Sources, joined
 from mt_pipeline.rows.remote_names import ANSWERED, NAMED
@@ -44,7 +44,12 @@ _TEXTS = {name: f"nullif({sql}, '{UNKNOWN}')" for name, sql in _STREAM_NAMES.ite
     "http_host": "http_host",
 }
 _TRANSPORTS = "('tcp', 'udp', 'udplite')"
-_ENDS = (*PARTS_OF_AN_END, "is_public")
+_ENDS = (*PARTS_OF_AN_END, *ATTRIBUTES, "is_public")
+_FIRST_ATTRIBUTES = ", ".join(
+    f"arg_min({end}_{part}, first_frame) FILTER ({end}_{part} IS NOT NULL) AS {end}_{part}"
+    for part in ATTRIBUTES
+    for end in "ab"
+)
 
 # QuestDB stores no NUL in a symbol.
 _TEXT_COLUMNS = ",\n    ".join(
@@ -68,6 +73,7 @@ regexp_replace(arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL), '
 _CONVERSATIONS = f"""
 WITH grouped AS (
     SELECT {", ".join(KEY)}, min(first_frame) AS conversation,
+        {_FIRST_ATTRIBUTES},
         arg_min(turned, first_frame) AS turned, min(second) AS since, max(second) AS until,
         epoch_us(min(first_ts)) AS began_us,
         {host_name("arg_min(tls_sni, first_frame) FILTER (tls_sni IS NOT NULL)")} AS sni,

@@ -366,6 +366,32 @@ def test_without_addresses_hardware_addresses_and_protocols_tell_conversations_a
     } == {("none", None, None, None)}
 
 
+def test_hardware_addresses_do_not_tell_conversations_apart():
+    """Regression: with another router each way a stream was two, one of them begun by the server.
+
+    The addresses are those of the first packet that has one for the end.
+    """
+    phone, virtual, router = "02:00:00:00:00:20", "00:00:0c:07:ac:01", "02:00:00:00:00:d1"
+    there = {"ip_src": "10.0.1.5", "ip_dst": "10.0.2.9", "udp_srcport": "5000", "udp_dstport": "53"}
+    back = {"ip_src": "10.0.2.9", "ip_dst": "10.0.1.5", "udp_srcport": "53", "udp_dstport": "5000"}
+    for hardware, seen in (
+        ([(phone, virtual), (router, phone), (phone, router)], (phone, virtual)),
+        ([(phone, None), (router, None)], (phone, router)),  # a Linux cooked capture
+    ):
+        ways = [there, back, there]
+        frames = [
+            packet(number, **datagram(**way, eth_src=source, eth_dst=target))
+            for number, (way, (source, target)) in enumerate(
+                zip(ways, hardware, strict=False), start=1
+            )
+        ]
+        [flow] = flows_of([fields | {"frame_time_epoch": f"{START}.5"} for fields in frames])
+        assert (flow["local"], flow["remote"]) == ("10.0.1.5", "10.0.2.9")
+        assert (flow["eth_local"], flow["eth_remote"]) == seen
+        assert flow["packets_out"] + flow["packets_in"] == len(hardware)
+        assert flow["packets_in"] == 1
+
+
 def test_a_stream_speaks_what_most_of_its_packets_say_beyond_the_transport():
     streams = {
         "0": ["tcp"] * 5 + ["tls"] * 2,
