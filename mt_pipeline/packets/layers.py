@@ -1,10 +1,12 @@
 """The layer of a frame that a row describes, chosen once per distinct `frame.protocols`.
 
 The address pair, protocol, ports and stream of a row belong to ONE layer: the innermost IP layer,
-inside any tunnel, but never in the packet that an ICMP error quotes. tshark lists the values of a
-field outermost first, so the position of a layer among those of its kind identifies it.
+inside any tunnel, but never in a packet that is quoted: by an ICMP error, a sample of sFlow, a
+message of OpenFlow. tshark lists the values of a field outermost first, so the position of a layer
+among those of its kind identifies it.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +18,23 @@ _AFTER_EXTENSIONS = {
     "ospf": "OSPFIGP", "pim": "PIM", "vrrp": "VRRP", "l2tp": "L2TP", "etherip": "ETHERIP",
 }  # fmt: skip
 _EXTENSION = "ipv6."
-_NO_PROTOCOL = ("data", "x509", "pkix", "image-", "media", "_ws.")
+_FRAGMENT = "ipv6.fraghdr"
+
+# What follows what a protocol says: contents, syntaxes of certificates, trailers of Ethernet.
+_NO_PROTOCOL = re.compile(
+    r"data|_ws\.|media|image-|png$|mp4$|xml$|json|cbor$|msgpack$|urlencoded-form$|mime_multipart$"
+    r"|x509|pkix|pkcs|cms$|ess$|ber$|ns_cert_exts$|logotypecertextn$|wlancertextn$|.*_oids$"
+    r"|ethertype$|.*trailer|vssmonitoring$|metamako$|exablaze$|gmhdr$|$"
+)
+
+# Protocols that carry a packet as data.
+_NETWORK = ("ip", "ipv6")
+_LINK = ("eth", "wlan", "fddi", "tr", "fr", "ppp", "ppp_hdlc", "sll", "mpls", "llc", "atm")
+_QUOTED_BY = {"icmp": _NETWORK, "icmpv6": _NETWORK} | dict.fromkeys(
+    ("sflow", "rpcap", "cflow", "openflow", *(f"openflow_v{number}" for number in range(1, 8))),
+    (*_LINK, *_NETWORK),
+)
+_HARDWARE = ("eth", "wlan", "sll", "fddi")
 
 
 @dataclass(frozen=True)
@@ -30,18 +48,32 @@ class Layers:
         ipv6_at: position among the values of ipv6.*.
         tcp_at: position among the values of tcp.*.
         udp_at: position among the values of udp.*.
+        fragment_at: position among the values of ipv6.fraghdr.*.
+        vlan_at: position of the innermost VLAN among the values of vlan.*.
+        eth_at: position of the innermost hardware addresses among the values of eth.*.
+        wlan_at: the same of wlan.*.
+        sll_at: the same of sll.*.
+        fddi_at: the same of fddi.*.
         above_extensions: IANA keyword of the protocol after the IPv6 extension headers, if known.
         protocol: the innermost dissector that names a protocol.
-        quotes: whether the frame is an ICMP error that quotes a packet. The names in a quote are
-            not those of this packet.
+        hardware: which of eth, wlan, sll and fddi is the innermost; None if there is none.
+        quotes: whether the frame quotes a packet. The names in a quote are not those of this
+            packet.
     """
 
     ip_at: int | None
     ipv6_at: int | None
     tcp_at: int | None
     udp_at: int | None
+    fragment_at: int | None
+    vlan_at: int | None
+    eth_at: int | None
+    wlan_at: int | None
+    sll_at: int | None
+    fddi_at: int | None
     above_extensions: str | None
     protocol: str | None
+    hardware: str | None
     quotes: bool
 
 
@@ -55,17 +87,22 @@ def choose(frame_protocols: str) -> Layers:
         ipv6_at=own.count("ipv6") if ip is not None and own[ip] == "ipv6" else None,
         tcp_at=_transport(own, ip, ("tcp",)),
         udp_at=_transport(own, ip, ("udp", "udplite")),
+        fragment_at=_fragment(own, ip),
+        vlan_at=own.count("vlan") or None,
+        eth_at=own.count("eth") or None,
+        wlan_at=own.count("wlan") or None,
+        sll_at=own.count("sll") or None,
+        fddi_at=own.count("fddi") or None,
         above_extensions=_above_extensions(own, ip),
-        protocol=next(
-            (name for name in reversed(own) if name and not name.startswith(_NO_PROTOCOL)), None
-        ),
+        protocol=next((name for name in reversed(own) if not _NO_PROTOCOL.match(name)), None),
+        hardware=next((name for name in reversed(own) if name in _HARDWARE), None),
         quotes=len(own) < len(dissectors),
     )
 
 
 def _before_quote(dissectors: list[str]) -> list[str]:
     for position, (name, following) in enumerate(pairwise(dissectors), start=1):
-        if name in ("icmp", "icmpv6") and following in ("ip", "ipv6"):
+        if following in _QUOTED_BY.get(name, ()):
             return dissectors[:position]
     return dissectors
 
@@ -87,3 +124,10 @@ def _above_extensions(own: list[str], ip: int | None) -> str | None:
     above = own[ip + 1 :]
     last = next((name for name in above if not name.startswith(_EXTENSION)), "")
     return _AFTER_EXTENSIONS.get(last) if above and above[0].startswith(_EXTENSION) else None
+
+
+def _fragment(own: list[str], ip: int | None) -> int | None:
+    """Return the position of the fragment header of the chosen IP layer, the last one of all."""
+    if ip is None or _FRAGMENT not in own[ip + 1 :]:
+        return None
+    return own.count(_FRAGMENT)

@@ -27,26 +27,25 @@ _Type: TypeAlias = tuple[pa.DataType, str]
 """The type in Arrow and in DuckDB."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
-_LAYER_FIELDS = {
-    field.name: {"protocol": _TEXT, "above_extensions": _TEXT, "quotes": _TRUTH}.get(
-        field.name, _PLACE
-    )
-    for field in fields(Layers)
-}
+_TYPES: dict[object, _Type] = {str | None: _TEXT, bool: _TRUTH, int | None: _PLACE}
+_LAYER_FIELDS = {field.name: _TYPES[field.type] for field in fields(Layers)}
 _LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_FIELDS.items()])
 _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"
 
 # `epoch_us_of` reads `1700000000.123456789` or ISO 8601 to exact microseconds since 1970, digit by
 # digit, as a float would round; all else is NULL. tshark 4.0 prints nine decimals, the fast case.
+# Ten and more are a fraction of a second or more, which is no time: `1700000000.1500000000`.
 # `reason_to_skip`: QuestDB stores no time before 1970, nor after the last microsecond of 9999.
 # `whole_number`: tshark's numbers are never negative, and QuestDB takes the lowest one for NULL.
 _MACROS = """
 CREATE MACRO whole_number(text) AS TRY_CAST(TRY_CAST(text AS UINTEGER) AS INTEGER);
 CREATE MACRO epoch_us_of(text) AS CASE
+    WHEN text[-10] = '.' AND NOT contains(text, ':') THEN
+        TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
+    WHEN regexp_matches(text, '[.]\\d{10}') THEN NULL
     WHEN contains(text, ':') THEN
         epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP))
         + rpad(left(regexp_extract(text, '[.](\\d+)', 1), 6), 6, '0')::BIGINT
-    WHEN text[-10] = '.' THEN TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
     ELSE TRY_CAST(
         split_part(text, '.', 1) || rpad(left(split_part(text, '.', 2), 6), 6, '0') AS BIGINT
     ) END;
@@ -93,8 +92,12 @@ def packets(source: str) -> str:
             whole_number(coalesce(tcp_stream[tcp_at], udp_stream[udp_at])) AS stream,
             coalesce(ip_src[ip_at], ipv6_src[ipv6_at]) AS address_src,
             coalesce(ip_dst[ip_at], ipv6_dst[ipv6_at]) AS address_dst,
-            CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
-            CASE WHEN NOT quotes THEN tls_handshake_extensions_alpn_str[1] END AS said_alpn
+            CASE WHEN NOT quotes THEN coalesce(
+                tls_handshake_extensions_server_name[1], dtls_handshake_extensions_server_name[1],
+                gquic_tag_sni[1]) END AS said_sni,
+            CASE WHEN NOT quotes THEN coalesce(
+                tls_handshake_extensions_alpn_str[1], dtls_handshake_extensions_alpn_str[1]
+                ) END AS said_alpn
         FROM (
             SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us,
                 unnest(layers(coalesce(frame_protocols[1], '')))

@@ -1,8 +1,8 @@
 """The column table of flows_<experiment>: name, type, unit, meaning, and source of each value.
 
 A flow sums up what a conversation of a capture sent within one second. A conversation is an
-unordered pair of ends, with addresses, ports and hardware addresses, and what they spoke:
-`ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the
+unordered pair of ends, with addresses and ports, without IP with hardware addresses, and what they
+spoke: `ip_proto` and `stream_index`; without a stream, `protocol` too. The table, the views and the
 documentation derive from FLOW_COLUMNS. A source is DuckDB SQL over these tables of
 `rows/flows.py`:
 
@@ -107,10 +107,14 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     ),
     _number("port_local", "INT", "", "TCP or UDP port of the local end", "f.local_port"),
     _number("port_remote", "INT", "", "TCP or UDP port of the remote end", "f.remote_port"),
-    _text("eth_local", "hardware address at the local end, the innermost", "f.local_eth"),
+    _text(
+        "eth_local",
+        "hardware address at the local end, the innermost, of the first packet",
+        "f.local_eth",
+    ),
     _text(
         "eth_remote",
-        "hardware address at the remote end, the innermost: often a router's",
+        "hardware address at the remote end, of the first packet: often a router's",
         "f.remote_eth",
     ),
     _text(

@@ -81,6 +81,17 @@ def _known(sql: str) -> str:
     return f"coalesce(nullif({sql}, ''), '{UNKNOWN}')"
 
 
+def _hardware(**addresses: str) -> str:
+    """Select the address of the innermost link layer that has one.
+
+    Args:
+        addresses: link layer of `packets/layers.py`, and its values.
+    """
+    values = {link: f"{values}[p.{link}_at]" for link, values in addresses.items()}
+    innermost = " ".join(f"WHEN '{link}' THEN {value}" for link, value in values.items())
+    return f"coalesce(CASE p.hardware {innermost} END, {', '.join(values.values())})"
+
+
 _ADDRESS_FIELDS = (
     ("app_tag", "SYMBOL", "application of the {} address"),
     ("app_category_tag", "SYMBOL", "category of the application of the {} address"),
@@ -147,14 +158,14 @@ COLUMNS: tuple[Column, ...] = (
         "SYMBOL",
         "protocol above IP, IANA keyword: TCP, UDP, ICMP, IPv6-ICMP …; Unknown without IP",
         _known(
-            "coalesce(p.above_extensions, keyword(TRY_CAST("
-            "coalesce(p.ip_proto[p.ip_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"
+            "coalesce(p.above_extensions, keyword(TRY_CAST(coalesce(p.ip_proto[p.ip_at], "
+            "p.ipv6_fraghdr_nxt[p.fragment_at], p.ipv6_nxt[p.ipv6_at]) AS UTINYINT)))"
         ),
     ),
     _stream(
         "tls_sni",
         "SYMBOL",
-        "server name of the stream, on all its packets",
+        "server name of the stream, on all its packets: of TLS, QUIC or DTLS",
         _known("coalesce(names.tls_sni, p.said_sni)"),
     ),
     _stream(
@@ -196,9 +207,19 @@ COLUMNS: tuple[Column, ...] = (
     _packet(
         "ipv6_dst", "VARCHAR", "destination, canonical text; NULL for IPv4", "p.ipv6_dst[p.ipv6_at]"
     ),
-    _packet("eth_src", "SYMBOL", "source hardware address, the innermost", "p.eth_src[-1]"),
-    _packet("eth_dst", "SYMBOL", "destination hardware address, the innermost", "p.eth_dst[-1]"),
-    _packet("vlan_id", "INT", "VLAN, the innermost", "whole_number(p.vlan_id[-1])"),
+    _packet(
+        "eth_src",
+        "SYMBOL",
+        "source hardware address, the innermost; of Ethernet, 802.11, Linux cooked and FDDI",
+        _hardware(eth="p.eth_src", wlan="p.wlan_sa", sll="p.sll_src_eth", fddi="p.fddi_src"),
+    ),
+    _packet(
+        "eth_dst",
+        "SYMBOL",
+        "destination hardware address, the innermost; Linux cooked captures have none",
+        _hardware(eth="p.eth_dst", wlan="p.wlan_da", fddi="p.fddi_dst"),
+    ),
+    _packet("vlan_id", "INT", "VLAN, the innermost", "whole_number(p.vlan_id[p.vlan_at])"),
     _packet(
         "dns_name",
         "SYMBOL",
@@ -208,8 +229,8 @@ COLUMNS: tuple[Column, ...] = (
     _packet(
         "http_host",
         "SYMBOL",
-        "host asked for in HTTP",
-        "CASE WHEN NOT p.quotes THEN p.http_host[1] END",
+        "host asked for in HTTP, or in HTTP/2 in the clear",
+        "CASE WHEN NOT p.quotes THEN coalesce(p.http_host[1], p.http2_headers_authority[1]) END",
     ),
     _capture("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}"),
     _answer(

@@ -1,8 +1,18 @@
 """The layer of a frame that is chosen by its `frame.protocols`."""
 
+from dataclasses import replace
+
 import pytest
 
-from mt_pipeline.packets.layers import Layers, choose
+from mt_pipeline.packets import layers
+from mt_pipeline.packets.layers import Layers
+
+NO_LINK = dict.fromkeys(("vlan_at", "eth_at", "wlan_at", "sll_at", "fddi_at", "hardware"))
+
+
+def choose(protocols: str) -> Layers:
+    """Choose all but the link layer, which has tests of its own."""
+    return replace(layers.choose(protocols), **NO_LINK)
 
 
 def chosen(
@@ -12,6 +22,7 @@ def chosen(
     ipv6: int | None = None,
     tcp: int | None = None,
     udp: int | None = None,
+    fragment: int | None = None,
     above_extensions: str | None = None,
     quotes: bool = False,
 ) -> Layers:
@@ -21,6 +32,8 @@ def chosen(
         ipv6_at=ipv6,
         tcp_at=tcp,
         udp_at=udp,
+        fragment_at=fragment,
+        **NO_LINK,
         above_extensions=above_extensions,
         protocol=protocol,
         quotes=quotes,
@@ -90,6 +103,23 @@ QUOTES = {
         ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6", quotes=True
     ),
     "eth:ethertype:ip:icmp:data": chosen(ip=1, protocol="icmp"),
+    "eth:ethertype:ip:udp:sflow:eth:ethertype:ip:tcp:eth:ethertype:ip:udp:dns": chosen(
+        ip=1, udp=1, protocol="sflow", quotes=True
+    ),
+    "eth:ethertype:ip:udp:sflow:ip:tcp:tls": chosen(ip=1, udp=1, protocol="sflow", quotes=True),
+    "eth:ethertype:ip:udp:sflow": chosen(ip=1, udp=1, protocol="sflow"),
+    "eth:ethertype:ip:tcp:openflow:openflow_v4:eth:ethertype:arp:openflow:openflow_v4": chosen(
+        ip=1, tcp=1, protocol="openflow_v4", quotes=True
+    ),
+    "eth:ethertype:ip:tcp:openflow_v1:eth:ethertype:ip:tcp": chosen(
+        ip=1, tcp=1, protocol="openflow_v1", quotes=True
+    ),
+    "eth:ethertype:ip:tcp:rpcap:eth:ethertype:ip:tcp:tls": chosen(
+        ip=1, tcp=1, protocol="rpcap", quotes=True
+    ),
+    "eth:ethertype:ip:udp:cflow:eth:ethertype:ip:udp": chosen(
+        ip=1, udp=1, protocol="cflow", quotes=True
+    ),
 }
 EXTENSIONS = {
     "eth:ethertype:ipv6:ipv6.hopopts:udp:data": chosen(
@@ -99,9 +129,14 @@ EXTENSIONS = {
         ipv6=1, above_extensions="IPv6-ICMP", protocol="icmpv6"
     ),
     "eth:ethertype:ipv6:ipv6.hopopts:ipv6.dstopts:ipv6.routing:ipv6.fraghdr:tcp:tls": chosen(
-        ipv6=1, tcp=1, above_extensions="TCP", protocol="tls"
+        ipv6=1, tcp=1, fragment=1, above_extensions="TCP", protocol="tls"
     ),
-    "eth:ethertype:ipv6:ipv6.fraghdr:data": chosen(ipv6=1, protocol="ipv6.fraghdr"),
+    "eth:ethertype:ipv6:ipv6.fraghdr:data": chosen(ipv6=1, fragment=1, protocol="ipv6.fraghdr"),
+    "eth:ethertype:ipv6:ipv6.fraghdr:ipv6:ipv6.fraghdr:data": chosen(
+        ipv6=2, fragment=2, protocol="ipv6.fraghdr"
+    ),
+    # A fragment of the tunnel is none of what is in it.
+    "eth:ethertype:ipv6:ipv6.fraghdr:ipv6:udp": chosen(ipv6=2, udp=1, protocol="udp"),
     "eth:ethertype:ipv6:ipv6.hopopts": chosen(ipv6=1, protocol="ipv6.hopopts"),
     "eth:ethertype:ipv6:ipv6.dstopts:ipv6:udp": chosen(ipv6=2, udp=1, protocol="udp"),
     "eth:ethertype:ipv6:ipv6.routing:ip:tcp": chosen(ip=1, tcp=1, protocol="tcp"),
@@ -124,6 +159,21 @@ NO_PROTOCOL = {
     "eth:ethertype:ip:tcp:data": chosen(ip=1, tcp=1, protocol="tcp"),
     "eth:ethertype:ip:tcp:_ws.malformed": chosen(ip=1, tcp=1, protocol="tcp"),
     "eth:ethertype:ip:_ws.short": chosen(ip=1, protocol="ip"),
+    **{
+        f"eth:ethertype:ip:tcp:tls:{syntax}": chosen(ip=1, tcp=1, protocol="tls")
+        for syntax in ("pkcs-1", "ns_cert_exts", "logotypecertextn", "cms", "tcg-cp_oids")
+    },
+    **{
+        f"eth:ethertype:ip:tcp:http:{content}": chosen(ip=1, tcp=1, protocol="http")
+        for content in ("xml", "json", "json_3gpp", "urlencoded-form", "mime_multipart", "png")
+    },
+    **{
+        f"eth:ethertype:ip:tcp:http:{trailer}": chosen(ip=1, tcp=1, protocol="http")
+        for trailer in ("f5ethtrailer", "f5ethtrailer:f5ethtrailer.tls", "gmtrailer", "metamako")
+    },
+    "eth:ethertype": chosen(protocol="eth"),
+    "eth:ethertype:ip:tcp:xmpp:xml": chosen(ip=1, tcp=1, protocol="xmpp"),
+    "eth:ethertype:ip:tcp:essp": chosen(ip=1, tcp=1, protocol="essp"),
     "_ws.short": chosen(protocol=None),
     "eth:_ws.malformed": chosen(protocol="eth"),
 }
@@ -154,3 +204,41 @@ def test_behind_extension_headers_the_dissector_tells_the_protocol(
 @pytest.mark.parametrize(("protocols", "expected"), NO_PROTOCOL.items())
 def test_what_a_protocol_carries_is_no_protocol(protocols: str, expected: Layers):
     assert choose(protocols) == expected
+
+
+LINKS = {
+    "eth:ethertype:ip:tcp": {"eth_at": 1, "hardware": "eth"},
+    "eth:ethertype:vlan:ethertype:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
+        "eth_at": 2,
+        "vlan_at": 2,
+        "hardware": "eth",
+    },
+    "eth:ethertype:ip:icmp:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
+        "eth_at": 1,
+        "hardware": "eth",
+    },
+    "eth:ethertype:vlan:ethertype:ip:udp:sflow:eth:ethertype:vlan:ethertype:ip": {
+        "eth_at": 1,
+        "vlan_at": 1,
+        "hardware": "eth",
+    },
+    "radiotap:wlan_radio:wlan:llc:ip:tcp": {"wlan_at": 1, "hardware": "wlan"},
+    "eth:ethertype:ip:udp:capwap.data:wlan:llc:ip": {
+        "eth_at": 1,
+        "wlan_at": 1,
+        "hardware": "wlan",
+    },
+    "wlan:llc:ip:udp:vxlan:eth:ethertype:ip": {"eth_at": 1, "wlan_at": 1, "hardware": "eth"},
+    "sll:ethertype:ip:tcp": {"sll_at": 1, "hardware": "sll"},
+    "fddi:llc:ip:tcp": {"fddi_at": 1, "hardware": "fddi"},
+    "raw:ip:tcp": {},
+}
+
+
+@pytest.mark.parametrize(("protocols", "expected"), LINKS.items())
+def test_hardware_addresses_are_the_innermost_outside_of_a_quote(
+    protocols: str, expected: dict[str, object]
+):
+    """Regression: the addresses and the VLAN of a quoted frame were those of the row."""
+    found = layers.choose(protocols)
+    assert {name: getattr(found, name) for name in NO_LINK} == NO_LINK | expected
