@@ -21,7 +21,8 @@ from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.enrichment.at_hand import AnswersAtHand
 from mt_pipeline.packets import typed
-from mt_pipeline.packets.endpoints import is_askable, is_public
+from mt_pipeline.packets.endpoints import is_askable
+from mt_pipeline.packets.reachability import is_public
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.early import Builder, Early, without_pending
 from mt_pipeline.rows.packets import BATCH
