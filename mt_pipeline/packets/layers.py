@@ -41,7 +41,7 @@ _HARDWARE = ("eth", "wlan", "sll", "fddi")
 class Layers:
     """The chosen layer of all frames with the same `frame.protocols`.
 
-    Positions count from 1; None means that there is no such layer.
+    Positions count from 1, and -1 is the last one; None means that there is no such layer.
 
     Attributes:
         ip_at: position among the values of ip.*; None if the chosen layer is IPv6, or without IP.
@@ -66,8 +66,8 @@ class Layers:
     tcp_at: int | None
     udp_at: int | None
     fragment_at: int | None
-    vlan_at: int | None
-    eth_at: int | None
+    vlan_at: int
+    eth_at: int
     wlan_at: int | None
     sll_at: int | None
     fddi_at: int | None
@@ -81,22 +81,26 @@ def choose(frame_protocols: str) -> Layers:
     """Choose the layer of frames by their dissectors, such as `eth:ethertype:ip:udp:gtp:ip:tcp`."""
     dissectors = frame_protocols.split(":")
     own = _before_quote(dissectors)
+    quotes = len(own) < len(dissectors)
     ip = max((index for index, name in enumerate(own) if name in ("ip", "ipv6")), default=None)
+    # What lies above the chosen IP layer, as 802.11 in CAPWAP, belongs to no address of the row.
+    # Ethernet always counts: of what is in a tunnel without IP, as ARP, it is all that is known.
+    below = own if ip is None else own[:ip] + [name for name in own[ip:] if name == "eth"]
     return Layers(
         ip_at=own.count("ip") if ip is not None and own[ip] == "ip" else None,
         ipv6_at=own.count("ipv6") if ip is not None and own[ip] == "ipv6" else None,
         tcp_at=_transport(own, ip, ("tcp",)),
         udp_at=_transport(own, ip, ("udp", "udplite")),
         fragment_at=_fragment(own, ip),
-        vlan_at=own.count("vlan") or None,
-        eth_at=own.count("eth") or None,
-        wlan_at=own.count("wlan") or None,
-        sll_at=own.count("sll") or None,
-        fddi_at=own.count("fddi") or None,
+        vlan_at=own.count("vlan") if quotes else -1,
+        eth_at=own.count("eth") if quotes else -1,
+        wlan_at=below.count("wlan") or None,
+        sll_at=below.count("sll") or None,
+        fddi_at=below.count("fddi") or None,
         above_extensions=_above_extensions(own, ip),
         protocol=next((name for name in reversed(own) if not _NO_PROTOCOL.match(name)), None),
-        hardware=next((name for name in reversed(own) if name in _HARDWARE), None),
-        quotes=len(own) < len(dissectors),
+        hardware=next((name for name in reversed(below) if name in _HARDWARE), None),
+        quotes=quotes,
     )
 
 

@@ -27,7 +27,12 @@ _Type: TypeAlias = tuple[pa.DataType, str]
 """The type in Arrow and in DuckDB."""
 
 _TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
-_TYPES: dict[object, _Type] = {str | None: _TEXT, bool: _TRUTH, int | None: _PLACE}
+_TYPES: dict[object, _Type] = {
+    str | None: _TEXT,
+    bool: _TRUTH,
+    int: _PLACE,
+    int | None: _PLACE,
+}
 _LAYER_FIELDS = {field.name: _TYPES[field.type] for field in fields(Layers)}
 _LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_FIELDS.items()])
 _LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"

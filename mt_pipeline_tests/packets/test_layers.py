@@ -7,7 +7,11 @@ import pytest
 from mt_pipeline.packets import layers
 from mt_pipeline.packets.layers import Layers
 
-NO_LINK = dict.fromkeys(("vlan_at", "eth_at", "wlan_at", "sll_at", "fddi_at", "hardware"))
+NO_LINK = {
+    "vlan_at": -1,
+    "eth_at": -1,
+    **dict.fromkeys(("wlan_at", "sll_at", "fddi_at", "hardware")),
+}
 
 
 def choose(protocols: str) -> Layers:
@@ -207,14 +211,14 @@ def test_what_a_protocol_carries_is_no_protocol(protocols: str, expected: Layers
 
 
 LINKS = {
-    "eth:ethertype:ip:tcp": {"eth_at": 1, "hardware": "eth"},
+    "eth:ethertype:ip:tcp": {"hardware": "eth"},
     "eth:ethertype:vlan:ethertype:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
-        "eth_at": 2,
-        "vlan_at": 2,
-        "hardware": "eth",
+        "hardware": "eth"
     },
+    "eth:ethertype:ip:udp:vxlan:eth:ethertype:arp": {"hardware": "eth"},
     "eth:ethertype:ip:icmp:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
         "eth_at": 1,
+        "vlan_at": 0,
         "hardware": "eth",
     },
     "eth:ethertype:vlan:ethertype:ip:udp:sflow:eth:ethertype:vlan:ethertype:ip": {
@@ -223,12 +227,10 @@ LINKS = {
         "hardware": "eth",
     },
     "radiotap:wlan_radio:wlan:llc:ip:tcp": {"wlan_at": 1, "hardware": "wlan"},
-    "eth:ethertype:ip:udp:capwap.data:wlan:llc:ip": {
-        "eth_at": 1,
-        "wlan_at": 1,
-        "hardware": "wlan",
-    },
-    "wlan:llc:ip:udp:vxlan:eth:ethertype:ip": {"eth_at": 1, "wlan_at": 1, "hardware": "eth"},
+    "eth:ethertype:ip:udp:capwap.data:wlan:llc:ip": {"wlan_at": 1, "hardware": "wlan"},
+    "eth:ethertype:ip:udp:capwap.data:wlan": {"hardware": "eth"},
+    "wlan:llc:arp": {"wlan_at": 1, "hardware": "wlan"},
+    "wlan:llc:ip:udp:vxlan:eth:ethertype:ip": {"wlan_at": 1, "hardware": "eth"},
     "sll:ethertype:ip:tcp": {"sll_at": 1, "hardware": "sll"},
     "fddi:llc:ip:tcp": {"fddi_at": 1, "hardware": "fddi"},
     "raw:ip:tcp": {},
