@@ -5,6 +5,7 @@ Only `defs/`, `cli/` and `service/` read settings; the other rooms get arguments
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -227,14 +228,18 @@ class Settings(BaseSettings):
         return Options(**{field.name: getattr(self, field.name) for field in fields(Options)})
 
 
-def load() -> Settings:
+def load(**changes: object) -> Settings:
     """Read the settings.
+
+    Args:
+        changes: settings that win over those of the environment.
 
     Raises:
         SettingsError: a value has the wrong form; the message names the variable.
     """
+    make: Callable[..., Settings] = Settings
     try:
-        return Settings()
+        return make(**changes)
     except ValidationError as error:
         # The value may be a secret: name the variable and the problem alone.
         lines = [

@@ -50,16 +50,13 @@ class Written:
         frames: their number.
         bytes: of these frames, as they were captured.
         captures: how many captures they are from.
-        link_types: frames by LINKTYPE_… number. Many programs read a file with several only in
-            part: `link_types.py` says which.
-        snaplens: distinct limits of the length of a frame.
+        link_types: frames by LINKTYPE_… number; `link_types.py` says what several mean.
     """
 
     frames: int
     bytes: int
     captures: int
     link_types: Mapping[int, int]
-    snaplens: int
 
 
 def write(
@@ -142,5 +139,4 @@ class _Reading:
     @property
     def written(self) -> Written:
         """What the file has."""
-        snaplens = {described.snaplen for described, _ in self.interfaces}
-        return Written(self.frames, self.bytes, self.captures, dict(self.link_types), len(snaplens))
+        return Written(self.frames, self.bytes, self.captures, dict(self.link_types))

@@ -2,27 +2,21 @@
 
 import os
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import maxminddb
-
-from mt_pipeline.backends.questdb import ddl, views
 from mt_pipeline.captures.naming import fold_experiment
-from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.records import State
 from mt_pipeline.errors import CommandError
-from mt_pipeline.pipeline.options import Options
+from mt_pipeline.pipeline.provenance import files_of, was_read_by
+from mt_pipeline.pipeline.session import bring_up_to_date
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.report.page import GENERATOR, Made, render
 from mt_pipeline.report.queries import Experiment, NoExperiment
-from mt_pipeline.report.sources import Files
 from mt_pipeline.report.summary import summarise
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.system.nearest import did_you_mean
-from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.errors import TsharkError
 
 _HEAD = 1000  # bytes at the start of a page that name the program which made it
@@ -71,7 +65,7 @@ def report(workspace: Workspace, name: str, output: Path | None = None) -> Repor
     path = output or Path(f"report-{experiment}.html")
     _check_ours(path)
     _check_packets(workspace, experiment)
-    _bring_up_to_date(workspace, experiment)
+    bring_up_to_date(workspace, experiment)
     with workspace.reading().connect() as connection:
         try:
             summary = summarise(Experiment(connection, experiment))
@@ -104,14 +98,6 @@ def _check_ours(path: Path) -> None:
                 )
 
 
-def _bring_up_to_date(workspace: Workspace, experiment: str) -> None:
-    """Add the columns that a view of an older release lacks. The read-only user cannot do that."""
-    with workspace.database().connect() as connection:
-        if views.has_view(connection, experiment):
-            ddl.ensure_table(connection)
-            views.ensure_view(connection, experiment)
-
-
 def _check_packets(workspace: Workspace, experiment: str) -> None:
     loaded = [
         record
@@ -135,28 +121,10 @@ def _made(workspace: Workspace, experiment: str) -> Made:
     try:
         tshark = workspace.tshark
     except TsharkError:  # a report needs none
-        return Made(records, None, frozenset(), _files(workspace.options))
+        return Made(records, None, frozenset(), files_of(workspace.options))
     return Made(
         records,
         tshark.version,
-        frozenset(key for key, record in records.items() if _was_read_by(tshark, record)),
-        _files(workspace.options),
+        frozenset(key for key, record in records.items() if was_read_by(tshark, record)),
+        files_of(workspace.options),
     )
-
-
-def _was_read_by(tshark: Tshark, record: Record) -> bool:
-    """Return whether this version of tshark made the documents, by their name."""
-    made = documents.inputs_hash(
-        tshark, sha256=record.sha256 or "", display_filter=record.filter or ""
-    )
-    return record.sha256 is not None and record.documents == made
-
-
-def _files(options: Options) -> Files:
-    if "offline" not in options.providers:
-        return Files()
-    kind = None
-    if options.offline_city_mmdb:
-        with closing(maxminddb.open_database(options.offline_city_mmdb)) as city:
-            kind = city.metadata().database_type
-    return Files(city=kind, apps=options.offline_apps is not None)

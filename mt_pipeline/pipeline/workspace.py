@@ -75,13 +75,15 @@ class Workspace:
     @cached_property
     def tshark(self) -> Tshark:
         """The tshark of the settings. Raises TsharkError if it cannot be used."""
+        return Tshark.find(self.options.tshark, limits=self.limits)
+
+    @property
+    def limits(self) -> Limits:
+        """What a program of Wireshark may take for one capture."""
         options = self.options
         megabytes = options.tshark_memory_mb
         memory = limits.memory() if megabytes is None else megabytes * 10**6
-        return Tshark.find(
-            options.tshark,
-            limits=Limits(options.tshark_silence_seconds, options.tshark_seconds, memory),
-        )
+        return Limits(options.tshark_silence_seconds, options.tshark_seconds, memory)
 
     @property
     def logins(self) -> Logins:

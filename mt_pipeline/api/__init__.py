@@ -1,0 +1,1 @@
+"""The one door to rows and packets: questions, answers, comparison, export, cut."""
