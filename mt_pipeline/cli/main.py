@@ -20,6 +20,9 @@ from mt_pipeline.system import private, terminal
 COMMANDS = {
     "cache": "Look after the stored answers.",
     "compact": "Give back the disk space of deleted rows.",
+    "compare": "Compare two experiments: what is new, gone, more or less from A to B.",
+    "cut": "Write the packets of rows to a pcapng, as they were captured.",
+    "export": "Write rows of an experiment to a file.",
     "ingest": "Load captures, and wait until their rows can be queried.",
     "purge": "Delete what was made of captures.",
     "refresh": "Bring the answers of loaded captures up to date.",

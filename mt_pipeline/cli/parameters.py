@@ -12,8 +12,8 @@ class NewFile(click.Path):
     The command makes no folder: that would hide a misspelt one.
     """
 
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+    def __init__(self, *, dir_okay: bool = False) -> None:
+        super().__init__(dir_okay=dir_okay, path_type=Path)
 
     def convert(
         self,

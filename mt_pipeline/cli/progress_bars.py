@@ -27,7 +27,7 @@ _WIDE, _NARROW = 90, 60
 """Columns from which there is room for a bar, and for the rate."""
 _NUMBERS, _LONGEST_KEY = 60, 40
 """Columns for all but the key, and at most for the key."""
-_UNITS = {"asking": "endpoints", "loading flows": "flows"}
+_UNITS = {"asking": "endpoints", "loading flows": "flows", "exporting": "rows"}
 
 
 class Bars:
