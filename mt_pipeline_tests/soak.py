@@ -2,8 +2,9 @@
 
 Variables: SOAK_PARTS selects faults, all by default. SOAK_CAPTURES is the number of captures of
 each, SOAK_POINTS that of kills or full disks, SOAK_LOOPS that of loops that keep the machine busy,
-SOAK_EVENTS that of events for Dagster's database, SOAK_BENCH_PACKETS that of packets of a bench.
-SOAK_SECONDS is how long QuestDB is away, and SOAK_SEED selects other random moments.
+SOAK_EVENTS that of events for Dagster's database, SOAK_CUTS that of selections, and
+SOAK_BENCH_PACKETS that of packets of a bench. SOAK_SECONDS is how long QuestDB is away, and
+SOAK_SEED selects other random moments.
 """
 
 import os
@@ -19,7 +20,7 @@ from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests.bench import compare_one
 from mt_pipeline_tests.benchmarks.measuring import say
 from mt_pipeline_tests.building.bulk import write_bulk
-from mt_pipeline_tests.soaking import decade, faults, power
+from mt_pipeline_tests.soaking import cuts, decade, faults, power
 
 CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
 POINTS = int(os.environ.get("SOAK_POINTS", "10"))
@@ -27,6 +28,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "300"))
 LOOPS = int(os.environ.get("SOAK_LOOPS", "16"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "32000"))
 BENCH_PACKETS = int(os.environ.get("SOAK_BENCH_PACKETS", "100000"))
+CUTS = int(os.environ.get("SOAK_CUTS", "1000"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 
 
@@ -56,6 +58,7 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
     "ten-years": partial(decade.ten_years, captures=decade.DAYS),
     "clock": partial(faults.clock, captures=CAPTURES),
     "bench": short_bench,
+    "cuts": partial(cuts.selections, count=CUTS),
     "events": partial(faults.events, count=EVENTS),
 }
 

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from mt_pipeline.captures.naming import CaptureError
+
 _SECOND = 10**9
 _MICROSECONDS = 6
 _POWER_OF_TWO = 0x80
 
 
-class FrameError(Exception):
+class FrameError(CaptureError):
     """Frames cannot be taken from a capture; the message names the capture, the reason, the cure.
 
     FrameError

@@ -1,7 +1,8 @@
 """Packets are cut as they were captured, as many as the view says; else nothing is written."""
 
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from mt_pipeline.api.cutting import NothingToCutError, RefusedError
 from mt_pipeline.api.session import ExpiredError, Session
 from mt_pipeline.api.where import col
 from mt_pipeline_tests.api.parts import BOTH, HOSTILE, load_both, sessions
-from mt_pipeline_tests.building.originals import originals
+from mt_pipeline_tests.building.originals import Original, originals
 from mt_pipeline_tests.frames.parts import parse, tshark_fields
 from mt_pipeline_tests.pipelines import Lab, files_below
 
@@ -71,21 +72,68 @@ def test_a_cut_has_the_packets_of_the_view(
         assert sorted(cut) == sorted(chosen)
 
 
-def test_captures_of_every_kind_are_cut_by_their_rows(lab: Lab, tmp_path: Path):
-    """The rows know microseconds; what is cut has the nanoseconds of the captures."""
+@pytest.fixture(scope="module")
+def kinds(lab: Lab) -> Mapping[str, Original]:
+    """Load captures of every kind into both; return their frames by the comments of a cut."""
     found = originals(lab.inbox / "kinds")
     keys = [f"kinds/{name}" for name in found]
     assert lab.run(*keys, workspace=lab.workspace(backends=BOTH)).success
-
-    (written,) = sessions(lab)["questdb"].cut("kinds", tmp_path / "all.pcapng")
-
-    assert written.captures == len(found)
-    by_comment = {frame.comments[0]: frame.frame for frame in parse(written.path).frames}
-    assert by_comment == {
+    return {
         f"kinds/{name}, frame {number}": frame
         for name, frames in found.items()
         for number, frame in enumerate(frames, 1)
     }
+
+
+def test_captures_of_every_kind_are_cut_by_their_rows(
+    lab: Lab, kinds: Mapping[str, Original], tmp_path: Path
+):
+    """The rows know microseconds; what is cut has the nanoseconds of the captures."""
+    (written,) = sessions(lab)["questdb"].cut("kinds", tmp_path / "all.pcapng")
+
+    assert written.captures == len({comment.partition(", ")[0] for comment in kinds})
+    read = parse(written.path).frames
+    assert {frame.comments[0]: frame.frame for frame in read} == kinds
+    assert [frame.frame.time_ns for frame in read] == sorted(
+        frame.time_ns for frame in kinds.values()
+    )
+
+
+def test_random_conditions_cut_as_many_packets_as_the_view_says_each_as_it_was_captured(
+    lab: Lab, kinds: Mapping[str, Original], tmp_path: Path
+):
+    """CUTS=1000 in the environment runs a thousand."""
+    opened = sessions(lab)
+    rows = opened["parquet"].packets("kinds").arrow().to_pylist()
+    chance, output = random.Random(3), tmp_path / "cut.pcapng"  # noqa: S311
+    for round_ in range(int(os.environ.get("CUTS", "6"))):
+        row = chance.choice(rows)
+        where = chance.choice(
+            [
+                col("protocol") == row["protocol"],
+                col("frame_number").isin(chance.sample(range(1, 41), 5)),
+                (col("frame_len") > row["frame_len"]) & (col("capture") != row["capture"]),
+                col("tls_sni").contains(str(row["tls_sni"])[:5]) | (col("eth_src") == None),  # noqa: E711
+                ~(col("ts") < row["ts"]) & col("ip_proto").isin([row["ip_proto"], None]),
+            ]
+        )
+        session = opened[BOTH[round_ % 2]]
+        view = session.packets("kinds", where=where, columns=["capture", "frame_number"])
+        expected = [
+            f"{found['capture']}, frame {found['frame_number']}"
+            for found in view.arrow().to_pylist()
+        ]
+        if not expected:
+            with pytest.raises(NothingToCutError):
+                session.cut("kinds", output, where=where, replace=True)
+            continue
+
+        (written,) = session.cut("kinds", output, where=where, replace=True)
+
+        read = parse(output).frames
+        assert written.packets == len(read) == len(expected), str(where)
+        assert {frame.comments[0] for frame in read} == set(expected), str(where)
+        assert all(kinds[frame.comments[0]] == frame.frame for frame in read), str(where)
 
 
 def test_a_file_for_each_capture(opened: dict[str, Session], tmp_path: Path):
