@@ -5,7 +5,7 @@ which are numbers; DuckDB then applies the condition (`questdb_bulk.py`).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,14 +77,18 @@ class QuestDbSource:
             count, first, last = _select(connection, question, what).fetchone() or (0, None, None)
             if not count:
                 return
+            bulk = None
             if self.http and count > FEW:
                 bulk = questdb_bulk.plan(connection, question, (first, last), rows=count)
-                with TemporaryDirectory(dir=self.temporary, prefix=".answer-") as folder:
-                    file = Path(folder) / "rows.parquet"
-                    if bulk and questdb_bulk.download(self.http, bulk, connection, file):
+            if self.http is None or bulk is None:
+                yield from _stream(connection, question)
+                return
+            with TemporaryDirectory(dir=self.temporary, prefix=".answer-") as folder:
+                for since, file in questdb_bulk.files(self.http, bulk, connection, Path(folder)):
+                    if file is None:
+                        yield from _stream(connection, replace(question, since=since))
+                    else:
                         yield from questdb_bulk.batches(question, file, folder=self.temporary)
-                        return
-            yield from _stream(connection, question)
 
 
 def _stream(connection: Connection, question: Question) -> Iterator[pa.RecordBatch]:

@@ -50,7 +50,8 @@ def hostile(path: Path) -> Path:
 def load_both(lab: Lab, experiment: str) -> Sequence[str]:
     """Load captures of many kinds into both back ends; some share their times."""
     keys = [
-        f"{experiment}/{name}" for name in ("all.pcapng", "odd.pcap", "same.pcap", "x y/ü.pcap")
+        f"{experiment}/{name}"
+        for name in ("all.pcapng", "odd.pcap", "same.pcap", "x 'y\" (none)/=ü <b>.pcap")
     ]
     for key in keys:
         (lab.inbox / key).parent.mkdir(parents=True, exist_ok=True)

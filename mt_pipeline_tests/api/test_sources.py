@@ -1,5 +1,6 @@
 """Both back ends answer every question in the same way, and as plain Python does."""
 
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from mt_pipeline.api import questdb
+from mt_pipeline.api import questdb, questdb_bulk
 from mt_pipeline.api.question import Sum
 from mt_pipeline.api.session import Session
 from mt_pipeline.api.values import check
@@ -35,6 +36,7 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(questdb, "FEW", 0 if request.param == "by file" else 10**9)
     if request.param == "by file":
         monkeypatch.setattr("mt_pipeline.api.questdb_bulk._BY_ROW", 1e9)
+        monkeypatch.setattr("mt_pipeline.api.questdb_bulk.SLICE_ROWS", 50)
 
 
 def ask(opened: dict[str, Session], what: str, **asked: object) -> pa.Table:
@@ -167,3 +169,21 @@ def test_counts_by_capture_are_those_of_the_rows(opened: dict[str, Session]):
         counts = session.source(EXPERIMENT).counts(question)
         assert sum(counts.values()) == len(rows)
         assert set(counts) == {row["capture"] for row in rows}
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_rows_come_one_by_one_where_the_server_gives_no_file(
+    opened: dict[str, Session], monkeypatch: pytest.MonkeyPatch, failing: int
+):
+    """As with a password of HTTP that is another, or while `compact` moves rows."""
+    calls = itertools.count(1)
+    download = questdb_bulk._download
+    monkeypatch.setattr(questdb, "FEW", 0)
+    monkeypatch.setattr(questdb_bulk, "_BY_ROW", 1e9)
+    monkeypatch.setattr(questdb_bulk, "SLICE_ROWS", 50)
+    monkeypatch.setattr(
+        questdb_bulk, "_download", lambda *some: next(calls) < failing and download(*some)
+    )
+
+    assert ask(opened, "packets").num_rows > 100
+    assert next(calls) == failing + 1
