@@ -10,7 +10,7 @@ import os
 import sys
 from multiprocessing import forkserver
 
-from dagster._grpc import client, server
+from dagster._grpc import client, proxy_server, server
 from dagster._grpc.__generated__ import dagster_api_pb2 as messages
 
 from mt_pipeline.system.interrupts import ENDING
@@ -52,12 +52,29 @@ class Server(server.DagsterApiServer):
         super().cleanup()
 
 
+class Proxy(proxy_server.DagsterProxyApiServicer):
+    """Dagster's process before the server, which starts it again to load code.
+
+    It knows which server is behind it: web server and daemon ask for that each second.
+    """
+
+    _known: tuple[object, messages.GetServerIdReply] | None = None
+
+    def GetServerId(self, request: messages.Empty, context: object) -> messages.GetServerIdReply:
+        """Return the name of the server, which has another client once it is another one."""
+        client, known = self._client, self._known
+        if known is None or known[0] is not client:
+            self._known = known = client, super().GetServerId(request, context)
+        return known[1]
+
+
 def use() -> None:
     """Have Dagster start this server instead of its own, from this process and from that one."""
     # The process before this server tells it each second that it lives: half of what both do while
     # nothing is at work. Without a sign for thirty seconds a server ends.
     client.CLIENT_HEARTBEAT_INTERVAL = _HEARTBEAT_SECONDS
     server.DagsterApiServer = Server  # type: ignore[misc]
+    proxy_server.DagsterProxyApiServicer = Proxy  # type: ignore[misc]
     server.get_python_environment_entry_point = _command  # type: ignore[attr-defined]
 
 
