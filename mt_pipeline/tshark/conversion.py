@@ -14,6 +14,7 @@ A field that is requested once (`Field.first_only`) has one value.
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import IO
 
 import duckdb
@@ -63,7 +64,8 @@ def documents_of(
     connection: duckdb.DuckDBPyConnection, block: pa.RecordBatch
 ) -> Iterator[pa.Buffer]:
     """Yield the documents of a block as text, a line per packet."""
-    for chunk in connection.from_arrow(block).project(_LINE).to_arrow_table().column(0).chunks:
+    line = _line(tuple(field for field in FIELDS if not _is_empty(block.column(field.key))))
+    for chunk in connection.from_arrow(block).project(line).to_arrow_table().column(0).chunks:
         yield _text_of(chunk)
 
 
@@ -77,6 +79,9 @@ def lists(block: pa.RecordBatch, keys: Iterable[str]) -> pa.Table:
     columns = {}
     for key in keys:
         text = block.column(key)
+        if _is_empty(text):
+            columns[key] = pa.nulls(len(text), pa.list_(pa.string()))
+            continue
         absent = pyarrow.compute.equal(text, "")
         if key in repeatable and _contains(text, ","):
             split = pyarrow.compute.split_pattern(text, ",")
@@ -159,17 +164,24 @@ def _text_of(chunk: pa.Array) -> pa.Buffer:
     return text.slice(first, ends[-1].as_py() - first)
 
 
-def _line() -> str:
+def _is_empty(column: pa.Array) -> bool:
+    """Return whether no packet has the field: most captures have a third of them."""
+    return not pyarrow.compute.max(pyarrow.compute.binary_length(column)).as_py()
+
+
+@lru_cache(maxsize=100)
+def _line(fields: tuple[Field, ...]) -> str:
     """Return the SQL that turns a row of columns into a line with its document.
 
-    It is one `concat`: a chain of `||` copies the text at each link.
+    Fields that no packet has need not be given. It is one `concat`: a chain of `||` copies the text
+    at each link.
     """
     # Milliseconds, as in ek. Newer versions of tshark print ISO 8601, there too; that stays.
     timestamp = (
         "CASE WHEN contains(frame_time_epoch, ':') THEN frame_time_epoch "
         "ELSE replace(frame_time_epoch, '.', '')[:-7] END"
     )
-    first, *others = FIELDS  # every packet has its number
+    first, *others = fields  # every packet has its number
     members = [
         _member(first),
         *(
@@ -189,6 +201,3 @@ def _member(field: Field) -> str:
         return f"""'"{field.key}":[', to_json({field.key}), ']'"""
     values = field.key if field.first_only else f"""replace({field.key}, ',', '","')"""
     return f"""'"{field.key}":["', {values}, '"]'"""
-
-
-_LINE = _line()

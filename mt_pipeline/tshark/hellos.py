@@ -17,9 +17,11 @@ OPTIONS = ("-X", f"lua_script:{SCRIPT}")
 VERSION = SCRIPT.read_text()
 """What documents depend on."""
 
-_GATE = ":mt_hellos_(tcp|udp)"
+_GATES = (":mt_hellos_tcp", ":mt_hellos_udp")
 
 
 def without_gates(protocols: pa.Array) -> pa.Array:
     """Remove the script's own layers from values of `frame.protocols`."""
-    return pyarrow.compute.replace_substring_regex(protocols, _GATE, "")
+    for gate in _GATES:
+        protocols = pyarrow.compute.replace_substring(protocols, gate, "")
+    return protocols

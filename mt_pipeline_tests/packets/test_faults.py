@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
@@ -16,6 +16,7 @@ from mt_pipeline_tests.building.traffic import (
     CLIENT6,
     CLIENT_MAC,
     FROM_CLIENT,
+    ROUTER,
     ROUTER_MAC,
     SERVER,
     SERVER6,
@@ -61,14 +62,11 @@ def tagged(frame: bytes) -> bytes:
 
 INNER = tagged(traffic.tls_session("quoted.example.com", client="192.168.7.8")[3])
 OWN = (CLIENT, SERVER, CLIENT_MAC, ROUTER_MAC, None, "Unknown")
+OF_ROUTER = (ROUTER, CLIENT, ROUTER_MAC, CLIENT_MAC, None, "Unknown")
 QUOTES = {
     "sflow": datagram(sflow(INNER), 6343),
     "openflow_v1": traffic.tcp_session([(FROM_CLIENT, packet_in(INNER))], server_port=6653)[3],
-    "icmp": traffic.ethernet(
-        IP(src=CLIENT, dst=SERVER)
-        / ICMP(type=3, code=4)
-        / Raw(bytes(IP(src=SERVER, dst=CLIENT) / UDP(sport=9, dport=4789)) + bytes(8) + INNER)
-    ),
+    "icmp": tunnels.icmp_error(tunnels.vxlan(INNER), kind=3, code=4),
 }
 
 
@@ -77,7 +75,7 @@ def test_a_packet_within_a_payload_is_no_layer(tmp_path: Path, protocol: str):
     """Regression: the row was the sampled packet; of ICMP errors it had the hardware addresses."""
     row = row_of(tmp_path, QUOTES[protocol])
     names = ("address_src", "address_dst", "eth_src", "eth_dst", "vlan_id", "tls_sni")
-    assert picked([row], *names) == [OWN]
+    assert picked([row], *names) == [OF_ROUTER if protocol == "icmp" else OWN]
     assert row["protocol"] == protocol
 
 
