@@ -14,7 +14,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from mt_pipeline.packets import lookups, typed
+from mt_pipeline.packets import typed
+from mt_pipeline.packets.lookups import Lookups
 from mt_pipeline.packets.sums import SUMS, latest
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
@@ -78,7 +79,7 @@ class Conversations:
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
             _empty.extend(self._type_and_sum(no_documents.empty_table()))
-        lookups.create(connection)
+        self._lookups = Lookups(connection)
         packets, sums = _empty
         self._files = [
             _RowGroupWriter(self._packets_path, packets.schema),
@@ -93,7 +94,7 @@ class Conversations:
         for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
-        lookups.add(self.connection, block)
+        self._lookups.add(block)
         if self._follower:
             self._follower(packets, sums)
 
@@ -115,9 +116,9 @@ class Conversations:
             packets: where the typed packets go; see `typed.typed`.
             sums: where the sums go: packets and bytes each way, times and names, by `second`,
                 `sums.KEY` and `skipped`. Each block of packets has rows of its own.
-            answered: where the answers of DNS go; see `lookups.write`.
+            answered: where the answers of DNS go; see `Lookups.write`.
         """
-        lookups.write(self.connection, answered)
+        self._lookups.write(answered)
         for file in self._files:
             file.close()
         # The packets last: wherever they exist, the others exist too.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name
@@ -19,36 +20,50 @@ CREATE TEMP TABLE lookups (
     time_us BIGINT, frame_number INTEGER, client VARCHAR, name VARCHAR, address VARCHAR)
 """
 
-_ANSWERS = "SELECT * FROM documents WHERE dns_a IS NOT NULL OR dns_aaaa IS NOT NULL"
 LOOKUPS = f"""
 INSERT INTO lookups
 SELECT time_us, whole_number(frame_number[1]), address_dst, {host_name("dns_qry_name[1]")} AS name,
     unnest(list_concat(dns_a, dns_aaaa)) AS address
-FROM ({typed.packets(f"({_ANSWERS})")})
+FROM ({typed.packets("dns_documents")})
 WHERE skipped IS NULL AND NOT quotes AND name IS NOT NULL AND address_dst IS NOT NULL
 """
-"""SQL that adds the answers in a block of documents."""
+"""SQL of the lookups in the documents of DNS answers."""
+
+_WAITING = 5_000
+"""Documents that are collected, as the statement costs as much as thousands of them."""
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create an empty table `lookups`."""
-    connection.execute(_TABLE)
+class Lookups:
+    """The answers of DNS in a capture: the table `lookups` of a DuckDB connection."""
 
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._waiting: list[pa.Table] = []
+        connection.execute(_TABLE)
 
-def add(connection: duckdb.DuckDBPyConnection, documents: pa.Table) -> None:
-    """Add the answers in a block of documents, which is the relation `documents`."""
-    if any(documents[key].null_count < documents.num_rows for key in ("dns_a", "dns_aaaa")):
-        connection.execute(LOOKUPS)
+    def add(self, documents: pa.Table) -> None:
+        """Add the answers in a block of documents, with a list of text per field."""
+        has_answer = pc.or_(pc.is_valid(documents["dns_a"]), pc.is_valid(documents["dns_aaaa"]))
+        self._waiting.append(documents.filter(has_answer))
+        if sum(table.num_rows for table in self._waiting) >= _WAITING:
+            self._insert()
 
+    def write(self, output: Path) -> None:
+        """Write all answers in the order of time.
 
-def write(connection: duckdb.DuckDBPyConnection, output: Path) -> None:
-    """Write all answers in the order of time.
+        Args:
+            output: Parquet with time_us (microseconds since 1970), frame_number, client, name and
+                address; it appears when it is complete.
+        """
+        self._insert()
+        with whole(output) as partial:
+            ordered = self._connection.sql("FROM lookups ORDER BY time_us, frame_number")
+            ordered.write_parquet(str(partial), compression="zstd")
 
-    Args:
-        connection: with the table `lookups`.
-        output: Parquet with time_us (microseconds since 1970), frame_number, client, name and
-            address; it appears when it is complete.
-    """
-    with whole(output) as partial:
-        ordered = connection.sql("FROM lookups ORDER BY time_us, frame_number")
-        ordered.write_parquet(str(partial), compression="zstd")
+    def _insert(self) -> None:
+        documents = pa.concat_tables(self._waiting) if self._waiting else None
+        self._waiting.clear()
+        if documents is not None and documents.num_rows:
+            self._connection.register("dns_documents", documents)
+            self._connection.execute(LOOKUPS)
+            self._connection.unregister("dns_documents")
