@@ -45,7 +45,7 @@ MOST_IN_HAND = 10 * CAPTURES_PER_RUN
 many, and the sensor sees nothing new meanwhile."""
 
 
-BUSY_SECONDS, IDLE_SECONDS = 4.0, 14.0
+BUSY_SECONDS, IDLE_SECONDS = 4.0, 19.0
 """How long a tick looks. While captures wait, a tick is also how a killed run is noticed."""
 
 _REFUSED = "; refused: "

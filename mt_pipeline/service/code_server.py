@@ -10,12 +10,12 @@ import os
 import sys
 from multiprocessing import forkserver
 
-from dagster._grpc import client, proxy_server, server
+from dagster._grpc import client, proxy_server, server, server_watcher
 from dagster._grpc.__generated__ import dagster_api_pb2 as messages
 
 from mt_pipeline.system.interrupts import ENDING
 
-_HEARTBEAT_SECONDS = 5
+_SIGN_SECONDS = 5
 _MODULE = "mt_pipeline.service.code_server"
 _ORIGIN = "mt_pipeline.service.fork_origin"
 
@@ -70,9 +70,10 @@ class Proxy(proxy_server.DagsterProxyApiServicer):
 
 def use() -> None:
     """Have Dagster start this server instead of its own, from this process and from that one."""
-    # The process before this server tells it each second that it lives: half of what both do while
-    # nothing is at work. Without a sign for thirty seconds a server ends.
-    client.CLIENT_HEARTBEAT_INTERVAL = _HEARTBEAT_SECONDS
+    # Each second the process before this server tells it that it lives, and the web server asks
+    # which server it is: half of what they do while nothing is at work. Without a sign for thirty
+    # seconds a server ends.
+    client.CLIENT_HEARTBEAT_INTERVAL = server_watcher.WATCH_INTERVAL = _SIGN_SECONDS
     server.DagsterApiServer = Server  # type: ignore[misc]
     proxy_server.DagsterProxyApiServicer = Proxy  # type: ignore[misc]
     server.get_python_environment_entry_point = _command  # type: ignore[attr-defined]
