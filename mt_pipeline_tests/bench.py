@@ -2,10 +2,11 @@
 
 BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` over BENCH_ROWS
 packets, five million by default; the packets of `one` in many `files`; `small` captures of twenty
-packets; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default is all
-but the last. Candidates run in turn on the same packets. Times of a command vary by a quarter on a
-shared machine, and by half on a busy one: compare the ratios. They are appended to the history in
-docs/benchmarks.md.
+packets; captures `dropped` into a service at rest, beside one of the code in the folder
+BENCH_EARLIER; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default
+is all but the last. Candidates run in turn on the same packets. Times of a command vary by a
+quarter on a shared machine, and by half on a busy one: compare the ratios. They are appended to the
+history in docs/benchmarks.md.
 """
 
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
-from mt_pipeline_tests.benchmarks import crowded, dashboards, peers
+from mt_pipeline_tests.benchmarks import crowded, dashboards, dropped, peers
 from mt_pipeline_tests.benchmarks.measuring import (
     Measured,
     compared,
@@ -38,6 +39,9 @@ SMALL = int(os.environ.get("BENCH_SMALL", "400"))
 ROWS = int(os.environ.get("BENCH_ROWS", "5000000"))
 KNOWN = int(os.environ.get("BENCH_KNOWN", "50000"))
 PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "25000"))
+DROPS = int(os.environ.get("BENCH_DROPS", "10"))
+IDLE_SECONDS = int(os.environ.get("BENCH_IDLE", "120"))
+EARLIER = os.environ.get("BENCH_EARLIER", "")
 PEER_PACKETS = int(os.environ.get("BENCH_PEER_PACKETS", "20000"))
 OF_SMALL = 20
 EDITCAP = shutil.which("editcap") or "editcap"
@@ -45,7 +49,9 @@ EDITCAP = shutil.which("editcap") or "editcap"
 
 def main() -> None:
     tshark = Tshark.find()
-    parts = os.environ.get("BENCH_PARTS", "one dashboards files small crowded answers").split()
+    parts = os.environ.get(
+        "BENCH_PARTS", "one dashboards files small dropped crowded answers"
+    ).split()
     with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as name:
         folder = Path(name)
         capture = folder / "one" / "bulk.pcap"
@@ -81,6 +87,8 @@ def main() -> None:
                 packets,
                 folder,
             )
+        if "dropped" in parts:
+            dropped.compared(folder / "dropped", rounds=DROPS, idle=IDLE_SECONDS, earlier=EARLIER)
         if "crowded" in parts:
             crowded.looks(folder / "data-looks", count=KNOWN)
             crowded.asset_page(folder / "crowded", partitions=PARTITIONS)
