@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from mt_pipeline.api import columns as names
-from mt_pipeline.api import comparison, records, values
+from mt_pipeline.api import comparison, coverage, records, values
 from mt_pipeline.api.cutting import COLUMNS, Cut, Cutter
 from mt_pipeline.api.question import Question, Source
 from mt_pipeline.api.rows import Rows
@@ -143,6 +143,18 @@ class Session:
         return comparison.compare(
             (self.source(first.experiment), first), (self.source(second.experiment), second)
         )
+
+    def coverage(self, experiment: str) -> coverage.Coverage:
+        """Count the flows with PUBLIC ends by what is known of the remote ones.
+
+        Args:
+            experiment: name of its folder, or the folded one.
+
+        Raises:
+            UnknownNameError: there is no such experiment.
+        """
+        question = self.question(FLOWS, experiment, where=coverage.WITH_PUBLIC_ENDS)
+        return coverage.coverage(self.source(question.experiment), question)
 
     def cut(
         self,

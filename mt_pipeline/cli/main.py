@@ -21,6 +21,7 @@ COMMANDS = {
     "cache": "Look after the stored answers.",
     "compact": "Give back the disk space of deleted rows.",
     "compare": "Compare two experiments: what is new, gone, more or less from A to B.",
+    "coverage": "Say how much of an experiment's traffic with public addresses is explained.",
     "cut": "Write the packets of rows to a pcapng, as they were captured.",
     "export": "Write rows of an experiment to a file.",
     "ingest": "Load captures, and wait until their rows can be queried.",

@@ -89,7 +89,7 @@ def test_without_a_command_the_commands_are_listed(terminal: Terminal):
     result = terminal()
 
     assert result.code == 2
-    assert "ingest   Load captures" in result.out + result.err
+    assert "ingest    Load captures" in result.out + result.err
 
 
 @pytest.mark.usefixtures("elsewhere")

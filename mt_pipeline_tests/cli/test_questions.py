@@ -1,4 +1,4 @@
-"""`mt-pipeline export`, `cut` and `compare`: files, messages, exit statuses."""
+"""`mt-pipeline export`, `cut`, `compare` and `coverage`: files, messages, exit statuses."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+from mt_pipeline.api.coverage import DIMENSIONS
 from mt_pipeline.api.export import METADATA
 from mt_pipeline.api.session import Session
 from mt_pipeline_tests.api.parts import BOTH, HOSTILE, load_both, sessions
@@ -137,3 +138,34 @@ def test_compare_lists_what_differs_and_json_has_all(opened: Session, terminal: 
     assert "server name\n" in shown.out
     assert "more: --all shows them" in shown.out
     assert "more: --all" not in terminal("compare", "small", "asked", "--all").out
+
+
+def test_coverage_counts_what_is_known_of_public_ends_and_all_else(
+    opened: Session, terminal: Terminal
+):
+    done = terminal("coverage", "asked", "--json")
+    covered = json.loads(done.out)
+    flows = [
+        row
+        for row in opened.flows("asked").arrow().to_pylist()
+        if row["direction"] in ("outside", "transit")
+    ]
+    total = sum(row["bytes_in"] + row["bytes_out"] for row in flows)
+    assert covered["total"]["bytes"] == total > 0
+    for name, column in DIMENSIONS.items():
+        expected: dict[object, int] = {}
+        for row in flows:
+            length = row["bytes_in"] + row["bytes_out"]
+            expected[row[column]] = expected.get(row[column], 0) + length
+        found = {part["value"]: part["bytes"] for part in covered["dimensions"][name]}
+        assert found == expected, name
+    assert {part["value"] for part in covered["dimensions"]["name, by source"]} >= {
+        "server_name",
+        "dns",
+        None,
+    }
+
+    shown = terminal("coverage", "asked").out.splitlines()
+    assert shown[0] == f"asked: {total:,} bytes with public addresses"
+    assert "name, by source" in shown
+    assert terminal("coverage", "nothing").code == 1
