@@ -138,7 +138,7 @@ def made_of(column: Column) -> str:
             return "the address"
         return f"`{fact}` of the answer for the {'server name' if end == 'sni' else 'address'}"
     names = re.findall(r"\b(?:p|names)\.(\w+)", column.source)
-    by_key = {field.key: [field.name] for field in FIELDS}
+    by_key = {field.key: [field.name, *field.also] for field in FIELDS}
     fields = [field for name in names for field in _COMPUTED.get(name) or by_key.get(name, [])]
     return ", ".join(f"`{field}`" for field in dict.fromkeys(fields))
 

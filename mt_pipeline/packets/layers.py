@@ -34,7 +34,7 @@ _QUOTED_BY = {"icmp": _NETWORK, "icmpv6": _NETWORK} | dict.fromkeys(
     ("sflow", "rpcap", "cflow", "openflow", *(f"openflow_v{number}" for number in range(1, 8))),
     (*_LINK, *_NETWORK),
 )
-_HARDWARE = ("eth", "wlan", "sll", "fddi")
+_LINKS_WITH_ADDRESSES = ("eth", "wlan", "sll", "fddi")
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,9 @@ class Layers:
         fragment_at: position among the values of ipv6.fraghdr.*.
         vlan_at: position of the innermost VLAN among the values of vlan.*.
         eth_at: position of the innermost hardware addresses among the values of eth.*.
-        wlan_at: the same of wlan.*.
-        sll_at: the same of sll.*.
-        fddi_at: the same of fddi.*.
+        link_at: 1 if the addresses of another link layer count: 802.11, Linux cooked or FDDI.
         above_extensions: IANA keyword of the protocol after the IPv6 extension headers, if known.
         protocol: the innermost dissector that names a protocol.
-        hardware: which of eth, wlan, sll and fddi is the innermost; None if there is none.
         quotes: whether the frame quotes a packet. The names in a quote are not those of this
             packet.
     """
@@ -68,12 +65,9 @@ class Layers:
     fragment_at: int | None
     vlan_at: int
     eth_at: int
-    wlan_at: int | None
-    sll_at: int | None
-    fddi_at: int | None
+    link_at: int | None
     above_extensions: str | None
     protocol: str | None
-    hardware: str | None
     quotes: bool
 
 
@@ -86,6 +80,7 @@ def choose(frame_protocols: str) -> Layers:
     # What lies above the chosen IP layer, as 802.11 in CAPWAP, belongs to no address of the row.
     # Ethernet always counts: of what is in a tunnel without IP, as ARP, it is all that is known.
     below = own if ip is None else own[:ip] + [name for name in own[ip:] if name == "eth"]
+    link = next((name for name in reversed(below) if name in _LINKS_WITH_ADDRESSES), None)
     return Layers(
         ip_at=own.count("ip") if ip is not None and own[ip] == "ip" else None,
         ipv6_at=own.count("ipv6") if ip is not None and own[ip] == "ipv6" else None,
@@ -94,12 +89,9 @@ def choose(frame_protocols: str) -> Layers:
         fragment_at=_fragment(own, ip),
         vlan_at=own.count("vlan") if quotes else -1,
         eth_at=own.count("eth") if quotes else -1,
-        wlan_at=below.count("wlan") or None,
-        sll_at=below.count("sll") or None,
-        fddi_at=below.count("fddi") or None,
+        link_at=None if link in ("eth", None) else 1,
         above_extensions=_above_extensions(own, ip),
         protocol=next((name for name in reversed(own) if not _NO_PROTOCOL.match(name)), None),
-        hardware=next((name for name in reversed(below) if name in _HARDWARE), None),
         quotes=quotes,
     )
 

@@ -23,7 +23,7 @@ CREATE TEMP TABLE lookups (
 LOOKUPS = f"""
 INSERT INTO lookups
 SELECT time_us, whole_number(frame_number[1]), address_dst, {host_name("dns_qry_name[1]")} AS name,
-    unnest(list_concat(dns_a, dns_aaaa)) AS address
+    unnest(dns_a) AS address
 FROM ({typed.packets("dns_documents")})
 WHERE skipped IS NULL AND NOT quotes AND name IS NOT NULL AND address_dst IS NOT NULL
 """
@@ -43,8 +43,7 @@ class Lookups:
 
     def add(self, documents: pa.Table) -> None:
         """Add the answers in a block of documents, with a list of text per field."""
-        has_answer = pc.or_(pc.is_valid(documents["dns_a"]), pc.is_valid(documents["dns_aaaa"]))
-        self._waiting.append(documents.filter(has_answer))
+        self._waiting.append(documents.filter(pc.is_valid(documents["dns_a"])))
         if sum(table.num_rows for table in self._waiting) >= _WAITING:
             self._insert()
 

@@ -97,12 +97,8 @@ def packets(source: str) -> str:
             whole_number(coalesce(tcp_stream[tcp_at], udp_stream[udp_at])) AS stream,
             coalesce(ip_src[ip_at], ipv6_src[ipv6_at]) AS address_src,
             coalesce(ip_dst[ip_at], ipv6_dst[ipv6_at]) AS address_dst,
-            CASE WHEN NOT quotes THEN coalesce(
-                tls_handshake_extensions_server_name[1], dtls_handshake_extensions_server_name[1],
-                gquic_tag_sni[1]) END AS said_sni,
-            CASE WHEN NOT quotes THEN coalesce(
-                tls_handshake_extensions_alpn_str[1], dtls_handshake_extensions_alpn_str[1]
-                ) END AS said_alpn
+            CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
+            CASE WHEN NOT quotes THEN tls_handshake_extensions_alpn_str[1] END AS said_alpn
         FROM (
             SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us,
                 unnest(layers(coalesce(frame_protocols[1], '')))

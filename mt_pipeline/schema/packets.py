@@ -81,15 +81,9 @@ def _known(sql: str) -> str:
     return f"coalesce(nullif({sql}, ''), '{UNKNOWN}')"
 
 
-def _hardware(**addresses: str) -> str:
-    """Select the address of the innermost link layer that has one.
-
-    Args:
-        addresses: link layer of `packets/layers.py`, and its values.
-    """
-    values = {link: f"{values}[p.{link}_at]" for link, values in addresses.items()}
-    innermost = " ".join(f"WHEN '{link}' THEN {value}" for link, value in values.items())
-    return f"coalesce(CASE p.hardware {innermost} END, {', '.join(values.values())})"
+def _hardware(ethernet: str, other: str) -> str:
+    """Select a hardware address of the innermost link layer, Ethernet or another one."""
+    return f"coalesce({other}[p.link_at], {ethernet}[p.eth_at])"
 
 
 _ADDRESS_FIELDS = (
@@ -211,13 +205,13 @@ COLUMNS: tuple[Column, ...] = (
         "eth_src",
         "SYMBOL",
         "source hardware address, the innermost; of Ethernet, 802.11, Linux cooked and FDDI",
-        _hardware(eth="p.eth_src", wlan="p.wlan_sa", sll="p.sll_src_eth", fddi="p.fddi_src"),
+        _hardware("p.eth_src", "p.wlan_sa"),
     ),
     _packet(
         "eth_dst",
         "SYMBOL",
         "destination hardware address, the innermost; Linux cooked captures have none",
-        _hardware(eth="p.eth_dst", wlan="p.wlan_da", fddi="p.fddi_dst"),
+        _hardware("p.eth_dst", "p.wlan_da"),
     ),
     _packet("vlan_id", "INT", "VLAN, the innermost", "whole_number(p.vlan_id[p.vlan_at])"),
     _packet(
@@ -230,7 +224,7 @@ COLUMNS: tuple[Column, ...] = (
         "http_host",
         "SYMBOL",
         "host asked for in HTTP, or in HTTP/2 in the clear",
-        "CASE WHEN NOT p.quotes THEN coalesce(p.http_host[1], p.http2_headers_authority[1]) END",
+        "CASE WHEN NOT p.quotes THEN p.http_host[1] END",
     ),
     _capture("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}"),
     _answer(

@@ -48,7 +48,7 @@ def inputs_hash(tshark: Tshark, *, sha256: str, display_filter: str) -> str:
 
     That is content, filter, fields, and tshark's version, preferences and script.
     """
-    fields = [(field.name, field.first_only) for field in FIELDS]
+    fields = [(field.column, field.first_only) for field in FIELDS]
     made_by = [tshark.version, PREFERENCES, hellos.VERSION]
     inputs = json.dumps([_FORMAT, sha256, display_filter, fields, *made_by])
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]

@@ -18,16 +18,24 @@ class Field:
         text: others choose it (server names, hosts), so it may contain any character. What tshark
             makes itself, numbers, addresses and names of dissectors, contains none that JSON must
             escape.
+        also: fields of other protocols that say the same, and have no column of their own, which
+            would take time: the first one that a packet has counts.
     """
 
     name: str
     first_only: bool = False
     text: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Name in the documents, as `tshark -T ek` writes it."""
         return self.name.replace(".", "_")
+
+    @property
+    def column(self) -> str:
+        """What tshark's column shows."""
+        return " or ".join((self.name, *self.also))
 
 
 FIELDS: tuple[Field, ...] = (
@@ -37,11 +45,8 @@ FIELDS: tuple[Field, ...] = (
     Field("frame.protocols", first_only=True),
     Field("eth.src"),
     Field("eth.dst"),
-    Field("wlan.sa"),
-    Field("wlan.da"),
-    Field("sll.src.eth"),
-    Field("fddi.src"),
-    Field("fddi.dst"),
+    Field("wlan.sa", first_only=True, also=("sll.src.eth", "fddi.src")),
+    Field("wlan.da", first_only=True, also=("fddi.dst",)),
     Field("vlan.id"),
     Field("ip.src"),
     Field("ip.dst"),
@@ -56,16 +61,21 @@ FIELDS: tuple[Field, ...] = (
     Field("udp.srcport"),
     Field("udp.dstport"),
     Field("udp.stream"),
-    Field("tls.handshake.extensions_server_name", first_only=True, text=True),
-    Field("tls.handshake.extensions_alpn_str", first_only=True, text=True),
-    Field("dtls.handshake.extensions_server_name", first_only=True, text=True),
-    Field("dtls.handshake.extensions_alpn_str", first_only=True, text=True),
-    Field("gquic.tag.sni", first_only=True, text=True),
+    Field(
+        "tls.handshake.extensions_server_name",
+        first_only=True,
+        text=True,
+        also=("dtls.handshake.extensions_server_name", "gquic.tag.sni"),
+    ),
+    Field(
+        "tls.handshake.extensions_alpn_str",
+        first_only=True,
+        text=True,
+        also=("dtls.handshake.extensions_alpn_str",),
+    ),
     Field("dns.qry.name", first_only=True, text=True),
-    Field("dns.a"),
-    Field("dns.aaaa"),
-    Field("http.host", first_only=True, text=True),
-    Field("http2.headers.authority", first_only=True, text=True),
+    Field("dns.a", also=("dns.aaaa",)),
+    Field("http.host", first_only=True, text=True, also=("http2.headers.authority",)),
 )
 
 ALL_KEYS = tuple(field.key for field in FIELDS)

@@ -10,7 +10,7 @@ from mt_pipeline.packets.layers import Layers
 NO_LINK = {
     "vlan_at": -1,
     "eth_at": -1,
-    **dict.fromkeys(("wlan_at", "sll_at", "fddi_at", "hardware")),
+    "link_at": None,
 }
 
 
@@ -211,28 +211,24 @@ def test_what_a_protocol_carries_is_no_protocol(protocols: str, expected: Layers
 
 
 LINKS = {
-    "eth:ethertype:ip:tcp": {"hardware": "eth"},
-    "eth:ethertype:vlan:ethertype:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
-        "hardware": "eth"
-    },
-    "eth:ethertype:ip:udp:vxlan:eth:ethertype:arp": {"hardware": "eth"},
+    "eth:ethertype:ip:tcp": {},
+    "eth:ethertype:vlan:ethertype:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {},
+    "eth:ethertype:ip:udp:vxlan:eth:ethertype:arp": {},
     "eth:ethertype:ip:icmp:ip:udp:vxlan:eth:ethertype:vlan:ethertype:ip": {
         "eth_at": 1,
         "vlan_at": 0,
-        "hardware": "eth",
     },
     "eth:ethertype:vlan:ethertype:ip:udp:sflow:eth:ethertype:vlan:ethertype:ip": {
         "eth_at": 1,
         "vlan_at": 1,
-        "hardware": "eth",
     },
-    "radiotap:wlan_radio:wlan:llc:ip:tcp": {"wlan_at": 1, "hardware": "wlan"},
-    "eth:ethertype:ip:udp:capwap.data:wlan:llc:ip": {"wlan_at": 1, "hardware": "wlan"},
-    "eth:ethertype:ip:udp:capwap.data:wlan": {"hardware": "eth"},
-    "wlan:llc:arp": {"wlan_at": 1, "hardware": "wlan"},
-    "wlan:llc:ip:udp:vxlan:eth:ethertype:ip": {"wlan_at": 1, "hardware": "eth"},
-    "sll:ethertype:ip:tcp": {"sll_at": 1, "hardware": "sll"},
-    "fddi:llc:ip:tcp": {"fddi_at": 1, "hardware": "fddi"},
+    "radiotap:wlan_radio:wlan:llc:ip:tcp": {"link_at": 1},
+    "eth:ethertype:ip:udp:capwap.data:wlan:llc:ip": {"link_at": 1},
+    "eth:ethertype:ip:udp:capwap.data:wlan": {},
+    "wlan:llc:arp": {"link_at": 1},
+    "wlan:llc:ip:udp:vxlan:eth:ethertype:ip": {},
+    "sll:ethertype:ip:tcp": {"link_at": 1},
+    "fddi:llc:ip:tcp": {"link_at": 1},
     "raw:ip:tcp": {},
 }
 

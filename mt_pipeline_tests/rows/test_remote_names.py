@@ -22,7 +22,6 @@ CLIENT, OTHER, RESOLVER, SERVER = "192.168.1.20", "192.168.1.30", "192.168.1.1",
 
 def answer(number: int, name: str, *addresses: str, client: str = CLIENT) -> Packet:
     """Build an answer of DNS, `number` seconds after the start."""
-    key = "dns_aaaa" if ":" in addresses[0] else "dns_a"
     return packet(
         number,
         ip_src=RESOLVER,
@@ -36,7 +35,7 @@ def answer(number: int, name: str, *addresses: str, client: str = CLIENT) -> Pac
         udp_dstport="40000",
         udp_stream=str(number),
         dns_qry_name=name,
-    ) | {key: addresses}
+    ) | {"dns_a": addresses}
 
 
 def names_of(frames: Iterable[Packet], *, remote: str = SERVER) -> set[tuple[object, ...]]:

@@ -16,6 +16,7 @@ def test_tshark_knows_every_field_and_text_is_asked_for_once():
         for parts in (line.split("\t") for line in listed.splitlines())
         if parts[0] == "F"
     }
+    assert {name for field in FIELDS for name in field.also} <= kinds.keys()
     assert {field.name for field in FIELDS if kinds[field.name] == "FT_STRING"} <= {
         field.name for field in FIELDS if field.first_only
     }
