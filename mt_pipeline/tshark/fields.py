@@ -19,7 +19,7 @@ class Field:
             makes itself, numbers, addresses and names of dissectors, contains none that JSON must
             escape.
         also: fields of other protocols that say the same, and have no column of their own, which
-            would take time: the first one that a packet has counts.
+            would take time. Their values come after its own.
     """
 
     name: str
