@@ -180,11 +180,11 @@ class SmallBatches(ParquetFiles):
 class Limited(Workspace):
     """A workspace whose Parquet writers have these limits."""
 
-    limits: Limits = field(default_factory=Limits)
+    parquet_limits: Limits = field(default_factory=Limits)
 
     def backends(self) -> Sequence[Backend]:
         return [
-            SmallBatches(backend.folder, self.limits)
+            SmallBatches(backend.folder, self.parquet_limits)
             if isinstance(backend, ParquetFiles)
             else backend
             for backend in super().backends()
@@ -192,7 +192,7 @@ class Limited(Workspace):
 
 
 def limited(lab: Lab, limits: Limits, *, backends: tuple[str, ...]) -> Workspace:
-    return Limited(lab.settings(backends=backends).options(), limits=limits)
+    return Limited(lab.settings(backends=backends).options(), parquet_limits=limits)
 
 
 def sliced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
