@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 
@@ -37,6 +38,9 @@ def _begin_run() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
+
+# Python warns in each run that it knows this module already.
+warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning, "runpy")
 
 # When the service stops, it tells all of its processes. Runs note then that they were cancelled;
 # this one ends after the last of them.

@@ -65,6 +65,7 @@ def test_what_runs_fork_from_has_one_thread_and_opened_nothing(service: Running)
     assert process.num_threads() == 1
     assert process.open_files() == []
     assert process.net_connections("inet") == []
+    assert "Warning" not in service.output.read_text()
 
 
 def test_a_killed_run_is_noticed_and_its_capture_asked_for_once_more(service: Running):
