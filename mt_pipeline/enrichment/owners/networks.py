@@ -58,13 +58,12 @@ class Networks:
             ProviderUnusable: the file is missing, is not an MMDB, is damaged, or has no
                 organisations.
         """
-        self._table = _Table.load()
         self._file = None if asn_mmdb is None else AsnFile(asn_mmdb)
 
     @property
     def provenance(self) -> Provenance:
         """Where the table comes from."""
-        return self._table.provenance
+        return _Table.load().provenance
 
     def close(self) -> None:
         """Close the file."""
@@ -82,7 +81,7 @@ class Networks:
         """
         encoded = addresses.dictionary_encode()
         parsed = [_parsed(address) for address in encoded.dictionary.to_pylist()]
-        known = self._table.look_up([packed for packed, _ in parsed])
+        known = _Table.load().look_up([packed for packed, _ in parsed])
         if self._file is not None:
             known = _preferred(_asked(self._file, [text for _, text in parsed]), known)
         return known.take(encoded.indices)
