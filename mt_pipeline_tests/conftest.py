@@ -1,6 +1,7 @@
 """Fixtures of more than one room."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from unittest.mock import patch
@@ -84,14 +85,16 @@ def _no_settings_of_others() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _process_as_it_was() -> Iterator[None]:
-    """Restore umask and environment, which a command that runs in this process changes.
+    """Restore umask, environment and SIGTERM, which what runs in this process changes.
 
-    A folder for temporary files that a test had leaves no room for the name of Chromium's socket.
+    A folder for temporary files that a test had leaves no room for the name of Chromium's socket,
+    and children do not end that inherit an ignored signal.
     """
-    before = os.umask(0o022)
+    before, on_sigterm = os.umask(0o022), signal.getsignal(signal.SIGTERM)
     with patch.dict(os.environ):
         yield
     os.umask(before)
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 @pytest.fixture(scope="session", autouse=True)
