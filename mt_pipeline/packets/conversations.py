@@ -78,7 +78,7 @@ class Conversations:
         self._packets_path, self._sums_path = folder / "packets", folder / "sums"
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
-            _empty.extend(self._type_and_sum(no_documents.empty_table()))
+            _empty[:] = self._type_and_sum(no_documents.empty_table())  # threads may do so at once
         self._lookups = Lookups(connection)
         packets, sums = _empty
         self._files = [
