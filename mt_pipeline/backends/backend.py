@@ -56,13 +56,8 @@ class Backend(Protocol):
         """Return what people call it."""
         ...
 
-    @property
-    def takes_early(self) -> bool:
-        """Return whether `early_rows` can be used."""
-        ...
-
-    def early_rows(self, capture: str, experiment: str) -> AbstractContextManager[EarlyRows]:
-        """Return what takes rows of a capture before its load.
+    def early_rows(self, capture: str, experiment: str) -> AbstractContextManager[EarlyRows] | None:
+        """Return what takes rows of a capture before its load; None if nothing does.
 
         The caller holds the lock of the capture. The load sends the other rows, and counts all.
         """

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _LINES = 10
 """Of each dimension on the terminal; JSON has all."""
-_LONGEST = 40
 
 
 @click.command()
@@ -60,7 +59,8 @@ def _sum(each: "Sum | None") -> dict[str, int]:
 
 
 def _lines(compared: "Comparison", most: int | None) -> Iterator[str]:
-    yield f"{'':{_LONGEST}}  {'bytes in A':>15}  {'bytes in B':>15}  {'difference':>16}  change"
+    head = questions.first_cell("")
+    yield f"{head}  {'bytes in A':>15}  {'bytes in B':>15}  {'difference':>16}  change"
     yield _row(f"{compared.a} (A) and {compared.b} (B)", compared.total, "")
     for name, lines in compared.dimensions.items():
         if all(line.value is None for line in lines):
@@ -76,7 +76,5 @@ def _lines(compared: "Comparison", most: int | None) -> Iterator[str]:
 
 def _row(name: str, line: "Line", change: str) -> str:
     a, b = (_sum(each)["bytes"] for each in (line.a, line.b))
-    shown = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-    return (
-        f"{shown:{_LONGEST}}  {a:>15,}  {b:>15,}  {line.difference.bytes:>+16,}  {change}".rstrip()
-    )
+    cell, difference = questions.first_cell(name), line.difference.bytes
+    return f"{cell}  {a:>15,}  {b:>15,}  {difference:>+16,}  {change}".rstrip()

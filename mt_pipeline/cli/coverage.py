@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _LINES = 10
 """Of each dimension on the terminal; JSON has all."""
-_LONGEST = 40
 
 
 @click.command()
@@ -53,7 +52,7 @@ def _lines(covered: "Coverage") -> Iterator[str]:
         yield name
         for value, part in parts[:_LINES]:
             text = "(none)" if value is None else str(value)
-            shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-            yield f"  {shown:{_LONGEST}}  {part.bytes:>15,}  {covered.share(part):>6.1%}"
+            cell = questions.first_cell(text)
+            yield f"  {cell}  {part.bytes:>15,}  {covered.share(part):>6.1%}"
         if len(parts) > _LINES:
             yield f"  and {len(parts) - _LINES:,} more: --json has them"

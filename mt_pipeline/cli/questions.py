@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_WIDTH = 40
+
 where = click.option(
     "--where",
     callback=not_empty,
@@ -59,6 +61,12 @@ def opened() -> "Iterator[tuple[Workspace, Session]]":
             yield workspace, asked
     except WhereError as error:
         raise click.UsageError(str(error)) from None
+
+
+def first_cell(text: str) -> str:
+    """Return a text in the width of the first column of a list, shortened if it is longer."""
+    shown = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    return f"{shown:{_WIDTH}}"
 
 
 def check_free(output: Path, *, force: bool) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_pipeline.system.named_files import read_text
+from mt_pipeline.system.named_files import read_text, why_unreadable
 
 LONGEST_LABEL = 64
 
@@ -58,12 +58,8 @@ def read(path: Path) -> list[Entry]:
     """
     try:
         text = read_text(path)
-    except OSError as error:
-        raise DevicesUnusable(
-            path, None, f"it cannot be read ({error.strerror or error}); name another file"
-        ) from None
-    except UnicodeDecodeError:
-        raise DevicesUnusable(path, None, "it is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DevicesUnusable(path, None, why_unreadable(error)) from None
     is_toml = path.suffix.lower() == ".toml"
     devices = _read_toml(path, text) if is_toml else _read_csv(path, text)
     entries = [

@@ -5,16 +5,15 @@ It runs as tshark does: confined where that is possible, within limits, ended wi
 
 import io
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mt_pipeline.frames.models import Unreadable
-from mt_pipeline.system.processes import bound, stop, unbuffered
+from mt_pipeline.system.processes import stop, unbuffered
 from mt_pipeline.tshark import sandbox
 from mt_pipeline.tshark.limits import Limits, Watch, Watched, limited, wait, work_of
-from mt_pipeline.tshark.programs import CUT, INSTALL, environment, printed, without_noise
+from mt_pipeline.tshark.programs import CUT, INSTALL, printed, start, without_noise
 from mt_pipeline.tshark.stderr import last_words
 
 _BUFFER_BYTES = 1 << 18
@@ -35,19 +34,9 @@ def converted(capture: Path, limits: Limits) -> Iterator["io.BufferedReader[Watc
     path = capture.absolute()
     command = limited([program, "-F", "pcapng", str(path), "-"], limits)
     if sandbox.confines(program) and sandbox.reads(path):
-        prefix = sandbox.confined([], path)[:-1]
-        command = [*prefix, "--die-with-parent", "--", *command]
+        command = sandbox.confined(command, path, ends_with_parent=True)
     with last_words() as (errors, rest):
-        child = subprocess.Popen(
-            bound(command),
-            bufsize=0,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment(),
-            pipesize=1 << 20,
-            start_new_session=True,
-        )
+        child = start(command, errors)
         watch = Watch(limits, lambda: work_of(child.pid))
         output = io.BufferedReader(
             Watched(unbuffered(child.stdout), watch, child.kill), _BUFFER_BYTES

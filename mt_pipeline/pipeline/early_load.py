@@ -8,7 +8,7 @@ here delays the reading, or fails the capture: rows that were not sent early are
 import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mt_pipeline.backends.backend import Backend
+from mt_pipeline.backends.backend import Backend, EarlyRows
 from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.captures.naming import experiment_of
 from mt_pipeline.enrichment.at_hand import AnswersAtHand
@@ -64,8 +64,9 @@ def begin(run: Run, key: str, folder: Path) -> "EarlyLoad | None":
     """
     try:
         for backend in run.workspace.backends():
-            if backend.takes_early:
-                return EarlyLoad(run, key, backend, folder)
+            rows = backend.early_rows(key, experiment_of(key))
+            if rows is not None:
+                return EarlyLoad(run, key, backend, rows, folder)
     except BackendError as error:  # the load will meet it again, and knows how to wait
         log.info("%s: its rows wait until all of it is read: %s", key, error)
     return None
@@ -77,11 +78,19 @@ class EarlyLoad:
     Args:
         run: the run that the capture is part of.
         key: the capture key. The caller holds its lock.
-        backend: where the rows go; it takes them early.
+        backend: where the rows go.
+        rows: takes them there.
         folder: takes what does not fit into memory.
     """
 
-    def __init__(self, run: Run, key: str, backend: Backend, folder: Path) -> None:
+    def __init__(
+        self,
+        run: Run,
+        key: str,
+        backend: Backend,
+        rows: AbstractContextManager[EarlyRows],
+        folder: Path,
+    ) -> None:
         self._key, self._backend = key, backend
         self._answers = AnswersAtHand(*run.providers, as_of=run.as_of)
         self._packets: list[pa.Table] = []
@@ -96,7 +105,7 @@ class EarlyLoad:
             self._builder = Builder(
                 connection, capture=key, experiment=experiment, devices=run.devices
             )
-            self._rows = stack.enter_context(backend.early_rows(key, experiment))
+            self._rows = stack.enter_context(rows)
             self._worker = ThreadPoolExecutor(max_workers=1)
             stack.callback(self._worker.shutdown, cancel_futures=True)
             self._open = stack.pop_all()

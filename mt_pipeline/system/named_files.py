@@ -38,6 +38,13 @@ def read_text(path: Path, *, largest: int = LARGEST_TEXT) -> str:
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
 
 
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Return the reason of an error of `read_text`, and the cure."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text; save it as UTF-8"
+    return f"it cannot be read ({error.strerror or error}); name another file"
+
+
 def open_bytes(path: Path) -> BinaryIO:
     """Open a file.
 

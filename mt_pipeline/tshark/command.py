@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mt_pipeline.system.processes import bound, unbuffered
+from mt_pipeline.system.processes import unbuffered
 from mt_pipeline.tshark import filters, forkserver, hellos, sandbox
 from mt_pipeline.tshark.errors import FilterError, TsharkMissing, TsharkTooOld
 from mt_pipeline.tshark.fields import FIELDS
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, Watched, limited, wait, work_of
 from mt_pipeline.tshark.outcome import check_limits, check_lines, check_status
-from mt_pipeline.tshark.programs import INSTALL, environment, printed, run, without_noise
+from mt_pipeline.tshark.programs import INSTALL, environment, printed, run, start, without_noise
 from mt_pipeline.tshark.stderr import last_words
 
 OLDEST = (3, 6)
@@ -199,19 +199,9 @@ class Tshark:
     ) -> subprocess.Popen[bytes]:
         command = self._limited(capture, display_filter)
         if self._confines(capture):
-            prefix = sandbox.confined([], capture.absolute(), hellos.SCRIPT)[:-1]
-            command = [*prefix, "--die-with-parent", "--", *command]
-        # The kernel ends the child with the thread that starts it, so that must outlive it.
-        return subprocess.Popen(
-            bound(command),
-            bufsize=0,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment(),
-            pipesize=1 << 20,
-            start_new_session=True,  # without our terminal, into which it could type
-        )
+            files = capture.absolute(), hellos.SCRIPT
+            command = sandbox.confined(command, *files, ends_with_parent=True)
+        return start(command, errors)
 
     def _confines(self, capture: Path) -> bool:
         try:

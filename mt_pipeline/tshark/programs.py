@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import subprocess
+from typing import IO
 
 from mt_pipeline.system import processes
 from mt_pipeline.tshark.errors import NAME, TsharkMissing, TsharkSilent
@@ -75,6 +76,27 @@ def run(command: list[str], *, stdin: bytes = b"") -> subprocess.CompletedProces
         done.returncode,
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
+    )
+
+
+def start(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a program whose output is read as it comes.
+
+    The kernel ends it with the thread that starts it, so that must outlive it.
+
+    Args:
+        command: what to start.
+        errors: where it writes its errors.
+    """
+    return subprocess.Popen(
+        processes.bound(command),
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment(),
+        pipesize=1 << 20,
+        start_new_session=True,  # without our terminal, into which it could type
     )
 
 

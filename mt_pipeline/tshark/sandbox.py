@@ -45,12 +45,13 @@ def reads(capture: Path) -> bool:
     return bool(status.st_mode & (by_owner | by_group | 0o004))
 
 
-def confined(command: Sequence[str], *visible: Path) -> list[str]:
+def confined(command: Sequence[str], *visible: Path, ends_with_parent: bool = False) -> list[str]:
     """Return a command that runs confined.
 
     Args:
         command: programs of the system.
         visible: further files and folders that it may read, each an absolute path.
+        ends_with_parent: whether the kernel ends it with the thread that starts it.
     """
     prefix = [shutil.which("bwrap") or "bwrap"]
     # No user namespace: root needs none, and bubblewrap makes one for other users.
@@ -65,6 +66,8 @@ def confined(command: Sequence[str], *visible: Path) -> list[str]:
             prefix += ["--ro-bind", str(link), str(link)]
     for path in (*_NEEDED, *map(str, visible)):
         prefix += ["--ro-bind-try", path, path]
+    if ends_with_parent:
+        prefix.append("--die-with-parent")
     return [*prefix, "--chdir", "/", "--", *command]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
@@ -29,14 +28,8 @@ class ParquetFiles:
         """Return its name."""
         return "Parquet"
 
-    @property
-    def takes_early(self) -> bool:
-        """Return false: readers see whole captures only."""
-        return False
-
-    def early_rows(self, capture: str, experiment: str) -> NoReturn:
-        """Fail; see `takes_early`."""
-        raise NotImplementedError
+    def early_rows(self, capture: str, experiment: str) -> None:
+        """Return None: readers see whole captures only."""
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
         """Load captures, one after the other."""

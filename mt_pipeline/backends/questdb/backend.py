@@ -1,16 +1,16 @@
 """QuestDB as a back end: its tables and views, behind the interface of `backends/backend.py`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
-from mt_pipeline.backends.questdb import ddl, loader, locks, removal, views
+from mt_pipeline.backends.questdb import ddl, early_rows, loader, locks, removal, views
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
-from mt_pipeline.backends.questdb.early_rows import EarlyRows
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.schema.tables import FLOWS, PACKETS
 
@@ -38,14 +38,11 @@ class QuestDb:
         """Return its name."""
         return "QuestDB"
 
-    @property
-    def takes_early(self) -> bool:
-        """Return true."""
-        return True
-
-    def early_rows(self, capture: str, experiment: str) -> EarlyRows:
+    def early_rows(
+        self, capture: str, experiment: str
+    ) -> AbstractContextManager[early_rows.EarlyRows]:
         """Return what takes rows of a capture before its load."""
-        return EarlyRows(self.database, self.lock, capture=capture, experiment=experiment)
+        return early_rows.opened(self.database, self.lock, capture=capture, experiment=experiment)
 
     def load(self, loads: Sequence[Load]) -> Sequence[tuple[Loaded, Stored]]:
         """Load captures together."""

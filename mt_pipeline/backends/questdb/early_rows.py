@@ -1,10 +1,9 @@
 """Sends rows of a capture that is still read. `loader.py` sends the rest, and counts all."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,8 @@ from mt_pipeline.backends.loads import Part, Scattered
 from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.ilp import IlpSender
+from mt_pipeline.backends.questdb.parquet_import import ParquetSender
 from mt_pipeline.backends.questdb.senders import open_sender
 from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline.schema.tables import PACKETS
@@ -25,36 +26,25 @@ Each month takes files of QuestDB, and a capture that is refused must not have t
 
 
 class EarlyRows:
-    """Rows of one capture; a context manager.
+    """Rows of one capture; `opened` makes it.
 
     Attributes:
         load: the number of the load that they are part of.
-
-    Args:
-        database: where to.
-        lock: keeps `compact` from moving rows meanwhile.
-        capture: the capture key.
-        experiment: its experiment.
     """
 
-    def __init__(self, database: Database, lock: Path, *, capture: str, experiment: str) -> None:
-        self.load = time.time_ns() // 1000
-        self._database, self._lock = database, lock
-        self._capture, self._experiment = capture, experiment
-        self._open = ExitStack()
-        self._sender = open_sender(database, PACKETS, self._open)
-        self._months: frozenset[str] = frozenset()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        database: Database,
+        lock: Path,
+        sender: IlpSender | ParquetSender,
+        *,
+        capture: str,
+        experiment: str,
     ) -> None:
-        self._open.close()
+        self.load = time.time_ns() // 1000
+        self._database, self._lock, self._sender = database, lock, sender
+        self._capture, self._experiment = capture, experiment
+        self._months: frozenset[str] = frozenset()
 
     def send(self, batch: pa.RecordBatch) -> None:
         """Send those rows that can be stored. Readers see them soon after.
@@ -88,6 +78,21 @@ class EarlyRows:
                 max_views=self._database.max_views,
             )
         self._months = all_months
+
+
+@contextmanager
+def opened(database: Database, lock: Path, *, capture: str, experiment: str) -> Iterator[EarlyRows]:
+    """Yield what takes the rows of a capture.
+
+    Args:
+        database: where to.
+        lock: keeps `compact` from moving rows meanwhile.
+        capture: the capture key.
+        experiment: its experiment.
+    """
+    with ExitStack() as stack:
+        sender = open_sender(database, PACKETS, stack)
+        yield EarlyRows(database, lock, sender, capture=capture, experiment=experiment)
 
 
 def _months(batch: pa.RecordBatch) -> frozenset[str]:

@@ -57,7 +57,10 @@ class Companies:
             trackers: names that are trackers, too.
         """
         self._trackers = trackers
-        self._lists = _Lists.load()
+
+    @property
+    def _lists(self) -> "_Lists":
+        return _Lists.load()  # when it is asked: most commands never do
 
     @property
     def names(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.enrichment.owners.companies import Companies
 from mt_pipeline.enrichment.owners.parties import FirstParty
 from mt_pipeline.packets.endpoints import is_askable
-from mt_pipeline.system.named_files import read_text
+from mt_pipeline.system.named_files import read_text, why_unreadable
 from mt_pipeline.system.nearest import did_you_mean
 
 _HEADER = ("experiment", "device", "first_party")
@@ -60,12 +60,8 @@ class FirstParties:
         """
         try:
             text = read_text(path)
-        except OSError as error:
-            raise PartiesUnusable(
-                path, None, f"it cannot be read ({error.strerror or error}); name another file"
-            ) from None
-        except UnicodeDecodeError:
-            raise PartiesUnusable(path, None, "it is not UTF-8 text; save it as UTF-8") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise PartiesUnusable(path, None, why_unreadable(error)) from None
         rows = tuple(_rows(path, text, companies))
         if not rows:
             raise PartiesUnusable(path, None, "it has no rows; add some")
