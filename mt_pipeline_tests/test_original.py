@@ -15,7 +15,8 @@ from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import ORIGINAL_COLUMNS
 from mt_pipeline.tshark import documents
 from mt_pipeline_tests import reference

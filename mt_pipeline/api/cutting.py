@@ -4,6 +4,7 @@ Everything is checked before the first byte is written: the captures are there a
 when they were loaded. `frames/` copies the packets.
 """
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,7 +186,7 @@ class Cutter:
     def _refuse_existing(self, outputs: Iterable[Path]) -> None:
         for output in outputs:
             if self.is_new and output.exists():
-                raise FileExistsError(17, "it exists", str(output))
+                raise FileExistsError(errno.EEXIST, "it exists", str(output))
 
 
 def _groups(counts: Mapping[str, int]) -> Iterator[Sequence[str]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
-from mt_pipeline.enrichment.enrich import SCHEMA, Chain, lookup_of
+from mt_pipeline.enrichment.chain import SCHEMA, Chain, lookup_of
 from mt_pipeline.enrichment.provider import Provider
 
 
@@ -52,7 +52,7 @@ class AnswersAtHand:
         self._answers.append(pa.Table.from_batches([self._chain.answers(batch)]))
 
     def answers(self) -> pa.Table:
-        """Return the answers so far, with the columns of `enrich.SCHEMA`.
+        """Return the answers so far, with the columns of `chain.SCHEMA`.
 
         Where one is `owed`, a provider will be asked about the endpoint.
         """

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
-from mt_pipeline.enrichment.enrich import BATCH, Chain, most_useful_first
+from mt_pipeline.enrichment.chain import Chain
+from mt_pipeline.enrichment.enrich import BATCH, most_useful_first
 from mt_pipeline.enrichment.lookup import (
     NOT_ASKED,
     STATES,

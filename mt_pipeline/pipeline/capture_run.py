@@ -23,7 +23,7 @@ from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.run import STAGES, Run
 from mt_pipeline.pipeline.stages import Stages
 from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
-from mt_pipeline.rows.packets import Sources
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark.packet_count import estimate
 
 log = logging.getLogger(__name__)

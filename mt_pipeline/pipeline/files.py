@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mt_pipeline.captures.naming import experiment_of, file_name_of
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
-from mt_pipeline.rows.packets import Sources
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
 
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"

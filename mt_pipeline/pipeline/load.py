@@ -29,7 +29,8 @@ from mt_pipeline.pipeline.early_load import SentRows
 from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.rows.flows import flows
-from mt_pipeline.rows.packets import Sources, months, rows, skipped
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources, months, skipped
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ from mt_pipeline.pipeline.observer import (
 from mt_pipeline.pipeline.reading import write_documents
 from mt_pipeline.pipeline.refusal import check_readable
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.rows.packets import Sources
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, counting, estimate
 

@@ -5,7 +5,7 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/asse
 
 import hashlib
 
-from mt_pipeline.enrichment.enrich import SCHEMA as ANSWERS
+from mt_pipeline.enrichment.chain import SCHEMA as ANSWERS
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
 from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.sums import latest
-from mt_pipeline.rows.packets import ANSWER_FIELDS, BATCH, Sources, completed
+from mt_pipeline.rows.packets import ANSWER_FIELDS, BATCH, completed
+from mt_pipeline.rows.sources import Sources
 
 _LAST_FRAME = 2**31 - 1
 

@@ -21,8 +21,9 @@ from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name
 from mt_pipeline.packets.sums import ATTRIBUTES, KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.rows.flow_ends import complete
-from mt_pipeline.rows.packets import Sources, joined
+from mt_pipeline.rows.packets import joined
 from mt_pipeline.rows.remote_names import ANSWERED, NAMED
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import UNKNOWN
 

@@ -2,8 +2,6 @@
 
 import socket
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -13,6 +11,7 @@ import pyarrow.parquet
 from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Column, Origin
 
 BATCH = 80_000
@@ -39,25 +38,6 @@ def _answer_fields(columns: Sequence[Column]) -> frozenset[str]:
 
 ANSWER_FIELDS = _answer_fields(COLUMNS)
 _ORIGINAL_FIELDS = _answer_fields(ORIGINAL_COLUMNS)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Files that the rows of a capture are made of, all of them Parquet.
-
-    Attributes:
-        packets: typed packets.
-        sums: their sums by second and conversation.
-        lookups: what DNS answered.
-        names: the names of each stream.
-        answers: a row for every public endpoint of these packets.
-    """
-
-    packets: Path
-    sums: Path
-    lookups: Path
-    names: Path
-    answers: Path
 
 
 def rows(
@@ -115,23 +95,6 @@ def completed(
     constants = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
     for batch in packets.to_arrow_reader(batch_rows):
         yield _complete(batch, known, constants, devices or Devices())
-
-
-def months(sources: Sources) -> frozenset[str]:
-    """Return the months of all packets that can be stored, such as `2023-11`."""
-    query = """SELECT strftime(month, '%Y-%m') FROM (
-        SELECT DISTINCT date_trunc('month', ts) AS month FROM read_parquet(?)
-        WHERE skipped IS NULL)"""
-    with typed.connection(sources.packets) as connection:
-        result = connection.execute(query, [str(sources.packets)]).fetchall()
-    return frozenset(month for (month,) in result)
-
-
-def skipped(sources: Sources) -> dict[str, int]:
-    """Count the packets that cannot be stored, by reason."""
-    query = "SELECT skipped, count(*) FROM read_parquet(?) WHERE skipped IS NOT NULL GROUP BY 1"
-    with typed.connection(sources.packets) as connection:
-        return dict(connection.execute(query, [str(sources.packets)]).fetchall())
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.chain import SCHEMA
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.enrichment.enrich import SCHEMA, enrich
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
 from mt_pipeline_tests.enrichment.parts import (

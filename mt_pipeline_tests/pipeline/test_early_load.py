@@ -15,14 +15,15 @@ import pytest
 from mt_pipeline.backends.loads import Unreachable
 from mt_pipeline.backends.questdb.early_rows import EarlyRows
 from mt_pipeline.captures.records import State
-from mt_pipeline.enrichment.enrich import SCHEMA
+from mt_pipeline.enrichment.chain import SCHEMA
 from mt_pipeline.pipeline import early_load
 from mt_pipeline.pipeline.batch import Limits, run_captures
 from mt_pipeline.pipeline.failures import Failed
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.rows.early import Early
-from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.tshark import conversion
 from mt_pipeline_tests.backends.questdb.parts import files_of, packets, select

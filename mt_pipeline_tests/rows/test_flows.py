@@ -16,11 +16,13 @@ from mt_pipeline.backends.questdb import loader, removal
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.loader import summaries
 from mt_pipeline.backends.questdb.table_loader import load_table
-from mt_pipeline.enrichment.enrich import SCHEMA, enrich
+from mt_pipeline.enrichment.chain import SCHEMA
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows import flows
-from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.tshark import documents

@@ -10,7 +10,7 @@ import pytest
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows import flows
-from mt_pipeline.rows.packets import Sources
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet
 from mt_pipeline_tests.building.files import timed, write_pcap

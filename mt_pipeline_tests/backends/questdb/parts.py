@@ -16,10 +16,12 @@ from mt_pipeline.backends.loads import Loaded, Part
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.table_loader import load_table
 from mt_pipeline.devices.lookup import Devices
-from mt_pipeline.enrichment.enrich import SCHEMA, enrich
+from mt_pipeline.enrichment.chain import SCHEMA
+from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources
 
 START = 1_700_000_000
 """Seconds since 1970 of packet 0."""

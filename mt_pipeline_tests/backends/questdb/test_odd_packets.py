@@ -15,7 +15,8 @@ from mt_pipeline.defs import charts, metadata
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.observer import RowsLoaded
 from mt_pipeline.rows.flows import flows
-from mt_pipeline.rows.packets import Sources, rows
+from mt_pipeline.rows.packets import rows
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
 from mt_pipeline.tshark.fields import ALL_KEYS
 from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet, packets
