@@ -266,7 +266,7 @@ def test_env_example_holds_nothing_but_settings_and_variables_of_compose_that_ar
 
 def test_the_sql_of_the_docs_runs(questdb: Server):
     statements = [
-        re.sub(r"\b(packets|flows)_kitchen\b", r"\1_of_the_readme", text)
+        re.sub(r"\b(packets|flows)_(kitchen|demo_before|demo_after)\b", r"\1_of_the_readme", text)
         for page in GUIDES
         for language, text in _fenced(page.read_text())
         if language == "sql" and not text.startswith("-- DuckDB\n")

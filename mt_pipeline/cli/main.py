@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "Compare two experiments: what is new, gone, more or less from A to B.",
     "coverage": "Say how much of an experiment's traffic with public addresses is explained.",
     "cut": "Write the packets of rows to a pcapng, as they were captured.",
+    "demo": "Load a made-up household of two experiments, for a first look.",
     "export": "Write rows of an experiment to a file.",
     "ingest": "Load captures, and wait until their rows can be queried.",
     "purge": "Delete what was made of captures.",

@@ -73,8 +73,11 @@ def quic_initials(
     alpn: Sequence[str] = ("h3",),
     padding: int = 0,
     pieces: int = 1,
+    fill: int = 1162,
 ) -> list[bytes]:
     """Make the Initial datagrams of a client, the hello spread over `pieces` of them.
+
+    Each is filled up to `fill` bytes, by default to what a datagram may have.
 
     They are the same bytes every time. aioquic encrypts them with the keys that RFC 9001 derives
     from `connection_id`, so that tshark can read them.
@@ -87,7 +90,7 @@ def quic_initials(
     for number in range(pieces):
         part = message[number * size : (number + 1) * size]
         frame = b"\x06" + struct.pack("!HH", 0x4000 | number * size, 0x4000 | len(part)) + part
-        frame += bytes(max(0, 1162 - len(frame)))  # an Initial fills its datagram
+        frame += bytes(max(0, fill - len(frame)))
         header = (
             b"\xc1"
             + struct.pack("!IB", QUIC_1, len(connection_id))
