@@ -130,6 +130,8 @@ def made_of(column: Column) -> str:
     """Return what a column is made of, in Markdown."""
     if column.origin is Origin.CAPTURE:
         return "the capture's key"
+    if column.origin is Origin.CONVERSATION:
+        return "ends, protocol and stream"
     if column.origin is Origin.DEVICE:
         return "your inventory of devices"
     if column.origin is Origin.ANSWER:

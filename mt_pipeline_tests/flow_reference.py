@@ -24,22 +24,29 @@ def flows(rows: Iterable[Row], lookups: Sequence[Row] = ()) -> list[dict[str, ob
     Returns:
         Values by column; None for who runs the remote end.
     """
-    stored = sorted(
-        (row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"]
-    )
+    conversations = packets_of_conversations(rows)
     spoken: dict[tuple, Counter[str]] = defaultdict(Counter)
-    conversations: dict[tuple, list[Row]] = defaultdict(list)
-    for row in stored:
-        stream = (row["ip_proto"], row["stream_index"])
-        spoken[stream][row["protocol"]] += 1
-        apart = row["protocol"] if row["stream_index"] is None else None
-        conversations[frozenset({end(row, "src"), end(row, "dst")}), *stream, apart].append(row)
+    for (_, *stream, _), packets in conversations.items():
+        spoken[tuple(stream)].update(row["protocol"] for row in packets)
     counted = [
         flow
         for (_, *stream, apart), packets in conversations.items()
         for flow in _flows(packets, apart or _most(spoken[tuple(stream)]), lookups)
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
+
+
+def packets_of_conversations(rows: Iterable[Row]) -> dict[tuple, list[Row]]:
+    """Return the packets of each conversation that can be stored, in frame order."""
+    stored = sorted(
+        (row for row in rows if row["skipped"] is None), key=lambda row: row["frame_number"]
+    )
+    conversations: dict[tuple, list[Row]] = defaultdict(list)
+    for row in stored:
+        stream = (row["ip_proto"], row["stream_index"])
+        apart = row["protocol"] if row["stream_index"] is None else None
+        conversations[frozenset({end(row, "src"), end(row, "dst")}), *stream, apart].append(row)
+    return conversations
 
 
 def end(row: Row, which: str) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.lookups import Lookups
+from mt_pipeline.packets.numbering import FOR_NUMBERS, Numbers
 from mt_pipeline.packets.sums import SUMS, latest
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
@@ -76,6 +77,7 @@ class Conversations:
         self.connection = connection
         self._follower = follower
         self._packets_path, self._sums_path = folder / "packets", folder / "sums"
+        self._numbers = Numbers()
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
             _empty[:] = self._type_and_sum(no_documents.empty_table())  # threads may do so at once
@@ -142,6 +144,8 @@ class Conversations:
         packets = self.connection.sql(typed.typed("documents")).to_arrow_table()
         self.connection.register("block", packets)
         sums = self.connection.sql(SUMS).to_arrow_table()
+        packets = self._numbers.add_to(packets, sums)
+        sums = sums.drop_columns(list(FOR_NUMBERS))
         self.connection.register("sums", sums)
         return packets, sums
 

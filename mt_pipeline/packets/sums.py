@@ -81,6 +81,7 @@ _END_A = chosen(_COLUMNS, "turned", "{}_dst", "{}_src", "a_{}")
 _END_B = chosen(_COLUMNS, "turned", "{}_src", "{}_dst", "b_{}")
 _TIMES = "min(ts) AS first_ts, max(ts) AS last_ts"
 _FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS turned"
+_HASH = f"md5_number_lower(row({', '.join(KEY)})::VARCHAR)"
 
 # End a is the smaller one, so both directions share a key; a turned packet went from b to a.
 # A stream may carry several names: the last one counts, so its packet number is kept. Without a
@@ -88,7 +89,8 @@ _FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS tur
 # The version of the files is a hash of this text: any change of it makes users recompute them.
 SUMS = f"""
 WITH parts AS (
-    SELECT *, {_hardware("src")}, {_hardware("dst")} FROM block),
+    SELECT *, row_number() OVER () - 1 AS position, {_hardware("src")}, {_hardware("dst")}
+    FROM block),
 directed AS (
     SELECT *, CASE WHEN stream_index IS NULL THEN protocol END AS apart, CASE
         WHEN {_differs("address")} THEN {_is_greater("address", "''")}
@@ -97,15 +99,18 @@ directed AS (
     FROM parts),
 met AS (
     SELECT *, {_END_A}, {_END_B}
-    FROM directed)
-SELECT epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
-    count(*) FILTER (NOT turned) AS packets_ab, {_bytes("NOT turned")} AS bytes_ab,
-    count(*) FILTER (turned) AS packets_ba, {_bytes("turned")} AS bytes_ba,
-    {_TIMES}, {_FIRST}, {_earliest("a_eth")} AS a_eth, {_earliest("b_eth")} AS b_eth,
-    {latest("said_sni")} AS sni, {_last_number("said_sni")} AS sni_number,
-    {latest("said_alpn")} AS alpn, {_last_number("said_alpn")} AS alpn_number,
-    {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,
-    {_earliest("dns_name")} AS dns_name, {_earliest("http_host")} AS http_host
-FROM met GROUP BY ALL
+    FROM directed),
+counted AS (
+    SELECT epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
+        count(*) FILTER (NOT turned) AS packets_ab, {_bytes("NOT turned")} AS bytes_ab,
+        count(*) FILTER (turned) AS packets_ba, {_bytes("turned")} AS bytes_ba,
+        {_TIMES}, {_FIRST}, {_earliest("a_eth")} AS a_eth, {_earliest("b_eth")} AS b_eth,
+        {latest("said_sni")} AS sni, {_last_number("said_sni")} AS sni_number,
+        {latest("said_alpn")} AS alpn, {_last_number("said_alpn")} AS alpn_number,
+        {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,
+        {_earliest("dns_name")} AS dns_name, {_earliest("http_host")} AS http_host,
+        list(position) AS positions
+    FROM met GROUP BY ALL)
+SELECT *, {_HASH} AS key FROM counted
 """
-"""SQL of the sums of a block of packets."""
+"""SQL of the sums of a block of packets, with `numbering.FOR_NUMBERS`."""

@@ -109,7 +109,8 @@ def packets(source: str) -> str:
 def typed(source: str) -> str:
     """Build the SQL of typed packets, as they are stored in Parquet.
 
-    They have the packet columns of `schema/packets.py`, and:
+    They have the packet columns of `schema/packets.py`, and those below. `numbering.py` adds the
+    conversation.
 
     - `is_tcp`: whether `stream_index` counts TCP streams, or UDP streams;
     - `address_src` and `address_dst`: IPv4 or IPv6 addresses as text;
@@ -157,12 +158,12 @@ def joined(
         where: SQL of a truth value over `p`, a typed packet, and `names`, those of its stream.
 
     Returns:
-        The packet and stream columns of `schema/packets.py`, `address_src`, `address_dst` and
-        `skipped`.
+        The columns of `schema/packets.py` with an origin of IN_PACKETS, `address_src`,
+        `address_dst` and `skipped`.
     """
     columns = []
     for column in COLUMNS:
-        if column.origin is Origin.PACKET:
+        if column.origin in (Origin.PACKET, Origin.CONVERSATION):
             columns.append(f"p.{column.name}")
         elif column.origin is Origin.STREAM:
             columns.append(f"{column.source} AS {column.name}")

@@ -10,7 +10,7 @@ from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
 from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS
 from mt_pipeline.schema.flows import FLOW_COLUMNS
-from mt_pipeline.schema.packets import COLUMNS, Origin
+from mt_pipeline.schema.packets import COLUMNS, IN_PACKETS
 from mt_pipeline.tshark import hellos
 from mt_pipeline.tshark.command import PREFERENCES
 from mt_pipeline.tshark.fields import FIELDS
@@ -36,7 +36,7 @@ CODE_VERSIONS = {
         ENDPOINTS.to_string(),
         SUMS,
         LOOKUPS,
-        [column for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)],
+        [column for column in COLUMNS if column.origin in IN_PACKETS],
     ),
     "netify_enrichment": version(ANSWERS.to_string()),
     "questdb_packets": version(COLUMNS, FLOW_COLUMNS),

@@ -12,7 +12,14 @@ from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.packets import typed
 from mt_pipeline.rows.sources import Sources
-from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, UNKNOWN, Column, Origin
+from mt_pipeline.schema.packets import (
+    COLUMNS,
+    IN_PACKETS,
+    ORIGINAL_COLUMNS,
+    UNKNOWN,
+    Column,
+    Origin,
+)
 
 BATCH = 80_000
 """Rows in a batch.
@@ -172,7 +179,7 @@ def _complete(
     }
     columns = {}
     for column in COLUMNS:
-        if column.origin in (Origin.PACKET, Origin.STREAM):
+        if column.origin in IN_PACKETS:
             columns[column.name] = packet[column.name]
         elif column.origin is Origin.ANSWER:
             end, _, field = column.source.partition(".")

@@ -5,6 +5,7 @@ add an entry here, a field in `tshark/fields.py` if tshark must read it, and a t
 
 - `Origin.PACKET`: DuckDB SQL over `p`, a document with its fields as lists of text
   (`p.tcp_stream[1]`, absent = NULL) and the layer chosen for it (`packets/layers.py`).
+- `Origin.CONVERSATION`: the conversation of the packet (`packets/numbering.py`).
 - `Origin.STREAM`: DuckDB SQL over `p`, a typed packet, and `names`, the names of its stream
   (`packets/conversations.py`).
 - `Origin.ANSWER`: the endpoint of the packet, `src`, `dst` or `sni`, and the field of its answer
@@ -25,6 +26,7 @@ class Origin(Enum):
     """What computes a column."""
 
     PACKET = auto()
+    CONVERSATION = auto()
     STREAM = auto()
     ANSWER = auto()
     CAPTURE = auto()
@@ -259,7 +261,18 @@ COLUMNS: tuple[Column, ...] = (
         "folders between the experiment and the capture, as `alexa/idle`; "
         "NULL where there are none",
     ),
+    Column(
+        "conversation",
+        "INT",
+        "names the conversation within its capture, as in `flows_<experiment>`: `frame_number` of "
+        "its first packet",
+        Origin.CONVERSATION,
+        "frame_number",
+    ),
 )
+
+IN_PACKETS = (Origin.PACKET, Origin.CONVERSATION, Origin.STREAM)
+"""Origins of what the packets of a capture say by themselves."""
 
 ORIGINAL_COLUMNS = COLUMNS[:29]
 """The columns of MT_ProcessPKTs, in its order."""

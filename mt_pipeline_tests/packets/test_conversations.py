@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mt_pipeline.packets import endpoints
-from mt_pipeline.packets.conversations import Conversations, conversations
+from mt_pipeline.packets.conversations import Conversations, Follower, conversations
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.fields import ALL_KEYS
 from mt_pipeline_tests.building import traffic
@@ -65,6 +65,26 @@ def test_blocks_of_any_size_say_the_same(tmp_path: Path):
             for start in range(0, table.num_rows, rows):
                 streams.add(table.slice(start, rows))
             assert results(streams, tmp_path / f"by {rows}") == whole
+
+
+def test_a_conversation_has_one_number_in_blocks_of_any_size(tmp_path: Path):
+    written = documents_of(everything(tmp_path / "x.pcapng"))
+    numbers = []
+    for rows in (1_000_000, 100, 7):
+        blocks: list[pa.Table] = []
+        with conversations(tmp_path / f"by {rows}" / "x", keep(blocks)) as streams:
+            streams.read(written, block=rows)
+        whole = pa.concat_tables(blocks)
+        numbers.append({row["frame_number"]: row["conversation"] for row in whole.to_pylist()})
+    assert numbers[1:] == numbers[:1] * 2
+    firsts = set(numbers[0].values())
+    assert len(firsts) > 50
+    assert [first for first in firsts if numbers[0][first] != first] == []
+
+
+def keep(blocks: list[pa.Table]) -> Follower:
+    """Return what keeps the typed packets of each block."""
+    return lambda packets, sums: blocks.append(packets)
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):

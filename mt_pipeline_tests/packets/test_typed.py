@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mt_pipeline.schema.packets import COLUMNS, Origin
+from mt_pipeline.schema.packets import COLUMNS, IN_PACKETS
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything
 from mt_pipeline_tests.building.files import START_NS, Frame, timed, write_pcap, write_pcapng
@@ -268,9 +268,7 @@ def test_every_packet_is_one_row_with_the_packet_columns(tmp_path: Path):
     documents = documents_of(everything(tmp_path / "x.pcapng"))
     rows = rows_of(documents)
     assert [row["frame_number"] for row in rows] == list(range(1, len(read_all(documents)) + 1))
-    assert list(rows[0]) == [
-        column.name for column in COLUMNS if column.origin in (Origin.PACKET, Origin.STREAM)
-    ] + [
+    assert list(rows[0]) == [column.name for column in COLUMNS if column.origin in IN_PACKETS] + [
         "address_src",
         "address_dst",
         "skipped",

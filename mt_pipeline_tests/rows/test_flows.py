@@ -219,6 +219,20 @@ def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(
     assert stored.agrees
 
 
+def test_each_packet_has_the_number_of_its_conversation(counted: Counted):
+    of_conversations = flow_reference.packets_of_conversations(counted.packets).values()
+    expected = {
+        packet["frame_number"]: packets[0]["frame_number"]
+        for packets in of_conversations
+        for packet in packets
+    }
+    found = {row["frame_number"]: row["conversation"] for row in counted.packets}
+    assert {number: found[number] for number in expected} == expected
+    assert set(expected.values()) == {flow["conversation"] for flow in counted.flows}
+    skipped = [row["conversation"] for row in counted.packets if row["skipped"] is not None]
+    assert set(skipped) <= {None}
+
+
 def test_everything_has_flows_of_every_kind(tmp_path: Path):
     """Without them, the comparison above proves little."""
     everything(tmp_path / "capture")

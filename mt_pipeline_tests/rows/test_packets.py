@@ -94,7 +94,7 @@ def test_a_plain_packet_has_its_fields_and_is_unknown_where_the_original_says_so
             "ip_proto": "TCP",
             "stream_index": 0,
             "capture": "x/x.pcap",
-            "frame_number": 7,
+            **{"frame_number": 7, "conversation": 7},
             "protocol": "tcp",
         },
         **{
@@ -112,7 +112,7 @@ def test_a_plain_packet_has_its_fields_and_is_unknown_where_the_original_says_so
 def test_a_frame_without_ip_is_unknown_where_the_original_says_so_and_null_elsewhere():
     [row] = rows_of([ARP])
     assert {name: row[name] for name in TEXTS} == dict.fromkeys(TEXTS, "Unknown")
-    known = {"ts", "frame_len", "capture", "frame_number", "protocol", "experiment"}
+    known = {"ts", "frame_len", "capture", "frame_number", "conversation", "protocol", "experiment"}
     assert {name for name, value in row.items() if value is not None} == {*TEXTS, *known}
     assert row["protocol"] == "arp"
 

@@ -10,7 +10,7 @@ import pytest
 from mt_pipeline.enrichment.models import FACTS, NUMBERS
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, Origin
+from mt_pipeline.schema.packets import COLUMNS, IN_PACKETS, ORIGINAL_COLUMNS, Origin
 from mt_pipeline.schema.tables import HIDDEN
 
 ARROW_TYPES = {
@@ -21,7 +21,7 @@ ARROW_TYPES = {
     "VARCHAR": pa.string(),
     "IPV4": pa.string(),
 }
-FROM_PACKETS = [column for column in COLUMNS if column.origin is Origin.PACKET]
+FROM_PACKETS = [column for column in COLUMNS if column.origin in IN_PACKETS]
 
 
 def test_the_first_29_are_those_of_the_original_in_its_order():
@@ -62,7 +62,7 @@ def test_the_first_29_are_those_of_the_original_in_its_order():
 def test_ours_follow():
     ours = """capture frame_number protocol ipv6_src ipv6_dst eth_src eth_dst vlan_id dns_name
         http_host experiment ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain
-        device_src device_dst label"""
+        device_src device_dst label conversation"""
     assert [column.name for column in COLUMNS[29:]] == ours.split()
 
 
@@ -75,7 +75,11 @@ def test_types_are_the_promised_ones():
         "ipv6_dst": "VARCHAR",
     }
     promised |= dict.fromkeys(
-        ["port_src", "port_dst", "frame_len", "stream_index", "frame_number", "vlan_id"], "INT"
+        [
+            *("port_src", "port_dst", "frame_len"),
+            *("stream_index", "frame_number", "vlan_id", "conversation"),
+        ],
+        "INT",
     )
     promised |= {
         f"ip_{end}_netify_geo_{axis}": "DOUBLE" for end in ("src", "dst") for axis in ("lon", "lat")
