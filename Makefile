@@ -60,7 +60,7 @@ clean:
 
 # Renews the versions within the limits of pyproject.toml; the lock holds versions and hashes, no address.
 lock: .venv/installed
-	.venv/bin/uv pip compile pyproject.toml --extra dev --extra server --universal --python-version 3.11 --upgrade --generate-hashes \
+	.venv/bin/uv pip compile pyproject.toml --extra dev --extra mcp --extra server --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 
 .venv/installed: requirements.lock pyproject.toml

@@ -13,6 +13,7 @@ import pyarrow.parquet
 from mt_pipeline.api import duckdb_rows
 from mt_pipeline.api.ordering import in_order
 from mt_pipeline.api.question import SUMS, Found, Question, Sum, merged
+from mt_pipeline.api.ranking import Ranking
 from mt_pipeline.api.where_sql import DUCKDB, condition
 from mt_pipeline.schema.tables import FLOWS
 
@@ -43,6 +44,21 @@ class ParquetSource:
         """Sum up by the values of a column."""
         packets, length = SUMS[question.table.name]
         return merged(question, by, self._aggregate(question, f'"{by}", {packets}, {length}', by))
+
+    def top(self, question: Question, ranking: Ranking) -> pa.Table:
+        """Sum up by the values of some columns."""
+        if not (files := [file for date in self._files(question) for file in date]):
+            return ranking.schema.empty_table()
+        columns = duckdb_rows.listed(ranking.by)
+        order = ranking.order.replace(",", " NULLS FIRST,")
+        with duckdb_rows.connection(self.temporary) as database:
+            source, values = self._source(database, question, files)
+            query = (
+                f"SELECT {columns}, {ranking.aggregates('count(DISTINCT {})')} FROM {source} "
+                f"GROUP BY {columns} ORDER BY {order} NULLS FIRST LIMIT {ranking.most}"
+            )
+            rows = database.execute(query, values).fetchall()
+        return ranking.table(rows)
 
     def counts(self, question: Question) -> Mapping[str, int]:
         """Count by capture."""

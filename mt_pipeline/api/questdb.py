@@ -18,6 +18,7 @@ from mt_pipeline.api import questdb_bulk
 from mt_pipeline.api.columns import schema_of
 from mt_pipeline.api.ordering import in_order
 from mt_pipeline.api.question import SUMS, Question, Sum, merged
+from mt_pipeline.api.ranking import Ranking
 from mt_pipeline.api.values import Typed
 from mt_pipeline.api.where_sql import QUESTDB, condition
 from mt_pipeline.backends.questdb import views
@@ -65,6 +66,16 @@ class QuestDbSource:
         with self.reading.connect() as connection:
             rows = _select(connection, question, what).fetchall()
         return merged(question, by, rows)
+
+    def top(self, question: Question, ranking: Ranking) -> pa.Table:
+        """Sum up by the values of some columns; what is not known is sorted first."""
+        columns = sql.SQL(", ").join(map(sql.Identifier, ranking.by))
+        sums = sql.SQL(ranking.aggregates("count_distinct({})"))
+        end = sql.SQL(f" ORDER BY {ranking.order} LIMIT {ranking.most}")
+        with self.reading.connect() as connection:
+            query, values = _query(connection, question, sql.SQL("{}, {}").format(columns, sums))
+            rows = connection.execute(query + end, values).fetchall()
+        return ranking.table(rows)
 
     def counts(self, question: Question) -> Mapping[str, int]:
         """Count by capture."""

@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from mt_pipeline.api.columns import has_unknown, schema_of
+from mt_pipeline.api.ranking import Ranking
 from mt_pipeline.api.where import Where
 from mt_pipeline.errors import CommandError
 from mt_pipeline.schema.packets import UNKNOWN
@@ -97,6 +98,10 @@ class Source(Protocol):
 
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up packets and bytes by the values of a column; NULL and `Unknown` are None."""
+        ...
+
+    def top(self, question: Question, ranking: Ranking) -> pa.Table:
+        """Sum up flows by the values of some columns, with the schema of the ranking."""
         ...
 
     def counts(self, question: Question) -> Mapping[str, int]:

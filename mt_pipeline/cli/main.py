@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "Load a made-up household of two experiments, for a first look.",
     "export": "Write rows of an experiment to a file.",
     "ingest": "Load captures, and wait until their rows can be queried.",
+    "mcp": "Answer questions of an assistant over MCP, on standard input and output.",
     "purge": "Delete what was made of captures.",
     "refresh": "Bring the answers of loaded captures up to date.",
     "report": "Write a page about an experiment.",

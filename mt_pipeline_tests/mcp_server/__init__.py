@@ -1,0 +1,1 @@
+"""Tests of mt_pipeline/mcp_server."""
