@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -117,6 +118,24 @@ def _user(value: str) -> str:
     return value
 
 
+def _state_url(value: str) -> str:
+    error = PydanticCustomError(
+        "state_url",
+        "Input should be postgresql://user@host/database, without a password, which goes into "
+        "MT_STATE_PASSWORD",
+    )
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise error from None
+    secret = parts.password is not None or "password" in dict(parse_qsl(parts.query))
+    is_postgres = parts.scheme in ("postgresql", "postgres") and len(parts.path) > 1
+    if secret or not is_postgres or not value.isprintable():
+        raise error
+    return value
+
+
 File = Annotated[Path, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 DataFolder = Annotated[Path, AfterValidator(_folder), AfterValidator(_plain)]
@@ -125,3 +144,4 @@ Console = Annotated[str, AfterValidator(_console)]
 Names = Annotated[tuple[str, ...], AfterValidator(_names)]
 Host = Annotated[str, AfterValidator(_host)]
 User = Annotated[str, AfterValidator(_user)]
+StateUrl = Annotated[str, AfterValidator(_state_url)]

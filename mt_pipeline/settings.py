@@ -37,6 +37,7 @@ from mt_pipeline.setting_types import (
     Rate,
     Seconds,
     SomeSeconds,
+    StateUrl,
     User,
     WholeSeconds,
 )
@@ -71,6 +72,11 @@ class Settings(BaseSettings):
     """folder with a file for each secret, named as its variable in lower case; none by default"""
     data_dir: DataFolder = PROJECT / "data"
     """folder of everything the pipeline keeps; below the project by default"""
+    state_url: StateUrl | None = None
+    """Postgres that has the state instead of the data folder, for several machines, such as
+    `postgresql://user@host/database`, without a password; by default files in the data folder"""
+    state_password: SecretStr | None = None
+    """password of that user; by default libpq's own ways to know it"""
     inbox: Folder | None = None
     """watched folder; `inbox` below the data folder by default"""
     settle_seconds: Seconds = 5

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -12,6 +13,9 @@ from mt_pipeline.backends.questdb import java
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.java import Reader
 from mt_pipeline.backends.questdb.server import Server, start
+from mt_pipeline.state.postgres import Postgres
+from mt_pipeline_tests import postgres
+from mt_pipeline_tests.compose import postgres_programs
 from mt_pipeline_tests.pipelines import Lab, Result, environment, open_lab, run_command
 from mt_pipeline_tests.services import drop_everything
 from mt_pipeline_tests.soaking.servers import Spare
@@ -72,6 +76,32 @@ def spare(_spare: Spare, near: bool) -> Spare:
     )
     drop_everything(_spare.database)
     return _spare
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[postgres.Server]:
+    """Start one Postgres for all tests."""
+    if not postgres_programs():
+        pytest.skip("PostgreSQL is not there: `make test` installs it")
+    server = postgres.Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_server(_postgres: postgres.Server) -> postgres.Server:
+    """Give a Postgres that stores nothing yet."""
+    _postgres.empty()
+    return _postgres
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Postgres:
+    """Say where the state of a data folder is: there, or in Postgres."""
+    if request.param == "folder":
+        return tmp_path / "data" / "ledger.sqlite"
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    return server.state
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -251,11 +251,12 @@ def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_t
     """A new setting is a line in compose.yml, or one here."""
     of_the_image = {"MT_TSHARK"}
     of_others = {"MT_DAGSTER_PORT", "MT_UI_HOSTS", "MT_UI_TOKEN"}
+    of_several_machines = {"MT_STATE_URL", "MT_STATE_PASSWORD"}
     given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(
         SERVICES["code-server"]["environment"]
     )
 
-    assert given & VARIABLES == VARIABLES - of_the_image - of_others
+    assert given & VARIABLES == VARIABLES - of_the_image - of_others - of_several_machines
 
 
 def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browsers_call_it():

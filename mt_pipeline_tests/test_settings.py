@@ -90,6 +90,35 @@ def test_folders_become_absolute_and_the_home_is_known(
     )
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgresql://lab:s3cret@db/state",
+        "postgresql://lab@db/state?password=s3cret",
+        "postgresql://lab@db",
+        "mysql://lab@db/state",
+        "postgresql://lab@db:port/state",
+        "s3cret",
+    ],
+)
+def test_a_place_of_the_state_is_a_postgres_without_a_password(
+    monkeypatch: pytest.MonkeyPatch, value: str
+):
+    monkeypatch.setenv("MT_STATE_URL", value)
+    with pytest.raises(SettingsError, match=r"MT_STATE_URL: .*postgresql://user@host") as error:
+        load()
+    assert "s3cret" not in str(error.value)
+
+
+def test_the_place_of_the_state_shows_no_password(monkeypatch: pytest.MonkeyPatch):
+    assert load().options().state is None
+    monkeypatch.setenv("MT_STATE_URL", "postgresql://lab@db:5433/state?sslmode=require")
+    monkeypatch.setenv("MT_STATE_PASSWORD", "s3cret")
+    state = load().options().state
+    assert (str(state), state.password) == ("postgresql://lab@db:5433/state", "s3cret")
+    assert "s3cret" not in repr(state)
+
+
 def test_lists_of_trackers_are_paths_separated_by_commas(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -111,6 +111,8 @@ class Load:
         months: in which the packets lie, as `2023-11`.
         early: the rows that the back end has already; `packets` are then those that are missing
             or changed.
+        check: raises if somebody else may load the capture by now; called before rows of earlier
+            loads are removed.
     """
 
     capture: str
@@ -120,6 +122,7 @@ class Load:
     progress: Callable[[int], None] = lambda _: None
     months: frozenset[str] = frozenset()
     early: SentEarly | None = None
+    check: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -135,6 +138,7 @@ class Part:
         sent: those of them that can be stored.
         skipped: those that cannot, by reason.
         counts: whether to count what is read; not if some rows were sent early.
+        check: see `Load`.
     """
 
     capture: str
@@ -145,11 +149,12 @@ class Part:
     sent: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     counts: bool = True
+    check: Callable[[], None] = lambda: None
 
     @classmethod
     def of_packets(cls, load: Load) -> "Part":
         """Return the packets of a load."""
-        part = cls(load.capture, load.experiment, load.packets, load.progress)
+        part = cls(load.capture, load.experiment, load.packets, load.progress, check=load.check)
         if load.early is None:
             return part
         skipped = Counter(load.early.skipped)

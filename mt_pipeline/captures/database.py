@@ -1,30 +1,22 @@
-"""The SQLite database of the ledger: its table, its upgrade, its transactions, its errors.
+"""The table of the ledger, its upgrade, and the statements that several modules need.
 
-What a record means is `records.py`. When a record changes, and how, is `ledger.py`.
+It lies in SQLite (`sqlite_database.py`) or in Postgres (`postgres_database.py`). What a record
+means is `records.py`. When a record changes, and how, is `ledger.py`.
 """
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeAlias
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Protocol, TypeAlias
 
 import sqlalchemy as sa
-from filelock import FileLock
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateColumn
 
 from mt_pipeline.captures.naming import CaptureError
-from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
-from mt_pipeline.errors import meaning
-from mt_pipeline.system import sqlite_errors
+from mt_pipeline.captures.records import NO_FILE, Record, State
 
 Values: TypeAlias = dict[str, object]
 """Values of a record, by column."""
-
-BUSY_SECONDS = 60
-"""How long an operation waits for those of other processes."""
 
 _BEYOND = " beyond 64 bits"
 """Follows a number that SQLite would otherwise turn into a float."""
@@ -43,21 +35,37 @@ class _AnyInteger(sa.TypeDecorator[int]):
     impl = sa.BigInteger
     cache_ok = True
 
+    def load_dialect_impl(
+        self, dialect: sa.Dialect
+    ) -> sa.types.TypeEngine[int] | sa.types.TypeEngine[Decimal]:
+        """Return the type of the column: Postgres has numbers of any size."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.Numeric(scale=0))
+        return dialect.type_descriptor(sa.BigInteger())
+
     def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> int | str | None:
         """Return what is stored."""
-        return value if value is None or -(2**63) <= value < 2**63 else f"{value}{_BEYOND}"
+        fits = value is None or -(2**63) <= value < 2**63 or dialect.name == "postgresql"
+        return value if fits else f"{value}{_BEYOND}"
 
-    def process_result_value(self, value: int | str | None, dialect: sa.Dialect) -> int | None:
+    def process_result_value(
+        self, value: Decimal | int | str | None, dialect: sa.Dialect
+    ) -> int | None:
         """Return the number of what is stored."""
-        return int(value.removesuffix(_BEYOND)) if isinstance(value, str) else value
+        if value is None:
+            return None
+        return int(value.removesuffix(_BEYOND) if isinstance(value, str) else value)
 
+
+_KEY = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Keys are sorted by their characters, not by the rules of a language."""
 
 # One column per field of Record. A column that is not NULL has a default, so that any column can
 # be added to an older file.
 TABLE = sa.Table(
     "captures",
     sa.MetaData(),
-    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("key", _KEY, primary_key=True),
     sa.Column("path", sa.Text, nullable=False, server_default=""),
     sa.Column("size", sa.BigInteger, nullable=False, server_default=str(NO_FILE)),
     sa.Column("mtime_ns", _AnyInteger, nullable=False, server_default="0"),
@@ -97,63 +105,32 @@ IN_HAND = sa.or_(
 )
 """A run is requested or at work: no scan of the inbox changes the record before its verdict."""
 
-_DAMAGED = (
-    "it is damaged: stop the service and move it away; a new one is made, "
-    "and all captures in the inbox are loaded again, which changes no row"
-)
 
-
-class RecordFile:
-    """The SQLite file, created or upgraded when it is opened.
-
-    Args:
-        path: the file; its folder is created if it is missing.
+class Database(Protocol):
+    """Where the table lies.
 
     Raises:
-        LedgerError: the file cannot be used.
+        LedgerError: in each transaction, if it cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS}
-        )
-        sa.event.listen(engine, "connect", _connected)
-        sa.event.listen(engine, "begin", _begun)
-        self._readers = engine
-        self._writers = engine.execution_options(begin="BEGIN IMMEDIATE")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # SQLite does not wait its turn when two processes switch a new file to WAL.
-            with FileLock(path.with_name(f"{path.name}.lock")), self.write() as db:
-                _upgrade(db)
-        except OSError as error:
-            reason = meaning(error, folder=path.parent)
-            if isinstance(error.filename, str) and error.filename not in reason:
-                reason = f"{error.filename}: {reason}"
-            raise LedgerError(f"The ledger {self.path} cannot be used: {reason}.") from error
-
-    @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
+    def read(self) -> AbstractContextManager[sa.Connection]:
         """Yield a transaction that sees one moment and blocks nobody."""
-        with self._translated(), self._readers.begin() as db:
-            yield db
 
-    @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self) -> AbstractContextManager[sa.Connection]:
         """Yield a transaction of one process at a time: what it reads stays true until it ends."""
-        with self._translated(), self._writers.begin() as db:
-            yield db
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            cure = sqlite_errors.cure(error.orig, self.path.parent, damaged=_DAMAGED)
-            raise LedgerError(
-                f"The ledger {self.path} cannot be used ({error.orig}): {cure}."
-            ) from error
+
+def upgrade(db: sa.Connection) -> None:
+    """Create the table, or add the columns and indexes that an older one lacks."""
+    TABLE.create(db, checkfirst=True)
+    present = {column["name"] for column in sa.inspect(db).get_columns(TABLE.name)}
+    for column in TABLE.columns:
+        if column.name not in present:
+            db.exec_driver_sql(
+                f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}"
+            )
+    for index in TABLE.indexes:
+        index.create(db, checkfirst=True)
 
 
 def record_of(row: sa.Row[tuple[object, ...]]) -> Record:
@@ -203,25 +180,3 @@ def _unknown(key: str) -> UnknownCaptureError:
     return UnknownCaptureError(
         f"{key} has no record in the ledger: copy it to the inbox, or ingest it."
     )
-
-
-def _connected(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # transactions begin explicitly, not when the driver guesses
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # what is committed outlives a power cut
-
-
-def _begun(db: sa.Connection) -> None:
-    db.exec_driver_sql(db.get_execution_options().get("begin", "BEGIN"))
-
-
-def _upgrade(db: sa.Connection) -> None:
-    TABLE.create(db, checkfirst=True)
-    present = {column["name"] for column in sa.inspect(db).get_columns(TABLE.name)}
-    for column in TABLE.columns:
-        if column.name not in present:
-            db.exec_driver_sql(
-                f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}"
-            )
-    for index in TABLE.indexes:
-        index.create(db, checkfirst=True)

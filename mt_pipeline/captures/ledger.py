@@ -1,12 +1,14 @@
-"""What became of every capture: how its record changes, in a SQLite file that outlives runs.
+"""What became of every capture: how its record changes, in a database that outlives runs.
 
 The sensor, the terminal and recovery ask the ledger; nobody asks Dagster's event log. Each
-operation is one transaction. Several processes may share the file, and a kill at any moment leaves
-it as the last transaction made it. What a record contains is `records.py`; what can be asked is
-`queries.py`; how files become records is `scan.py`; when a capture is retried is `retries.py`.
+operation is one transaction. Several processes may share the ledger, and a kill at any moment
+leaves it as the last transaction made it. What a record contains is `records.py`; what can be asked
+is `queries.py`; how files become records is `scan.py`; when a capture is retried is `retries.py`.
 
 Whoever acts on a record first takes the lock of the capture, and then reads the record that `lock`
-yields: a record that was read before may be out of date. `retry` does all of that itself.
+yields: a record that was read before may be out of date. `retry` does all of that itself. Its
+holder may lose a lock and live on, so each of its changes names the run that it knows, and changes
+nothing if the record names another one.
 
     waiting -> waiting, requested -> running -> done | failed | refused
     waiting -> refused; any -> purged
@@ -42,6 +44,7 @@ class Ledger(Queries):
 
     Raises:
         UnknownCaptureError: in each change of a record that must exist.
+        CaptureLostError: in each change of a capture whose lock was held here and is lost.
     """
 
     def look(
@@ -63,7 +66,7 @@ class Ledger(Queries):
             The last seen first, so that an archive does not delay what comes after it; then by key.
         """
         now = time.time() if now is None else now
-        with self._file.write() as db:
+        with self._database.write() as db:
             return scan.look(db, walk, settle=settle, now=now, follow=follow)
 
     def requested(self, keys: Iterable[str], *, by: str = "") -> list[str]:
@@ -73,7 +76,7 @@ class Ledger(Queries):
             keys: capture keys.
             by: the terminal that requests them; see `take`.
         """
-        with self._file.write() as db:
+        with self._database.write() as db:
             return [key for key in keys if request(db, key, by=by)]
 
     def take(self, capture: Capture, *, by: str = "") -> None:
@@ -84,12 +87,12 @@ class Ledger(Queries):
             by: the terminal, which has the lock of this name until the run begins.
         """
         values: Values = {"requested_at": time.time(), "requested_by": by}
-        with self._file.write() as db:
+        with self._database.write() as db:
             scan.put_unless_in_hand(db, capture, values)
 
     def refuse(self, capture: Capture, reason: str) -> None:
         """Record that the file is no capture, unless a run is requested for it or works on it."""
-        with self._file.write() as db:
+        with self._database.write() as db:
             scan.put_unless_in_hand(db, capture, {"state": State.REFUSED, "error": reason})
 
     def claim(self, capture: Capture, *, run: str, filter: str = "") -> None:
@@ -98,7 +101,7 @@ class Ledger(Queries):
         values = scan.seen(capture, time.time()) | claim | {"taken": capture.size}
         for name in (*_NO_RETRIES, "requested_by"):  # these stay until there is a verdict
             del values[name]
-        with self._file.write() as db:
+        with self._mine(capture.key, claims=run) as db:
             upsert(db, values)
 
     def hashed(self, key: str, sha256: str, *, skipped_by: str = "") -> Copy | None:
@@ -110,7 +113,7 @@ class Ledger(Queries):
             skipped_by: the setting by which a copy within an experiment is refused; empty to
                 load it.
         """
-        with self._file.write() as db:
+        with self._mine(key) as db:
             return duplicates.record_hash(db, key, sha256, skipped_by=skipped_by)
 
     def finish(
@@ -143,7 +146,7 @@ class Ledger(Queries):
 
     def expire_packets(self, key: str, *, undo: bool = False) -> None:
         """Record that the packets of a loaded capture are deleted; or not, to `undo` that."""
-        with self._file.write() as db:
+        with self._mine(key) as db:
             update(db, key, {"packets_expired_at": None if undo else time.time()})
 
     def answered(
@@ -168,7 +171,7 @@ class Ledger(Queries):
         if answers_by is not None:
             counts = {name: dict(by_state) for name, by_state in answers_by.items()}
             values |= {"answers_by": counts, "as_of": as_of}
-        with self._file.write() as db:
+        with self._mine(key) as db:
             update(db, key, values)
 
     def fail(self, key: str, error: str) -> None:
@@ -191,7 +194,7 @@ class Ledger(Queries):
         Returns:
             Whether rows of it are stored: if so its record is as before, else it is deleted.
         """
-        with self._file.write() as db:
+        with self._mine(key) as db:
             duplicates.release_copies(db, key)
             return scan.restore(db, key, before, now=time.time())
 
@@ -205,7 +208,7 @@ class Ledger(Queries):
             outage: what stopped the run; None if it was stopped in order.
             suspect: the capture may have caused it.
         """
-        with self._file.write() as db:
+        with self._mine(key) as db:
             values = retries.given_back(db, key, outage=outage, suspect=suspect)
             return self._wait_or_fail(db, key, values)
 
@@ -226,15 +229,14 @@ class Ledger(Queries):
                 if record != seen or not (has_died or seen.requested_at is not None):
                     return None
                 values = retries.died(seen) if has_died else {}
-                with self._file.write() as db:
+                with self._mine(seen.key) as db:
                     return self._wait_or_fail(db, seen.key, values)
         except CaptureBusyError:
             return None
 
     def _wait_or_fail(self, db: sa.Connection, key: str, values: Values) -> State:
         waiting: Values = {"state": State.WAITING, "requested_at": None, "changed_at": time.time()}
-        changed = waiting | values
-        state = State(str(changed["state"]))
+        state = State(str((changed := waiting | values)["state"]))
         if state is State.FAILED:
             duplicates.release_copies(db, key)
         update(db, key, changed)
@@ -243,7 +245,7 @@ class Ledger(Queries):
     def _end(self, key: str, state: State, values: Values, *, frees_copies: bool = False) -> None:
         """Write a verdict."""
         verdict = _NO_RETRIES | {"state": state, "error": None, "changed_at": time.time()}
-        with self._file.write() as db:
+        with self._mine(key) as db:
             if frees_copies:
                 duplicates.release_copies(db, key)
             update(db, key, verdict | values)

@@ -1,9 +1,14 @@
-"""One lock per capture key, in a folder next to the ledger: whoever works on a capture has it."""
+"""One lock per capture key: whoever works on a capture has it. Here they are files.
+
+They lie in a folder next to the ledger. Those in Postgres are `postgres_locks.py`.
+"""
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
@@ -14,38 +19,97 @@ from mt_pipeline.captures.records import LedgerError
 class CaptureBusyError(CaptureError):
     """Another run has the lock of the capture."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is being worked on by another run: wait for it, or stop it.")
 
-@contextmanager
-def lock(folder: Path, key: str, *, timeout: float) -> Iterator[None]:
-    """Lock a capture against all other processes and threads; the kernel frees it at a crash.
 
-    Args:
-        folder: of the locks; created if it is missing.
-        key: capture key.
-        timeout: seconds to wait; 0 does not wait, -1 waits as long as it takes.
+class CaptureLostError(CaptureError):
+    """Whoever worked on the capture has lost its lock, or another run has claimed it since."""
 
-    Raises:
-        CaptureBusyError: another run had it all that time.
-        LedgerError: the lock cannot be created.
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(
+            f"{key}: {reason}. This run leaves the capture as it is, to the one that works on it "
+            "now or takes it up again."
+        )
+
+
+class Held(Protocol):
+    """A lock that is held."""
+
+    def check(self) -> None:
+        """Look whether it is still held.
+
+        Raises:
+            CaptureLostError: it is not.
+        """
+
+
+class Locks(Protocol):
+    """The locks of captures, runs and terminals, by name."""
+
+    def lock(self, name: str, *, timeout: float) -> AbstractContextManager[Held]:
+        """Lock against all other processes and threads; a process that dies frees its locks.
+
+        Args:
+            name: a capture key, or the name of a run or terminal.
+            timeout: seconds to wait; 0 does not wait, -1 waits as long as it takes.
+
+        Raises:
+            CaptureBusyError: another one had it all that time.
+            LedgerError: the lock cannot be made.
+        """
+
+
+@dataclass(frozen=True)
+class FileLocks:
+    """Locks that are files; the kernel frees those of a process that dies.
+
+    Attributes:
+        folder: of the files; created if it is missing.
     """
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
-    try:
-        folder.mkdir(exist_ok=True)
-        acquired = FileLock(path, thread_local=False).acquire(timeout=timeout)
-    except Timeout:
-        raise CaptureBusyError(
-            f"{key} is being worked on by another run: wait for it, or stop it."
-        ) from None
-    except OSError as error:
-        raise LedgerError(
-            f"The lock {path} cannot be made: {error.strerror or error}; "
-            "make room on its disk, or make its folder writable for this user."
-        ) from error
-    with acquired:
+
+    folder: Path
+
+    @contextmanager
+    def lock(self, name: str, *, timeout: float) -> Iterator[Held]:
+        """See `Locks.lock`."""
+        path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}.lock"
         try:
-            yield
-        finally:
-            # Only its owner removes the file. Whoever opened it meanwhile notices that by its
-            # number of links and starts anew (filelock checks it). Otherwise every capture that
-            # ever was would leave a file.
-            path.unlink(missing_ok=True)
+            self.folder.mkdir(exist_ok=True)
+            acquired = FileLock(path, thread_local=False).acquire(timeout=timeout)
+        except Timeout:
+            raise CaptureBusyError(name) from None
+        except OSError as error:
+            raise LedgerError(
+                f"The lock {path} cannot be made: {error.strerror or error}; "
+                "make room on its disk, or make its folder writable for this user."
+            ) from error
+        with acquired:
+            held = _HeldFile(name, path, _number(path))
+            try:
+                yield held
+            finally:
+                # Only its owner removes the file. Whoever opened it meanwhile notices that by its
+                # number of links and starts anew (filelock checks it). Otherwise every capture
+                # that ever was would leave a file.
+                if _number(path) == held.number:
+                    path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _HeldFile:
+    name: str
+    path: Path
+    number: int | None
+
+    def check(self) -> None:
+        if _number(self.path) != self.number:
+            raise CaptureLostError(self.name, f"its lock {self.path} was removed")
+
+
+def _number(path: Path) -> int | None:
+    """Return the number of a file, by which it differs from a later one of its name."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None

@@ -7,29 +7,39 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import locks, outages, progress, rotation, scan
-from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, RecordFile, record_of
-from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures import outages, progress, rotation, scan
+from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, Database, record_of
+from mt_pipeline.captures.locks import (
+    CaptureBusyError,
+    CaptureLostError,
+    FileLocks,
+    Held,
+    Locks,
+)
 from mt_pipeline.captures.outages import Outage
 from mt_pipeline.captures.progress import Progress
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.sqlite_database import SqliteDatabase
+from mt_pipeline.state.postgres import Postgres
+
+_RUN = sa.select(TABLE.c.run).where(HAS_KEY)
 
 
 class Queries:
     """The records of all captures, to be read.
 
     Args:
-        path: the SQLite file, created if it is missing, upgraded if it is older. A folder next to
-            it has the locks.
+        place: the SQLite file, created if it is missing, upgraded if it is older. A folder next to
+            it has the locks. Or a database in Postgres, which has records and locks.
 
     Raises:
-        LedgerError: here and in every operation, if the file is damaged or not writable, or the
-            disk is full.
+        LedgerError: here and in every operation, if the file is damaged or not writable, the disk
+            is full, or Postgres does not answer.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = RecordFile(path)
-        self._locks = path.with_suffix(".locks")
+    def __init__(self, place: Path | Postgres) -> None:
+        self._database, self._locks = _opened(place)
+        self._held: dict[str, tuple[str | None, Held]] = {}
 
     def get(self, key: str) -> Record | None:
         """Return the record of a capture; None if it was never seen."""
@@ -58,7 +68,7 @@ class Queries:
         Returns:
             Seconds since 1970.
         """
-        with self._file.read() as db:
+        with self._database.read() as db:
             return scan.next_settled(db, settle=settle, now=time.time())
 
     def due_for_refresh(self) -> list[Record]:
@@ -77,7 +87,7 @@ class Queries:
 
     def previous(self, key: str) -> Record | None:
         """Return the record of the previous file of its rotation; None if there is none."""
-        with self._file.read() as db:
+        with self._database.read() as db:
             previous = rotation.previous_key(db, key)
         return self.get(previous) if previous else None
 
@@ -86,37 +96,83 @@ class Queries:
 
         Each has the key of the previous file; they are in the order of their rotations.
         """
-        with self._file.read() as db:
+        with self._database.read() as db:
             return rotation.behind(db)
 
     def progress(self) -> Progress:
         """Count the captures that are loaded and those that are pending, and how fast it goes."""
-        with self._file.read() as db:
+        with self._database.read() as db:
             return progress.count(db, now=time.time())
 
     def outage(self) -> Outage | None:
         """Return what prevents captures from being loaded at present; None if nothing does."""
-        with self._file.read() as db:
+        with self._database.read() as db:
             return outages.present(db, now=time.time())
 
     @contextmanager
     def lock(self, key: str, *, timeout: float = -1) -> Iterator[Record | None]:
-        """Lock a capture and yield its record as it is now; see `locks.lock`.
+        """Lock a capture and yield its record as it is now; see `Locks.lock`.
 
         A run or a terminal is locked in the same way and has no record.
         """
-        with locks.lock(self._locks, key, timeout=timeout):
-            yield self.get(key)
+        with self._locks.lock(key, timeout=timeout) as held:
+            record = self.get(key)
+            self._held[key] = (record.run if record else None), held
+            try:
+                yield record
+            finally:
+                del self._held[key]
+
+    def check(self, key: str) -> None:
+        """Look whether the lock of a capture is still held; call it before something is deleted.
+
+        Raises:
+            CaptureLostError: it is lost.
+        """
+        if key in self._held:
+            self._held[key][1].check()
 
     def is_at_work(self, name: str) -> bool:
-        """Return whether a run or a terminal has its lock, which the kernel frees when it dies."""
+        """Return whether a run or a terminal has its lock, which is freed when it dies."""
         try:
-            with locks.lock(self._locks, name, timeout=0):
+            with self._locks.lock(name, timeout=0):
                 return False
         except CaptureBusyError:
             return True
 
+    @contextmanager
+    def _mine(self, key: str, *, claims: str | None = None) -> Iterator[sa.Connection]:
+        """Yield a transaction that changes the record of a capture, if its lock is not lost.
+
+        Args:
+            key: capture key.
+            claims: the run that the record names at the end, if it is another one.
+
+        Raises:
+            CaptureLostError: it is lost, or another run has claimed the capture since.
+        """
+        with self._database.write() as db:
+            self.check(key)
+            if key in self._held:
+                mine = self._held[key][0]
+                row = db.execute(_RUN, {"of": key}).first()
+                if row and row.run != mine:
+                    raise CaptureLostError(key, f"run {row.run} has taken it over")
+            yield db
+        if claims is not None and key in self._held:
+            self._held[key] = claims, self._held[key][1]
+
     def _select(self, condition: sa.ColumnElement[bool], **bound: str) -> list[Record]:
         query = sa.select(TABLE).where(condition).order_by(TABLE.c.key)
-        with self._file.read() as db:
+        with self._database.read() as db:
             return [record_of(row) for row in db.execute(query, bound)]
+
+
+def _opened(place: Path | Postgres) -> tuple[Database, Locks]:
+    if isinstance(place, Path):
+        return SqliteDatabase(place), FileLocks(place.with_suffix(".locks"))
+    # Who has the state in the data folder needs none of this.
+    from mt_pipeline.captures.postgres_database import PostgresDatabase
+    from mt_pipeline.captures.postgres_locks import PostgresLocks
+
+    return PostgresDatabase(place), PostgresLocks(place)

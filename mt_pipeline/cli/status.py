@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -43,8 +44,9 @@ def status(name: str | None, states: Sequence[State], *, as_json: bool) -> None:
 
     This needs neither Dagster nor QuestDB.
     """
-    file = settings.load().data_dir / "ledger.sqlite"
-    ledger = Ledger(file) if file.exists() else None
+    options = settings.load().options()
+    place = options.state or options.data_dir / "ledger.sqlite"
+    ledger = Ledger(place) if not isinstance(place, Path) or place.exists() else None
     records = ledger.records() if ledger else []
     selected = status_lines.select(records, experiment=name, states=states)
     if as_json:

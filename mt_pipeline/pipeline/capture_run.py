@@ -114,6 +114,7 @@ def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
             seconds=stages.seconds,
             tshark=run.workspace.tshark.version if "tshark_json" in run.stages else None,
         )
+        run.workspace.ledger.check(prepared.key)
         stages.files.keep_only(stages.inputs)
         loaded, seconds = result.loaded, time.time() - prepared.since
         numbers = f"{loaded.read:,} packets, {loaded.rows:,} rows in {stages.experiment}"

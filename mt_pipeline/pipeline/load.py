@@ -3,7 +3,7 @@
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +83,7 @@ def load(
         Lost: QuestDB stops whenever these captures are loaded.
         RowsMissing: a back end does not store the packets that were sent of a capture.
         FlowsDiffer: the flows of a capture do not have the packets and bytes of its rows.
+        CaptureLostError: the lock of a capture was lost meanwhile.
     """
     options = run.workspace.options
     # The embedded QuestDB stops with its service, and so does this run.
@@ -166,13 +167,26 @@ def _load(
                 )
                 for make in (sent.early.remaining if sent else rows, make_flows)
             )
+            check = partial(run.workspace.ledger.check, key)
             summed = summarizers[key].pass_on(seconds) if key in summarizers else seconds
             total = pq.read_metadata(sources.packets).num_rows
             progress = run.workspace.pace(key, "loading", "packets", total)
             counted = _with_progress(run, key, summed)
             early = SentEarly(sent.load, total, skipped(sources)) if sent else None
-            loads.append(Load(key, experiment, packets, counted, progress, months(sources), early))
+            checked = _checked(packets, check)
+            loads.append(
+                Load(key, experiment, checked, counted, progress, months(sources), early, check)
+            )
         return dict(zip(captures, backend.load(loads), strict=True))
+
+
+def _checked(
+    batches: Iterator[pa.RecordBatch], check: Callable[[], None]
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches; send none once the lock of the capture is lost."""
+    for batch in batches:
+        check()
+        yield batch
 
 
 def _with_progress(

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from mt_pipeline.state.postgres import Postgres
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -19,6 +21,8 @@ class Options:
     """
 
     data_dir: Path
+    state_url: str | None
+    state_password: SecretStr | None
     inbox_dir: Path
     settle_seconds: float
     keep_documents_days: float | None
@@ -58,6 +62,14 @@ class Options:
     questdb_reader_password: SecretStr | None
     grafana_url: str | None
     environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def state(self) -> Postgres | None:
+        """The database with the state; None if that is in the data folder."""
+        if self.state_url is None:
+            return None
+        password = self.state_password
+        return Postgres(self.state_url, password.get_secret_value() if password else None)
 
     @property
     def has_questdb(self) -> bool:

@@ -105,7 +105,9 @@ def purge(
             ledger.lock(record.key) as now,
         ):
             # The ledger comes last, so that a purge after a kill finds the rest.
+            ledger.check(record.key)
             rows = max([backend.remove(record.key) for backend in backends])
+            ledger.check(record.key)
             size = CaptureFiles(data, record.key).delete()
             forget_capture(record.key)
             if now:  # else a run has forgotten it, because its file was deleted

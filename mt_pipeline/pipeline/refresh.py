@@ -236,4 +236,5 @@ def _load_again(run: Run, stages: Stages) -> None:
         counts=stages.counts,
         seconds=stages.seconds,
     )
+    run.workspace.ledger.check(stages.key)
     stages.files.keep_only(stages.inputs)

@@ -96,6 +96,7 @@ def expire_packets(workspace: Workspace) -> Expired:
                 # The ledger comes first: else `verify` after a kill has the capture loaded again.
                 ledger.expire_packets(record.key)
                 expired.rows += max([backend.expire(record.key) for backend in backends])
+                ledger.check(record.key)
                 files = CaptureFiles(folder, record.key)
                 expired.bytes += files.delete_packets()
                 expired.captures += 1

@@ -1,6 +1,7 @@
 """Writes the verdict on a capture to the ledger: it is loaded, it failed, or it has to run again.
 
-The caller holds the capture's lock.
+The caller holds the capture's lock. If it was lost, the capture is another run's to judge: no
+verdict is written, and nothing of the capture is deleted.
 """
 
 import logging
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures.database import UnknownCaptureError
 from mt_pipeline.captures.identity import CaptureGoneError
+from mt_pipeline.captures.locks import CaptureLostError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment import changes
 from mt_pipeline.pipeline import captures_table
@@ -18,6 +20,9 @@ from mt_pipeline.pipeline.failures import failed, is_interrupt
 from mt_pipeline.pipeline.stages import Stages
 
 log = logging.getLogger(__name__)
+
+_NOT_OURS = (UnknownCaptureError, CaptureLostError)
+"""Errors of the ledger if there is no verdict to write."""
 
 
 def note_done(stages: Stages, loaded: Loaded) -> None:
@@ -53,13 +58,19 @@ def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
     """Write the verdict if the block fails, and raise its error again.
 
     If the file was deleted before it was read, the block ends without an error.
+
+    Raises:
+        CaptureLostError: the lock was lost; there is no verdict.
     """
     try:
         yield
+    except CaptureLostError:
+        raise
     except Exception as error:
         if is_interrupt(error):
             note_stopped(stages)
             raise KeyboardInterrupt from None
+        stages.run.workspace.ledger.check(stages.key)  # else another run may have caused the error
         if isinstance(error, CaptureGoneError) and _forget(stages, before):
             return
         folder = stages.run.workspace.options.data_dir
@@ -76,11 +87,12 @@ def verdict_of(stages: Stages, before: Record | None) -> Iterator[None]:
 
 def _note_failed(stages: Stages, reason: str) -> None:
     """Note why the capture failed. A key that a person typed in the UI may have no record."""
-    if stages.early_load:
-        stages.early_load.remove()
-    if stages.run.includes_load:
-        workspace = stages.run.workspace
-        with suppress(UnknownCaptureError):
+    workspace = stages.run.workspace
+    with suppress(*_NOT_OURS):
+        if stages.early_load:
+            workspace.ledger.check(stages.key)
+            stages.early_load.remove()
+        if stages.run.includes_load:
             workspace.ledger.fail(stages.key, reason)
             captures_table.copy(workspace, stages.key, counts=stages.counts, seconds=stages.seconds)
 
@@ -89,7 +101,7 @@ def _give_back(stages: Stages, outage: str, *, suspect: bool) -> None:
     """Return the capture to the queue after an outage; the ledger fails it after too many."""
     if stages.run.includes_load:
         workspace, key = stages.run.workspace, stages.key
-        with suppress(UnknownCaptureError):
+        with suppress(*_NOT_OURS):
             state = workspace.ledger.give_back(key, outage=outage, suspect=suspect)
             if state is State.FAILED:
                 captures_table.copy(workspace, key, counts=stages.counts, seconds=stages.seconds)
@@ -104,7 +116,7 @@ def note_stopped(stages: Stages) -> None:
     if stages.run.observer.is_cancelled():
         _note_failed(stages, f"{stages.key}: its run was cancelled; launch it again")
     elif stages.run.includes_load:
-        with suppress(UnknownCaptureError):
+        with suppress(*_NOT_OURS):
             stages.run.workspace.ledger.give_back(stages.key)
 
 

@@ -70,7 +70,7 @@ class Workspace:
     def ledger(self) -> Ledger:
         """The ledger: the state of every capture."""
         private.folder(self.options.data_dir)
-        return Ledger(self.options.data_dir / "ledger.sqlite")
+        return Ledger(self.options.state or self.options.data_dir / "ledger.sqlite")
 
     @cached_property
     def tshark(self) -> Tshark:

@@ -10,13 +10,14 @@ from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
+from mt_pipeline.state.postgres import Postgres
 
 Load = Callable[..., Copy | None]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.sqlite")
+def ledger(place: Path | Postgres) -> Ledger:
+    return Ledger(place)
 
 
 def capture(key: str) -> Capture:

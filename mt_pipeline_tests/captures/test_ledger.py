@@ -19,18 +19,14 @@ from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.rotation import Handover
+from mt_pipeline.state.postgres import Postgres
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "ledger.sqlite"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Ledger:
-    return Ledger(path)
+def ledger(place: Path | Postgres) -> Ledger:
+    return Ledger(place)
 
 
 def capture(key: str = "lab/a.pcap", size: int = 7) -> Capture:
@@ -222,9 +218,11 @@ def test_ten_thousand_files_at_once(ledger):
 # Several processes
 
 
-def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]]") -> None:
+def _request(
+    place: Path | Postgres, go: Event, taken: "multiprocessing.SimpleQueue[list[str]]"
+) -> None:
     go.wait()
-    ledger = Ledger(Path(path))  # all of them make the file, too
+    ledger = Ledger(place)  # all of them make the file, too
     walk = Walk([capture(f"{number}") for number in range(200)])
     keys_taken = []
     for _ in range(20):
@@ -234,11 +232,11 @@ def _request(path: str, go: Event, taken: "multiprocessing.SimpleQueue[list[str]
     taken.put(keys_taken)
 
 
-def test_two_lookers_never_ask_for_the_same_capture(path):
+def test_two_lookers_never_ask_for_the_same_capture(place):
     go, taken = SPAWN.Event(), SPAWN.SimpleQueue()
     with (
-        process(_request, str(path), go, taken) as first,
-        process(_request, str(path), go, taken) as second,
+        process(_request, place, go, taken) as first,
+        process(_request, place, go, taken) as second,
     ):
         go.set()
         keys_taken = taken.get() + taken.get()
@@ -248,8 +246,8 @@ def test_two_lookers_never_ask_for_the_same_capture(path):
     assert Counter(keys_taken) == Counter(f"{number}" for number in range(200))
 
 
-def _write_for_ever(path: str, started: Event) -> None:
-    ledger = Ledger(Path(path))
+def _write_for_ever(place: Path | Postgres, started: Event) -> None:
+    ledger = Ledger(place)
     for number in range(1_000_000):
         ledger.claim(capture(f"{number % 50}"), run="r1")
         ledger.finish(
@@ -263,15 +261,15 @@ def _write_for_ever(path: str, started: Event) -> None:
         started.set()
 
 
-def test_a_killed_writer_leaves_a_ledger_that_works(path):
+def test_a_killed_writer_leaves_a_ledger_that_works(place):
     for round_ in range(5):
         started = SPAWN.Event()
-        with process(_write_for_ever, str(path), started) as writer:
+        with process(_write_for_ever, place, started) as writer:
             assert started.wait(60)
             time.sleep(0.03 * round_)
             os.kill(writer.pid, signal.SIGKILL)
             writer.join()
-        records = Ledger(path).records()
+        records = Ledger(place).records()
         assert records
         assert all(
             record.state == State.RUNNING or record.packets == record.rows for record in records
@@ -279,15 +277,15 @@ def test_a_killed_writer_leaves_a_ledger_that_works(path):
         assert sum(record.state == State.RUNNING for record in records) <= round_ + 1
 
 
-def _hold(path: str, locked: Event) -> None:
-    with Ledger(Path(path)).lock("lab/a.pcap"):
+def _hold(place: Path | Postgres, locked: Event) -> None:
+    with Ledger(place).lock("lab/a.pcap"):
         locked.set()
         time.sleep(600)
 
 
-def test_a_killed_worker_frees_its_lock(ledger, path):
+def test_a_killed_worker_frees_its_lock(ledger, place):
     locked = SPAWN.Event()
-    with process(_hold, str(path), locked) as worker:
+    with process(_hold, place, locked) as worker:
         assert locked.wait(60)
         with (
             pytest.raises(CaptureBusyError, match=r"lab/a\.pcap is being worked on"),
@@ -301,8 +299,8 @@ def test_a_killed_worker_frees_its_lock(ledger, path):
             pass
 
 
-def _count(path: str, counter: str, go: Event) -> None:
-    ledger = Ledger(Path(path))
+def _count(place: Path | Postgres, counter: str, go: Event) -> None:
+    ledger = Ledger(place)
     go.wait()
     for _ in range(300):
         with ledger.lock("lab/a.pcap"):
@@ -310,20 +308,21 @@ def _count(path: str, counter: str, go: Event) -> None:
             Path(counter).write_text(f"{number + 1}")
 
 
-def test_a_lock_has_one_holder_and_leaves_no_file(path, tmp_path):
+def test_a_lock_has_one_holder_and_leaves_no_file(place, tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
     go = SPAWN.Event()
     with (
-        process(_count, str(path), str(counter), go) as first,
-        process(_count, str(path), str(counter), go) as second,
+        process(_count, place, str(counter), go) as first,
+        process(_count, place, str(counter), go) as second,
     ):
         go.set()
         first.join(60)
         second.join(60)
         assert (first.exitcode, second.exitcode) == (0, 0)
     assert counter.read_text() == "600"
-    assert list(path.with_suffix(".locks").iterdir()) == []
+    if isinstance(place, Path):
+        assert list(place.with_suffix(".locks").iterdir()) == []
 
 
 def test_a_lock_keeps_other_threads_out_and_may_change_hands(ledger):

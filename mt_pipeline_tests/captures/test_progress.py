@@ -6,8 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from mt_pipeline.captures import progress
-from mt_pipeline.captures.database import TABLE, RecordFile
+from mt_pipeline.captures.database import TABLE
+from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.progress import Progress, duration
+from mt_pipeline.state.postgres import Postgres
 
 NOW = 1_000_000.0
 
@@ -43,7 +45,7 @@ def test_a_time_has_the_unit_that_people_would_choose(seconds: float, text: str)
     assert duration(seconds) == text
 
 
-def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
+def test_the_rate_is_that_of_the_latest_verdicts(place: Path | Postgres):
     states = [
         ("done", 10_000),
         ("done", 100),
@@ -54,8 +56,7 @@ def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
         ("purged", 1),
         ("refused", 1),
     ]
-    file = RecordFile(tmp_path / "ledger.sqlite")
-    with file.write() as db:
+    with Ledger(place)._database.write() as db:
         db.execute(
             sa.insert(TABLE),
             [
@@ -67,8 +68,8 @@ def test_the_rate_is_that_of_the_latest_verdicts(tmp_path: Path):
         assert progress.count(db, now=NOW) == Progress(done=3, failed=1, left=2, rate=2 / 100)
 
 
-def test_one_verdict_alone_has_no_rate(tmp_path: Path):
-    with RecordFile(tmp_path / "ledger.sqlite").write() as db:
+def test_one_verdict_alone_has_no_rate(place: Path | Postgres):
+    with Ledger(place)._database.write() as db:
         db.execute(sa.insert(TABLE), {"key": "a", "state": "done", "changed_at": NOW - 5})
 
         assert progress.count(db, now=NOW).rate is None

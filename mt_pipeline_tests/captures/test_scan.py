@@ -8,6 +8,7 @@ import pytest
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.inbox import Refused, Walk, walk
 from mt_pipeline.captures.ledger import Ledger, State
+from mt_pipeline.state.postgres import Postgres
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def inbox(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.sqlite")
+def ledger(place: Path | Postgres) -> Ledger:
+    return Ledger(place)
 
 
 def look(ledger: Ledger, inbox: Path, now: float, settle: float = 5) -> list[str]:

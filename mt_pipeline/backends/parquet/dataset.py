@@ -75,6 +75,7 @@ def load(folder: Path, rows: Load, *, limits: Limits = DEFAULT_LIMITS) -> tuple[
                 "launch the capture again",
                 stored,
             )
+        rows.check()
         _publish(folder, temporary, capture, rows.experiment)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

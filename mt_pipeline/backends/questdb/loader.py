@@ -91,7 +91,7 @@ def ensure(database: Database, experiments: Set[str], months: Mapping[str, Set[s
 
 def _load(database: Database, loads: Sequence[Load]) -> list[tuple[Loaded, Stored]]:
     packets = [Part.of_packets(load) for load in loads]
-    flows = [Part(load.capture, load.experiment, load.flows) for load in loads]
+    flows = [Part(load.capture, load.experiment, load.flows, check=load.check) for load in loads]
     early = [load.early.load for load in loads if load.early]
     loaded = load_table(database, packets, number=early[0] if early else None)
     try:

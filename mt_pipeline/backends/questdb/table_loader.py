@@ -63,7 +63,7 @@ def load_table(
     with Senders(database, table) as senders:
         for batch in merged_batches(parts):
             senders.send(batch, load)
-    before, after = _remove_earlier(database, table, [part.capture for part in parts], load)
+    before, after = _remove_earlier(database, table, parts, load)
     results = []
     for part in parts:
         stored, of_load = after.get(part.capture, (0, 0))
@@ -81,13 +81,16 @@ def load_table(
 
 
 def _remove_earlier(
-    database: Database, table: Table, captures: Sequence[str], load: int
+    database: Database, table: Table, parts: Sequence[Part], load: int
 ) -> tuple[Counts, Counts]:
     """Remove the rows that this load did not write. Returns the counts before and after that."""
+    captures = [part.capture for part in parts]
     with database.connect() as connection:
         wait_until_readable(connection, table)
         before = after = _counts(connection, table, captures, load)
         if any(stored != of_load for stored, of_load in before.values()):
+            for part in parts:
+                part.check()
             condition = sql.SQL("{} AND load <> %s").format(among(CAPTURE, captures))
             mark_removed(connection, table, condition, *captures, load)
             after = _counts(connection, table, captures, load)

@@ -1,0 +1,1 @@
+"""The state of a data folder in Postgres, which several machines share: connections and locks."""
