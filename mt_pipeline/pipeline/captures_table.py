@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import psycopg
 
 from mt_pipeline.backends.loads import BackendError, Stored
-from mt_pipeline.backends.questdb import captures_table, locks
+from mt_pipeline.backends.questdb import captures_table
 from mt_pipeline.backends.questdb.captures_table import Value
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.state.postgres import StateError
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +65,14 @@ def copy(
             **durations,
             "tshark_version": tshark,
         }
-        with locks.shared(workspace.loading_lock):
+        with workspace.loading_lock.shared():
             captures_table.add(workspace.database(), row)
 
 
 def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
     """Correct the column `owed` of the last load of a capture that a refresh left unchanged."""
     if record.owed != owed and workspace.options.has_questdb:
-        with _errors_logged(record.key), locks.shared(workspace.loading_lock):
+        with _errors_logged(record.key), workspace.loading_lock.shared():
             captures_table.update_owed(
                 workspace.database(), record.key, loaded_at=_time(record), owed=owed
             )
@@ -81,7 +82,7 @@ def update_owed(workspace: Workspace, record: Record, owed: int) -> None:
 def _errors_logged(key: str) -> Iterator[None]:
     try:
         yield
-    except (BackendError, psycopg.Error, OSError, UnicodeError) as error:
+    except (BackendError, StateError, psycopg.Error, OSError, UnicodeError) as error:
         log.warning("%s: not noted in QuestDB's table captures: %s", key, error)
 
 

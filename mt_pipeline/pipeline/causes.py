@@ -23,6 +23,7 @@ from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.answers.database import StoreError
 from mt_pipeline.errors import STOPPING, SettingsError, quoted
+from mt_pipeline.state.postgres import StateError
 from mt_pipeline.tshark.errors import (
     TsharkError,
     TsharkKilled,
@@ -32,7 +33,7 @@ from mt_pipeline.tshark.errors import (
 )
 
 _QUESTDB = (Unreachable, Suspended, Damaged, Exhausted, ServerError)
-_DATABASES = (LedgerError, StoreError, sa.exc.OperationalError)  # the last is Dagster's
+_DATABASES = (LedgerError, StoreError, StateError, sa.exc.OperationalError)  # the last is Dagster's
 _TSHARK = (TsharkMissing, TsharkTooOld, TsharkKilled, TsharkSilent)
 _MEMORY = (MemoryError, duckdb.OutOfMemoryException)
 

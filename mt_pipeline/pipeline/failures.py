@@ -19,6 +19,7 @@ from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import CommandError, SettingsError, meaning
 from mt_pipeline.pipeline.causes import is_outage, system_error, without_files
+from mt_pipeline.state.postgres import StateError
 from mt_pipeline.system import sqlite_errors
 from mt_pipeline.system.terminal import visible
 from mt_pipeline.tshark.errors import TsharkError
@@ -32,6 +33,7 @@ EXPECTED = (
     BackendError,
     ServerError,
     SettingsError,
+    StateError,
     OSError,
     duckdb.Error,
     MemoryError,
@@ -117,7 +119,7 @@ def collecting(
     *,
     folder: Path | None = None,
     loads: bool = True,
-    ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError),
+    ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError, StateError),
 ) -> Iterator[None]:
     """Collect and log an error, so that it does not stop the other captures.
 

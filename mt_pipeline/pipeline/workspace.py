@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict
 
 import psycopg
+from filelock import FileLock
 
 from mt_pipeline.backends.backend import Backend
 from mt_pipeline.backends.loads import BackendError, Unreachable
@@ -17,6 +18,12 @@ from mt_pipeline.backends.parquet.backend import ParquetFiles
 from mt_pipeline.backends.questdb import compact, java, server, server_folder
 from mt_pipeline.backends.questdb.backend import QuestDb
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.locks import (
+    FileLoadingLock,
+    LoadingLock,
+    PostgresLoadingLock,
+    ViewsLock,
+)
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline import providers
@@ -96,9 +103,11 @@ class Workspace:
         return self.options.data_dir / "questdb"
 
     @property
-    def loading_lock(self) -> Path:
+    def loading_lock(self) -> LoadingLock:
         """The lock that loads share, and that whoever rewrites QuestDB's tables takes alone."""
-        return self.options.data_dir / "loading.lock"
+        path = self.options.data_dir / "loading.lock"
+        state = self.options.state
+        return PostgresLoadingLock(state) if state else FileLoadingLock(path)
 
     @property
     def has_crashed(self) -> bool:
@@ -135,7 +144,7 @@ class Workspace:
                 "add questdb to it, and load the captures again"
             )
         options, (user, password) = self.options, self.logins.admin
-        lock = options.data_dir / "views.lock"
+        lock = self._views_lock
         if options.questdb_host:
             ports = options.questdb_http_port, options.questdb_pg_port
             return Database(
@@ -157,6 +166,15 @@ class Workspace:
             self.questdb_folder,
             lock,
         )
+
+    @property
+    def _views_lock(self) -> ViewsLock:
+        """The lock of those who create tables and views of QuestDB."""
+        if self.options.state is None:
+            return partial(FileLock, self.options.data_dir / "views.lock")
+        from mt_pipeline.state.advisory import Locks
+
+        return Locks(self.options.state, "views").alone
 
     def reading(self) -> Database:
         """Return the same QuestDB for its read-only user, or for the admin if it has none.

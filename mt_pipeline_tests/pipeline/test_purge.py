@@ -275,7 +275,7 @@ def test_a_view_stays_if_a_capture_of_its_experiment_is_loaded_while_the_last_on
 
     def is_waited_for() -> bool:
         """Say whether somebody waits for all loads to end."""
-        with lab.workspace().loading_lock.with_suffix(".gate").open("wb") as gate:
+        with lab.workspace().loading_lock.gate.open("wb") as gate:
             try:
                 fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlencode
 
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import Load, Loaded, Stored, StoredCounts
-from mt_pipeline.backends.questdb import ddl, early_rows, loader, locks, removal, views
+from mt_pipeline.backends.questdb import ddl, early_rows, loader, removal, views
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.locks import LoadingLock
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.schema.tables import FLOWS, PACKETS
 
@@ -31,7 +31,7 @@ class QuestDb:
     reading: Database
     console: str
     sign_in: str
-    lock: Path
+    lock: LoadingLock
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class QuestDb:
 
     def forget(self, experiment: str) -> None:
         """Drop the views of an experiment, unless one of its captures was loaded meanwhile."""
-        with locks.alone(self.lock), self.database.connect() as connection:
+        with self.lock.alone(), self.database.connect() as connection:
             if not removal.count(self.database, experiment=experiment):
                 for table in (FLOWS, PACKETS):
                     views.drop_view(connection, experiment, table)

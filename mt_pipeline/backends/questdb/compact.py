@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from mt_pipeline.backends.loads import BackendError
-from mt_pipeline.backends.questdb import live_rows, locks, partition_rewrite
+from mt_pipeline.backends.questdb import live_rows, partition_rewrite
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table, wait_until_readable
+from mt_pipeline.backends.questdb.locks import LoadingLock
 from mt_pipeline.backends.questdb.partitions import DAY, sizes, time_ranges, unit_of
 from mt_pipeline.backends.questdb.repartition import is_due, repartition
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS, Table
@@ -62,20 +62,20 @@ class Compacted:
 
 
 @contextmanager
-def undisturbed(database: Database, lock: Path) -> Iterator[None]:
+def undisturbed(database: Database, lock: LoadingLock) -> Iterator[None]:
     """Keep `compact` from moving rows meanwhile, and repair what a killed one left before.
 
     Any number of processes may do so at once.
 
     Args:
         database: where.
-        lock: a file. Its gate is a second file in the same folder.
+        lock: that loads share.
 
     Raises:
         BackendError: QuestDB does not answer, or the repair fails.
     """
     while True:
-        with locks.shared(lock):
+        with lock.shared():
             with database.connect() as connection:
                 unfinished = partition_rewrite.is_unfinished(connection, *_ALL_TABLES)
             if not unfinished:
@@ -84,14 +84,14 @@ def undisturbed(database: Database, lock: Path) -> Iterator[None]:
         _repair(database, lock)
 
 
-def _repair(database: Database, lock: Path) -> None:
-    with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
+def _repair(database: Database, lock: LoadingLock) -> None:
+    with lock.alone(), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
             partition_rewrite.repair(connection, table, sync=_sync_of(database), echo=log.warning)
 
 
 def bring_up_to_date(
-    database: Database, lock: Path, *, echo: Callable[[str], None] = log.warning
+    database: Database, lock: LoadingLock, *, echo: Callable[[str], None] = log.warning
 ) -> None:
     """Repair what a kill left, and turn the days of an older release into months, where necessary.
 
@@ -107,7 +107,7 @@ def bring_up_to_date(
         unfinished = partition_rewrite.is_unfinished(connection, *_ALL_TABLES)
         if not unfinished and not any(is_due(connection, table) for table in _ALL_TABLES):
             return
-    with locks.alone(lock), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
+    with lock.alone(), database.connect(statement_seconds=_STATEMENT_SECONDS) as connection:
         for table in _ALL_TABLES:
             partition_rewrite.repair(connection, table, sync=_sync_of(database), echo=echo)
             repartition(connection, database, table, sync=_sync_of(database), echo=echo)
@@ -115,7 +115,7 @@ def bring_up_to_date(
 
 def compact(
     database: Database,
-    lock: Path,
+    lock: LoadingLock,
     *,
     dry_run: bool = False,
     min_gone: float = 0,
@@ -136,7 +136,7 @@ def compact(
     """
     with ExitStack() as opened:
         if not dry_run:
-            opened.enter_context(locks.alone(lock))
+            opened.enter_context(lock.alone())
         connection = opened.enter_context(database.connect(statement_seconds=_STATEMENT_SECONDS))
         sync = _sync_of(database)
         for table in () if dry_run else _ALL_TABLES:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from mt_pipeline.backends.loads import Refused, Unreachable
+from mt_pipeline.backends.questdb.locks import ViewsLock
 from mt_pipeline.backends.questdb.views import MAX_VIEWS
 
 
@@ -24,7 +25,7 @@ class Database:
         password: of that user.
         import_folder: the folder that the server imports from, if we can write there.
         folder: of its data, if it is the embedded one.
-        lock: a file; those who hold its lock create tables and views one after the other.
+        lock: those who hold it create tables and views one after the other.
         max_views: how many views of experiments it can bear.
         retry_seconds: how long rows are sent again if it goes away.
     """
@@ -36,7 +37,7 @@ class Database:
     password: str = field(repr=False)
     import_folder: Path | None = None
     folder: Path | None = None
-    lock: Path | None = None
+    lock: ViewsLock | None = None
     max_views: int = MAX_VIEWS
     retry_seconds: float = 30
 

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
 from psycopg import Connection, DatabaseError, OperationalError, sql
 
 from mt_pipeline.backends.loads import NameTaken, Suspended
+from mt_pipeline.backends.questdb.locks import ViewsLock
 from mt_pipeline.schema.tables import PACKETS, Table
 
 TABLE = PACKETS.name
@@ -23,14 +22,14 @@ CREATE TABLE IF NOT EXISTS {} ({}) TIMESTAMP({}) PARTITION BY {} WAL DEDUP UPSER
 
 
 def ensure_table(
-    connection: Connection, table: Table = PACKETS, *, lock: Path | None = None
+    connection: Connection, table: Table = PACKETS, *, lock: ViewsLock | None = None
 ) -> None:
     """Create the table, or add the columns that a table of an older release lacks.
 
     Args:
         connection: to QuestDB.
         table: which table.
-        lock: a file; those who hold its lock create tables one after the other.
+        lock: those who hold it create tables one after the other.
 
     Raises:
         NameTaken: the name belongs to a table or view that is not ours.
@@ -69,16 +68,15 @@ def wait_until_readable(connection: Connection, table: Table = PACKETS) -> None:
             return
 
 
-def retry_collisions(ensure: Callable[[], T], lock: Path | None) -> T:
+def retry_collisions(ensure: Callable[[], T], lock: ViewsLock | None) -> T:
     """Create something that others may create at the same time.
 
     QuestDB then reports that a name is busy, already exists, or has nothing to change. Processes
     that share a data folder take turns, because each such collision leaks memory of the server.
     """
-    turn = FileLock(lock) if lock else nullcontext()
     for _ in range(_TRIES):
         try:
-            with turn:
+            with lock() if lock else nullcontext():
                 return ensure()
         except OperationalError:
             raise

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,7 @@ from mt_pipeline.backends.questdb import loader
 from mt_pipeline.backends.questdb.compact import undisturbed
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ilp import IlpSender
+from mt_pipeline.backends.questdb.locks import LoadingLock
 from mt_pipeline.backends.questdb.parquet_import import ParquetSender
 from mt_pipeline.backends.questdb.senders import open_sender
 from mt_pipeline.backends.questdb.views import ensure_view
@@ -35,7 +35,7 @@ class EarlyRows:
     def __init__(
         self,
         database: Database,
-        lock: Path,
+        lock: LoadingLock,
         sender: IlpSender | ParquetSender,
         *,
         capture: str,
@@ -81,7 +81,9 @@ class EarlyRows:
 
 
 @contextmanager
-def opened(database: Database, lock: Path, *, capture: str, experiment: str) -> Iterator[EarlyRows]:
+def opened(
+    database: Database, lock: LoadingLock, *, capture: str, experiment: str
+) -> Iterator[EarlyRows]:
     """Yield what takes the rows of a capture.
 
     Args:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Container
 from contextlib import suppress
-from pathlib import Path
 
 from psycopg import Connection, DatabaseError, sql
 
 from mt_pipeline.backends.loads import NameTaken
 from mt_pipeline.backends.questdb.ddl import retry_collisions, view_definitions
+from mt_pipeline.backends.questdb.locks import ViewsLock
 from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
 
 MAX_VIEWS = 1000
@@ -38,7 +38,7 @@ def ensure_view(
     experiment: str,
     table: Table = PACKETS,
     *,
-    lock: Path | None = None,
+    lock: ViewsLock | None = None,
     max_views: int = MAX_VIEWS,
 ) -> bool:
     """Create the view of an experiment, or update the columns of an older one without a gap.

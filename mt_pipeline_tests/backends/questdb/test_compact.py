@@ -16,6 +16,7 @@ from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import removal
 from mt_pipeline.backends.questdb.compact import Compacted, NoRoom, compact, undisturbed
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.locks import FileLoadingLock
 from mt_pipeline.backends.questdb.views import ensure_view
 from mt_pipeline_tests.backends.questdb.parts import START, packets, select
 from mt_pipeline_tests.backends.questdb.parts import load as load_packets
@@ -28,6 +29,7 @@ import os, signal, sys
 from pathlib import Path
 from mt_pipeline.backends.questdb.compact import compact
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.locks import FileLoadingLock
 
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))
@@ -37,7 +39,8 @@ def echo(step):
         print(step, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-compact(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), echo=echo)
+database = Database(host, int(http), int(pg), "admin", "quest")
+compact(database, FileLoadingLock(Path(lock)), echo=echo)
 """
 """Compacts, but is killed before a step."""
 
@@ -61,8 +64,8 @@ def spare(server: Spare) -> Iterator[Spare]:
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Path:
-    return tmp_path / "loading.lock"
+def lock(tmp_path: Path) -> FileLoadingLock:
+    return FileLoadingLock(tmp_path / "loading.lock")
 
 
 def load(database: Database, key: str, *, day: int, count: int = 10) -> None:
@@ -140,7 +143,9 @@ def reading(database: Database, experiment: str, *, patient: bool = False) -> It
         reader.join()
 
 
-def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: Spare, lock: Path):
+def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(
+    spare: Spare, lock: FileLoadingLock
+):
     server = spare.database
     for key, day in {
         "days/a.pcap": 0,
@@ -184,7 +189,9 @@ def test_the_disk_of_rows_that_are_gone_is_given_back_while_others_read(spare: S
     assert len(rows(server, "days")) == 6_010
 
 
-def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare: Spare, lock: Path):
+def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(
+    spare: Spare, lock: FileLoadingLock
+):
     server = spare.database
     for key, day in {"days/a.pcap": 0, "days/b.pcap": 1, "others/c.pcap": 0}.items():
         load(server, key, day=day)
@@ -193,7 +200,7 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
     with reading(server, "days") as seen:
         while True:
             taken_out(server, "others/gone.pcap", day=0)
-            where = (server.host, server.http_port, server.pg_port, lock, len(steps))
+            where = (server.host, server.http_port, server.pg_port, lock.path, len(steps))
             killed = subprocess.run(
                 [sys.executable, "-c", _KILLED, *map(str, where)],
                 capture_output=True,
@@ -226,7 +233,9 @@ def test_a_kill_at_any_step_loses_nothing_and_the_next_load_makes_it_good(spare:
 
 
 @pytest.mark.parametrize("step", ["is complete", "2023-11 is copied back"])
-def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Path, step: str):
+def test_a_server_that_is_killed_meanwhile_loses_nothing(
+    spare: Spare, lock: FileLoadingLock, step: str
+):
     server = spare.database
     load(server, "days/a.pcap", day=0)
     load(server, "days/b.pcap", day=1)
@@ -250,7 +259,7 @@ def test_a_server_that_is_killed_meanwhile_loses_nothing(spare: Spare, lock: Pat
 
 
 def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_for_it(
-    spare: Spare, lock: Path
+    spare: Spare, lock: FileLoadingLock
 ):
     server, order = spare.database, list[str]()
     taken_out(server, "days/a.pcap", day=0)
@@ -286,7 +295,7 @@ def test_it_waits_for_loads_that_are_under_way_and_those_that_come_after_wait_fo
     assert len(rows(server, "days")) == 20
 
 
-def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: Path):
+def test_without_room_for_the_copies_nothing_is_begun(spare: Spare, lock: FileLoadingLock):
     server = spare.database
     load(server, "days/a.pcap", day=0)
     taken_out(server, "days/b.pcap", day=0)

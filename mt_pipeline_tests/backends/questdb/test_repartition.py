@@ -15,6 +15,7 @@ from mt_pipeline.backends.questdb import loader, removal
 from mt_pipeline.backends.questdb.compact import bring_up_to_date, compact
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import ensure_table
+from mt_pipeline.backends.questdb.locks import FileLoadingLock
 from mt_pipeline.backends.questdb.partitions import sizes
 from mt_pipeline.backends.questdb.stored_counts import stored_counts
 from mt_pipeline.backends.questdb.views import ensure_view
@@ -31,6 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from mt_pipeline.backends.questdb.compact import bring_up_to_date
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.backends.questdb.locks import FileLoadingLock
 
 _, host, http, pg, lock, left = sys.argv
 steps = iter(range(int(left)))
@@ -40,7 +42,8 @@ def echo(step):
         print(step, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-bring_up_to_date(Database(host, int(http), int(pg), "admin", "quest"), Path(lock), echo=echo)
+database = Database(host, int(http), int(pg), "admin", "quest")
+bring_up_to_date(database, FileLoadingLock(Path(lock)), echo=echo)
 """
 
 
@@ -54,8 +57,8 @@ def spare(tmp_path: Path) -> Iterator[Spare]:
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Path:
-    return tmp_path / "loading.lock"
+def lock(tmp_path: Path) -> FileLoadingLock:
+    return FileLoadingLock(tmp_path / "loading.lock")
 
 
 def older(database: Database) -> None:
@@ -98,13 +101,15 @@ def many_days(database: Database, days: int) -> None:
         connection.execute("SELECT wait_wal_table('captured_packets')")
 
 
-def test_days_become_months_and_a_kill_at_any_step_hurts_nothing(spare: Spare, lock: Path):
+def test_days_become_months_and_a_kill_at_any_step_hurts_nothing(
+    spare: Spare, lock: FileLoadingLock
+):
     server, steps = spare.database, list[str]()
 
     while True:
         again(server)
         expected = rows(server, "lab")
-        arguments = (server.host, server.http_port, server.pg_port, lock, len(steps))
+        arguments = (server.host, server.http_port, server.pg_port, lock.path, len(steps))
         killed = subprocess.run(
             [sys.executable, "-c", _KILLED, *map(str, arguments)],
             capture_output=True,
@@ -151,7 +156,7 @@ def again(database: Database) -> None:
         connection.execute("SELECT wait_wal_table('captures')")
 
 
-def test_readers_of_views_see_every_row_meanwhile(spare: Spare, lock: Path):
+def test_readers_of_views_see_every_row_meanwhile(spare: Spare, lock: FileLoadingLock):
     server = spare.database
     for day in (0, 1, 40):
         load(server, f"lab/{day}.pcap", day=day)
@@ -166,7 +171,9 @@ def test_readers_of_views_see_every_row_meanwhile(spare: Spare, lock: Path):
     assert cut(server)["captured_packets"] == "MONTH"
 
 
-def test_without_room_for_a_copy_the_days_stay_and_go_on_working(spare: Spare, lock: Path):
+def test_without_room_for_a_copy_the_days_stay_and_go_on_working(
+    spare: Spare, lock: FileLoadingLock
+):
     server, steps = spare.database, list[str]()
     load(server, "lab/a.pcap", day=0)
 
@@ -188,7 +195,7 @@ def sizes_of(database: Database) -> list[str]:
 
 @pytest.mark.skipif(MAPS > 70_000, reason="Linux gives QuestDB more maps here than 1,600 days take")
 def test_more_days_than_questdb_can_map_are_named_no_damage_and_are_purged_after_the_next_start(
-    spare: Spare, lock: Path
+    spare: Spare, lock: FileLoadingLock
 ):
     server = spare.database
     load(server, "lab/a.pcap", day=0)
@@ -228,7 +235,7 @@ def test_a_lack_of_maps_is_never_taken_for_damage():
 
 
 def test_a_capture_of_too_many_months_is_refused_by_name_and_leaves_room_for_others(
-    spare: Spare, lock: Path
+    spare: Spare, lock: FileLoadingLock
 ):
     server = spare.database
     bring_up_to_date(server, lock)
