@@ -14,6 +14,7 @@ A field that is requested once (`Field.first_only`) has one value.
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO
 
@@ -64,7 +65,14 @@ def documents_of(
     connection: duckdb.DuckDBPyConnection, block: pa.RecordBatch
 ) -> Iterator[pa.Buffer]:
     """Yield the documents of a block as text, a line per packet."""
-    line = _line(tuple(field for field in FIELDS if not _is_empty(block.column(field.key))))
+    members = []
+    for field in FIELDS:
+        text = block.column(field.key)
+        lengths = pyarrow.compute.min_max(pyarrow.compute.binary_length(text))
+        if lengths["max"].as_py():
+            several = not field.first_only and _contains(text, ",")
+            members.append(_Member(field, several, always=bool(lengths["min"].as_py())))
+    line = _line(tuple(members))
     for chunk in connection.from_arrow(block).project(line).to_arrow_table().column(0).chunks:
         yield _text_of(chunk)
 
@@ -123,17 +131,23 @@ def _utf8(text: bytes) -> bytes:
 
 
 def _packets(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Remove blocks of a pcapng that tshark numbers like packets; hardly any capture has one."""
-    protocols = hellos.without_gates(batch.column("frame_protocols"))
-    batch = batch.set_column(_PROTOCOLS, "frame_protocols", protocols)
+    """Remove blocks of a pcapng that tshark numbers like packets; hardly any capture has one.
+
+    What depends on the protocols alone is done once for each of the few values that they have.
+    """
+    encoded = batch.column("frame_protocols").dictionary_encode()
+    protocols = hellos.without_gates(encoded.dictionary)
+    if not protocols.equals(encoded.dictionary):
+        batch = batch.set_column(_PROTOCOLS, "frame_protocols", protocols.take(encoded.indices))
+    is_journal = pyarrow.compute.match_substring_regex(protocols, _NO_PACKET)
+    has_no_dissector = pyarrow.compute.equal(protocols, "data")
+    if not pyarrow.compute.any(pyarrow.compute.or_(is_journal, has_no_dissector)).as_py():
+        return batch
     custom = pyarrow.compute.and_(
-        pyarrow.compute.equal(protocols, "data"),
+        has_no_dissector.take(encoded.indices),
         pyarrow.compute.equal(batch.column("frame_time_epoch"), ""),
     )
-    is_journal = pyarrow.compute.match_substring_regex(protocols, _NO_PACKET)
-    others = pyarrow.compute.or_(is_journal, custom)
-    if not pyarrow.compute.any(others).as_py():
-        return batch
+    others = pyarrow.compute.or_(is_journal.take(encoded.indices), custom)
     return batch.filter(pyarrow.compute.invert(others))
 
 
@@ -153,12 +167,15 @@ def _control(escape: re.Match[str]) -> str:
 
 
 def _contains(column: pa.Array, text: str) -> bool:
-    return bool(pyarrow.compute.any(pyarrow.compute.match_substring(column, text)).as_py())
+    """Return whether any value has a text of ASCII: one search instead of one for each value."""
+    return text.encode() in _text_of(column).to_pybytes()
 
 
 def _text_of(chunk: pa.Array) -> pa.Buffer:
     """Return the joined text of a column without copying it: Arrow stores it in one piece."""
     _, offsets, text = chunk.buffers()
+    if text is None:  # all values are empty
+        return pa.py_buffer(b"")
     ends = pa.Array.from_buffers(pa.int32(), chunk.offset + len(chunk) + 1, [None, offsets])
     first = ends[chunk.offset].as_py()
     return text.slice(first, ends[-1].as_py() - first)
@@ -169,8 +186,31 @@ def _is_empty(column: pa.Array) -> bool:
     return not pyarrow.compute.max(pyarrow.compute.binary_length(column)).as_py()
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A field of the documents of a block.
+
+    Attributes:
+        field: which one.
+        several: whether a packet has several values of it.
+        always: whether every packet has it.
+    """
+
+    field: Field
+    several: bool
+    always: bool
+
+    def sql(self) -> str:
+        """Return the SQL of its text. What no packet of the block needs would take a third more."""
+        key = self.field.key
+        if self.field.text:
+            return f"""'"{key}":[', to_json({key}), ']'"""
+        values = f"""replace({key}, ',', '","')""" if self.several else key
+        return f"""'"{key}":["', {values}, '"]'"""
+
+
 @lru_cache(maxsize=100)
-def _line(fields: tuple[Field, ...]) -> str:
+def _line(members: tuple[_Member, ...]) -> str:
     """Return the SQL that turns a row of columns into a line with its document.
 
     Fields that no packet has need not be given. It is one `concat`: a chain of `||` copies the text
@@ -181,23 +221,19 @@ def _line(fields: tuple[Field, ...]) -> str:
         "CASE WHEN contains(frame_time_epoch, ':') THEN frame_time_epoch "
         "ELSE replace(frame_time_epoch, '.', '')[:-7] END"
     )
-    first, *others = fields  # every packet has its number
-    members = [
-        _member(first),
-        *(
-            f"CASE WHEN {field.key} <> '' THEN concat(',', {_member(field)}) END"
-            for field in others
-        ),
-    ]
-    layers = ", ".join(members)
+    first, *others = members  # every packet has its number
+    layers = ", ".join(
+        [
+            first.sql(),
+            *(
+                f"',', {member.sql()}"
+                if member.always
+                else f"CASE WHEN {member.field.key} <> '' THEN concat(',', {member.sql()}) END"
+                for member in others
+            ),
+        ]
+    )
     return (
         f"""concat('{{"timestamp":"', {timestamp}, '","layers":{{', {layers}, """
         """'}}', chr(10))"""
     )
-
-
-def _member(field: Field) -> str:
-    if field.text:
-        return f"""'"{field.key}":[', to_json({field.key}), ']'"""
-    values = field.key if field.first_only else f"""replace({field.key}, ',', '","')"""
-    return f"""'"{field.key}":["', {values}, '"]'"""

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from mt_pipeline.tshark import documents
+from mt_pipeline.tshark import conversion, documents
 from mt_pipeline.tshark.command import PREFERENCES, Tshark
 from mt_pipeline.tshark.errors import NotACapture, TsharkFailed
 from mt_pipeline.tshark.fields import ALL_KEYS, FIELDS
@@ -309,6 +309,15 @@ def test_compression_changes_nothing(complete: tuple[Path, Path], tmp_path: Path
     capture.write_bytes(complete[0].read_bytes())
     for how in ("gzip", "zstd", "lz4"):
         assert documents_of(compress(capture, how)).read_bytes() == plain.read_bytes(), how
+
+
+def test_documents_do_not_depend_on_what_else_is_in_their_block(
+    complete: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    capture = tmp_path / "x.pcapng"
+    capture.write_bytes(complete[0].read_bytes())
+    monkeypatch.setattr(conversion, "_BLOCK_BYTES", 200)  # one or two packets
+    assert read_all(documents_of(capture)) == read_all(complete[1])
 
 
 def test_timestamps_are_milliseconds_as_ek_has_them(tmp_path: Path):
