@@ -161,13 +161,17 @@ class Settings(BaseSettings):
     QuestDB of your own the other user reads, too"""
     dagster_port: Port = 3000
     """port of the Dagster UI, on 127.0.0.1"""
+    explorer_port: Port = 3001
+    """port of the explorer, on 127.0.0.1"""
+    explorer_memory_mb: Megabytes = 1024
+    """megabytes of experiments that the explorer holds; of a larger one it shows the beginning"""
     ui_token: bool = False
-    """ask for a token at the Dagster UI, for machines with several accounts: it is in the link that
-    `mt-pipeline run` prints, and in the file `dagster/ui_token` of the data folder"""
+    """ask for a token at the Dagster UI and the explorer, for machines with several accounts: it is
+    in the links that `mt-pipeline run` prints, and in `dagster/ui_token` of the data folder"""
     ui_hosts: Annotated[Names, NoDecode] = ()
-    """more names under which browsers reach the Dagster UI, comma-separated, with the port if the
-    address shows one, such as `dagster.example.org` behind a proxy; by default those of this
-    machine alone"""
+    """more names under which browsers reach the Dagster UI and the explorer, comma-separated, with
+    the port if the address shows one, such as `dagster.example.org` behind a proxy; by default
+    those of this machine alone"""
 
     @classmethod
     def settings_customise_sources(

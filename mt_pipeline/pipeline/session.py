@@ -19,12 +19,18 @@ class Incomplete(BackendError):
     """The Parquet data set lacks captures that are loaded."""
 
 
-def session(workspace: Workspace) -> Session:
-    """Open the data folder of a workspace for questions."""
+def session(workspace: Workspace, *, as_reader: bool = False) -> Session:
+    """Open the data folder of a workspace for questions.
+
+    Args:
+        workspace: what belongs to the data folder.
+        as_reader: ask QuestDB as its read-only user alone. It may not use HTTP, so many rows take
+            longer.
+    """
     return Session(
         workspace.ledger,
         workspace.inbox,
-        lambda experiment: _source(workspace, experiment),
+        lambda experiment: _source(workspace, experiment, as_reader=as_reader),
         workspace.questdb,
         workspace.limits,
     )
@@ -39,7 +45,7 @@ def bring_up_to_date(workspace: Workspace, experiment: str) -> None:
                 views.ensure_view(connection, experiment, table)
 
 
-def _source(workspace: Workspace, experiment: str) -> Source:
+def _source(workspace: Workspace, experiment: str, *, as_reader: bool) -> Source:
     """Return the first back end of the settings that is there.
 
     Raises:
@@ -52,12 +58,16 @@ def _source(workspace: Workspace, experiment: str) -> Source:
         if name == "parquet":
             return _parquet(workspace, experiment, temporary, unreachable)
         try:
-            database = workspace.database()
-            bring_up_to_date(workspace, experiment)
+            http = None if as_reader else workspace.database()
+            if http:
+                bring_up_to_date(workspace, experiment)
+            reading = workspace.reading()
+            with reading.connect():
+                pass
         except Unreachable as error:
             unreachable = error
         else:
-            return QuestDbSource(workspace.reading(), database, temporary)
+            return QuestDbSource(reading, http, temporary)
     assert unreachable is not None  # noqa: S101  settings name at least one
     raise unreachable
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict
@@ -138,13 +138,15 @@ class Workspace:
             SettingsError: QuestDB is not one of the back ends.
             Unreachable: the embedded QuestDB is not running.
         """
+        return self._database_of(*self.logins.admin)
+
+    def _database_of(self, user: str, password: str) -> Database:
         if not self.options.has_questdb:
             raise SettingsError(
                 "this needs QuestDB, which MT_BACKENDS leaves out: "
                 "add questdb to it, and load the captures again"
             )
-        options, (user, password) = self.options, self.logins.admin
-        lock = self._views_lock
+        options, lock = self.options, self._views_lock
         if options.questdb_host:
             ports = options.questdb_http_port, options.questdb_pg_port
             return Database(
@@ -183,10 +185,9 @@ class Workspace:
             SettingsError: as for `database`.
             Unreachable: as for `database`.
         """
-        database, reader = self.database(), self.logins.reader
-        if reader is None:
-            return database
-        return replace(database, user=reader.name, password=reader.password)
+        reader = self.logins.reader
+        # The password of the admin is not read where it is not needed.
+        return self._database_of(reader.name, reader.password) if reader else self.database()
 
     def start_questdb(self) -> server.Server:
         """Start the embedded QuestDB."""

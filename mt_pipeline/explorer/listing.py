@@ -1,0 +1,62 @@
+"""The experiments that can be chosen: from the ledger, and from memory what was read already."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mt_pipeline import __version__
+from mt_pipeline.captures.records import State
+from mt_pipeline.explorer.columns import SECOND, Frame
+from mt_pipeline.explorer.store import Store
+
+
+@dataclass(frozen=True)
+class Links:
+    """Other pages of the service.
+
+    Attributes:
+        dagster: address of the Dagster UI; None if it is not known.
+        console: address of QuestDB's console; None without QuestDB.
+        console_user: who signs in there.
+        console_password_file: the file with the password; None if it is elsewhere.
+    """
+
+    dagster: str | None = None
+    console: str | None = None
+    console_user: str | None = None
+    console_password_file: str | None = None
+
+
+def experiments(store: Store, links: Links) -> dict[str, object]:
+    """Return all experiments by name, the version, and links to other pages."""
+    session = store.session
+    running = {
+        record.experiment for record in session.ledger.unfinished() if record.state is State.RUNNING
+    }
+    read = {held.experiment: held.frame for held in store.in_memory()}
+    return {
+        "version": __version__,
+        "links": vars(links),
+        "experiments": [
+            {
+                "name": (name := row["experiment"]),
+                "captures": row["captures"],
+                "packets": row["rows"],
+                "running": name in running,
+                **_known(read.get(name)),
+            }
+            for row in session.experiments().arrow().to_pylist()
+        ],
+    }
+
+
+def _known(frame: Frame | None) -> Mapping[str, object]:
+    """Return what only flows tell; nothing if they are not in memory."""
+    if frame is None or not len(frame.flows.second):
+        return {}
+    flows = frame.flows
+    return {
+        "flows": len(flows.second),
+        "bytes": int(flows.sent.sum()) + int(flows.received.sum()),
+        "first": int((flows.second * SECOND + flows.begin).min()),
+        "last": int((flows.second * SECOND + flows.end).max()),
+    }

@@ -1,0 +1,147 @@
+"""Experiments in memory: read when they are first asked for, and anew when their captures changed.
+
+Those that were used longest ago leave first when the memory is used up.
+"""
+
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from mt_pipeline.api.session import Session
+from mt_pipeline.captures.naming import fold_experiment
+from mt_pipeline.captures.records import Record, State
+from mt_pipeline.explorer.columns import Frame
+from mt_pipeline.explorer.reading import READ, read
+
+_LOOK_SECONDS = 1.0
+"""The ledger is asked at most so often for each experiment."""
+
+Load = tuple[float, str | None, str | None, int | None]
+"""What changes when a capture is loaded again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An experiment in memory.
+
+    Attributes:
+        experiment: its name.
+        frame: its conversations and flows.
+        loads: the captures that were loaded when it was read.
+        is_whole: all of its flows are in it.
+    """
+
+    experiment: str
+    frame: Frame
+    loads: Mapping[str, Load]
+    is_whole: bool
+
+    def is_of(self, records: Iterable[Record]) -> bool:
+        """Return whether the captures are still those that were read.
+
+        What is being loaded again counts once it is loaded.
+        """
+        settled = {record.key: record for record in records if record.state not in _AT_WORK}
+        loaded = {key: record for key, record in settled.items() if record.state is State.DONE}
+        return all(self.loads.get(key) == _load(record) for key, record in loaded.items()) and all(
+            key in loaded or key not in settled for key in self.loads
+        )
+
+    @property
+    def version(self) -> str:
+        """A text that changes when it is read anew."""
+        return blake2b(repr(sorted(self.loads.items())).encode(), digest_size=8).hexdigest()
+
+
+_AT_WORK = (State.WAITING, State.RUNNING)
+
+
+class Store:
+    """Reads experiments and holds them.
+
+    Args:
+        session: an open data folder.
+        most: bytes of all experiments together.
+    """
+
+    def __init__(self, session: Session, *, most: int) -> None:
+        self.session, self.most = session, most
+        self._held = OrderedDict[str, Held]()
+        self._looked: dict[str, float] = {}
+        self._guard = threading.Lock()
+        self._reading = defaultdict[str, threading.Lock](threading.Lock)
+
+    def get(self, experiment: str) -> Held:
+        """Return an experiment; read it if it is not in memory, or has changed.
+
+        One thread reads an experiment, others wait for it.
+
+        Raises:
+            UnknownNameError: there is none.
+            BackendError: it cannot be read.
+        """
+        experiment = fold_experiment(experiment)
+        if held := self._fresh(experiment):
+            return held
+        rows = self.session.flows(experiment, columns=READ)  # refuses a name that nobody loaded
+        with self._guard:
+            turn = self._reading[experiment]
+        with turn:
+            if held := self._fresh(experiment):
+                return held
+            records = self.session.ledger.records(experiment=experiment)
+            frame, is_whole = read(
+                rows.batches(), experiment, lambda size: self._fits(experiment, size)
+            )
+            held = Held(experiment, frame, _loads(records), is_whole)
+            self._keep(held)
+            return held
+
+    def in_memory(self) -> Sequence[Held]:
+        """Return what is in memory, without reading anything."""
+        with self._guard:
+            return list(self._held.values())
+
+    def _fresh(self, experiment: str) -> Held | None:
+        with self._guard:
+            held = self._held.get(experiment)
+            if held is None:
+                return None
+            self._held.move_to_end(experiment)
+            is_seen = time.monotonic() - self._looked[experiment] < _LOOK_SECONDS
+        if not is_seen:
+            if not held.is_of(self.session.ledger.records(experiment=experiment)):
+                return None
+            with self._guard:
+                self._looked[experiment] = time.monotonic()
+        return held
+
+    def _fits(self, experiment: str, size: int) -> bool:
+        """Return whether so much of an experiment can be held, and let others leave for it."""
+        with self._guard:
+            while size + self._size(experiment) > self.most and (
+                oldest := next((name for name in self._held if name != experiment), None)
+            ):
+                del self._held[oldest]
+            return size <= self.most
+
+    def _size(self, other_than: str) -> int:
+        return sum(held.frame.nbytes for name, held in self._held.items() if name != other_than)
+
+    def _keep(self, held: Held) -> None:
+        self._fits(held.experiment, held.frame.nbytes)
+        with self._guard:
+            self._held[held.experiment] = held
+            self._held.move_to_end(held.experiment)
+            self._looked[held.experiment] = time.monotonic()
+
+
+def _loads(records: Iterable[Record]) -> Mapping[str, Load]:
+    return {record.key: _load(record) for record in records if record.state is State.DONE}
+
+
+def _load(record: Record) -> Load:
+    return record.changed_at, record.documents, record.answers, record.rows

@@ -1,0 +1,53 @@
+"""The whole view in one answer: totals, timeline and tables."""
+
+from collections.abc import Mapping
+
+from mt_pipeline.explorer.asked import Seen, see
+from mt_pipeline.explorer.dimensions import DIMENSIONS
+from mt_pipeline.explorer.errors import AskedWrongError
+from mt_pipeline.explorer.state import Asked
+from mt_pipeline.explorer.store import Store
+from mt_pipeline.explorer.tables import SORTS, Order, table
+from mt_pipeline.explorer.timeline import timeline
+from mt_pipeline.explorer.totals import span, totals
+
+TABLES = ("tables",)
+"""Parameters of a view besides its state."""
+TABLE = ("dimension", "find", "sort", "order", "limit")
+"""Parameters of a table."""
+
+_MOST_ROWS = 10_000
+_LONGEST = 1_000
+
+
+def view(store: Store, asked: Asked) -> Mapping[str, object]:
+    """Return totals, timeline and the first rows of tables; `tables=` names those to return."""
+    wanted = asked.more["tables"].split(",") if "tables" in asked.more else list(DIMENSIONS)
+    if unknown := [name for name in wanted if name and name not in DIMENSIONS]:
+        raise AskedWrongError(f"tables={unknown[0]!r} must be ids of dimensions, comma-separated")
+    seen = see(store, asked.view)
+    order = Order("difference" if seen.vs else asked.view.measure)
+    return {
+        **head(seen),
+        **totals(seen),
+        "timeline": timeline(seen),
+        "tables": [table(seen, name, order) for name in wanted if name],
+    }
+
+
+def one_table(store: Store, asked: Asked) -> Mapping[str, object]:
+    """Return the table of one dimension: sorted, searched, as long as is asked."""
+    dimension = asked.dimension("dimension")
+    default = "difference" if asked.view.compares else asked.view.measure
+    sort = asked.choice("sort", default, SORTS)
+    down = asked.choice("order", "asc" if sort == "value" else "desc", ("asc", "desc")) == "desc"
+    find = asked.more.get("find", "")[:_LONGEST]
+    limit = asked.number("limit", 100, most=_MOST_ROWS)
+    return table(see(store, asked.view), dimension, Order(sort, down, find, limit))
+
+
+def head(seen: Seen) -> Mapping[str, object]:
+    """Return what every view says of itself."""
+    view = seen.view
+    zoom = None if view.since is view.until is None else {"since": view.since, "until": view.until}
+    return {"version": seen.version, "partial": seen.partial, "span": span(seen), "zoom": zoom}

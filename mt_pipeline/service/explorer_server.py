@@ -1,0 +1,73 @@
+"""The explorer's web server: `python -m mt_pipeline.service.explorer_server`.
+
+compose.yml and `mt-pipeline run` start it. Its settings come from its environment alone, and not
+from `.env`, so that it knows no secret that it was not given.
+"""
+
+import sys
+
+import click
+import uvicorn
+from starlette.types import ASGIApp
+
+from mt_pipeline import settings
+from mt_pipeline.errors import CommandError, SettingsError
+from mt_pipeline.explorer.app import OnlyGet, app
+from mt_pipeline.explorer.listing import Links
+from mt_pipeline.explorer.store import Store
+from mt_pipeline.pipeline.session import session
+from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.settings import Settings
+from mt_pipeline.system import private
+from mt_pipeline.web import token
+from mt_pipeline.web.guard import Guard, hosts_of
+
+_SHUTDOWN_SECONDS = 3  # for responses that are being sent
+_MEGABYTE = 10**6
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def main(*, host: str) -> None:
+    """Serve the explorer until a signal."""
+    private.files()
+    try:
+        loaded = settings.load(_env_file=None)
+        served = guarded(loaded)
+    except (SettingsError, CommandError) as error:
+        raise click.ClickException(str(error)) from None
+    uvicorn.run(
+        served,
+        host=host,
+        port=loaded.explorer_port,
+        log_level="error",  # pages of other sites can cause warnings, as by https://
+        access_log=False,  # an address has what people look at, and may have the token
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+
+
+def guarded(loaded: Settings) -> ASGIApp:
+    """Return the app of the settings, behind what decides who may ask."""
+    workspace = Workspace(loaded.options())
+    store = Store(session(workspace, as_reader=True), most=loaded.explorer_memory_mb * _MEGABYTE)
+    pages = app(store, _links(loaded, workspace))
+    if loaded.ui_token:
+        secret = token.load(loaded.data_dir / "dagster" / token.FILE)
+        pages = token.TokenGate(pages, token=secret, port=loaded.explorer_port)
+    return OnlyGet(Guard(pages, hosts=hosts_of(loaded.explorer_port, loaded.ui_hosts)))
+
+
+def _links(loaded: Settings, workspace: Workspace) -> Links:
+    dagster = f"http://127.0.0.1:{loaded.dagster_port}"
+    options = workspace.options
+    if not options.has_questdb:
+        return Links(dagster)
+    console = f"http://{options.questdb_host or '127.0.0.1'}:{options.questdb_http_port}"
+    embedded = options.questdb_host is None
+    file = str(options.questdb_password_file) if embedded else None
+    return Links(dagster, options.questdb_console or console, options.questdb_user, file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The explorer: its numbers, its answers, and who may ask."""

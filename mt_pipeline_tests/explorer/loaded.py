@@ -1,0 +1,48 @@
+"""The experiments that tests look at, and the explorers of both back ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mt_pipeline.explorer.state import parse
+from mt_pipeline.explorer.store import Store
+from mt_pipeline.explorer.views import TABLE, TABLES, one_table, view
+from mt_pipeline.pipeline.session import session
+from mt_pipeline_tests.grafana.reference import Reference
+from mt_pipeline_tests.pipelines import Lab
+
+FIRST, SECOND = "explored", "explored_too"
+MEGABYTES = 200 * 10**6
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Two experiments in both back ends.
+
+    Attributes:
+        lab: the data folder and its services.
+        keys: of the captures.
+        reference: packets and flows of the captures, made of the documents in plain Python.
+    """
+
+    lab: Lab
+    keys: Sequence[str]
+    reference: Reference
+
+    def store(self, backend: str, *, most: int = MEGABYTES) -> Store:
+        """Open a store that reads a back end, as the user who may only read."""
+        workspace = self.lab.workspace(
+            backends=(backend,),
+            enrichment="offline",
+            questdb_reader_password="may only read",
+        )
+        return Store(session(workspace, as_reader=True), most=most)
+
+
+def view_of(store: Store, query: str) -> Mapping[str, object]:
+    """Return what the page gets for the whole view."""
+    return view(store, parse(query, TABLES))
+
+
+def table_of(store: Store, query: str) -> Mapping[str, object]:
+    """Return what the page gets for a table."""
+    return one_table(store, parse(query, TABLE))
