@@ -8,13 +8,14 @@ import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mt_pipeline import __version__
-from mt_pipeline.api.question import Question, RowsChangedError, Source
+from mt_pipeline.api.question import Question, RowsChangedError
 from mt_pipeline.api.where import All, Comparison
 from mt_pipeline.captures import identity
 from mt_pipeline.captures.identity import Capture, capture_at
@@ -62,12 +63,24 @@ class Cut:
     link_types: Mapping[int, int]
 
 
+class Chooses(Protocol):
+    """What chooses packets: a back end, or something before it."""
+
+    def rows(self, question: Question) -> Iterator[pa.RecordBatch]:
+        """Yield the packets, as `Source.rows`."""
+        ...
+
+    def counts(self, question: Question) -> Mapping[str, int]:
+        """Count them by capture."""
+        ...
+
+
 @dataclass(frozen=True)
 class Cutter:
     """Cuts the packets of one question.
 
     Attributes:
-        source: what answers it.
+        source: what chooses them.
         question: about packets, with COLUMNS.
         ledger: the records of the captures.
         inbox: where the captures are.
@@ -76,7 +89,7 @@ class Cutter:
         is_new: refuse to replace a file.
     """
 
-    source: Source
+    source: Chooses
     question: Question
     ledger: Queries
     inbox: Path
@@ -94,26 +107,23 @@ class Cutter:
             RowsChangedError: rows came or went meanwhile.
             FileExistsError: the file exists, and may not be replaced.
         """
-        self._refuse_existing([output])
-        counts, captures = self._checked()
-        return self._write(self._sources(counts, captures), output, counts, captures)
+        return together([self], output)
 
     def into_each(self, folder: Path) -> Sequence[Cut]:
         """Write a file for each capture, named after it, to a folder; see `into`."""
         counts, captures = self._checked()
+        _check_any([self], counts)
         names = {key: folder / f"{file_name_of(key)}.pcapng" for key in counts}
         self._refuse_existing(names.values())
         folder.mkdir(parents=True, exist_ok=True)
         return [
-            self._write([source], names[source.name], {source.name: source.count}, captures)
+            self._write([source], names[source.name], self._described, [captures[source.name]])
             for source in self._sources(counts, captures)
         ]
 
     def _checked(self) -> tuple[Mapping[str, int], Mapping[str, Capture]]:
         """Return how many packets of which captures are chosen, and their files, all checked."""
         counts = dict(sorted(self.source.counts(self.question).items()))
-        if not counts:
-            raise NothingToCutError(f"no packet of {self.question.experiment} is chosen")
         captures, refused = dict[str, Capture](), list[str]()
         for key in counts:
             try:
@@ -166,27 +176,57 @@ class Cutter:
         self,
         sources: Iterable[cut.Source],
         output: Path,
-        counts: Mapping[str, int],
-        captures: Mapping[str, Capture],
+        described: str,
+        captures: Iterable[Capture],
     ) -> Cut:
-        where = "" if self.question.where is None else f" where {self.question.where}"
         with whole(output, new=self.is_new) as partial:
             written = cut.write(
                 sources,
                 partial,
                 application=f"mt_pipeline {__version__}",
-                comment=f"packets of {self.question.experiment}{where}",
+                comment=f"packets of {described}",
                 limits=self.limits,
                 progress=self.progress,
             )
-            for key in counts:
-                identity.check_unchanged(captures[key])
+            for capture in captures:
+                identity.check_unchanged(capture)
         return Cut(output, written.frames, written.bytes, written.captures, written.link_types)
+
+    @property
+    def _described(self) -> str:
+        where = "" if self.question.where is None else f" where {self.question.where}"
+        return f"{self.question.experiment}{where}"
 
     def _refuse_existing(self, outputs: Iterable[Path]) -> None:
         for output in outputs:
             if self.is_new and output.exists():
                 raise FileExistsError(errno.EEXIST, "it exists", str(output))
+
+
+def together(cutters: Sequence[Cutter], output: Path) -> Cut:
+    """Write the packets of several questions, about different experiments, to one file.
+
+    The first cutter says how. Raises what `Cutter.into` raises.
+    """
+    first = cutters[0]
+    first._refuse_existing([output])
+    checked = [(cutter, *cutter._checked()) for cutter in cutters]
+    _check_any(cutters, *(counts for _, counts, _ in checked))
+    chosen = [(cutter, counts, captures) for cutter, counts, captures in checked if counts]
+    sources = (
+        source
+        for cutter, counts, captures in chosen
+        for source in cutter._sources(counts, captures)
+    )
+    described = "; ".join(cutter._described for cutter, *_ in chosen)
+    files = [capture for *_, captures in chosen for capture in captures.values()]
+    return first._write(sources, output, described, files)
+
+
+def _check_any(cutters: Sequence[Cutter], *counts: Mapping[str, int]) -> None:
+    if not any(counts):
+        names = " and ".join(cutter.question.experiment for cutter in cutters)
+        raise NothingToCutError(f"no packet of {names} is chosen")
 
 
 def _groups(counts: Mapping[str, int]) -> Iterator[Sequence[str]]:

@@ -40,6 +40,21 @@ class ParquetSource:
         for batch in in_order(self._dates(question), question.order):
             yield batch.select(question.columns)
 
+    def first(
+        self, question: Question, by: str, count: int, *, descending: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the first rows in the order of a column."""
+        files = [file for date in self._files(question) for file in date]
+        if not files:
+            return
+        names, order = question.columns, f'"{by}" {"DESC" if descending else "ASC"}'
+        with duckdb_rows.connection(self.temporary) as database:
+            source, values = self._source(database, question, files)
+            query = (
+                f"SELECT {duckdb_rows.listed(names)} FROM {source} ORDER BY {order} LIMIT {count}"
+            )
+            yield from duckdb_rows.batches(database, query, values, question.table, names)
+
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up by the values of a column."""
         packets, length = SUMS[question.table.name]

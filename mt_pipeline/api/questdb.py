@@ -30,6 +30,7 @@ FEW = 20_000
 _BATCH_ROWS = 10_000
 _PACKAGE_ROWS = 1_000
 """Rows that the server sends at once; by ones it takes far longer."""
+_BY_TIME = sql.SQL(" ORDER BY ts")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ class QuestDbSource:
         """Yield the rows; QuestDB stores them in the order of time."""
         for batch in in_order(self._rows(question), question.order):
             yield batch.select(question.columns)
+
+    def first(
+        self, question: Question, by: str, count: int, *, descending: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the first rows in the order of a column."""
+        order = sql.SQL(" ORDER BY {}{} LIMIT {}").format(
+            sql.Identifier(by), sql.SQL(" DESC" if descending else ""), sql.Literal(count)
+        )
+        with self.reading.connect() as connection:
+            for batch in _stream(connection, question, order):
+                yield batch.select(question.columns)
 
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up by the values of a column."""
@@ -102,11 +114,13 @@ class QuestDbSource:
                         yield from questdb_bulk.batches(question, file, folder=self.temporary)
 
 
-def _stream(connection: Connection, question: Question) -> Iterator[pa.RecordBatch]:
+def _stream(
+    connection: Connection, question: Question, order: sql.Composable = _BY_TIME
+) -> Iterator[pa.RecordBatch]:
     names, schema = question.read, schema_of(question.table, question.read)
     query, values = _query(connection, question, sql.SQL(", ").join(map(sql.Identifier, names)))
     with connection.cursor() as cursor:
-        rows = cursor.stream(query + sql.SQL(" ORDER BY ts"), values, size=_PACKAGE_ROWS)
+        rows = cursor.stream(query + order, values, size=_PACKAGE_ROWS)
         while some := list(islice(rows, _BATCH_ROWS)):
             columns = [
                 pa.array(column, field.type)

@@ -96,6 +96,12 @@ class Source(Protocol):
         """Yield the rows in batches, in their order, with the schema of the question."""
         ...
 
+    def first(
+        self, question: Question, by: str, count: int, *, descending: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the first rows in the order of a column, whose values differ."""
+        ...
+
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up packets and bytes by the values of a column; NULL and `Unknown` are None."""
         ...

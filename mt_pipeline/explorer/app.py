@@ -15,8 +15,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mt_pipeline import __version__
-from mt_pipeline.explorer import answers, listing, views
+from mt_pipeline.explorer import answers, conditions, listing, packets, places, views
+from mt_pipeline.explorer.asked import see
 from mt_pipeline.explorer.dimensions import DIMENSIONS
+from mt_pipeline.explorer.downloads import Downloads
+from mt_pipeline.explorer.files import FORMATS, Files
 from mt_pipeline.explorer.listing import Links
 from mt_pipeline.explorer.state import Asked, parse
 from mt_pipeline.explorer.store import Store
@@ -58,31 +61,48 @@ Answer = Callable[[Store, Asked], object]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def app(store: Store, links: Links) -> ASGIApp:
+def app(store: Store, files: Files, links: Links) -> ASGIApp:
     """Return the app. Who may ask must be decided around it.
 
     Args:
         store: the experiments.
+        files: makes files of them.
         links: to other pages.
     """
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
+    sent = Downloads(store, files)
+
+    async def computed(answer: Callable[[], object]) -> Response:
+        def answered() -> Response:
+            return answers.as_json(answer())
+
+        return await asyncio.get_running_loop().run_in_executor(pool, answers.of, answered)
 
     def call(path: str, answer: Answer, more: Sequence[str] = ()) -> Route:
         async def respond(request: Request) -> Response:
             query = request.url.query
-
-            def answered() -> Response:
-                return answers.as_json(answer(store, parse(query, more)))
-
-            return await asyncio.get_running_loop().run_in_executor(pool, answers.of, answered)
+            return await computed(lambda: answer(store, parse(query, more)))
 
         return Route(f"/api/{path}", respond, methods=["GET"])
+
+    async def conversation(request: Request) -> Response:
+        query = request.url.query
+        return await computed(lambda: packets.window(store.session, packets.parse(query)))
 
     routes = [
         call("experiments", lambda store, _: listing.experiments(store, links)),
         call("dimensions", lambda *_: _dimensions()),
         call("view", views.view, views.TABLES),
         call("table", views.one_table, views.TABLE),
+        call("matrix", views.matrix, views.MATRIX),
+        call("new", views.new, views.NEW),
+        call("conversations", views.listed, views.CONVERSATIONS),
+        call("places", lambda store, asked: places.places(see(store, asked.view))),
+        call("world", lambda *_: places.world()),
+        call("check", lambda store, asked: files.check(see(store, asked.view))),
+        call("python", lambda _, asked: {"lines": conditions.lines(asked.view)}),
+        Route("/api/packets", conversation, methods=["GET"]),
+        *(Route(f"/download/{name}", sent.sending(name), methods=["GET"]) for name in FORMATS),
         Route("/server_info", _server_info, methods=["GET"]),
         Route("/", _file("index.html"), methods=["GET"]),
         *(Route(f"/page/{name}", _file(name), methods=["GET"]) for name in _files()),

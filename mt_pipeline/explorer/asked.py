@@ -58,7 +58,7 @@ class Seen:
     @property
     def partial(self) -> str | None:
         """What is missing, as a sentence; None if nothing is."""
-        parts = [held for side in self.sides for held in side.held if not held.is_whole]
+        parts = [held for side in self.sides for held in side.held if not held.frame.is_whole]
         if not parts:
             return None
         ends = ", ".join(f"{held.experiment} until {_until(held)}" for held in parts)
@@ -128,7 +128,7 @@ def see(store: Store, view: View) -> Seen:
 
 
 def _side(held: Sequence[Held], view: View, wanted: str | None) -> Side:
-    selections = [select(each.frame, view.filters, view.since, view.until) for each in held]
+    selections = [select(each.frame, view) for each in held]
     kind = axis.choose(selections, wanted)
     return Side(held, selections, axis.of(selections, kind, from_zero=view.compares))
 

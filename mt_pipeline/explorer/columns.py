@@ -86,6 +86,11 @@ class Flows:
         """Bytes in memory."""
         return sum(column.nbytes for column in vars(self).values())
 
+    def without_last_second(self) -> "Flows":
+        """Return those of all seconds but the last, of which some may be missing."""
+        end = int(np.searchsorted(self.second, self.second[-1])) if len(self.second) else 0
+        return Flows(**{name: column[:end] for name, column in vars(self).items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -94,10 +99,12 @@ class Frame:
     Attributes:
         columns: of conversations, by their names in `flows_<experiment>`.
         flows: their flows.
+        is_whole: all flows are there, not only those of the first seconds.
     """
 
     columns: Mapping[str, Column]
     flows: Flows
+    is_whole: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -158,6 +165,21 @@ def unified(values: Sequence[pa.Array]) -> tuple[pa.Array, Sequence[Integers]]:
     places = np.asarray(encoded.indices.fill_null(-1)) + 1
     ends = np.cumsum([len(each) for each in values])[:-1]
     return _with_null(encoded.dictionary), np.split(places, ends)
+
+
+def distinct(columns: Sequence[Column]) -> tuple[Integers, Integers]:
+    """Return the first of the rows that are alike in all columns, and which one each row is like.
+
+    Args:
+        columns: those first that tell most rows apart.
+    """
+    of: Integers = columns[0].codes.astype(np.int64)
+    _, firsts, of = np.unique(of, return_index=True, return_inverse=True)
+    for column in columns[1:]:
+        if np.any(column.codes != column.codes[firsts][of]):
+            keys = of.astype(np.int64) * len(column.values) + column.codes
+            _, firsts, of = np.unique(keys, return_index=True, return_inverse=True)
+    return firsts, of
 
 
 def _with_null(values: pa.Array) -> pa.Array:

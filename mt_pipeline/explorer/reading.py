@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from mt_pipeline.explorer.columns import SECOND, Column, Flows, Frame, Integers, narrow
+from mt_pipeline.explorer.columns import SECOND, Column, Flows, Frame, Integers, distinct, narrow
 from mt_pipeline.explorer.dimensions import DIMENSIONS
 
 _LISTED = "stream_index port_local remote_names remote_asn tls_sni tls_alpn geo_city".split()
@@ -39,9 +39,7 @@ _ROWS = 200_000
 _NUMBERS = {each.column for each in DIMENSIONS.values() if each.is_number}
 
 
-def read(
-    batches: Iterable[pa.RecordBatch], experiment: str, fits: Callable[[int], bool]
-) -> tuple[Frame, bool]:
+def read(batches: Iterable[pa.RecordBatch], experiment: str, fits: Callable[[int], bool]) -> Frame:
     """Read the flows of an experiment.
 
     Args:
@@ -50,16 +48,17 @@ def read(
         fits: whether so many bytes may be held; asked as they grow.
 
     Returns:
-        The experiment, and whether all of its flows are in it.
+        The experiment; only its first seconds if the others do not fit.
     """
     pieces, size = list[Frame](), 0
     for table in _some(batches):
         piece = _encoded(table)
         size += piece.nbytes
         if pieces and not fits(size):
-            return _named(_joined(pieces), experiment), False
+            frame = _named(_joined(pieces), experiment)
+            return Frame(frame.columns, frame.flows.without_last_second(), is_whole=False)
         pieces.append(piece)
-    return _named(_joined(pieces), experiment), True
+    return _named(_joined(pieces), experiment)
 
 
 def _some(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -76,7 +75,7 @@ def _some(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def _encoded(table: pa.Table) -> Frame:
     columns = {name: Column.of(_values(table, name)) for name in ATTRIBUTES}
-    firsts, of = _distinct(columns)
+    firsts, of = _rows(columns)
     ts, first, last = (np.asarray(table[name].cast(pa.int64())) for name in _TIMES)
     second = ts // SECOND
     sums = {name: narrow(table[column].fill_null(0)) for name, column in _SUMS.items()}
@@ -106,7 +105,7 @@ def _joined(pieces: Sequence[Frame]) -> Frame:
     columns = {
         name: Column.joined([piece.columns[name] for piece in pieces]) for name in ATTRIBUTES
     }
-    firsts, places = _distinct(columns)
+    firsts, places = _rows(columns)
     starts = np.cumsum([0, *(piece.conversations for piece in pieces)])
     of = [
         places[piece.flows.conversation.astype(np.int64) + start]
@@ -120,20 +119,13 @@ def _joined(pieces: Sequence[Frame]) -> Frame:
     return Frame({name: column.at(firsts) for name, column in columns.items()}, flows)
 
 
-def _distinct(columns: Mapping[str, Column]) -> tuple[Integers, Integers]:
+def _rows(columns: Mapping[str, Column]) -> tuple[Integers, Integers]:
     """Return the first row of each conversation, and which one each row is of.
 
     Rows that differ in anything else are kept apart, so that no number depends on whether a
     conversation keeps its values in all its seconds.
     """
-    capture, number = columns["capture"], columns["conversation"]
-    key = capture.codes.astype(np.int64) * len(number.values) + number.codes
-    _, firsts, of = np.unique(key, return_index=True, return_inverse=True)
-    for column in columns.values():
-        if np.any(column.codes != column.codes[firsts][of]):
-            key = of.astype(np.int64) * len(column.values) + column.codes
-            _, firsts, of = np.unique(key, return_index=True, return_inverse=True)
-    return firsts, of
+    return distinct([columns["capture"], columns["conversation"], *columns.values()])
 
 
 def _named(frame: Frame, experiment: str) -> Frame:

@@ -1,6 +1,6 @@
 """What a view selects of an experiment: conversations by its filters, flows by its time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mt_pipeline.explorer.columns import Column, Flags, Frame, Integers, Numbers
 from mt_pipeline.explorer.dimensions import DIMENSIONS
-from mt_pipeline.explorer.state import Filter
+from mt_pipeline.explorer.state import Filter, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,16 @@ class Selection:
     matches: Flags | None
     first: int
     last: int
+
+    @property
+    def stretch(self) -> tuple[int | None, int | None]:
+        """The first second since 1970 and the one after the last; None where nothing is cut off."""
+        second = self.frame.flows.second
+        if self.first == self.last:
+            return (0, 0)
+        since = int(second[self.first]) if self.first else None
+        is_end = self.last == len(second) and self.frame.is_whole
+        return since, None if is_end else int(second[self.last - 1]) + 1
 
     @cached_property
     def flags(self) -> Flags | slice:
@@ -146,22 +156,25 @@ def summed(places: Integers, weights: Integers | Numbers, size: int) -> Numbers:
     return np.bincount(places, weights.astype(np.float64), size).astype(np.float64, copy=False)
 
 
-def select(
-    frame: Frame, filters: Iterable[Filter], since: int | None = None, until: int | None = None
-) -> Selection:
-    """Return what filters and a stretch of time select of an experiment."""
+def select(frame: Frame, view: View) -> Selection:
+    """Return what the filters and the stretch of time of a view select of an experiment."""
     second = frame.flows.second
-    first = 0 if since is None else int(np.searchsorted(second, since))
-    last = len(second) if until is None else int(np.searchsorted(second, until))
-    return Selection(frame, _matches(frame, list(filters)), first, max(first, last))
+    first = 0 if view.since is None else int(np.searchsorted(second, view.since))
+    last = len(second) if view.until is None else int(np.searchsorted(second, view.until))
+    return Selection(frame, _matches(frame, view), first, max(first, last))
 
 
-def _matches(frame: Frame, filters: Sequence[Filter]) -> Flags | None:
+def _matches(frame: Frame, view: View) -> Flags | None:
     matches: Flags | None = None
-    for dimension in dict.fromkeys(each.dimension for each in filters):
+    for dimension in dict.fromkeys(each.dimension for each in view.filters):
         column = frame.columns[DIMENSIONS[dimension].column]
-        chosen = _chosen(column.values, [each for each in filters if each.dimension == dimension])
-        found = chosen[column.codes]
+        filters = [each for each in view.filters if each.dimension == dimension]
+        found = _chosen(column.values, filters)[column.codes]
+        matches = found if matches is None else matches & found
+    if view.conversation is not None:
+        numbers = frame.columns["conversation"]
+        equal = pc.equal(numbers.values, view.conversation).fill_null(False)
+        found = np.asarray(equal)[numbers.codes]
         matches = found if matches is None else matches & found
     return matches
 

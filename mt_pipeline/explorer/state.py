@@ -10,7 +10,7 @@ from mt_pipeline.explorer.errors import AskedWrongError
 MEASURES = ("bytes", "packets", "conversations")
 AXES = ("time", "start", "joined")
 _KINDS = ("is", "not", "is-none", "not-none")
-_ONCE = "since until by measure axis vs vs_since vs_until from_s to_s".split()
+_ONCE = "conversation since until by measure axis vs vs_since vs_until from_s to_s".split()
 _MOST_SECONDS = 10**11
 _MOST_FILTERS = 1_000
 _LONGEST = 100_000
@@ -38,6 +38,7 @@ class View:
     Attributes:
         experiments: names of those that are seen together.
         filters: on their conversations.
+        conversation: the number of one of them within its capture; None for all.
         since: the earliest second since 1970.
         until: the second before which the flows are.
         by: id of the dimension of the timeline.
@@ -52,6 +53,7 @@ class View:
 
     experiments: tuple[str, ...]
     filters: tuple[Filter, ...] = ()
+    conversation: int | None = None
     since: int | None = None
     until: int | None = None
     by: str = "app"
@@ -140,7 +142,7 @@ def _view(experiments: tuple[str, ...], filters: tuple[Filter, ...], once: dict[
     seconds = {
         name: _number(name, value)
         for name, value in once.items()
-        if name.endswith(("since", "until", "_s"))
+        if name.endswith(("conversation", "since", "until", "_s"))
     }
     view = View(experiments, filters, vs=once.get("vs"))
     return View(**{**vars(view), **words, **seconds})

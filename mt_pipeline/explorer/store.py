@@ -31,13 +31,11 @@ class Held:
         experiment: its name.
         frame: its conversations and flows.
         loads: the captures that were loaded when it was read.
-        is_whole: all of its flows are in it.
     """
 
     experiment: str
     frame: Frame
     loads: Mapping[str, Load]
-    is_whole: bool
 
     def is_of(self, records: Iterable[Record]) -> bool:
         """Return whether the captures are still those that were read.
@@ -93,10 +91,8 @@ class Store:
             if held := self._fresh(experiment):
                 return held
             records = self.session.ledger.records(experiment=experiment)
-            frame, is_whole = read(
-                rows.batches(), experiment, lambda size: self._fits(experiment, size)
-            )
-            held = Held(experiment, frame, _loads(records), is_whole)
+            frame = read(rows.batches(), experiment, lambda size: self._fits(experiment, size))
+            held = Held(experiment, frame, _loads(records))
             self._keep(held)
             return held
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+from mt_pipeline.explorer import conversations
 from mt_pipeline.explorer.asked import Seen, see
 from mt_pipeline.explorer.dimensions import DIMENSIONS
 from mt_pipeline.explorer.errors import AskedWrongError
+from mt_pipeline.explorer.first_seen import first_seen
+from mt_pipeline.explorer.matrix import matrix as crossed
 from mt_pipeline.explorer.state import Asked
 from mt_pipeline.explorer.store import Store
 from mt_pipeline.explorer.tables import SORTS, Order, table
@@ -16,7 +19,14 @@ TABLES = ("tables",)
 TABLE = ("dimension", "find", "sort", "order", "limit")
 """Parameters of a table."""
 
+MATRIX = ("rows", "columns", "limit")
+NEW = ("dimension", "limit")
+CONVERSATIONS = ("sort", "order", "offset", "limit")
+
 _MOST_ROWS = 10_000
+_MOST_PAIRED = 100
+_MOST_CONVERSATIONS = 1_000
+_MOST_OFFSET = 10**9
 _LONGEST = 1_000
 
 
@@ -44,6 +54,30 @@ def one_table(store: Store, asked: Asked) -> Mapping[str, object]:
     find = asked.more.get("find", "")[:_LONGEST]
     limit = asked.number("limit", 100, most=_MOST_ROWS)
     return table(see(store, asked.view), dimension, Order(sort, down, find, limit))
+
+
+def matrix(store: Store, asked: Asked) -> Mapping[str, object]:
+    """Return the measure of each pair of values of two dimensions."""
+    rows, columns = asked.dimension("rows", "app"), asked.dimension("columns", "country")
+    limit = asked.number("limit", 12, most=_MOST_PAIRED)
+    return crossed(see(store, asked.view), rows, columns, limit=limit)
+
+
+def new(store: Store, asked: Asked) -> Mapping[str, object]:
+    """Return when each value of a dimension was first seen."""
+    dimension = asked.dimension("dimension")
+    limit = asked.number("limit", 200, most=_MOST_ROWS)
+    return first_seen(see(store, asked.view), dimension, limit=limit)
+
+
+def listed(store: Store, asked: Asked) -> Mapping[str, object]:
+    """Return some of the conversations."""
+    sort = asked.choice("sort", "bytes", conversations.SORTS)
+    down = asked.choice("order", "asc" if sort == "first" else "desc", ("asc", "desc")) == "desc"
+    offset = asked.number("offset", 0, most=_MOST_OFFSET)
+    limit = asked.number("limit", 50, most=_MOST_CONVERSATIONS)
+    seen = see(store, asked.view)
+    return conversations.conversations(seen, sort=sort, descending=down, offset=offset, limit=limit)
 
 
 def head(seen: Seen) -> Mapping[str, object]:

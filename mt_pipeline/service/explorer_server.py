@@ -13,8 +13,10 @@ from starlette.types import ASGIApp
 from mt_pipeline import settings
 from mt_pipeline.errors import CommandError, SettingsError
 from mt_pipeline.explorer.app import OnlyGet, app
+from mt_pipeline.explorer.files import Files
 from mt_pipeline.explorer.listing import Links
 from mt_pipeline.explorer.store import Store
+from mt_pipeline.pipeline.provenance import made
 from mt_pipeline.pipeline.session import session
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
@@ -50,8 +52,12 @@ def main(*, host: str) -> None:
 def guarded(loaded: Settings) -> ASGIApp:
     """Return the app of the settings, behind what decides who may ask."""
     workspace = Workspace(loaded.options())
-    store = Store(session(workspace, as_reader=True), most=loaded.explorer_memory_mb * _MEGABYTE)
-    pages = app(store, _links(loaded, workspace))
+    asked = session(workspace, as_reader=True)
+    store = Store(asked, most=loaded.explorer_memory_mb * _MEGABYTE)
+    temporary = loaded.data_dir / "tmp"
+    private.folder(temporary)
+    files = Files(asked, temporary, lambda question: made(workspace, question))
+    pages = app(store, files, _links(loaded, workspace))
     if loaded.ui_token:
         secret = token.load(loaded.data_dir / "dagster" / token.FILE)
         pages = token.TokenGate(pages, token=secret, port=loaded.explorer_port)

@@ -1,8 +1,11 @@
 """The experiments that tests look at, and the explorers of both back ends."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mt_pipeline.explorer.asked import see
+from mt_pipeline.explorer.files import Files
 from mt_pipeline.explorer.state import parse
 from mt_pipeline.explorer.store import Store
 from mt_pipeline.explorer.views import TABLE, TABLES, one_table, view
@@ -36,6 +39,19 @@ class Loaded:
             questdb_reader_password="may only read",
         )
         return Store(session(workspace, as_reader=True), most=most)
+
+    def files(self, store: Store) -> Files:
+        """Return what makes files."""
+        folder = self.lab.data / "tmp"
+        folder.mkdir(exist_ok=True)
+        return Files(store.session, folder, lambda question: {"experiment": question.experiment})
+
+
+def file_of(loaded: Loaded, store: Store, name: str, query: str) -> bytes:
+    """Return a file of a view."""
+    seen = see(store, parse(query).view)
+    with loaded.files(store).write(name, seen, threading.Event()) as file:
+        return file.read()
 
 
 def view_of(store: Store, query: str) -> Mapping[str, object]:
