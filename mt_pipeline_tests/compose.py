@@ -33,8 +33,8 @@ FILE = PROJECT / "compose.yml"
 Service = dict[str, object]
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
-_PORTS = ("4000", "3000", "5432", "9000", "8812")
-_IMAGES = ("code-server", "webserver", "daemon")
+_PORTS = ("4000", "3000", "3002", "5432", "9000", "8812")
+_IMAGES = ("code-server", "webserver", "explorer", "daemon")
 """Services of our own image, which begins with an entrypoint."""
 _READ_ONLY = (
     "for folder in $WRITABLE; do mount --bind $folder $folder || exit; done; "

@@ -106,6 +106,10 @@ class Running:
         return f"http://127.0.0.1:{self.settings.dagster_port}"
 
     @property
+    def explorer(self) -> str:
+        return f"http://127.0.0.1:{self.settings.explorer_port}"
+
+    @property
     def database(self) -> Database:
         return self._as("admin", self.settings.options().questdb_password_file)
 
@@ -145,10 +149,16 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
 
     Its tshark sleeps over captures that are called slow. Keywords are variables.
     """
-    http, pg, ui = free_ports(3)
+    http, pg, ui, explorer = free_ports(4)
     nowhere = Database("", http, pg, "admin", PASSWORD)
     settings = settings_of(
-        folder / "data", nowhere, questdb_host=None, questdb_password=None, dagster_port=ui
+        folder / "data",
+        nowhere,
+        questdb_host=None,
+        questdb_password=None,
+        dagster_port=ui,
+        explorer_port=explorer,
+        ui_token=others.get("MT_UI_TOKEN", False),
     )
     slow = wrapper(
         folder / "tshark", 'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac'
@@ -157,6 +167,7 @@ def running(folder: Path, **others: str) -> Iterator[Running]:
     with (folder / "output").open("w") as output:
         more = {
             "MT_DAGSTER_PORT": str(ui),
+            "MT_EXPLORER_PORT": str(explorer),
             "MT_SETTLE_SECONDS": "1",
             "MT_TSHARK": str(slow),
             "MT_DEVICES": "devices.csv",

@@ -21,7 +21,7 @@ REQUIRED = [name for name, required in variables().items() if required]
 GIVEN = {"MT_INBOX": "/srv/captures"}
 ALL = resolved(GIVEN)
 SERVICES: dict[str, Service] = ALL["services"]
-OURS = ("code-server", "webserver", "daemon")
+OURS = ("code-server", "webserver", "explorer", "daemon")
 VARIABLES = {f"MT_{name.upper()}" for name in Settings.model_fields}
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 QUESTDB_CONNECTIONS = 64
@@ -63,7 +63,7 @@ def test_without_the_watched_folder_nothing_starts():
 def test_nothing_is_published_but_to_this_machine():
     published = [port for ports in each("ports") for port in ports or []]
 
-    assert len(published) == 4
+    assert len(published) == 5
     assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)] == []
     assert len({port.split(":")[1] for port in published}) == len(published), (
         "two services would share a port"
@@ -124,6 +124,7 @@ def test_a_service_starts_when_those_that_it_needs_are_healthy():
     assert needs["code-server"] == {"questdb", "postgres"}
     assert needs["webserver"] == needs["daemon"] == {"code-server", "postgres"}
     assert needs["grafana"] == {"questdb"}
+    assert needs["explorer"] == {"questdb", "webserver"}
     assert {
         need["condition"]
         for service in SERVICES.values()
@@ -178,6 +179,7 @@ def test_a_service_is_given_the_secrets_that_it_needs_and_no_others():
             "postgres_password",
         },
         "webserver": {"postgres_password"},
+        "explorer": {"mt_questdb_reader_password"},
         "daemon": {"postgres_password"},
         "grafana": {
             "gf_security_admin_password",
@@ -251,6 +253,7 @@ def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_t
     """A new setting is a line in compose.yml, or one here."""
     of_the_image = {"MT_TSHARK"}
     of_others = {"MT_DAGSTER_PORT", "MT_UI_HOSTS", "MT_UI_TOKEN"}
+    of_others |= {"MT_EXPLORER_PORT", "MT_EXPLORER_MEMORY_MB"}
     of_several_machines = {"MT_STATE_URL", "MT_STATE_PASSWORD"}
     given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(
         SERVICES["code-server"]["environment"]
@@ -320,7 +323,7 @@ def test_what_lies_on_the_machine_can_only_be_read():
         if not isinstance(mount, str)
     ]
 
-    assert len(mounts) == 12
+    assert len(mounts) == 13
     assert all(
         mount["read_only"] and mount["bind"] == {"create_host_path": False} for mount in mounts
     )
@@ -330,7 +333,8 @@ def test_what_lies_on_the_machine_can_only_be_read():
         if mount["source"].startswith(".") and not (PROJECT / mount["source"]).exists()
     ] == []
     assert [name for name in SERVICES if "/inbox" in str(SERVICES[name].get("volumes"))] == [
-        "code-server"
+        "code-server",
+        "explorer",
     ]
 
 
@@ -341,7 +345,7 @@ def test_grafana_reaches_neither_dagster_nor_its_state_and_the_renderer_only_gra
     assert {name for name, known in networks.items() if known & networks["postgres"]} == {
         "postgres",
         *OURS,
-    }
+    } - {"explorer"}
     assert {name for name, known in networks.items() if known & networks["renderer"]} == {
         "renderer",
         "grafana",
@@ -350,6 +354,10 @@ def test_grafana_reaches_neither_dagster_nor_its_state_and_the_renderer_only_gra
         "grafana",
         "questdb",
         "renderer",
+    }
+    assert {name for name, known in networks.items() if known & networks["explorer"]} == {
+        "explorer",
+        "questdb",
     }
     assert ALL["networks"]["pictures"] == {"internal": True}
 

@@ -18,7 +18,7 @@ from mt_pipeline_tests.compose import Stack, can_mount, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
 from mt_pipeline_tests.services import eventually, open_to_others
 
-ORDER = ("postgres", "questdb", "code-server", "webserver", "daemon")
+ORDER = ("postgres", "questdb", "code-server", "webserver", "explorer", "daemon")
 SECRETS = {
     "mt_questdb_password": "may do all, it's $0",
     "mt_questdb_reader_password": "may only read",
@@ -114,6 +114,21 @@ def test_the_reader_reads_and_cannot_write(dropped: Stack):
     ):
         connection.execute("INSERT INTO captured_packets (ts, capture) VALUES (0, 'x')")
     assert rows(reader, "kitchen") == ALL
+
+
+def test_the_explorer_shows_what_was_dropped(dropped: Stack):
+    page = f"http://127.0.0.1:{dropped.port(3002)}"
+
+    def packets() -> int:
+        found = requests.get(f"{page}/api/view?e=kitchen", timeout=60).json()
+        return found["totals"]["packets"]
+
+    assert eventually(lambda: packets() == PACKETS)  # flows follow the packets
+    cut = requests.get(f"{page}/download/packets.pcapng?e=kitchen", timeout=60)
+    assert cut.ok, cut.text
+    assert cut.content.startswith(b"\x0a\x0d\x0d\x0a")
+    restarted(dropped, "explorer")  # nothing waits for it
+    assert packets() == PACKETS
 
 
 def test_nobody_comes_in_with_the_passwords_that_questdb_has_by_default(stack: Stack):

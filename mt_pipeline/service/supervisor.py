@@ -1,7 +1,7 @@
-"""`mt-pipeline run`: QuestDB and Dagster, started, watched, stopped.
+"""`mt-pipeline run`: QuestDB, Dagster and the explorer, started, watched, stopped.
 
-QuestDB starts first and stops last. The supervisor is our own because process managers left
-orphans when they or their children were killed.
+QuestDB starts first and stops last; nothing waits for the explorer. The supervisor is our own
+because process managers left orphans when they or their children were killed.
 """
 
 import socket
@@ -18,7 +18,7 @@ from mt_pipeline.errors import CommandError, SettingsError
 from mt_pipeline.pipeline import providers, verify
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.pipeline.workspace import Workspace
-from mt_pipeline.service import dagster_home, dagster_process
+from mt_pipeline.service import dagster_home, dagster_process, explorer_process
 from mt_pipeline.service.dagster_process import HOST
 from mt_pipeline.service.stop_signals import StopSignals
 from mt_pipeline.settings import Settings
@@ -35,6 +35,7 @@ Watched = dict[str, Callable[[], int | None]]
 
 _READY = """
   Dagster UI       {ui}
+  Explorer         {explorer}
   watched folder   {inbox}/<experiment>/
   QuestDB console  {console}
 
@@ -88,7 +89,8 @@ def run(settings: Settings, *, echo: Echo) -> None:
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, stopped, watched):
             ui = token.link(ui, secret) if secret else ui
-            echo(_READY.format(ui=ui, inbox=settings.inbox_dir, console=console))
+            explorer = _explorer(settings, stack, echo)
+            echo(_READY.format(ui=ui, explorer=explorer, inbox=settings.inbox_dir, console=console))
         while not stopped.wait(1):
             _check(watched)
 
@@ -131,6 +133,14 @@ def _questdb(workspace: Workspace, watched: Watched, echo: Echo) -> Iterator[str
         if message := verify.after_a_crash(workspace):
             echo(message)
         yield f"http://{java.HOST}:{server.http_port}\n{' ' * 19}{workspace.logins.sign_in}"
+
+
+def _explorer(settings: Settings, stack: ExitStack, echo: Echo) -> str:
+    """Start the explorer, which nothing waits for; return its address, or why there is none."""
+    if reason := explorer_process.in_the_way(settings):
+        return f"none: {reason}"
+    stack.enter_context(explorer_process.kept(settings, echo=echo))
+    return explorer_process.link(settings)
 
 
 def _console(options: Options) -> str:

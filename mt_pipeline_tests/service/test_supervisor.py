@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.captures.records import State
+from mt_pipeline.service import explorer_process
 from mt_pipeline.system.private import OTHERS
 from mt_pipeline_tests.browsers import GRAPH, chromium, click, page
 from mt_pipeline_tests.building.files import timed, write_pcap
@@ -84,6 +85,7 @@ def test_it_says_where_everything_is(service: Running):
     assert service.output.read_text() == (
         "starting QuestDB\nstarting Dagster\n\n"
         f"  Dagster UI       {service.ui}\n"
+        f"  Explorer         {service.explorer}\n"
         f"  watched folder   {service.data}/inbox/<experiment>/\n"
         f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n"
         f"                   user admin, password in {service.data}/questdb-password\n\n"
@@ -99,8 +101,10 @@ def test_it_listens_on_this_machine_only(service: Running):
         if connection.status == psutil.CONN_LISTEN
     ]
 
+    assert eventually(lambda: explorer_process.answers(service.settings))
     expected = {
         service.settings.dagster_port,
+        service.settings.explorer_port,
         service.settings.questdb_http_port,
         service.settings.questdb_pg_port,
     }
