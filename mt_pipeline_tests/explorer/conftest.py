@@ -17,11 +17,11 @@ from mt_pipeline_tests.building.traffic import (
     tls_session,
 )
 from mt_pipeline_tests.enrichment.city_files import city_file, nested
-from mt_pipeline_tests.explorer.loaded import FIRST, SECOND, Loaded
-from mt_pipeline_tests.explorer.naming import HOSTILE
+from mt_pipeline_tests.explorer.loaded import FIRST, ODD, SECOND, Loaded
+from mt_pipeline_tests.explorer.naming import HOSTILE, LABELS
 from mt_pipeline_tests.grafana.loaded import DEVICES
 from mt_pipeline_tests.grafana.reference import Reference
-from mt_pipeline_tests.pipelines import Lab, open_lab
+from mt_pipeline_tests.pipelines import Lab, capture, open_lab
 from mt_pipeline_tests.services import drop_everything
 
 BOTH = ("questdb", "parquet")
@@ -63,6 +63,9 @@ def loaded(lab: Lab) -> Loaded:
         lab.inbox / f"{SECOND}.pcap",
         in_time_order([tls_session("www.netflix.com"), dns()], start_ns=1_800_000_000_500_000_000),
     )
+    odd = [f"{ODD}/{label}/a.pcap" for label in LABELS]
+    for key in odd:
+        capture(lab.inbox / key)
     places = {
         f"{SERVER}/32": nested("US", "United States", "Springfield", (-89.6, 39.8)),
         f"{OTHER_SERVER}/32": nested("IE", "Ireland", "Dublin", (-6.3, 53.3)),
@@ -79,6 +82,7 @@ def loaded(lab: Lab) -> Loaded:
         f"{FIRST}/monday/names.pcap",
         f"{FIRST}/later.pcap",
         f"{SECOND}.pcap",
+        *odd,
     )
     workspace = lab.workspace(
         backends=BOTH, enrichment="offline", offline_city_mmdb=cities, devices=inventory

@@ -13,13 +13,13 @@ from mt_pipeline.pipeline.session import session
 from mt_pipeline_tests.grafana.reference import Reference
 from mt_pipeline_tests.pipelines import Lab
 
-FIRST, SECOND = "explored", "explored_too"
+FIRST, SECOND, ODD = "explored", "explored_too", "explored_odd"
 MEGABYTES = 200 * 10**6
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Two experiments in both back ends.
+    """Experiments in both back ends.
 
     Attributes:
         lab: the data folder and its services.

@@ -94,6 +94,7 @@ def test_it_says_where_everything_is(service: Running):
 
 
 def test_it_listens_on_this_machine_only(service: Running):
+    assert eventually(lambda: explorer_process.answers(service.settings))
     listening = [
         (connection.laddr.ip, connection.laddr.port)
         for process in processes_of(service.data)
@@ -101,7 +102,6 @@ def test_it_listens_on_this_machine_only(service: Running):
         if connection.status == psutil.CONN_LISTEN
     ]
 
-    assert eventually(lambda: explorer_process.answers(service.settings))
     expected = {
         service.settings.dagster_port,
         service.settings.explorer_port,
