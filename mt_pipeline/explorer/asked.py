@@ -92,7 +92,7 @@ class Values:
         return cls(values, [places[:first], places[first:]][: len(sides)], columns)
 
     def sums(self, sides: Sequence[Side]) -> Sequence[Sums]:
-        """Sum up each side by these values."""
+        """Sum up sides by these values: all of them, or the first one."""
         return [
             Sums.added(
                 [
@@ -103,7 +103,7 @@ class Values:
                 ],
                 len(self.values),
             )
-            for side, columns, all_places in zip(sides, self.columns, self.places, strict=True)
+            for side, columns, all_places in zip(sides, self.columns, self.places, strict=False)
         ]
 
 

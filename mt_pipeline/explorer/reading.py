@@ -1,6 +1,7 @@
 """Rows of flows become an experiment in memory, some at a time, so that little else is held."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,41 +35,53 @@ _SUMS = {
 READ: Sequence[str] = (*_TIMES, *_SUMS.values(), *ATTRIBUTES)
 """Columns of flows that are read."""
 
+Fits: TypeAlias = Callable[[float], bool]
+"""Returns whether so many bytes may be held."""
+
 _ROWS = 200_000
 """Rows that are held before they are encoded."""
+_ROOM = 1.25
+"""Less room is not worth joining the pieces once more."""
 _NUMBERS = {each.column for each in DIMENSIONS.values() if each.is_number}
 
 
-def read(batches: Iterable[pa.RecordBatch], experiment: str, fits: Callable[[int], bool]) -> Frame:
+def read(
+    batches: Iterable[pa.RecordBatch], experiment: str, fits: Callable[[float], bool]
+) -> Frame:
     """Read the flows of an experiment.
 
     Args:
         batches: with the columns READ, in the order of time.
         experiment: its name.
-        fits: whether so many bytes may be held; asked as they grow.
+        fits: asked as they grow.
 
     Returns:
         The experiment; only its first seconds if the others do not fit.
     """
-    pieces, size = list[Frame](), 0
+    pieces, size, is_full = list[Frame](), 0, False
     for table in _some(batches):
-        piece = _encoded(table)
-        size += piece.nbytes
-        if pieces and not fits(size):
+        if is_full:
             frame = _named(_joined(pieces), experiment)
             return Frame(frame.columns, frame.flows.without_last_second(), is_whole=False)
-        pieces.append(piece)
+        pieces.append(_encoded(table))
+        another = pieces[-1].nbytes
+        size += another
+        if not fits(size + another):
+            pieces = [_joined(pieces)]  # each piece has values of its own
+            size = pieces[0].nbytes
+            is_full = not fits((size + another) * _ROOM)
     return _named(_joined(pieces), experiment)
 
 
 def _some(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     held, rows = list[pa.RecordBatch](), 0
     for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows >= _ROWS:
-            yield pa.Table.from_batches(held).combine_chunks()
-            held, rows = [], 0
+        for start in range(0, batch.num_rows, _ROWS):
+            held.append(batch.slice(start, _ROWS))
+            rows += held[-1].num_rows
+            if rows >= _ROWS:
+                yield pa.Table.from_batches(held).combine_chunks()
+                held, rows = [], 0
     if held:
         yield pa.Table.from_batches(held).combine_chunks()
 

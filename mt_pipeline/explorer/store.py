@@ -115,7 +115,7 @@ class Store:
                 self._looked[experiment] = time.monotonic()
         return held
 
-    def _fits(self, experiment: str, size: int) -> bool:
+    def _fits(self, experiment: str, size: float) -> bool:
         """Return whether so much of an experiment can be held, and let others leave for it."""
         with self._guard:
             while size + self._size(experiment) > self.most and (
