@@ -40,7 +40,7 @@ def matrix(seen: Seen, rows: str, columns: str, *, limit: int) -> Mapping[str, o
 
 
 def _largest(values: Values, seen: Seen, limit: int) -> Integers:
-    keys = values.sums([seen.side])[0].of(seen.view.measure)
+    keys = values.sums(seen.sides)[0].of(seen.view.measure)
     return largest(keys, keys > 0, limit)
 
 

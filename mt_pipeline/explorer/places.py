@@ -27,7 +27,8 @@ def places(seen: Seen) -> Sequence[Mapping[str, object]]:
     found = dict[Place, Sums]()
     for selection in seen.side.selections:
         for place, sums in _sums(selection):
-            found[place] = _added(found.get(place, (0, 0, 0)), sums)
+            drawn = _drawn(place)
+            found[drawn] = _added(found.get(drawn, (0, 0, 0)), sums)
     measure = ("bytes", "packets", "conversations").index(seen.view.measure)
     ordered = sorted(found.items(), key=lambda item: -item[1][measure])
     known = [item for item in ordered if item[0][0] is not None]
@@ -60,6 +61,15 @@ def _sums(selection: Selection) -> Sequence[tuple[Place, Sums]]:
             zip(*values, strict=True), *numbers, strict=True
         )
     ]
+
+
+def _drawn(place: Place) -> Place:
+    """Return the place with the middle of its country, if nothing closer is known."""
+    latitude, _, city, country = place
+    if latitude is not None or country not in world_map.middles():
+        return place
+    longitude, latitude = world_map.middles()[country]
+    return latitude, longitude, city, country
 
 
 def _added(first: Sums, second: Sums) -> Sums:

@@ -1,0 +1,72 @@
+// Two dimensions against each other, as a table whose cells are shaded.
+
+import { choice, h, name } from "/page/dom.js";
+import * as format from "/page/format.js";
+
+/** Return the matrix with the choice of its dimensions. */
+export function matrixTable(answer, { dimensions, rows, columns, measure, onchoice, onfilter }) {
+  const options = dimensions.map(({ id, title }) => [id, title]);
+  const most = Math.max(1, ...answer.cells.flat());
+  const cell = (value, row, column) => {
+    if (!value) return h("td", {});
+    const label = format.measured(value, measure);
+    const both = [row, column].every(({ kind }) => kind !== "others");
+    const content = both
+      ? h(
+          "button",
+          {
+            class: "link",
+            onclick: () =>
+              onfilter([
+                { dimension: rows, value: row.value },
+                { dimension: columns, value: column.value },
+              ]),
+          },
+          label,
+        )
+      : label;
+    const shade = h("td", { class: "number shaded" }, content);
+    shade.style.setProperty("--share", Math.sqrt(value / most).toFixed(3));
+    return shade;
+  };
+  return h(
+    "div",
+    {},
+    h(
+      "div",
+      { class: "controls" },
+      choice("Rows", options, rows, (id) => onchoice({ rows: id })),
+      choice("Columns", options, columns, (id) => onchoice({ columns: id })),
+    ),
+    h(
+      "div",
+      { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Matrix" },
+      h(
+        "table",
+        { class: "matrix" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td", {}),
+            answer.columns.map((column) => h("th", { scope: "col" }, name(column))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          answer.rows.map((row, i) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, name(row)),
+              answer.columns.map((column, j) => cell(answer.cells[i][j], row, column)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
