@@ -283,6 +283,7 @@ def test_the_web_server_is_the_one_that_checks_who_asks_and_is_told_what_browser
         "--hosts": "dagster.example.org",
         "--token": "1",
         "--reports": "/data/reports",
+        "--explorer": "3001",
     }
     assert [volume for volume in given["volumes"] if "reports" in str(volume)] == [
         "reports:/data/reports:ro"

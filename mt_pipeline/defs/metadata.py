@@ -20,6 +20,7 @@ from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.pipeline.observer import AnswersFound, DocumentsRead, EndpointsFound, RowsLoaded
 from mt_pipeline.system import duckdb_pool
+from mt_pipeline.web import addresses
 
 
 def of_documents(done: DocumentsRead) -> Metadata:
@@ -135,6 +136,8 @@ def of_rows(done: RowsLoaded, *, grafana: str | None) -> Metadata:
         "rows_gone": loaded.replaced,
         "devices_known": done.devices,
         "experiment": done.experiment,
+        # Relative to the address at which the browser sees Dagster.
+        "explorer": dg.MetadataValue.url(addresses.explorer(done.experiment, done.key)),
         **charts.of_summary(done.summary, grafana=grafana, experiment=done.experiment),
         "rows_per_second": round(loaded.rows / seconds) if seconds else 0,
         "seconds": round(seconds, 3),

@@ -16,6 +16,7 @@ from mt_pipeline.defs.partitions import experiments
 from mt_pipeline.pipeline.failures import EXPECTED, sentence
 from mt_pipeline.pipeline.files import report_file
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.web import addresses
 
 QUIET_SECONDS = 60
 """A report is made when no capture of its experiment has changed for this time."""
@@ -41,7 +42,6 @@ def experiment_report(
     """Write the report of an experiment."""
     # The charts take a second to import, and runs of captures do not need them.
     from mt_pipeline.pipeline.report import NotOursError, report
-    from mt_pipeline.web.reports import address
 
     experiment = context.partition_key
     try:
@@ -52,7 +52,8 @@ def experiment_report(
     return dg.MaterializeResult(
         metadata={
             # Relative to the address at which the browser sees Dagster.
-            "page": dg.MetadataValue.url(address(experiment)),
+            "page": dg.MetadataValue.url(addresses.report(experiment)),
+            "explorer": dg.MetadataValue.url(addresses.explorer(experiment)),
             "report": dg.MetadataValue.path(written.path),
             "page_bytes": written.size,  # `bytes` is traffic in all other plots
             "packets": written.packets,

@@ -124,6 +124,7 @@ def _options(settings: Settings) -> list[str]:
         "--host": HOST,
         "--port": settings.dagster_port,
         "--reports": reports_folder(settings.data_dir),
+        "--explorer": settings.explorer_port,
         "--hosts": ",".join(settings.ui_hosts),
         "--token": settings.ui_token,
     }

@@ -32,10 +32,9 @@ from starlette.types import ASGIApp
 
 from mt_pipeline.service.dagster_local import LOG_LEVEL, started
 from mt_pipeline.service.unusable_home import HomeError, named
-from mt_pipeline.web import token
+from mt_pipeline.web import explorer, reports, token
 from mt_pipeline.web.faults import Faults
 from mt_pipeline.web.guard import Guard, hosts_of
-from mt_pipeline.web.reports import routes
 
 _POLL_MILLISECONDS = 2000  # between two requests of a page, as in `dagster dev`
 _SHUTDOWN_SECONDS = 3  # for responses that are being sent
@@ -70,9 +69,11 @@ class Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContex
 @click.option("--token", "with_token", type=bool, default=False, help="Ask for a token.")
 @click.option(
     "--reports",
+    "reports_folder",
     type=click.Path(path_type=Path),
     help="Folder with reports of experiments, served below /reports/.",
 )
+@click.option("--explorer", "explorer_port", type=int, help="Port of the explorer, for links.")
 @click.option("--local", is_flag=True, help="Start the code server and the daemon, too.")
 def main(
     *,
@@ -81,7 +82,8 @@ def main(
     workspace: str,
     hosts: str,
     with_token: bool,
-    reports: Path | None,
+    reports_folder: Path | None,
+    explorer_port: int | None,
     local: bool,
 ) -> None:
     """Serve Dagster's pages until a signal."""
@@ -103,9 +105,11 @@ def main(
             )
         )
         pages = Webserver(context, live_data_poll_rate=_POLL_MILLISECONDS).create_asgi_app()
-        if reports:
-            # Before Dagster's routes: its last one takes all paths.
-            pages.router.routes[:0] = routes(reports)
+        # Before Dagster's routes: its last one takes all paths.
+        if reports_folder:
+            pages.router.routes[:0] = reports.routes(reports_folder)
+        if explorer_port:
+            pages.router.routes[:0] = explorer.routes(explorer_port)
         app: ASGIApp = pages
         if with_token:
             secret = token.load(Path(instance.root_directory, token.FILE))

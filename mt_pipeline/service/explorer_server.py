@@ -60,7 +60,7 @@ def guarded(loaded: Settings) -> ASGIApp:
     pages = app(store, files, _links(loaded, workspace))
     if loaded.ui_token:
         secret = token.load(loaded.data_dir / "dagster" / token.FILE)
-        pages = token.TokenGate(pages, token=secret, port=loaded.explorer_port)
+        pages = token.TokenGate(pages, token=secret, port=loaded.dagster_port)
     return OnlyGet(Guard(pages, hosts=hosts_of(loaded.explorer_port, loaded.ui_hosts)))
 
 

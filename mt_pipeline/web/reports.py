@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from mt_pipeline.web import addresses
+
 _EXPERIMENT = re.compile(r"[a-z0-9_]{1,64}")
 _HEADERS = {
     # The same as in the head of the page. The sandbox gives the page an origin of its own, so that
@@ -23,18 +25,13 @@ _HEADERS = {
 }
 
 
-def address(experiment: str) -> str:
-    """Return the path of an experiment's report below the address of the web server."""
-    return f"/reports/{experiment}.html"
-
-
 def routes(folder: Path) -> list[Route]:
     """Return the routes that serve the reports in a folder. Middleware decides who may read them.
 
     Args:
         folder: the folder with a file `<experiment>.html` for each experiment.
     """
-    return [Route(address("{experiment}"), _endpoint(folder), methods=["GET"])]
+    return [Route(addresses.report("{experiment}"), _endpoint(folder), methods=["GET"])]
 
 
 def _endpoint(folder: Path) -> Callable[[Request], Awaitable[Response]]:

@@ -13,8 +13,10 @@ from selenium.webdriver.common.by import By
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from mt_pipeline.web.reports import address, routes
+from mt_pipeline.web.addresses import report as address
+from mt_pipeline.web.reports import routes
 from mt_pipeline_tests.browsers import chromium, page
 from mt_pipeline_tests.services import eventually, free_ports
 
@@ -41,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[int]:
+def served(app: ASGIApp) -> Iterator[int]:
     """Serve an app on a free port."""
     [port] = free_ports(1)
     server = uvicorn.Server(
