@@ -1,7 +1,7 @@
 """Takes the pictures of the README: `make screenshots`.
 
-They show a service with a made-up household (`building/household.py`) in the browser of the tests.
-Only `docs/pictures/` stays.
+They show a service with a made-up household (`building/household.py`), and one with the demo, in
+the browser of the tests. Only `docs/pictures/` stays.
 """
 
 import io
@@ -15,6 +15,7 @@ from PIL import Image
 from selenium import webdriver
 
 from mt_pipeline.captures.records import State
+from mt_pipeline.demo.household import DEVICES
 from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.browsers import GRAPH, chromium, page
 from mt_pipeline_tests.building.household import write_household, write_inventory, write_places
@@ -57,6 +58,31 @@ def main() -> None:
             }.items():
                 take(service, browser)
                 _keep(browser, PICTURES / f"{name}.png")
+
+        _take_explorer(household / "demo")
+
+
+def _take_explorer(folder: Path) -> None:
+    """Show the demo in the explorer: both evenings over each other.
+
+    It has a service of its own: the places of the other household are made up.
+    """
+    folder.mkdir()
+    inventory = folder / "demo.csv"
+    devices = "".join(f"{name},{device.mac}\n" for name, device in DEVICES.items())
+    inventory.write_text(f"device,mac\n{devices}")
+    ours = {"MT_ENRICHMENT": "offline", "MT_DEVICES": str(inventory)}
+    with (
+        running(folder, **ours) as service,
+        chromium(folder / "profile", "hide-scrollbars") as browser,
+    ):
+        environ = environment(service.settings, **ours)
+        loaded = ended(program("demo", settings=service.settings, env=environ))
+        assert loaded.code == 0, loaded.err
+        _size(browser, 1200, 1100)
+        view = f"{service.explorer}/?e=demo_before&vs=demo_after"
+        page(browser, view, "alibaba-cloud", "app.adjust.com")
+        _keep(browser, PICTURES / "explorer.png")
 
 
 def _graph(service: Running, browser: webdriver.Chrome) -> None:
