@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _take_explorer(folder: Path) -> None:
-    """Show the demo in the explorer: both evenings over each other.
+    """Show the second evening of the demo in the explorer.
 
     It has a service of its own: the places of the other household are made up.
     """
@@ -80,8 +80,7 @@ def _take_explorer(folder: Path) -> None:
         loaded = ended(program("demo", settings=service.settings, env=environ))
         assert loaded.code == 0, loaded.err
         _size(browser, 1200, 1100)
-        view = f"{service.explorer}/?e=demo_before&vs=demo_after"
-        page(browser, view, "alibaba-cloud", "app.adjust.com")
+        page(browser, f"{service.explorer}/?e=demo_after", "alibaba-cloud", "app.adjust.com")
         _keep(browser, PICTURES / "explorer.png")
 
 

@@ -34,8 +34,8 @@ Watched = dict[str, Callable[[], int | None]]
 """Programs by their names, each with what returns its exit status, or None while it runs."""
 
 _READY = """
-  Dagster UI       {ui}
   Explorer         {explorer}
+  Dagster UI       {ui}
   watched folder   {inbox}/<experiment>/
   QuestDB console  {console}
 

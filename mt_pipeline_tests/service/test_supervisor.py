@@ -84,8 +84,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 def test_it_says_where_everything_is(service: Running):
     assert service.output.read_text() == (
         "starting QuestDB\nstarting Dagster\n\n"
-        f"  Dagster UI       {service.ui}\n"
         f"  Explorer         {service.explorer}\n"
+        f"  Dagster UI       {service.ui}\n"
         f"  watched folder   {service.data}/inbox/<experiment>/\n"
         f"  QuestDB console  http://127.0.0.1:{service.settings.questdb_http_port}\n"
         f"                   user admin, password in {service.data}/questdb-password\n\n"
