@@ -88,6 +88,7 @@ def _flows(
     name, source, names_count = _remote_name(
         packets, end(first, local), end(first, remote), lookups
     )
+    canonical = _canonical_name(packets, end(first, local), end(first, remote), lookups, name)
     seconds: dict[object, list[Row]] = defaultdict(list)
     for packet in packets:
         seconds[packet["ts"].replace(microsecond=0)].append(packet)
@@ -129,6 +130,8 @@ def _flows(
             "eth_remote": hardware[remote][0],
             "device_local": hardware[local][1],
             "device_remote": hardware[remote][1],
+            "device_local_source": hardware[local][1] and "inventory",
+            "device_remote_source": hardware[remote][1] and "inventory",
             "packets_out": len(out),
             "bytes_out": sum(packet["frame_len"] or 0 for packet in out),
             "packets_in": len(back),
@@ -153,6 +156,7 @@ def _flows(
             "remote_name_source": source,
             "remote_names": names_count,
             "remote_domain": None if name is None else registrable_domain(name),
+            "remote_canonical_name": canonical,
             **dict.fromkeys(
                 ("remote_asn", "remote_organisation", "remote_party", "remote_tracker")
             ),
@@ -177,16 +181,39 @@ def _remote_name(
         for source, name in said.items():
             if name:
                 return name, source, 1
+    for source, known in _answers(packets, local, remote, lookups).items():
+        if known:
+            answer = known[0] if source == "dns_later" else known[-1]
+            return answer["name"], source, len({lookup["name"] for lookup in known})
+    return None, None, None
+
+
+def _canonical_name(
+    packets: list[Row], local: tuple, remote: tuple, lookups: Sequence[Row], name: str | None
+) -> object:
+    """Say the last name of the chain that led from the name to the address."""
+    answers = _answers(packets, local, remote, lookups)
+    for source in ("dns", "dns_other_client", "dns_later"):
+        if known := answers[source]:
+            answer = known[0] if source == "dns_later" else known[-1]
+            if answer["name"] == name:
+                return answer["canonical"]
+    return None
+
+
+def _answers(
+    packets: list[Row], local: tuple, remote: tuple, lookups: Sequence[Row]
+) -> dict[str, list[Row]]:
+    """Say what DNS answered about the remote end, in the order of time, the surest first."""
     began = (min(packet["ts"] for packet in packets) - _EPOCH) // timedelta(microseconds=1)
     of_address = [lookup for lookup in lookups if lookup["address"] == remote[0]]
     before = [lookup for lookup in of_address if lookup["time_us"] <= began]
-    to_us = [lookup for lookup in before if lookup["client"] == local[0]]
-    for source, known in (("dns", to_us), ("dns_other_client", before)):
-        if known:
-            return known[-1]["name"], source, len({lookup["name"] for lookup in known})
-    if of_address:
-        return of_address[0]["name"], "dns_later", len({lookup["name"] for lookup in of_address})
-    return None, None, None
+    return {
+        "dns": [lookup for lookup in before if lookup["client"] == local[0] is not None],
+        "mdns": [lookup for lookup in before if lookup["client"] is None],
+        "dns_other_client": [lookup for lookup in before if lookup["client"] is not None],
+        "dns_later": [lookup for lookup in of_address if lookup["time_us"] > began],
+    }
 
 
 def _host_name(text: object) -> str | None:

@@ -16,7 +16,6 @@ from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows.packets import rows
-from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import ORIGINAL_COLUMNS
 from mt_pipeline.tshark import documents
 from mt_pipeline_tests import reference
@@ -24,6 +23,7 @@ from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import tcp_udp_only
 from mt_pipeline_tests.building.files import in_time_order, write_pcap
 from mt_pipeline_tests.fake_netify import FakeNetify, Seen, address_body, name_body
+from mt_pipeline_tests.packets.parts import sources_in
 from mt_pipeline_tests.tshark.parts import tshark
 
 KEY = "s3cret-key-of-the-test"
@@ -105,12 +105,10 @@ class Walked:
 def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
     written, found = folder / "documents.zst", folder / "endpoints.parquet"
-    sources = Sources(
-        *(folder / f"{name}.parquet" for name in ("packets", "sums", "lookups", "names", "answers"))
-    )
+    sources = sources_in(folder)
     with conversations(found) as heard:
         documents.write(tshark(), capture, written, listener=heard)
-        heard.write_packets(sources.packets, sources.sums, sources.lookups)
+        heard.write_packets(sources.packets, sources.sums, sources.said)
         heard.write_names(sources.names)
         endpoints.write(heard, found)
     with FakeNetify() as fake:

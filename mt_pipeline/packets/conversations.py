@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mt_pipeline.packets import typed
-from mt_pipeline.packets.lookups import Lookups
+from mt_pipeline.packets.announcements import ANNOUNCEMENTS, SEEN
+from mt_pipeline.packets.certificates import CERTIFICATES
+from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.numbering import FOR_NUMBERS, Numbers
+from mt_pipeline.packets.said import Collected, SaidFiles
 from mt_pipeline.packets.sums import SUMS, latest
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
@@ -46,8 +49,11 @@ FROM conversations
 WHERE stream_index IS NOT NULL AND (sni IS NOT NULL OR alpn IS NOT NULL) GROUP BY ALL
 """
 
-Follower = Callable[[pa.Table, pa.Table], None]
-"""Receives the typed packets and the sums of each block, right after they are made."""
+Follower = Callable[[pa.Table, pa.Table, Callable[[], pa.Table]], None]
+"""Receives the typed packets and the sums of each block, right after they are made.
+
+The third argument returns the announcements of all packets so far; see `announcements.py`.
+"""
 
 _empty: list[pa.Table] = []
 """Typed packets and sums of no documents.
@@ -81,7 +87,9 @@ class Conversations:
         if not _empty:
             no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
             _empty[:] = self._type_and_sum(no_documents.empty_table())  # threads may do so at once
-        self._lookups = Lookups(connection)
+        self._lookups = Collected(connection, LOOKUPS)
+        self._certificates = Collected(connection, CERTIFICATES)
+        self._announcements = Collected(connection, ANNOUNCEMENTS)
         packets, sums = _empty
         self._files = [
             _RowGroupWriter(self._packets_path, packets.schema),
@@ -96,9 +104,11 @@ class Conversations:
         for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
-        self._lookups.add(block)
+        self.connection.execute(SEEN)
+        for collected in (self._lookups, self._certificates, self._announcements):
+            collected.add(block)
         if self._follower:
-            self._follower(packets, sums)
+            self._follower(packets, sums, self._announcements.table)
 
     def read(self, path: Path, *, block: int = _BLOCK) -> None:
         """Add all documents of a file, a block of so many at a time."""
@@ -111,16 +121,18 @@ class Conversations:
         self.connection.register("sums", self.connection.read_parquet(str(path)))
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
 
-    def write_packets(self, packets: Path, sums: Path, answered: Path) -> None:
+    def write_packets(self, packets: Path, sums: Path, said: SaidFiles) -> None:
         """Move the typed packets and their sums into place, as Parquet; nothing can be added then.
 
         Args:
             packets: where the typed packets go; see `typed.typed`.
             sums: where the sums go: packets and bytes each way, times and names, by `second`,
                 `sums.KEY` and `skipped`. Each block of packets has rows of its own.
-            answered: where the answers of DNS go; see `Lookups.write`.
+            said: where the statements of packets go.
         """
-        self._lookups.write(answered)
+        self._lookups.write(said.lookups)
+        self._certificates.write(said.certificates)
+        self._announcements.write(said.announcements)
         for file in self._files:
             file.close()
         # The packets last: wherever they exist, the others exist too.

@@ -1,68 +1,68 @@
 """What DNS answered: which name led which client to which address, and when.
 
-A name counts as it was asked for: the names of a chain of CNAMEs are those of others. Answers
-without a question, as multicast DNS sends them, are left out: they may be about several hosts.
+A name counts as it was asked for; the last name of a chain of CNAMEs is kept beside it. Answers
+of multicast DNS have no question: their own names count, for every client, if they are `.local`. A
+question of multicast DNS also says answers: those that the one who asks knows already.
 `rows/remote_names.py` names the ends of conversations with these.
 """
 
-from pathlib import Path
-
-import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name
-from mt_pipeline.system.atomic import whole
+from mt_pipeline.packets.said import Statements
 
-_TABLE = """
-CREATE TEMP TABLE lookups (
-    time_us BIGINT, frame_number INTEGER, client VARCHAR, name VARCHAR, address VARCHAR)
+ADDRESSES = "[a FOR a IN dns_a IF a <> '']"
+"""SQL of the addresses that a packet says, IPv4 first. tshark writes empty ones between fields."""
+
+_WITH_NAMES = "[t FOR t IN dns_resp_type IF t <> '33']"
+
+RECORDS = f"""
+CASE WHEN len(dns_resp_name) = len({_WITH_NAMES}) THEN list_zip(dns_resp_name, {_WITH_NAMES}) END
+"""
+"""SQL of the names and types of the records of DNS in a packet, but for those of SRV.
+
+tshark shows the names of SRV in parts. NULL if names cannot be told apart, because of a comma in
+one, or because tshark cut the values.
 """
 
-LOOKUPS = f"""
-INSERT INTO lookups
-SELECT time_us, whole_number(frame_number[1]), address_dst, {host_name("dns_qry_name[1]")} AS name,
-    unnest(dns_a) AS address
-FROM ({typed.packets("dns_documents")})
-WHERE skipped IS NULL AND NOT quotes AND name IS NOT NULL AND address_dst IS NOT NULL
+_OWNERS = """
+list_concat([r[1] FOR r IN records IF r[2] = '1'], [r[1] FOR r IN records IF r[2] = '28'])
 """
-"""SQL of the lookups in the documents of DNS answers."""
 
-_WAITING = 5_000
-"""Documents that are collected, as the statement costs as much as thousands of them."""
+NAMED = f"""
+SELECT *, CASE WHEN len(owners) = len(addresses) THEN list_zip(owners, addresses) END AS named
+FROM (SELECT *, {_OWNERS} AS owners, {ADDRESSES} AS addresses
+    FROM (SELECT *, {RECORDS} AS records FROM packets))
+"""
+"""SQL of `packets` with their records, addresses and pairs of name and address.
 
+The pairs are NULL if it cannot be told which belongs to which.
+"""
 
-class Lookups:
-    """The answers of DNS in a capture: the table `lookups` of a DuckDB connection."""
+_IS_MULTICAST = "contains(frame_protocols[1], ':mdns')"
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-        self._waiting: list[pa.Table] = []
-        connection.execute(_TABLE)
+LOOKUPS = Statements(
+    table="lookups",
+    columns="""time_us BIGINT, frame_number INTEGER, client VARCHAR, name VARCHAR,
+        canonical VARCHAR, address VARCHAR""",
+    said=f"""
+WITH named AS ({NAMED})
+SELECT time_us, whole_number(frame_number[1]), address_dst, asked,
+    nullif({host_name("owner")}, asked), address
+FROM (
+    SELECT *, {host_name("dns_qry_name[1]")} AS asked, unnest(addresses) AS address,
+        unnest(CASE WHEN named IS NOT NULL THEN owners END) AS owner
+    FROM named)
+WHERE asked IS NOT NULL AND address IS NOT NULL AND address_dst IS NOT NULL
+    AND NOT {_IS_MULTICAST}
+UNION ALL
+SELECT time_us, whole_number(frame_number[1]), NULL, {host_name("pair[1]")}, NULL, pair[2]
+FROM (SELECT *, unnest(named) AS pair FROM named WHERE {_IS_MULTICAST} AND dns_qry_name IS NULL)
+WHERE {host_name("pair[1]")} LIKE '%_.local'
+""",
+    all="FROM lookups ORDER BY time_us, frame_number, client, name, address",
+    fields=("dns_a",),
+)
+"""Answers of DNS: time in microseconds since 1970, packet, client, name, canonical name, address.
 
-    def add(self, documents: pa.Table) -> None:
-        """Add the answers in a block of documents, with a list of text per field."""
-        self._waiting.append(documents.filter(pc.is_valid(documents["dns_a"])))
-        if sum(table.num_rows for table in self._waiting) >= _WAITING:
-            self._insert()
-
-    def write(self, output: Path) -> None:
-        """Write all answers in the order of time.
-
-        Args:
-            output: Parquet with time_us (microseconds since 1970), frame_number, client, name and
-                address; it appears when it is complete.
-        """
-        self._insert()
-        with whole(output) as partial:
-            ordered = self._connection.sql("FROM lookups ORDER BY time_us, frame_number")
-            ordered.write_parquet(str(partial), compression="zstd")
-
-    def _insert(self) -> None:
-        documents = pa.concat_tables(self._waiting) if self._waiting else None
-        self._waiting.clear()
-        if documents is not None and documents.num_rows:
-            self._connection.register("dns_documents", documents)
-            self._connection.execute(LOOKUPS)
-            self._connection.unregister("dns_documents")
+The client is NULL for multicast DNS, which answers everyone. The canonical name is NULL if it is
+the name that was asked for, or not known.
+"""

@@ -90,7 +90,7 @@ class Derived:
         found = self._conversations or self._read(inputs)
         if not self.files.packets(inputs).exists():
             files = self.files
-            found.write_packets(files.packets(inputs), files.sums(inputs), files.lookups(inputs))
+            found.write_packets(files.packets(inputs), files.sums(inputs), files.said(inputs))
         if streams is not None:
             continued = continuation.take_up(found, streams)
             log.info("%s: %s streams go on in it", self.key, f"{continued:,}")

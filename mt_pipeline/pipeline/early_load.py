@@ -7,6 +7,7 @@ here delays the reading, or fails the capture: rows that were not sent early are
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -103,20 +104,24 @@ class EarlyLoad:
         with ExitStack() as stack:
             connection = stack.enter_context(typed.connection(folder / "early"))
             self._builder = Builder(
-                connection, capture=key, experiment=experiment, devices=run.devices
+                connection,
+                capture=key,
+                experiment=experiment,
+                devices=run.devices,
+                vendor_of=run.vendors,
             )
             self._rows = stack.enter_context(rows)
             self._worker = ThreadPoolExecutor(max_workers=1)
             stack.callback(self._worker.shutdown, cancel_futures=True)
             self._open = stack.pop_all()
 
-    def add(self, packets: pa.Table, sums: pa.Table) -> None:
-        """Add the typed packets and the sums of a block."""
+    def add(self, packets: pa.Table, sums: pa.Table, announcements: Callable[[], pa.Table]) -> None:
+        """Add the typed packets and the sums of a block; see `conversations.Follower`."""
         self._packets.append(packets)
         has_name = pc.or_(pc.is_valid(sums["sni"]), pc.is_valid(sums["alpn"]))
         self._hellos.append(sums.filter(has_name))
         if sum(table.num_rows for table in self._packets) >= _BATCH_ROWS:
-            self._pass_on()
+            self._pass_on(announcements)
 
     def finish(self) -> SentRows | None:
         """Wait for what is being sent. Return what was sent; None if the load has to send all."""
@@ -127,7 +132,9 @@ class EarlyLoad:
                 return None
             self._leave_to_load()
             answers = without_pending(self._answers.answers())
-            early = Early(self._builder.names(), answers, tuple(self._unsent))
+            early = Early(
+                self._builder.names(), answers, tuple(self._unsent), self._builder.devices()
+            )
             return SentRows(self._backend.name, self._rows.load, early)
         except (BackendError, OSError, duckdb.Error) as error:
             log.info("%s: its rows wait until all of it is read: %s", self._key, error)
@@ -148,7 +155,7 @@ class EarlyLoad:
             except BackendError as error:
                 log.warning("%s: some of its rows could not be removed: %s", self._key, error)
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, announcements: Callable[[], pa.Table]) -> None:
         """Hand the packets so far to the thread, or leave them to the load if it is busy."""
         while self._jobs and self._jobs[0].done():
             if self._jobs[0].exception():  # `finish` raises it; nothing is sent any more
@@ -169,7 +176,9 @@ class EarlyLoad:
         self._look_up(packets, hellos)
         self._has_sent = True
         self._jobs.append(
-            self._worker.submit(self._send, packets, hellos, self._answers.answers(), sent)
+            self._worker.submit(
+                self._send, packets, hellos, self._answers.answers(), announcements(), sent
+            )
         )
 
     def _leave_to_load(self) -> None:
@@ -189,7 +198,15 @@ class EarlyLoad:
         names = pc.unique(pc.utf8_rtrim(pc.utf8_lower(hellos["sni"]), ".")).drop_null()
         self._answers.add("name", filter(is_askable, names.to_pylist()))
 
-    def _send(self, packets: pa.Table, hellos: pa.Table, answers: pa.Table, sent: int) -> None:
+    def _send(
+        self,
+        packets: pa.Table,
+        hellos: pa.Table,
+        answers: pa.Table,
+        announcements: pa.Table,
+        sent: int,
+    ) -> None:
         self._builder.add_names(hellos, sent=sent)
+        self._builder.name_devices(announcements, sent=sent)
         for batch in self._builder.rows(packets, answers):
             self._rows.send(batch)

@@ -6,10 +6,11 @@ the files of earlier loads at its end.
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from mt_pipeline.captures.naming import experiment_of, file_name_of
+from mt_pipeline.packets.said import SaidFiles
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
@@ -60,9 +61,10 @@ class CaptureFiles:
         """Return the sums by second and conversation. They are written before the endpoints."""
         return self._of_endpoints(inputs, "sums")
 
-    def lookups(self, inputs: str) -> Path:
-        """Return the answers of DNS. They are written before the endpoints."""
-        return self._of_endpoints(inputs, "lookups")
+    def said(self, inputs: str) -> SaidFiles:
+        """Return what the packets say of names and devices, written before the endpoints."""
+        kinds = ("lookups", "certificates", "announcements")
+        return SaidFiles(*(self._of_endpoints(inputs, kind) for kind in kinds))
 
     def names(self, inputs: str) -> Path:
         """Return the names of the streams. They are written before the endpoints."""
@@ -88,7 +90,7 @@ class CaptureFiles:
         return Sources(
             packets=self.packets(inputs),
             sums=self.sums(inputs),
-            lookups=self.lookups(inputs),
+            said=self.said(inputs),
             names=self.names(inputs),
             answers=self.enrichment(inputs),
         )
@@ -102,7 +104,7 @@ class CaptureFiles:
             self.endpoints(inputs),
             sources.packets,
             sources.sums,
-            sources.lookups,
+            *astuple(sources.said),
             sources.names,
             sources.answers,
         }

@@ -161,9 +161,10 @@ def _load(
         for key, sources in captures.items():
             experiment = experiment_of(key)
             make_flows = partial(flows, remote_ends=run.remote_ends)
+            devices = run.devices_in(sources.said.announcements)
             packets, seconds = (
                 stack.enter_context(
-                    closing(make(sources, capture=key, experiment=experiment, devices=run.devices))
+                    closing(make(sources, capture=key, experiment=experiment, devices=devices))
                 )
                 for make in (sent.early.remaining if sent else rows, make_flows)
             )

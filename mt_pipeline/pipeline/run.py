@@ -1,20 +1,28 @@
 """What the captures of a run share. Providers, answers and devices are opened once, when needed."""
 
+import logging
 from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mt_pipeline.devices.found import FoundDevices
 from mt_pipeline.devices.lookup import Devices
+from mt_pipeline.devices.statements import VendorOf
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.enrichment.provider import Provider
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.observer import Observer
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.tshark.errors import TsharkError
+from mt_pipeline.tshark.vendors import Vendors
+
+log = logging.getLogger(__name__)
 
 STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
 """The stages of a capture, in order. Each has the name of the asset that it makes."""
@@ -76,6 +84,27 @@ class Run:
             SettingsError: it cannot be used.
         """
         return providers.devices(self.workspace.options)
+
+    @cached_property
+    def vendors(self) -> VendorOf:
+        """The vendors of hardware addresses, of none if tshark cannot list them."""
+        workspace = self.workspace
+        folder = workspace.options.data_dir / "cache"
+        try:
+            return Vendors.read(workspace.tshark, folder).of
+        except TsharkError as error:  # what it read before is loaded without it
+            log.info("vendors of hardware addresses are not known: %s", error)
+            return lambda _: None
+
+    def devices_in(self, announcements: Path) -> Devices:
+        """Return the inventory, and the devices of a capture that name themselves.
+
+        Args:
+            announcements: the file of what they say.
+        """
+        inventory = self.devices
+        found = FoundDevices.read(announcements, self.vendors, taken=inventory.labels)
+        return inventory.with_found(found)
 
     @cached_property
     def remote_ends(self) -> RemoteEnds:

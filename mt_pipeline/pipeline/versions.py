@@ -6,6 +6,8 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/asse
 import hashlib
 
 from mt_pipeline.enrichment.chain import SCHEMA as ANSWERS
+from mt_pipeline.packets.announcements import ANNOUNCEMENTS, SEEN
+from mt_pipeline.packets.certificates import CERTIFICATES
 from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
 from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS
@@ -36,6 +38,9 @@ CODE_VERSIONS = {
         ENDPOINTS.to_string(),
         SUMS,
         LOOKUPS,
+        CERTIFICATES,
+        ANNOUNCEMENTS,
+        SEEN,
         [column for column in COLUMNS if column.origin in IN_PACKETS],
     ),
     "netify_enrichment": version(ANSWERS.to_string()),

@@ -3,15 +3,17 @@
 At the end, those are made again of which more is known, and those that are missing.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mt_pipeline.devices.found import FoundDevices
 from mt_pipeline.devices.lookup import Devices
+from mt_pipeline.devices.statements import VendorOf
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.sums import latest
 from mt_pipeline.rows.packets import ANSWER_FIELDS, BATCH, completed
@@ -69,6 +71,31 @@ _IS_OLD = f"p.frame_number <= names.sent OR {_has_endpoint('changed')}"
 _IS_FINAL = f"NOT coalesce({_has_endpoint('pending')}, false)"
 
 
+_KEYS_OF_DEVICES = ("eth_src", "eth_dst", "address_src", "address_dst")
+_WAS_RENAMED = "coalesce(p.frame_number <= (SELECT sent FROM renamed WHERE key = p.{}), false)"
+
+
+@dataclass(frozen=True)
+class EarlyDevices:
+    """What devices were called when rows were sent early.
+
+    Attributes:
+        found: what they were called at last.
+        renamed: hardware addresses and addresses that were called something else before, with the
+            number of the last packet that was sent then.
+    """
+
+    found: FoundDevices = field(default_factory=FoundDevices)
+    renamed: Mapping[str, int] = field(default_factory=dict)
+
+    def named(self, found: FoundDevices, *, sent: int) -> "EarlyDevices":
+        """Return what devices are called now, after `sent` packets were sent."""
+        if not sent:
+            return EarlyDevices(found)
+        hardware, addresses = found.changed(self.found)
+        return EarlyDevices(found, {**self.renamed, **dict.fromkeys(hardware | addresses, sent)})
+
+
 @dataclass(frozen=True)
 class Early:
     """What was known when rows were sent early.
@@ -78,11 +105,13 @@ class Early:
             that was sent before these names were known.
         answers: of the endpoints of these rows, with the columns of the file of answers.
         unsent: first and last number of packets that were not sent.
+        devices: what devices were called.
     """
 
     names: pa.Table
     answers: pa.Table
     unsent: Sequence[tuple[int, int]]
+    devices: EarlyDevices = field(default_factory=EarlyDevices)
 
     def remaining(
         self,
@@ -101,6 +130,7 @@ class Early:
             connection.register("early_names", self.names)
             connection.register("early_answers", self.answers)
             connection.execute(_CHANGED.format(typed.parquet(sources.answers)))
+            was_renamed = self._was_renamed(connection, devices)
             unsent = (
                 f" OR p.frame_number BETWEEN {first} AND {last}" for first, last in self.unsent
             )
@@ -109,7 +139,7 @@ class Early:
                     connection,
                     typed.parquet(sources.packets),
                     _RENAMED.format(typed.parquet(sources.names)),
-                    where=f"p.skipped IS NULL AND ({_IS_OLD}{''.join(unsent)})",
+                    where=f"p.skipped IS NULL AND ({_IS_OLD}{''.join(unsent)}{was_renamed})",
                 ),
                 pq.read_table(sources.answers),
                 capture=capture,
@@ -117,6 +147,16 @@ class Early:
                 devices=devices,
                 batch_rows=batch_rows,
             )
+
+    def _was_renamed(self, connection: duckdb.DuckDBPyConnection, devices: Devices | None) -> str:
+        """Return the SQL of whether a device of a packet has another label now, after ` OR `."""
+        found = None if devices is None else devices.found
+        early = self.devices.named(found, sent=_LAST_FRAME) if found else self.devices
+        if not early.renamed:
+            return ""
+        renamed = {"key": list(early.renamed), "sent": list(early.renamed.values())}
+        connection.register("renamed", pa.table(renamed))
+        return "".join(f" OR {_WAS_RENAMED.format(key)}" for key in _KEYS_OF_DEVICES)
 
 
 class Builder:
@@ -127,6 +167,7 @@ class Builder:
         capture: the capture key.
         experiment: its experiment.
         devices: the inventory of devices.
+        vendor_of: names the vendors of hardware addresses.
     """
 
     def __init__(
@@ -136,15 +177,27 @@ class Builder:
         capture: str,
         experiment: str,
         devices: Devices,
+        vendor_of: VendorOf,
     ) -> None:
         self._connection = connection
-        self._capture, self._experiment, self._devices = capture, experiment, devices
+        self._capture, self._experiment, self._inventory = capture, experiment, devices
+        self._vendor_of = vendor_of
+        self._devices = EarlyDevices(FoundDevices(vendor_of=vendor_of))
         connection.execute(_HELLOS_TABLE)
 
     def add_names(self, sums: pa.Table, *, sent: int) -> None:
         """Take up the names in the sums of some packets, before which `sent` packets were sent."""
         self._connection.register("block", sums)
         self._connection.execute(f"INSERT INTO hellos {_HELLOS}", {"sent": sent})
+
+    def name_devices(self, announcements: pa.Table, *, sent: int) -> None:
+        """Take up what devices said so far, after `sent` packets were sent."""
+        found = FoundDevices.of(announcements, self._vendor_of, taken=self._inventory.labels)
+        self._devices = self._devices.named(found, sent=sent)
+
+    def devices(self) -> EarlyDevices:
+        """Return what devices were called so far."""
+        return self._devices
 
     def rows(self, packets: pa.Table, answers: pa.Table) -> Sequence[pa.RecordBatch]:
         """Return the rows of typed packets, but for those of which an answer is pending.
@@ -161,7 +214,7 @@ class Builder:
                 without_pending(answers),
                 capture=self._capture,
                 experiment=self._experiment,
-                devices=self._devices,
+                devices=self._inventory.with_found(self._devices.found),
             )
         )
 

@@ -18,7 +18,7 @@ def complete(
     Args:
         batch: FLOW_COLUMNS, `local_is_public` and `remote_is_public`.
         experiment: its folded name.
-        devices: the inventory.
+        devices: the inventory, and devices that name themselves.
         remote_ends: who runs the remote ends; without it, their columns are NULL.
 
     Returns:
@@ -38,13 +38,14 @@ def _with_devices(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:
     """Add the devices of both ends."""
     for end, other in (("local", "remote"), ("remote", "local")):
         serves = pc.less(batch[f"port_{end}"], batch[f"port_{other}"])
-        labels = devices.of(
+        found = devices.of(
             hardware=batch[f"eth_{end}"],
             public=batch[f"{end}_is_public"],
             addresses=batch[end],
             names=pc.if_else(serves, batch["tls_sni"], None),
         )
-        batch = _replaced(batch, f"device_{end}", labels)
+        batch = _replaced(batch, f"device_{end}", found.labels)
+        batch = _replaced(batch, f"device_{end}_source", found.sources)
     return batch
 
 

@@ -156,7 +156,7 @@ def flows(
         sources: the Parquet files to read.
         capture: the capture key.
         experiment: its experiment.
-        devices: the inventory, if there is one.
+        devices: the inventory and the devices that name themselves, if there are any.
         remote_ends: who runs the remote ends; without it, their columns are NULL.
         stretch: how many sums to process at once.
 
@@ -175,7 +175,8 @@ def flows(
             }
             reader = connection.sql(_FLOWS, params=parameters).to_arrow_reader(stretch)
             pending += (
-                complete(batch, experiment, devices or Devices(), remote_ends) for batch in reader
+                complete(batch, experiment, Devices() if devices is None else devices, remote_ends)
+                for batch in reader
             )
             if sum(batch.num_rows for batch in pending) >= _BATCH:
                 yield joined(pending)
@@ -205,8 +206,11 @@ def _connected(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(
             f"CREATE TEMP TABLE placed AS {_CONVERSATIONS}", {"packets": str(sources.packets)}
         )
-        connection.execute(ANSWERED, {"lookups": str(sources.lookups)})
-        connection.execute(f"CREATE TEMP TABLE conversations AS {NAMED}")
+        connection.execute(ANSWERED, {"lookups": str(sources.said.lookups)})
+        connection.execute(
+            f"CREATE TEMP TABLE conversations AS {NAMED}",
+            {"certificates": str(sources.said.certificates)},
+        )
         connection.execute("DROP TABLE placed")
         yield connection
 

@@ -61,7 +61,7 @@ def rows(
         sources: the Parquet files to read.
         capture: the capture key.
         experiment: its experiment.
-        devices: the inventory, if there is one.
+        devices: the inventory and the devices that name themselves, if there are any.
         batch_rows: rows in a batch.
 
     Yields:
@@ -95,13 +95,13 @@ def completed(
         answers: a row for every public endpoint of these packets.
         capture: the capture key.
         experiment: its experiment.
-        devices: the inventory, if there is one.
+        devices: the inventory and the devices that name themselves, if there are any.
         batch_rows: rows in a batch.
     """
     known = _Answers(answers)
     constants = {"capture": capture, "experiment": experiment, "label": label_of(capture)}
     for batch in packets.to_arrow_reader(batch_rows):
-        yield _complete(batch, known, constants, devices or Devices())
+        yield _complete(batch, known, constants, Devices() if devices is None else devices)
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
@@ -203,7 +203,7 @@ def _device(
         public=pc.equal(types.cast(pa.string()), "PUBLIC"),
         addresses=batch[f"address_{end}"],
         names=pc.if_else(named, batch["tls_sni"], None),
-    ).dictionary_encode()
+    ).labels.dictionary_encode()
 
 
 def _repeated(text: str | None, times: int) -> pa.DictionaryArray:

@@ -2,13 +2,23 @@
 
 What the conversation says comes first: its server name, then its HTTP host. Then comes what DNS
 answered about the address: the last answer to the same client before the conversation began, else
-the last one to another client, else the first one after it began.
+the last one to everyone, by multicast, else the last one to another client, else the first one
+after it began. The certificate of the server comes last: of its names the first may be another one.
 """
 
-SOURCES = ("server_name", "http_host", "dns", "dns_other_client", "dns_later")
+SOURCES = (
+    "server_name",
+    "http_host",
+    "dns",
+    "mdns",
+    "dns_other_client",
+    "dns_later",
+    "certificate",
+)
 """Values of `remote_name_source`, the surest first."""
 
 # How many names DNS had given for an address by then: to this client, to all, and in the end.
+# Multicast DNS answers a client that is NULL.
 ANSWERED = """
 CREATE TEMP TABLE answered AS
 SELECT * EXCLUDE (is_new, is_new_to_client),
@@ -30,14 +40,20 @@ FROM (
 # the end with the lower port.
 NAMED = """
 SELECT c.*,
-    coalesce(spoken_sni, spoken_host, same.name, other.name, later.name) AS remote_name,
+    coalesce(spoken_sni, spoken_host, same.name, everyone.name, other.name, later.name,
+        certified.name) AS remote_name,
     CASE WHEN spoken_sni IS NOT NULL THEN 'server_name'
         WHEN spoken_host IS NOT NULL THEN 'http_host'
         WHEN same.name IS NOT NULL THEN 'dns'
+        WHEN everyone.name IS NOT NULL THEN 'mdns'
         WHEN other.name IS NOT NULL THEN 'dns_other_client'
-        WHEN later.name IS NOT NULL THEN 'dns_later' END AS remote_name_source,
+        WHEN later.name IS NOT NULL THEN 'dns_later'
+        WHEN certified.name IS NOT NULL THEN 'certificate' END AS remote_name_source,
     CASE WHEN coalesce(spoken_sni, spoken_host) IS NOT NULL THEN 1
-        ELSE coalesce(same.names_to_client, other.names_to_all, later.names) END AS remote_names,
+        ELSE coalesce(same.names_to_client, everyone.names_to_client, other.names_to_all,
+            later.names, certified.names) END AS remote_names,
+    CASE remote_name WHEN same.name THEN same.canonical WHEN other.name THEN other.canonical
+        WHEN later.name THEN later.canonical END AS remote_canonical_name,
     registrable_domain(remote_name) AS remote_domain
 FROM (
     SELECT *,
@@ -46,7 +62,13 @@ FROM (
     FROM placed) c
 ASOF LEFT JOIN answered same ON c.remote_address = same.address
     AND c.local_address = same.client AND c.began_us >= same.time_us
-ASOF LEFT JOIN answered other ON c.remote_address = other.address AND c.began_us >= other.time_us
+ASOF LEFT JOIN (FROM answered WHERE client IS NULL) everyone
+    ON c.remote_address = everyone.address AND c.began_us >= everyone.time_us
+ASOF LEFT JOIN (FROM answered WHERE client IS NOT NULL) other
+    ON c.remote_address = other.address AND c.began_us >= other.time_us
 ASOF LEFT JOIN answered later ON c.remote_address = later.address AND c.began_us < later.time_us
+LEFT JOIN read_parquet($certificates) certified ON c.stream_index = certified.stream_index
+    AND (c.ip_proto = 'TCP') = certified.is_tcp AND c.remote_address = certified.owner
+    AND c.remote_port <= c.local_port
 """
 """SQL of the conversations `placed` with the names of their remote ends."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_pipeline.packets import typed
+from mt_pipeline.packets.said import SaidFiles
 
 
 @dataclass(frozen=True)
@@ -13,14 +14,14 @@ class Sources:
     Attributes:
         packets: typed packets.
         sums: their sums by second and conversation.
-        lookups: what DNS answered.
+        said: what the packets say of names and devices.
         names: the names of each stream.
         answers: a row for every public endpoint of these packets.
     """
 
     packets: Path
     sums: Path
-    lookups: Path
+    said: SaidFiles
     names: Path
     answers: Path
 

@@ -118,13 +118,11 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "f.remote_eth",
     ),
     _text(
-        "device_local", "device at the local end, of the user's inventory", "CAST(NULL AS VARCHAR)"
-    ),
-    _text(
-        "device_remote",
-        "device at the remote end, of the user's inventory",
+        "device_local",
+        "device at the local end, of your inventory or by its own words; see device_local_source",
         "CAST(NULL AS VARCHAR)",
     ),
+    _text("device_remote", "the same of the remote end", "CAST(NULL AS VARCHAR)"),
     _number("packets_out", "LONG", "packets", "packets from the local end to the remote one"),
     _number("bytes_out", "LONG", "bytes on the wire", "bytes from the local end to the remote one"),
     _number("packets_in", "LONG", "packets", "packets from the remote end to the local one"),
@@ -183,17 +181,25 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _text(
         "remote_name_source",
         "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; `dns`: "
-        "the last DNS answer to the local end before the conversation began; `dns_other_client`: "
-        "to another client; `dns_later`: the first one after",
+        "the last DNS answer to the local end before the conversation began; `mdns`: to everyone, "
+        "by multicast DNS; `dns_other_client`: to another client; `dns_later`: the first one "
+        "after; `certificate`: the first name in the server's certificate",
         "f.remote_name_source",
     ),
     _number(
         "remote_names",
         "INT",
         "names",
-        "how many names it may be: those that DNS had given for the address by then",
+        "how many names it may be: those that DNS had given for the address by then, or those in "
+        "the certificate",
     ),
     _text("remote_domain", "registrable domain of remote_name", "f.remote_domain"),
+    _text(
+        "remote_canonical_name",
+        "last name of the chain of CNAMEs from remote_name to the address: often that of a CDN; "
+        "NULL where there is no chain",
+        "f.remote_canonical_name",
+    ),
     _number(
         "remote_asn",
         "LONG",
@@ -217,4 +223,11 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "NULL if it is none that is known",
         "CAST(NULL AS VARCHAR)",
     ),
+    _text(
+        "device_local_source",
+        "who calls it so: `inventory`; the device itself by `dhcp`, `mdns`, `netbios`, `llmnr` or "
+        "`ssdp`; or the `vendor` of its hardware address",
+        "CAST(NULL AS VARCHAR)",
+    ),
+    _text("device_remote_source", "the same of device_remote", "CAST(NULL AS VARCHAR)"),
 )

@@ -11,7 +11,7 @@ add an entry here, a field in `tshark/fields.py` if tshark must read it, and a t
 - `Origin.ANSWER`: the endpoint of the packet, `src`, `dst` or `sni`, and the field of its answer
   (`rows/packets.py`).
 - `Origin.CAPTURE`: a value that is the same for all rows of a capture.
-- `Origin.DEVICE`: the end of the packet, `src` or `dst`, to look up in the inventory of devices
+- `Origin.DEVICE`: the end of the packet, `src` or `dst`, to look up among the devices
   (`devices/lookup.py`).
 """
 
@@ -72,7 +72,7 @@ def _device(end: str, whose: str) -> Column:
     return Column(
         f"device_{end}",
         "SYMBOL",
-        f"device of your inventory that is the {whose}; NULL where it is none of them",
+        f"device that is the {whose}, of your inventory or by its own words; NULL where not known",
         Origin.DEVICE,
         end,
     )

@@ -203,6 +203,8 @@ class _Member:
     def sql(self) -> str:
         """Return the SQL of its text. What no packet of the block needs would take a third more."""
         key = self.field.key
+        if self.field.text and self.several:
+            return f"""'"{key}":', to_json(string_split({key}, ','))"""
         if self.field.text:
             return f"""'"{key}":[', to_json({key}), ']'"""
         values = f"""replace({key}, ',', '","')""" if self.several else key

@@ -13,13 +13,13 @@ class Field:
     Attributes:
         name: tshark's name, as in its display filters.
         first_only: only the first occurrence in a packet counts. Otherwise tshark joins all of
-            them with a comma, which looks like a comma inside a value; so text is always
-            `first_only`.
+            them with a comma, which looks like a comma inside a value; so text is `first_only`, or
+            another field tells how many values there are.
         text: others choose it (server names, hosts), so it may contain any character. What tshark
             makes itself, numbers, addresses and names of dissectors, contains none that JSON must
             escape.
         also: fields of other protocols that say the same, and have no column of their own, which
-            would take time. Their values come after its own.
+            would take time. Their values come after its own, often with an empty one between.
     """
 
     name: str
@@ -74,7 +74,15 @@ FIELDS: tuple[Field, ...] = (
         also=("dtls.handshake.extensions_alpn_str",),
     ),
     Field("dns.qry.name", first_only=True, text=True),
-    Field("dns.a", also=("dns.aaaa",)),
+    Field("dns.a", also=("dns.aaaa", "nbns.addr")),
+    Field("dns.resp.name", text=True, also=("x509ce.dNSName", "dhcp.fqdn.name")),
+    Field("dns.resp.type"),
+    Field(
+        "dhcp.option.hostname",
+        first_only=True,
+        text=True,
+        also=("nbns.name", "nbdgm.source_name", "http.server", "dns.srv.service"),
+    ),
     Field("http.host", first_only=True, text=True, also=("http2.headers.authority",)),
 )
 

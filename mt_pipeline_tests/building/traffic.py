@@ -223,14 +223,14 @@ def broadcast() -> list[bytes]:
 
 
 def dhcp() -> list[bytes]:
-    """Ask for an address, from 0.0.0.0."""
+    """Ask for an address, from 0.0.0.0, as the host `client`."""
     hardware = bytes.fromhex(CLIENT_MAC.replace(":", ""))
     bootp = (
         struct.pack("!BBBBIHH", 1, 1, 6, 0, 0x1234, 0, 0)
         + bytes(16)
         + hardware
         + bytes(10 + 64 + 128)
-        + b"\x63\x82\x53\x63\x35\x01\x01\xff"
+        + b"\x63\x82\x53\x63\x35\x01\x01\x0c\x06client\xff"
     )
     return [
         ethernet(

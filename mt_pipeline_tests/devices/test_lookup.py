@@ -36,7 +36,7 @@ def label(
     [found] = devices.of(
         **{what: pa.array([text], pa.string()) for what, text in texts.items()},
         public=pa.array([public]),
-    ).to_pylist()
+    ).labels.to_pylist()
     return found
 
 
@@ -189,10 +189,10 @@ def test_many_packets_are_looked_up_at_once_and_nothing_is_nobody(house: Devices
     }
     columns = {what: pa.array(texts, pa.string()) for what, texts in ends.items()}
     assert (
-        house.of(**columns, public=pa.array([False] * 3000)).to_pylist()
+        house.of(**columns, public=pa.array([False] * 3000)).labels.to_pylist()
         == ["Ring", "Echo", None] * 1000
     )
-    assert Devices().of(**columns, public=pa.array([False] * 3000)).null_count == 3000
+    assert Devices().of(**columns, public=pa.array([False] * 3000)).labels.null_count == 3000
 
 
 TABLE = '[[device]]\nlabel = "A"\n'

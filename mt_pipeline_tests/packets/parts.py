@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import duckdb
@@ -9,10 +10,25 @@ import pyarrow as pa
 
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import conversations
+from mt_pipeline.packets.said import SaidFiles
+from mt_pipeline.rows.sources import Sources
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.tshark.parts import documents_of
 
 Row = dict[str, object]
+
+
+def said_in(folder: Path) -> SaidFiles:
+    """Name the files of what packets say."""
+    return SaidFiles(*(folder / field.name for field in fields(SaidFiles)))
+
+
+def sources_in(folder: Path) -> Sources:
+    """Name the files of which rows are made."""
+    packets, sums, names, answers = (
+        folder / name for name in ("packets", "sums", "names", "answers")
+    )
+    return Sources(packets, sums, said_in(folder), names, answers)
 
 
 def typed_of(documents: Path) -> tuple[Path, Path]:
@@ -20,9 +36,7 @@ def typed_of(documents: Path) -> tuple[Path, Path]:
     packets, names = documents.with_suffix(".packets"), documents.with_suffix(".names")
     with conversations(documents) as streams:
         streams.read(documents)
-        streams.write_packets(
-            packets, documents.with_suffix(".sums"), documents.with_suffix(".lookups")
-        )
+        streams.write_packets(packets, documents.with_suffix(".sums"), said_in(documents.parent))
         streams.write_names(names)
     return packets, names
 

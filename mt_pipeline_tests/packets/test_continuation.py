@@ -28,6 +28,7 @@ from mt_pipeline_tests.building.traffic import (
     tls_session,
     udp_exchange,
 )
+from mt_pipeline_tests.packets.parts import said_in
 from mt_pipeline_tests.tshark.parts import documents_of
 
 TLS, QUIC = tls_session("a.example.com"), quic_session("q.example.com")
@@ -55,9 +56,8 @@ def names(
         start += len(frames) * 1_000_003
         with conversations(written) as streams:
             streams.read(written)
-            streams.write_packets(
-                *(file.with_suffix(f".{name}") for name in ("packets", "sums", "lookups"))
-            )
+            packets, sums = (file.with_suffix(f".{name}") for name in ("packets", "sums"))
+            streams.write_packets(packets, sums, said_in(folder))
             if left is not None:
                 take_up(streams, left)
             streams.write_names(file.with_suffix(".names"))
@@ -175,7 +175,8 @@ def test_typed_packets_say_the_same_as_the_documents(tmp_path: Path):
             streams = opened.enter_context(conversations(written))
             if source == "documents":
                 streams.read(written)
-                streams.write_packets(*(tmp_path / name for name in ("packets", "sums", "lookups")))
+                packets, sums = tmp_path / "packets", tmp_path / "sums"
+                streams.write_packets(packets, sums, said_in(tmp_path))
             else:
                 streams.read_sums(tmp_path / "sums")
             endpoints.write(streams, tmp_path / f"{source}.endpoints")

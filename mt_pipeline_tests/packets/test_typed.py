@@ -1,6 +1,7 @@
 """Typed rows of captures: one layer per packet, the names of its stream, exact times."""
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,7 @@ from mt_pipeline_tests.packets.parts import (
     picked,
     rows_of,
     rows_of_frames,
+    said_in,
     typed_of,
     typed_rows,
 )
@@ -563,7 +565,7 @@ def test_a_packet_that_no_rule_fits_is_a_row_all_the_same(tmp_path: Path, name: 
 def test_nothing_is_left_beside_the_documents_also_if_they_are_damaged(tmp_path: Path):
     path = write_by_hand(tmp_path / "x.ndjson.zst", [{}] * 3)
     assert len(rows_of(path)) == 3
-    beside = (path.with_suffix(f".{name}") for name in ("sums", "lookups"))
+    beside = [path.with_suffix(".sums"), *astuple(said_in(tmp_path))]
     left = sorted([path, *typed_of(path), *beside])
     assert sorted(tmp_path.iterdir()) == left
     path.write_bytes(path.read_bytes()[10:])

@@ -27,9 +27,16 @@ from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.tshark import conversion
 from mt_pipeline_tests.backends.questdb.parts import files_of, packets, select
+from mt_pipeline_tests.building.devices import asks_dhcp, host, says_mdns
 from mt_pipeline_tests.building.everything import everything, odd_times
 from mt_pipeline_tests.building.files import timed, write_pcap
-from mt_pipeline_tests.building.traffic import dns, quic_session, tls_session
+from mt_pipeline_tests.building.traffic import (
+    CLIENT_MAC,
+    dns,
+    quic_session,
+    tls_session,
+    udp_exchange,
+)
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.observers import Memory
 from mt_pipeline_tests.pipelines import Lab, environment, wrapper
@@ -81,6 +88,41 @@ def long_streams(path: Path) -> Path:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_pcap(path, timed(frames))
+
+
+def named_late(path: Path) -> Path:
+    """Write devices that say their names late, or share one, and a router that shows as one late.
+
+    The vendor of a third device is all that is known of it from the beginning.
+    """
+    echo = says_mdns(host("echo.local"))
+    before = tls_session("www.netflix.com", data_packets=60)
+    passed_on = [
+        frame
+        for number in (2, 3)
+        for frame in udp_exchange([(False, b"x")] * 9, server=f"10.0.0.{number}")
+    ]
+    frames = [
+        *says_mdns(),
+        *before[:20],
+        *asks_dhcp("phone", mac=CLIENT_MAC),
+        *before[20:40],
+        *echo,
+        *asks_dhcp("phone", mac="3c:22:fb:00:00:07"),
+        *passed_on,
+        *echo,
+        *before[40:],
+    ]
+    return write_pcap(path, timed(frames))
+
+
+def test_devices_that_say_their_names_late_have_them_on_all_packets(lab: Lab, sent: Sent):
+    rows = both_ways(lab, "late_devices", named_late)
+    place = EVERY_COLUMN.index("device_src")
+    assert sent.rows > 60
+    labels = [row[place] for row in rows]
+    assert {*labels} == {"echo", "phone 00:00:20", "phone 00:00:07", None}
+    assert "Amazon" in str(sent[0].column("device_src").to_pylist())
 
 
 def run_of(

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import duckdb
@@ -160,7 +161,14 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
     made = [
         getattr(CaptureFiles(settings.data_dir, record.key, record.follows), what)(record.documents)
         for record in records
-        for what in ("names", "left", "endpoints", "packets", "sums", "lookups", "enrichment")
+        for what in ("names", "left", "endpoints", "packets", "sums", "enrichment")
+    ]
+    made += [
+        path
+        for record in records
+        for path in astuple(
+            CaptureFiles(settings.data_dir, record.key, record.follows).said(record.documents)
+        )
     ]
     assert stored == sorted(str(path.relative_to(settings.data_dir)) for path in made)
 

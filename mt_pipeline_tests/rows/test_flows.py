@@ -44,6 +44,7 @@ from mt_pipeline_tests.building import odd, traffic
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import timed, write_pcap
+from mt_pipeline_tests.packets.parts import sources_in
 from mt_pipeline_tests.soaking.servers import Spare
 
 ROUTER = "192.168.1.1"
@@ -143,12 +144,10 @@ def sources_of(path: Path, folder: Path) -> Sources:
     All names and every second address have answers.
     """
     public = folder / "endpoints"
-    sources = Sources(
-        *(folder / name for name in ("packets", "sums", "lookups", "names", "answers"))
-    )
+    sources = sources_in(folder)
     with conversations(public) as listener:
         documents.write(Tshark.find(), path, folder / "documents.ndjson.zst", listener=listener)
-        listener.write_packets(sources.packets, sources.sums, sources.lookups)
+        listener.write_packets(sources.packets, sources.sums, sources.said)
         listener.write_names(sources.names)
         endpoints.write(listener, public)
     enrich(public, sources.answers, providers=())
@@ -192,7 +191,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     files = sources_of(folder / "capture", folder)
     with closing(rows(files, capture=capture, experiment=experiment)) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
-    answered = pyarrow.parquet.read_table(files.lookups).to_pylist()
+    answered = pyarrow.parquet.read_table(files.said.lookups).to_pylist()
     return Counted(capture, experiment, files, packets, flow_reference.flows(packets, answered))
 
 

@@ -10,11 +10,15 @@ import pytest
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows import flows
+from mt_pipeline.rows.remote_names import SOURCES
 from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
-from mt_pipeline_tests.backends.questdb.parts import Packet, files_of, packet
+from mt_pipeline_tests.backends.questdb.parts import START, Packet, files_of, packet
+from mt_pipeline_tests.building.certificates import certified_session
+from mt_pipeline_tests.building.devices import host, says_mdns, service
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session, udp_exchange
+from mt_pipeline_tests.packets.parts import sources_in
 from mt_pipeline_tests.tshark.parts import tshark
 
 CLIENT, OTHER, RESOLVER, SERVER = "192.168.1.20", "192.168.1.30", "192.168.1.1", "93.184.216.34"
@@ -40,32 +44,63 @@ def answer(number: int, name: str, *addresses: str, client: str = CLIENT) -> Pac
 
 def names_of(frames: Iterable[Packet], *, remote: str = SERVER) -> set[tuple[object, ...]]:
     """Return name, source, number of names and domain of the conversations with an address."""
+    return {
+        tuple(row[f"remote_{what}"] for what in ("name", "name_source", "names", "domain"))
+        for row in flows_of(frames)
+        if row["remote"] == remote
+    }
+
+
+def flows_of(frames: Iterable[Packet]) -> list[dict[str, object]]:
     with files_of(frames, {("address", SERVER): {}}) as files:
-        return {
-            tuple(row[f"remote_{what}"] for what in ("name", "name_source", "names", "domain"))
-            for batch in flows.flows(files, capture="x/x.pcap", experiment="x")
-            for row in batch.to_pylist()
-            if row["remote"] == remote
-        }
+        batches = flows.flows(files, capture="x/x.pcap", experiment="x")
+        return [row for batch in batches for row in batch.to_pylist()]
 
 
 SAID = {
     "tls_handshake_extensions_server_name": "WWW.Said.example.com.",
     "http_host": "host.example.com:80",
 }
+
+
+def multicast(number: int, *names: str, address: str = SERVER) -> Packet:
+    """Build an answer of multicast DNS, which has no question."""
+    said = answer(number, "", address, client="224.0.0.251") | {
+        "frame_protocols": "eth:ethertype:ip:udp:mdns",
+        "dns_resp_name": names,
+        "dns_resp_type": ["1"] * len(names),
+    }
+    return {key: value for key, value in said.items() if key != "dns_qry_name"}
+
+
+def certificate(number: int, *names: str, **fields: str) -> Packet:
+    """Build a packet with the certificate of the server."""
+    ends = {"ip_src": SERVER, "ip_dst": CLIENT, "tcp_srcport": "443", "tcp_dstport": "50000"}
+    protocols = "eth:ethertype:ip:tcp:tls:x509sat:x509ce:x509ce"
+    return packet(number, frame_protocols=protocols, **ends | fields) | {"dns_resp_name": names}
+
+
 ANSWERS = {
     "dns": answer(1, "asked.example.com", SERVER),
+    "mdns": multicast(1, "said.local"),
     "dns_other_client": answer(2, "other.example.com", SERVER, client=OTHER),
     "dns_later": answer(9, "later.example.com", SERVER),
+    "certificate": certificate(6, "*.example.com", "cert.example.com", "b.example.net"),
 }
 IN_ORDER = {
     "server_name": ("www.said.example.com", "server_name", 1, "example.com"),
     "http_host": ("host.example.com", "http_host", 1, "example.com"),
     "dns": ("asked.example.com", "dns", 1, "example.com"),
+    "mdns": ("said.local", "mdns", 1, "said.local"),
     "dns_other_client": ("other.example.com", "dns_other_client", 1, "example.com"),
     "dns_later": ("later.example.com", "dns_later", 1, "example.com"),
+    "certificate": ("cert.example.com", "certificate", 2, "example.com"),
     "none": (None, None, None, None),
 }
+
+
+def test_the_sources_are_all_and_in_order():
+    assert [*IN_ORDER][:-1] == [*SOURCES]
 
 
 @pytest.mark.parametrize("taken_away", range(len(IN_ORDER)))
@@ -135,6 +170,43 @@ def test_of_two_public_ends_the_one_that_serves_is_the_remote_one():
     assert flow["remote_name"] == "www.said.example.com"
 
 
+NO_NAMES = ["*.example.com", "93.184.216.34", "<b>x</b>", "localhost", "a b.c", "x" * 300, "ü.com"]
+
+
+def test_what_is_no_name_of_a_host_in_a_certificate_names_nothing():
+    assert names_of([certificate(1, *NO_NAMES), packet(2)]) == {IN_ORDER["none"]}
+
+
+def test_a_certificate_of_500_names_says_how_many_it_may_be():
+    names = [f"n{number}.example.com" for number in range(500)]
+    assert names_of([packet(1), certificate(2, *NO_NAMES, *names)]) == {
+        ("n0.example.com", "certificate", 500, "example.com")
+    }
+
+
+def test_the_certificate_is_that_of_the_end_that_serves():
+    """A client may have one, too, and a later one in the same stream is another one."""
+    ends = {"ip_src": CLIENT, "ip_dst": SERVER, "tcp_srcport": "50000", "tcp_dstport": "443"}
+    frames = [
+        certificate(1, "client.example.com", **ends),
+        certificate(2, "first.example.com"),
+        certificate(3, "second.example.com"),
+        certificate(4, "other.example.com", tcp_stream="1", ip_src="9.9.9.9"),
+    ]
+    assert names_of(frames) == {("first.example.com", "certificate", 1, "example.com")}
+
+
+@pytest.mark.parametrize("name", ["www.bank.example", ".local", "a b.local", "local"])
+def test_multicast_dns_names_hosts_of_the_local_network_alone(name: str):
+    assert names_of([multicast(1, name), packet(2)]) == {IN_ORDER["none"]}
+
+
+def test_a_name_of_multicast_dns_with_a_comma_names_nothing():
+    """It cannot be told which of the names has the address."""
+    said = multicast(1, "a", "b.local", "c.local") | {"dns_resp_type": ["16", "1"]}
+    assert names_of([said, packet(2)]) == {IN_ORDER["none"]}
+
+
 @pytest.mark.parametrize(
     "text", ["93.184.216.34", "<b>x</b>", "a b", "", "..", "-", "x" * 300, "ünicode", "'"]
 )
@@ -145,12 +217,10 @@ def test_what_is_no_name_names_nothing(text: str):
 
 
 def sources_of(path: Path, folder: Path) -> Sources:
-    sources = Sources(
-        *(folder / name for name in ("packets", "sums", "lookups", "names", "answers"))
-    )
+    sources = sources_in(folder)
     with conversations(folder / "endpoints") as listener:
         documents.write(tshark(), path, folder / "documents", listener=listener)
-        listener.write_packets(sources.packets, sources.sums, sources.lookups)
+        listener.write_packets(sources.packets, sources.sums, sources.said)
         endpoints.write(listener, folder / "endpoints")
     return sources
 
@@ -158,7 +228,7 @@ def sources_of(path: Path, folder: Path) -> Sources:
 def lookups_of(frames: Sequence[bytes], folder: Path) -> list[tuple[object, ...]]:
     """Read frames by tshark, and return client, name and address of what DNS answered."""
     path = write_pcap(folder / "x.pcap", timed(frames))
-    table = pyarrow.parquet.read_table(sources_of(path, folder).lookups)
+    table = pyarrow.parquet.read_table(sources_of(path, folder).said.lookups)
     return [(row["client"], row["name"], row["address"]) for row in table.to_pylist()]
 
 
@@ -191,9 +261,34 @@ def test_with_cnames_the_name_that_was_asked_for_counts(tmp_path: Path):
         (wire("edge.cdn.example"), A, bytes([9, 9, 9, 9])),
         question=wire("www.example.com"),
     )
-    assert [each[1:] for each in lookups_of(response(chain), tmp_path)] == [
-        ("www.example.com", "9.9.9.9")
+    path = write_pcap(tmp_path / "x.pcap", timed([*response(chain), *tls_session(None)]))
+    sources = sources_of(path, tmp_path)
+    [lookup] = pyarrow.parquet.read_table(sources.said.lookups).to_pylist()
+    assert [lookup[what] for what in ("name", "canonical", "address")] == [
+        *("www.example.com", "edge.cdn.example", "9.9.9.9")
     ]
+
+
+def test_the_last_name_of_a_chain_is_kept_beside_the_name():
+    chain = answer(1, "www.example.com", SERVER) | {
+        "dns_resp_name": ["www.example.com", "Edge.CDN.example"],
+        "dns_resp_type": ["5", "1"],
+    }
+    alone = answer(1, "www.example.com", SERVER) | {
+        "dns_resp_name": ["www.example.com"],
+        "dns_resp_type": ["1"],
+    }
+    said = {"tls_handshake_extensions_server_name": "www.example.com"}
+    other = {"tls_handshake_extensions_server_name": "www.example.org"}
+    for frames, canonical in (
+        ([chain, packet(2)], "edge.cdn.example"),
+        ([chain, packet(2, **said)], "edge.cdn.example"),
+        ([chain, packet(2, **other)], None),
+        ([packet(1), chain | {"frame_time_epoch": f"{START + 5}.000000000"}], "edge.cdn.example"),
+        ([alone, packet(2)], None),
+    ):
+        flows_of_server = [row for row in flows_of(frames) if row["remote"] == SERVER]
+        assert {row["remote_canonical_name"] for row in flows_of_server} == {canonical}
 
 
 @pytest.mark.parametrize("ttl", [0, 2**31 - 1])
@@ -225,6 +320,25 @@ def test_answers_that_lie_break_nothing(tmp_path: Path):
     frames = [*response(loop), *response(cut), *nobody_asked, *nobody_asked]
     found = lookups_of(frames, tmp_path)
     assert [each[1:] for each in found if each[1] == "y.example"] == [("y.example", "10.0.0.1")] * 2
+
+
+def test_a_certificate_that_tshark_reads_names_the_server(tmp_path: Path):
+    names = ["*.x.example", *(f"n{number}.example.com" for number in range(500)), "93.184.216.34"]
+    path = write_pcap(tmp_path / "x.pcap", timed(certified_session(*names)))
+    [found] = pyarrow.parquet.read_table(sources_of(path, tmp_path).said.certificates).to_pylist()
+    assert (found["name"], found["owner"]) == ("n0.example.com", "93.184.216.34")
+    assert 50 < found["names"] <= 500  # as many as fit into a value of tshark
+
+
+def test_multicast_dns_that_tshark_reads_names_hosts_for_every_client(tmp_path: Path):
+    frames = says_mdns(
+        *service("TV"), host("tv.local"), host("tv.local", "fe80::21"), host("x.com", "10.0.0.1")
+    )
+    asked = says_mdns(host("known.local"), question="_googlecast._tcp.local")
+    assert lookups_of([*frames, *asked], tmp_path) == [
+        (None, "tv.local", "192.168.1.21"),
+        (None, "tv.local", "fe80::21"),
+    ]
 
 
 def test_a_capture_of_a_look_up_and_a_session_names_the_session(tmp_path: Path):

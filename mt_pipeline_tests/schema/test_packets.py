@@ -12,6 +12,7 @@ from mt_pipeline.packets import typed
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.schema.packets import COLUMNS, IN_PACKETS, ORIGINAL_COLUMNS, Origin
 from mt_pipeline.schema.tables import HIDDEN
+from mt_pipeline_tests.packets.parts import said_in
 
 ARROW_TYPES = {
     "TIMESTAMP": pa.timestamp("us"),
@@ -137,9 +138,8 @@ def typed_rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Schema:
     )
     with conversations(documents) as opened:
         opened.read(documents)
-        opened.write_packets(
-            packets, documents.with_name("sums.parquet"), documents.with_name("lookups.parquet")
-        )
+        said = said_in(documents.parent)
+        opened.write_packets(packets, documents.with_name("sums.parquet"), said)
         opened.write_names(names)
     with typed.connection(documents) as connection:
         return typed.rows(connection, packets, names).to_arrow_table().schema

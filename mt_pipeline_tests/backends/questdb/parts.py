@@ -22,6 +22,7 @@ from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows.packets import rows
 from mt_pipeline.rows.sources import Sources
+from mt_pipeline_tests.packets.parts import sources_in
 
 START = 1_700_000_000
 """Seconds since 1970 of packet 0."""
@@ -89,9 +90,7 @@ def files_of(
     """Write the files from which rows are built; `block` is how many packets are typed at once."""
     with tempfile.TemporaryDirectory() as folder:
         documents, distinct = Path(folder) / "documents.ndjson.zst", Path(folder) / "endpoints"
-        sources = Sources(
-            *(Path(folder) / name for name in ("packets", "sums", "lookups", "names", "answers"))
-        )
+        sources = sources_in(Path(folder))
         layers = (
             {key: [value] if isinstance(value, str) else value for key, value in fields.items()}
             for fields in packets
@@ -101,7 +100,7 @@ def files_of(
             file.write("".join(lines).encode())
         with conversations(distinct) as heard:
             heard.read(documents, **limits)
-            heard.write_packets(sources.packets, sources.sums, sources.lookups)
+            heard.write_packets(sources.packets, sources.sums, sources.said)
             heard.write_names(sources.names)
             endpoints.write(heard, distinct)
         if answers is None:
