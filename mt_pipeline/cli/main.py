@@ -24,6 +24,7 @@ COMMANDS = {
     "coverage": "Say how much of an experiment's traffic with public addresses is explained.",
     "cut": "Write the packets of rows to a pcapng, as they were captured.",
     "demo": "Load a made-up household of two experiments, for a first look.",
+    "devices": "Print the devices of an experiment that name themselves, as an inventory to edit.",
     "explore": "Open the explorer in a browser, at an experiment if one is named.",
     "export": "Write rows of an experiment to a file.",
     "ingest": "Load captures, and wait until their rows can be queried.",

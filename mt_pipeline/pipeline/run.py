@@ -1,6 +1,5 @@
 """What the captures of a run share. Providers, answers and devices are opened once, when needed."""
 
-import logging
 from collections.abc import Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,12 +16,9 @@ from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.enrichment.provider import Provider
 from mt_pipeline.pipeline import providers
+from mt_pipeline.pipeline.found_devices import vendors
 from mt_pipeline.pipeline.observer import Observer
 from mt_pipeline.pipeline.workspace import Workspace
-from mt_pipeline.tshark.errors import TsharkError
-from mt_pipeline.tshark.vendors import Vendors
-
-log = logging.getLogger(__name__)
 
 STAGES = ("tshark_json", "endpoints", "netify_enrichment", "questdb_packets")
 """The stages of a capture, in order. Each has the name of the asset that it makes."""
@@ -87,14 +83,8 @@ class Run:
 
     @cached_property
     def vendors(self) -> VendorOf:
-        """The vendors of hardware addresses, of none if tshark cannot list them."""
-        workspace = self.workspace
-        folder = workspace.options.data_dir / "cache"
-        try:
-            return Vendors.read(workspace.tshark, folder).of
-        except TsharkError as error:  # what it read before is loaded without it
-            log.info("vendors of hardware addresses are not known: %s", error)
-            return lambda _: None
+        """Names the vendors of hardware addresses."""
+        return vendors(self.workspace)
 
     def devices_in(self, announcements: Path) -> Devices:
         """Return the inventory, and the devices of a capture that name themselves.
