@@ -113,7 +113,12 @@ def read_left(path: Path) -> pa.Table | None:
         return None
 
 
-def fingerprint(path: Path) -> str:
-    """Return a hash of the open streams of a capture: 12 hexadecimal digits, empty for none."""
-    left = read_left(path)
-    return hashlib.sha256(repr(left.to_pydict()).encode()).hexdigest()[:12] if left else ""
+def fingerprint(*paths: Path) -> str:
+    """Return a hash of what a capture leaves: 12 hexadecimal digits, empty for nothing.
+
+    Args:
+        paths: its open streams, and what its packets said (`inheritance.py`).
+    """
+    left = [table for table in map(read_left, paths) if table]
+    text = "".join(repr(table.to_pydict()) for table in left)
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if left else ""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.rotation import Handover
-from mt_pipeline.packets import continuation, endpoints
+from mt_pipeline.packets import continuation, endpoints, inheritance
 from mt_pipeline.packets.conversations import Conversations, Follower, conversations
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.rotation import Rotation
+from mt_pipeline.pipeline.rotation import Left, Rotation
 from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -83,20 +83,24 @@ class Derived:
         path = self.files.endpoints(inputs)
         if self._is_complete(inputs):
             return endpoints.summary(path)
-        streams = self._rotation.streams(self.files.follows)
-        if streams is None and self.files.follows:  # they were deleted, or replaced
+        left = self._rotation.left(self.files.follows)
+        if left is None and self.files.follows:  # it was deleted, or replaced
             self.follow("")
             return self.make(inputs)
         found = self._conversations or self._read(inputs)
         if not self.files.packets(inputs).exists():
             files = self.files
             found.write_packets(files.packets(inputs), files.sums(inputs), files.said(inputs))
-        if streams is not None:
-            continued = continuation.take_up(found, streams)
+        if left is not None:
+            continued = continuation.take_up(found, left.streams)
             log.info("%s: %s streams go on in it", self.key, f"{continued:,}")
+            self._inherit(left, inputs)
         found.write_names(self.files.names(inputs))
         if self._rotation.has_next:
-            continuation.write_left(found, self.files.left(inputs), streams)
+            continuation.write_left(found, self.files.left(inputs), left and left.streams)
+            known = self.files.known(inputs)
+            for kind in inheritance.HANDED_ON:
+                inheritance.leave(kind, getattr(known, kind), self.files.left_said(inputs, kind))
         summary = endpoints.write(found, path)
         self.close()  # the load needs the memory
         return summary
@@ -105,10 +109,17 @@ class Derived:
         """Return what the capture took up, and what it leaves to the next file."""
         return self._rotation.handover(self.files, inputs)
 
+    def _inherit(self, left: Left, inputs: str) -> None:
+        """Write what packets of the file before and of this one said."""
+        own, known = self.files.said(inputs), self.files.known(inputs)
+        for kind in inheritance.HANDED_ON:
+            inheritance.inherit(getattr(own, kind), left.said(kind), getattr(known, kind))
+
     def _is_complete(self, inputs: str) -> bool:
         paths = [self.files.endpoints(inputs), self.files.packets(inputs)]
         if self._rotation.has_next:
             paths.append(self.files.left(inputs))
+            paths += (self.files.left_said(inputs, kind) for kind in inheritance.HANDED_ON)
         return all(path.exists() for path in paths)
 
     def _read(self, inputs: str) -> Conversations:

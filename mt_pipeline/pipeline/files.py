@@ -6,10 +6,11 @@ the files of earlier loads at its end.
 
 import shutil
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from mt_pipeline.captures.naming import experiment_of, file_name_of
+from mt_pipeline.packets.inheritance import HANDED_ON
 from mt_pipeline.packets.said import SaidFiles
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
 from mt_pipeline.rows.sources import Sources
@@ -17,6 +18,7 @@ from mt_pipeline.tshark import documents
 
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
 _LEFT = ".left.parquet"
+_LEFT_SAID = ".{}.left.parquet"
 
 
 def reports_folder(data: Path) -> Path:
@@ -77,6 +79,23 @@ class CaptureFiles:
         """
         return self._folder(ENDPOINTS) / f"{self._named(inputs)}{_LEFT}"
 
+    def left_said(self, inputs: str, kind: str) -> Path:
+        """Return what packets said that is left to the next file; see `left`.
+
+        Args:
+            inputs: of the documents.
+            kind: one of `inheritance.HANDED_ON`.
+        """
+        return self._folder(ENDPOINTS) / f"{self._named(inputs)}{_LEFT_SAID.format(kind)}"
+
+    def known(self, inputs: str) -> SaidFiles:
+        """Return what is known: what the packets say, and what the file before left."""
+        own = self.said(inputs)
+        kinds = HANDED_ON if self.follows else ()
+        return replace(
+            own, **{kind: self._of_endpoints(self._named(inputs), kind) for kind in kinds}
+        )
+
     def endpoints(self, inputs: str) -> Path:
         """Return the endpoints."""
         return self._of_endpoints(self._named(inputs), "endpoints")
@@ -90,7 +109,7 @@ class CaptureFiles:
         return Sources(
             packets=self.packets(inputs),
             sums=self.sums(inputs),
-            said=self.said(inputs),
+            said=self.known(inputs),
             names=self.names(inputs),
             answers=self.enrichment(inputs),
         )
@@ -105,6 +124,8 @@ class CaptureFiles:
             sources.packets,
             sources.sums,
             *astuple(sources.said),
+            *astuple(self.said(inputs)),
+            *(self.left_said(inputs, kind) for kind in HANDED_ON),
             sources.names,
             sources.answers,
         }

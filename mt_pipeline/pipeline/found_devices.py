@@ -55,7 +55,7 @@ def found_devices(workspace: Workspace, name: str) -> tuple[FoundDevices, int]:
     captures: list[dict[str, Device]] = []
     for record in records:
         files = CaptureFiles(workspace.options.data_dir, record.key, record.follows)
-        path = files.said(record.documents or "").announcements
+        path = files.known(record.documents or "").announcements
         try:
             captures.append(devices(pyarrow.parquet.read_table(path), vendor_of))
         except FileNotFoundError:

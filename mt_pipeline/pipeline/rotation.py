@@ -6,14 +6,34 @@ loads such captures again. `packets/continuation.py` knows what a stream takes a
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.captures.rotation import Handover, place_of
-from mt_pipeline.packets import continuation
+from mt_pipeline.packets import continuation, inheritance
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a file left to the next one.
+
+    Attributes:
+        streams: those that may continue.
+        files: of the file that left it.
+        inputs: of its documents.
+    """
+
+    streams: pa.Table
+    files: CaptureFiles
+    inputs: str
+
+    def said(self, kind: str) -> Path:
+        """Return the statements of one of `inheritance.HANDED_ON`."""
+        return self.files.left_said(self.inputs, kind)
 
 
 @dataclass(frozen=True)
@@ -42,8 +62,8 @@ class Rotation:
         before = self._before()
         return default if before is None else before.leaves
 
-    def streams(self, taken_up: str) -> pa.Table | None:
-        """Read the streams that the file before this one left under a name.
+    def left(self, taken_up: str) -> Left | None:
+        """Find what the file before this one left under a name.
 
         Returns:
             None if the file before this one leaves something else now.
@@ -52,11 +72,13 @@ class Rotation:
         if before is None or not taken_up or before.leaves != taken_up:
             return None
         files = CaptureFiles(self.workspace.options.data_dir, before.key, before.follows)
-        return continuation.read_left(files.left(before.documents or ""))
+        streams = continuation.read_left(files.left(before.documents or ""))
+        return None if streams is None else Left(streams, files, before.documents or "")
 
     def handover(self, files: CaptureFiles, inputs: str) -> Handover:
         """Return what the capture took up, and what it leaves to the next file."""
-        leaves = continuation.fingerprint(files.left(inputs)) if self.has_next else ""
+        said = (files.left_said(inputs, kind) for kind in inheritance.HANDED_ON)
+        leaves = continuation.fingerprint(files.left(inputs), *said) if self.has_next else ""
         return Handover(follows=files.follows, leaves=leaves)
 
     def _before(self) -> Record | None:

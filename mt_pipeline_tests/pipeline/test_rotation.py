@@ -14,18 +14,22 @@ from mt_pipeline.captures.rotation import Handover
 from mt_pipeline.cli import refresh_job
 from mt_pipeline.cli.ingestion import ingest
 from mt_pipeline.cli.progress_bars import Bars
+from mt_pipeline.packets.inheritance import HANDED_ON
 from mt_pipeline.pipeline import refresh
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.settings import Settings
-from mt_pipeline_tests.building.files import timed, write_pcap
-from mt_pipeline_tests.building.traffic import dns, quic_session, tls_session
+from mt_pipeline_tests.building.devices import ECHO, asks_dhcp
+from mt_pipeline_tests.building.files import START_NS, timed, write_pcap
+from mt_pipeline_tests.building.traffic import CLIENT_MAC, dns, quic_session, tls_session
 from mt_pipeline_tests.pipelines import capture, environment, files_below
 
 DUMPCAP = shutil.which("dumpcap") or "dumpcap"
 PACKETS_OF_A_FILE = 30
-COLUMNS_OF_A_FILE = {"capture", "experiment", "frame_number", "stream_index", "protocol"}
+COLUMNS_OF_A_FILE = {
+    *("capture", "experiment", "frame_number", "stream_index", "protocol", "conversation")
+}
 NAMED = [column.name for column in COLUMNS if column.name not in COLUMNS_OF_A_FILE]
 
 
@@ -170,6 +174,12 @@ def holds(settings: Settings, experiment: str, keys: Sequence[str], once: str) -
             CaptureFiles(settings.data_dir, record.key, record.follows).said(record.documents)
         )
     ]
+    for record in records:
+        files = CaptureFiles(settings.data_dir, record.key, record.follows)
+        made += [files.left_said(record.documents, kind) for kind in HANDED_ON]
+        if record.follows:
+            known = files.known(record.documents)
+            made += [getattr(known, kind) for kind in HANDED_ON]
     assert stored == sorted(str(path.relative_to(settings.data_dir)) for path in made)
 
 
@@ -274,3 +284,36 @@ def test_what_a_run_that_was_killed_left_behind_is_due_for_a_refresh(
 
     assert refresh.owing(Workspace(settings.options())) == []
     assert record_of(settings, keys[1]).follows == record.follows
+
+
+def test_answers_of_dns_and_names_of_devices_count_in_the_next_files(
+    settings: Settings, once: str, tmp_path: Path
+):
+    """Also where the file between says nothing, and where the first one comes last."""
+    talk = [ethernet_of_the_echo(tls_session(None, client_port=50_000 + n)) for n in range(2)]
+    frames = [[*asks_dhcp("echo-kitchen"), *dns("asked.example.com")], *talk]
+    for experiment, order in (("said", (0, 1, 2)), ("said_late", (1, 2, 0))):
+        files = [
+            write_pcap(
+                tmp_path / f"r_0000{n}_2026010112000{n}.pcap",
+                timed(frames[n], start_ns=START_NS + n * 60_000_000_000),
+            )
+            for n in range(3)
+        ]
+        keys = put(settings, files, experiment)
+        for place in order:
+            ingested(settings, [settings.inbox_dir / keys[place]])
+        found = asked(
+            settings,
+            "SELECT DISTINCT capture, remote_name, remote_name_source, device_local_source, "
+            f"device_local FROM flows WHERE experiment = '{experiment}' "
+            "AND remote = '93.184.216.34' ORDER BY ALL",
+        )
+        named = ("asked.example.com", "dns", "dhcp", "echo-kitchen")
+        assert found == [(keys[1], *named), (keys[2], *named)]
+
+
+def ethernet_of_the_echo(frames: Sequence[bytes]) -> list[bytes]:
+    """Have the client's frames come from the hardware address of the Echo."""
+    client, echo = (bytes.fromhex(mac.replace(":", "")) for mac in (CLIENT_MAC, ECHO))
+    return [frame[:12].replace(client, echo) + frame[12:] for frame in frames]
