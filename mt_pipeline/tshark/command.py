@@ -128,9 +128,7 @@ class Tshark:
 
         It is 2.5 times faster than JSON, and gives the same values.
         """
-        columns = ",".join(
-            f'"{field.key}","%Cus:{field.column}:{int(field.first_only)}:U"' for field in FIELDS
-        )
+        columns = ",".join(f'"{field.key}","{field.format}"' for field in FIELDS)
         command = [self.program, "-n", "-r", str(capture.absolute()), *hellos.OPTIONS]
         command += ["-Y", display_filter] if display_filter else []
         command += ["-T", "tabs"]

@@ -152,9 +152,16 @@ def _packets(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Undo tshark's escapes of control characters in text that others choose, which are rare."""
+    """Undo what tshark does to values of columns.
+
+    It aligns those of its own columns, and escapes control characters in text that others choose,
+    which are rare.
+    """
     for place, field in enumerate(FIELDS):
         column = batch.column(place)
+        if field.built_in:
+            trimmed = pyarrow.compute.ascii_ltrim_whitespace(column)
+            batch = batch.set_column(place, field.key, trimmed)
         if field.text and _contains(column, "\\"):
             values = [_ESCAPE.sub(_control, value) for value in column.to_pylist()]
             batch = batch.set_column(place, field.key, pa.array(values, pa.string()))

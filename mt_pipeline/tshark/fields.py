@@ -20,12 +20,15 @@ class Field:
             escape.
         also: fields of other protocols that say the same, and have no column of their own, which
             would take time. Their values come after its own, often with an empty one between.
+        built_in: the format of tshark's own column with the same values, which is made without a
+            field: two of these save 4 % of tshark's work.
     """
 
     name: str
     first_only: bool = False
     text: bool = False
     also: tuple[str, ...] = ()
+    built_in: str = ""
 
     @property
     def key(self) -> str:
@@ -37,11 +40,16 @@ class Field:
         """What tshark's column shows."""
         return " or ".join((self.name, *self.also))
 
+    @property
+    def format(self) -> str:
+        """The format of tshark's column."""
+        return self.built_in or f"%Cus:{self.column}:{int(self.first_only)}:U"
+
 
 FIELDS: tuple[Field, ...] = (
-    Field("frame.number", first_only=True),
+    Field("frame.number", first_only=True, built_in="%m"),
     Field("frame.time_epoch", first_only=True),
-    Field("frame.len", first_only=True),
+    Field("frame.len", first_only=True, built_in="%L"),
     Field("frame.protocols", first_only=True),
     Field("eth.src"),
     Field("eth.dst"),
