@@ -1,6 +1,7 @@
-"""Dagster's storage in Postgres, with the password from a file. `dagster.docker.yaml` names it.
+"""Dagster's storage in Postgres, with open connections. `dagster.docker.yaml` names it.
 
-Dagster's own class takes the password from the configuration or the environment.
+Dagster's own class opens a connection for each question, of which an event takes several, and takes
+the password from the configuration or the environment. Tables and statements are the same.
 """
 
 from pathlib import Path
@@ -11,10 +12,26 @@ from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres.storage import DagsterPostgresStorage
 from dagster_postgres.utils import get_conn_string
+from sqlalchemy import create_engine
+
+_KEPT = 2
+"""Connections that a process keeps: few, as each run is a process, and Postgres bears a hundred."""
 
 
 class Storage(DagsterPostgresStorage):
-    """Dagster's storage, except that it reads the password from a file."""
+    """Dagster's storage, with the password from a file, once it has made or upgraded its tables."""
+
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(postgres_url, inst_data=inst_data)
+        engine = create_engine(
+            postgres_url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=_KEPT,
+            max_overflow=-1,
+            pool_pre_ping=True,  # else the first question after a restart of Postgres fails
+        )
+        for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            part._engine = engine
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
