@@ -104,6 +104,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Postgres:
     return server.state
 
 
+@pytest.fixture(params=["folder", "postgres"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Path | Postgres:
+    """Say where answers, counts and rates are: in a folder, or in Postgres."""
+    if request.param == "folder":
+        return tmp_path
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    return server.state
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_others() -> Iterator[None]:
     """Keep settings of whoever runs the tests out of them."""

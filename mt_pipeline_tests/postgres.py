@@ -17,6 +17,19 @@ from mt_pipeline_tests.services import eventually, free_ports
 PASSWORD = "p@ss:w/o rd%20"
 
 
+def as_argument(place: Path | Postgres) -> str:
+    """Return a place as an argument of a program; `place_of` reads it."""
+    return str(place) if isinstance(place, Path) else f"{place.url} {place.password}"
+
+
+def place_of(argument: str) -> Path | Postgres:
+    """Return the place of an argument."""
+    if not argument.startswith("postgresql:"):
+        return Path(argument)
+    url, _, password = argument.partition(" ")
+    return Postgres(url, password)
+
+
 class Server:
     """A server with a database for the state of one data folder at a time."""
 

@@ -163,7 +163,7 @@ def store(options: Options) -> AnswerStore:
 
 def budget(options: Options, run: str = "") -> Budget:
     """Return the budget of Netify for today, and for a run if its id is given."""
-    folder = options.data_dir / "cache"
+    folder = options.state or options.data_dir / "cache"
     return Budget(
         folder,
         provider=NETIFY,
@@ -205,7 +205,7 @@ def _provider(name: str, options: Options, run: str) -> Provider:
             url=options.netify_url,
             key=options.netify_api_key.get_secret_value(),
             calls_per_second=options.netify_rate,
-            rate_file=options.data_dir / "cache" / "rate.sqlite",
+            rate_file=options.state or options.data_dir / "cache" / "rate.sqlite",
             budget=budget(options, run),
         )
     if name == OFFLINE:

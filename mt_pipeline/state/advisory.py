@@ -92,7 +92,7 @@ class Locks:
     @contextmanager
     def _taken(self, name: str, timeout: float, *, is_shared: bool) -> Iterator[Hold]:
         session = _session(self._postgres, os.getpid())
-        number = _number(f"{self._kind} {name}")
+        number = number_of(f"{self._kind} {name}")
         deadline = time.monotonic() + timeout
         while (hold := session.take(number, is_shared=is_shared)) is None:
             if timeout >= 0 and time.monotonic() >= deadline:
@@ -206,7 +206,7 @@ def _call(connection: psycopg.Connection, function: str, number: int, *, is_shar
     return bool(row and row[0])
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     """Return the 64 bits by which Postgres knows a lock."""
     digest = hashlib.sha256(f"mt_pipeline {name}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], signed=True)

@@ -4,18 +4,18 @@ A call is counted on disk before it is made. So neither a kill nor any number of
 the limit.
 """
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from mt_pipeline.enrichment.netify import calls
+from mt_pipeline.enrichment.netify.calls import Damaged, Execute, Unusable
 from mt_pipeline.enrichment.provider import BudgetSpent, ProviderStopped
+from mt_pipeline.state.postgres import Postgres, StateError
 
 KEEP_DAYS = timedelta(days=31)
 KEEP_RUNS = timedelta(days=7)
-LONGEST_LOCK = 60
-"""Seconds to wait for other processes, each of which takes milliseconds."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS days (provider TEXT, day TEXT, calls INTEGER NOT NULL, "
@@ -26,24 +26,31 @@ _TABLES = (
 
 
 class Budget:
-    """The calls of one provider, counted in a small SQLite file that all processes share.
+    """The calls of one provider, counted where all processes share the count.
 
     Days are in UTC and never go back: while the clock is behind the latest day, that day continues.
     """
 
     def __init__(
-        self, folder: Path, *, provider: str, run: str, per_day: int | None, per_run: int | None
+        self,
+        folder: Path | Postgres,
+        *,
+        provider: str,
+        run: str,
+        per_day: int | None,
+        per_run: int | None,
     ) -> None:
-        """Set the limits; the first call creates the file.
+        """Set the limits; the first call creates what is missing.
 
         Args:
-            folder: folder of the file.
+            folder: folder of a small SQLite file, or Postgres.
             provider: name of the provider.
             run: id of the run; all its processes and captures share its limit.
             per_day: maximum calls per day; None for no limit.
             per_run: maximum calls per run; None for no limit.
         """
-        self._path = folder / "budget.sqlite"
+        place = folder / "budget.sqlite" if isinstance(folder, Path) else folder
+        self._kept = calls.opened(place, *_TABLES)
         self._provider = provider
         self._run = run
         self._limits = per_day, per_run
@@ -63,23 +70,25 @@ class Budget:
                 raise BudgetSpent(
                     f"{setting} is 0, so {self._provider} is never asked; raise it to ask"
                 )
-        with self._open() as file:
-            file.execute("BEGIN IMMEDIATE")  # others wait here
-            day, calls = self._calls_of(file)
-            self._check(day, *calls)
-            file.execute(
-                "INSERT INTO days VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET calls = calls + 1",
-                (self._provider, str(day)),
+        with self._open() as execute:
+            day, so_far = self._calls_of(execute)
+            self._check(day, *so_far)
+            execute(
+                "INSERT INTO days VALUES (?, ?, 1) "
+                "ON CONFLICT (provider, day) DO UPDATE SET calls = days.calls + 1",
+                self._provider,
+                str(day),
             )
-            file.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, 1) "
-                "ON CONFLICT DO UPDATE SET calls = calls + 1, day = excluded.day",
-                (self._provider, self._run, str(day)),
+            execute(
+                "INSERT INTO runs VALUES (?, ?, ?, 1) ON CONFLICT (provider, run) "
+                "DO UPDATE SET calls = runs.calls + 1, day = excluded.day",
+                self._provider,
+                self._run,
+                str(day),
             )
-            if calls[0] == 0:  # the first call of a day
-                file.execute("DELETE FROM days WHERE day < ?", (str(day - KEEP_DAYS),))
-                file.execute("DELETE FROM runs WHERE day < ?", (str(day - KEEP_RUNS),))
-            file.execute("COMMIT")
+            if so_far[0] == 0:  # the first call of a day
+                execute("DELETE FROM days WHERE day < ?", str(day - KEEP_DAYS))
+                execute("DELETE FROM runs WHERE day < ?", str(day - KEEP_RUNS))
 
     def spent_today(self) -> int:
         """Return the number of calls today, over all runs.
@@ -103,32 +112,28 @@ class Budget:
         return max(0, min(left)) if left else None
 
     def _calls(self) -> tuple[int, int]:
-        if not self._path.exists():  # reading creates no file
+        if self._kept.is_empty():  # reading creates no file
             return 0, 0
-        with self._open() as file:
-            return self._calls_of(file)[1]
+        with self._open(writes=False) as execute:
+            return self._calls_of(execute)[1]
 
-    def _calls_of(self, file: sqlite3.Connection) -> tuple[date, tuple[int, int]]:
+    def _calls_of(self, execute: Execute) -> tuple[date, tuple[int, int]]:
         """Return the current day, and the calls of this day and of this run."""
         today = datetime.now(UTC).date()
-        [(latest,)] = file.execute(
-            "SELECT max(day) FROM days WHERE provider = ?", (self._provider,)
-        )
+        [(latest,)] = execute("SELECT max(day) FROM days WHERE provider = ?", self._provider)
         day = today if latest is None else max(today, date.fromisoformat(latest))
-        day_calls = file.execute(
-            "SELECT calls FROM days WHERE provider = ? AND day = ?", (self._provider, str(day))
-        ).fetchone()
-        run_calls = file.execute(
-            "SELECT calls FROM runs WHERE provider = ? AND run = ?", (self._provider, self._run)
-        ).fetchone()
-        return day, (day_calls[0] if day_calls else 0, run_calls[0] if run_calls else 0)
+        of_day = "SELECT calls FROM days WHERE provider = ? AND day = ?"
+        of_run = "SELECT calls FROM runs WHERE provider = ? AND run = ?"
+        day_calls = execute(of_day, self._provider, str(day))
+        run_calls = execute(of_run, self._provider, self._run)
+        return day, (day_calls[0][0] if day_calls else 0, run_calls[0][0] if run_calls else 0)
 
     def _check(self, day: date, day_calls: int, run_calls: int) -> None:
         """Raise BudgetSpent if no call may be made."""
         per_day, per_run = self._limits
         if per_day is not None and day_calls >= per_day:
             until, ahead = day + timedelta(days=1), day > datetime.now(UTC).date()
-            hint = f"; the clock was at {day} before: if that was wrong, remove {self._path}"
+            hint = f"; the clock was at {day} before: if that was wrong, remove {self._kept}"
             raise BudgetSpent(
                 f"{self._settings[0]} allows {per_day:,} calls a day, and {day_calls:,} were made; "
                 f"asking goes on at {until} 00:00 UTC{hint if ahead else ''}"
@@ -140,23 +145,19 @@ class Budget:
             )
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self, *, writes: bool = True) -> Iterator[Execute]:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self._path, timeout=LONGEST_LOCK, isolation_level=None)
-            ) as file:
-                file.execute("PRAGMA synchronous = FULL")  # the count survives a power cut
-                for table in _TABLES:
-                    file.execute(table)
-                yield file
-        except (sqlite3.OperationalError, OSError) as error:
+            with self._kept.transaction(writes=writes) as execute:
+                yield execute
+        except StateError as error:
+            raise ProviderStopped(f"{error}, so no call is made; run again then") from None
+        except (Damaged, ValueError, TypeError, OverflowError) as error:
             raise ProviderStopped(
-                f"{self._path}: calls cannot be counted ({error}), so none is made; "
-                "free disk space or correct the permissions, and run again"
-            ) from None
-        except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError) as error:
-            raise ProviderStopped(
-                f"{self._path}: the count of calls is damaged ({error}), so none is made; "
+                f"{self._kept}: the count of calls is damaged ({error}), so none is made; "
                 "remove the file and run again: the count begins at 0"
+            ) from None
+        except Unusable as error:
+            raise ProviderStopped(
+                f"{self._kept}: calls cannot be counted ({error}), so none is made; "
+                "free disk space or correct the permissions, and run again"
             ) from None

@@ -32,6 +32,7 @@ from mt_pipeline.enrichment.netify.transport import (
     is_unreachable,
 )
 from mt_pipeline.enrichment.provider import EndpointFailed, ProviderStopped, ProviderUnusable
+from mt_pipeline.state.postgres import Postgres
 from mt_pipeline.system.addresses import is_address
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Netify:
         url: str,
         key: str,
         calls_per_second: float,
-        rate_file: Path,
+        rate_file: Path | Postgres,
         retry: RetryPolicy | None = None,
         budget: Budget | None = None,
     ) -> None:
@@ -82,7 +83,7 @@ class Netify:
             url: address of the API, up to and including `/api/v2`.
             key: the API key.
             calls_per_second: limit over all processes that share the rate file.
-            rate_file: the file that they share.
+            rate_file: the file that they share; or Postgres.
             retry: time-outs and tries.
             budget: limit of the number of requests; None for no limit.
 

@@ -11,12 +11,14 @@ import pytest
 
 from mt_pipeline.enrichment.netify.rate_limit import SharedRate
 from mt_pipeline.enrichment.provider import ProviderStopped
+from mt_pipeline.state.postgres import Postgres
+from mt_pipeline_tests.postgres import as_argument
 
 CALLER = """
 import random, sys, time
-from pathlib import Path
 from mt_pipeline.enrichment.netify.rate_limit import SharedRate
-rate = SharedRate(Path(sys.argv[1]), per_second=float(sys.argv[2]))
+from mt_pipeline_tests.postgres import place_of
+rate = SharedRate(place_of(sys.argv[1]), per_second=float(sys.argv[2]))
 end = time.time() + float(sys.argv[3])
 while True:
     rate.wait()
@@ -27,8 +29,15 @@ while True:
 """
 
 
-def calls_of(path: Path, *, processes: int, per_second: float, seconds: float) -> list[float]:
-    command = [sys.executable, "-c", CALLER, str(path), str(per_second), str(seconds)]
+@pytest.fixture
+def rates(cache: Path | Postgres) -> Path | Postgres:
+    return cache / "rate.sqlite" if isinstance(cache, Path) else cache
+
+
+def calls_of(
+    place: Path | Postgres, *, processes: int, per_second: float, seconds: float
+) -> list[float]:
+    command = [sys.executable, "-c", CALLER, as_argument(place), str(per_second), str(seconds)]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         for _ in range(processes)
@@ -45,25 +54,25 @@ def most_in_a_window(moments: list[float], seconds: float) -> int:
     )
 
 
-def test_so_many_calls_a_second_and_no_more_over_all_processes(tmp_path):
+def test_so_many_calls_a_second_and_no_more_over_all_processes(rates):
     """Two processes that together would make about ten calls a second."""
-    calls = calls_of(tmp_path / "rate.sqlite", processes=2, per_second=5, seconds=4)
+    calls = calls_of(rates, processes=2, per_second=5, seconds=4)
     # A call is printed a moment after it was counted, so it may show in the next second.
     assert most_in_a_window(calls, 1) <= 6
     assert 10 <= len(calls) <= 22
 
 
-def test_less_than_one_call_a_second(tmp_path):
-    rate = SharedRate(tmp_path / "rate.sqlite", per_second=0.5)
+def test_less_than_one_call_a_second(rates):
+    rate = SharedRate(rates, per_second=0.5)
     began = time.monotonic()
     rate.wait()
     rate.wait()
     assert 1.9 <= time.monotonic() - began < 4
 
 
-def test_the_limit_outlives_its_process(tmp_path):
+def test_the_limit_outlives_its_process(rates):
     for expected in (0, 1):
-        rate = SharedRate(tmp_path / "rate.sqlite", per_second=0.5)
+        rate = SharedRate(rates, per_second=0.5)
         began = time.monotonic()
         rate.wait()
         assert (time.monotonic() - began > 1) == expected
@@ -108,10 +117,10 @@ def test_the_file_of_an_earlier_release_is_taken_over_with_its_hold(tmp_path):
     rate.wait(longest_hold=60)
 
 
-def test_a_slow_rate_of_an_earlier_run_does_not_slow_the_next(tmp_path):
-    SharedRate(tmp_path / "rate.sqlite", per_second=0.001).wait()
+def test_a_slow_rate_of_an_earlier_run_does_not_slow_the_next(rates):
+    SharedRate(rates, per_second=0.001).wait()
     began = time.monotonic()
-    SharedRate(tmp_path / "rate.sqlite", per_second=10).wait()
+    SharedRate(rates, per_second=10).wait()
     assert time.monotonic() - began < 3
 
 
@@ -126,3 +135,9 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_rate_of_nothing_is_refused(tmp_path, rate):
     with pytest.raises(ValueError, match="lets nothing pass"):
         SharedRate(tmp_path / "rate.sqlite", per_second=rate)
+
+
+def test_a_hold_of_a_server_holds_all(rates):
+    SharedRate(rates, per_second=1000).hold(3600)
+    with pytest.raises(ProviderStopped, match="wants no request before"):
+        SharedRate(rates, per_second=1000).wait(longest_hold=60)

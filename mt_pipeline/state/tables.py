@@ -1,0 +1,57 @@
+"""Small tables of the state in Postgres, in plain SQL. One transaction at a time uses them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from mt_pipeline.state.advisory import number_of
+from mt_pipeline.state.postgres import Postgres, StateError, ensure_schema
+
+Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
+"""Runs a statement with its values, which stand as `?` in it, and returns its rows."""
+
+
+class Tables:
+    """Tables that belong together.
+
+    Args:
+        postgres: where.
+        name: of all of them, for their lock and for messages.
+        made_by: the statements that create those that are missing.
+    """
+
+    def __init__(self, postgres: Postgres, name: str, made_by: Sequence[str]) -> None:
+        self._postgres, self._name, self._made_by = postgres, name, made_by
+
+    def __str__(self) -> str:
+        """Return where they are, for people."""
+        return f"{self._name} in {self._postgres}"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Execute]:
+        """Yield what runs statements, while all others wait.
+
+        Raises:
+            StateError: Postgres does not answer, or refuses a statement.
+        """
+        try:
+            with self._postgres.engine.begin() as db:
+                lock = sa.func.pg_advisory_xact_lock(number_of(f"tables {self._name}"))
+                db.execute(sa.select(lock))
+                if self._made_by:
+                    ensure_schema(db)
+                for statement in self._made_by:
+                    db.exec_driver_sql(statement)
+
+                def execute(statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
+                    result = db.exec_driver_sql(statement.replace("?", "%s"), values)
+                    return [tuple(row) for row in result] if result.returns_rows else []
+
+                yield execute
+        except sa.exc.DBAPIError as error:
+            raise StateError(
+                f"{self} cannot be used ({self._postgres.meaning(error.orig)})"
+            ) from None
+        self._made_by = ()
