@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mt_pipeline.enrichment.answers.maintenance import Kept
 from mt_pipeline.enrichment.answers.usage import Tally
+from mt_pipeline.state.postgres import Postgres
 
 _HEADER = (
     "provider",
@@ -26,13 +27,13 @@ class Summary:
     """What the store has.
 
     Attributes:
-        folder: where it is.
-        bytes: size of its files.
+        folder: where it is; Postgres if it is there.
+        bytes: its size.
         unreadable: number of records that cannot be read.
         providers: answers and look-ups of each provider.
     """
 
-    folder: Path
+    folder: Path | Postgres
     bytes: int = 0
     unreadable: int = 0
     providers: dict[str, tuple[Kept | None, Tally]] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import CommandError
 from mt_pipeline.pipeline import providers
 from mt_pipeline.settings import Settings
+from mt_pipeline.state.postgres import Postgres
 
 Echo = Callable[[str], None]
 
@@ -35,32 +36,32 @@ def show(settings: Settings) -> Summary:
     Raises:
         CacheError: it cannot be read.
     """
-    folder = _folder(settings)
-    if not folder.exists():
-        return Summary(folder)
+    place = _place(settings)
+    if _is_missing(place):
+        return Summary(place)
     with _opened(settings) as store:
         answers, unreadable = maintenance.summary(store)
         tallies = store.tallies()
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        size = _size(place, store)
     by_provider = {
         name: (answers.get(name), tallies.get(name, Tally()))
         for name in sorted({*answers, *tallies})
     }
-    return Summary(folder, size, unreadable, by_provider)
+    return Summary(place, size, unreadable, by_provider)
 
 
 def check(settings: Settings, *, echo: Echo) -> bool:
     """Print what is damaged in the store; return whether nothing is."""
-    folder = _folder(settings)
+    place = _place(settings)
     count = 0
-    for fault in maintenance.faults(folder) if folder.exists() else ():
+    for fault in () if _is_missing(place) else _faults(settings):
         count += 1
         if count <= NAMED:
             echo(fault)
     if count > NAMED:
         echo(f"… and {count - NAMED:,} more")
     if not count:
-        echo(f"{folder}: all is well")
+        echo(f"{place}: all is well")
     return not count
 
 
@@ -70,9 +71,9 @@ def export(settings: Settings, output: Path) -> str:
     Raises:
         CacheError: the file cannot be written, or exists already.
     """
-    folder = _folder(settings)
-    if not folder.exists():
-        raise CacheError(f"no answers are stored yet in {folder}")
+    place = _place(settings)
+    if _is_missing(place):
+        raise CacheError(f"no answers are stored yet in {place}")
     with _opened(settings) as store:
         return f"{transfer.export(store, output):,} answers in {output}"
 
@@ -117,7 +118,7 @@ def count_old(settings: Settings, *, days: float) -> int:
     Raises:
         CacheError: the store cannot be read.
     """
-    if not _folder(settings).exists():
+    if _is_missing(_place(settings)):
         return 0
     with _opened(settings) as store:
         return maintenance.old(store, _days_ago(days))
@@ -133,15 +134,29 @@ def prune(settings: Settings, *, days: float) -> str:
         CacheError: the store cannot be written, or the disk has no room to rewrite it.
     """
     with _opened(settings) as store:
-        size = _size(store)
+        size = store.records.size()
         deleted = maintenance.prune(store, _days_ago(days))
-        freed = max(0, size - _size(store))
+        freed = max(0, size - store.records.size())
     return f"{deleted:,} answers deleted, {freed:,} bytes given back"
 
 
-def _folder(settings: Settings) -> Path:
-    """Return the folder of the store; a command that only reads must not make it."""
-    return providers.answers_folder(settings.options())
+def _place(settings: Settings) -> Path | Postgres:
+    """Return where the store is."""
+    return providers.answers_place(settings.options())
+
+
+def _is_missing(place: Path | Postgres) -> bool:
+    """Return whether there is no folder yet; a command that only reads must not make it."""
+    return isinstance(place, Path) and not place.exists()
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    place = _place(settings)
+    if isinstance(place, Path):
+        yield from maintenance.faults(place)
+        return
+    with _opened(settings) as store:
+        yield from maintenance.unreadable(store)
 
 
 @contextmanager
@@ -152,7 +167,7 @@ def _opened(settings: Settings) -> Iterator[AnswerStore]:
     except EnrichmentError as error:
         raise CacheError(str(error)) from None
     except OSError as error:
-        place = error.filename or _folder(settings)
+        place = error.filename or _place(settings)
         raise CacheError(f"{place}: {error.strerror or error}") from None
 
 
@@ -163,6 +178,8 @@ def _days_ago(days: float) -> datetime:
         raise CacheError(f"{days:g} days are no age that an answer can have") from None
 
 
-def _size(store: AnswerStore) -> int:
-    file = store.records.file
-    return sum(path.stat().st_size for path in file.parent.glob(f"{file.name}*"))
+def _size(place: Path | Postgres, store: AnswerStore) -> int:
+    """Return the bytes of the store, and of all files beside it."""
+    if not isinstance(place, Path):
+        return store.records.size()
+    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())

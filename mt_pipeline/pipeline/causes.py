@@ -21,7 +21,7 @@ from mt_pipeline.backends.loads import (
 )
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import LedgerError
-from mt_pipeline.enrichment.answers.database import StoreError
+from mt_pipeline.enrichment.answers.records import StoreError
 from mt_pipeline.errors import STOPPING, SettingsError, quoted
 from mt_pipeline.state.postgres import StateError
 from mt_pipeline.tshark.errors import (

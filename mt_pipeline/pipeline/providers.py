@@ -24,6 +24,7 @@ from mt_pipeline.enrichment.provider import (
 )
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.pipeline.options import Options
+from mt_pipeline.state.postgres import Postgres
 from mt_pipeline.system.nearest import did_you_mean
 
 NETIFY, OFFLINE = "netify", "offline"
@@ -143,9 +144,9 @@ def opened(
         yield providers, stack.enter_context(store(options))
 
 
-def answers_folder(options: Options) -> Path:
-    """Return the folder of the answers of paid providers."""
-    return options.data_dir / "cache" / "answers"
+def answers_place(options: Options) -> Path | Postgres:
+    """Return where the answers of paid providers are: a folder, or Postgres."""
+    return options.state or options.data_dir / "cache" / "answers"
 
 
 def store(options: Options) -> AnswerStore:
@@ -155,7 +156,7 @@ def store(options: Options) -> AnswerStore:
         StoreError: they cannot be opened.
     """
     return AnswerStore(
-        answers_folder(options),
+        answers_place(options),
         answer_days=options.answer_days,
         not_found_days=options.not_found_days,
     )

@@ -1,4 +1,4 @@
-"""Small tables of the state in Postgres, in plain SQL. One transaction at a time uses them."""
+"""Small tables of the state in Postgres, in plain SQL. One transaction at a time changes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,16 +30,20 @@ class Tables:
         return f"{self._name} in {self._postgres}"
 
     @contextmanager
-    def transaction(self) -> Iterator[Execute]:
-        """Yield what runs statements, while all others wait.
+    def transaction(self, *, writes: bool = True) -> Iterator[Execute]:
+        """Yield what runs statements.
+
+        Args:
+            writes: let all others wait who write.
 
         Raises:
             StateError: Postgres does not answer, or refuses a statement.
         """
         try:
             with self._postgres.engine.begin() as db:
-                lock = sa.func.pg_advisory_xact_lock(number_of(f"tables {self._name}"))
-                db.execute(sa.select(lock))
+                if writes or self._made_by:
+                    lock = sa.func.pg_advisory_xact_lock(number_of(f"tables {self._name}"))
+                    db.execute(sa.select(lock))
                 if self._made_by:
                     ensure_schema(db)
                 for statement in self._made_by:

@@ -1,6 +1,8 @@
 """Connections to the Postgres of the state: errors with a cure, restarts, forks."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,3 +75,20 @@ def test_the_tables_are_beside_those_of_others(postgres_server: Server):
     Ledger(postgres_server.state).claim(CAPTURE, run="r1")
     assert postgres_server.sql("SELECT * FROM public.captures") == []
     assert postgres_server.sql("SELECT key FROM mt_pipeline.captures") == [("lab/a.pcap",)]
+
+
+def test_who_has_the_state_in_the_data_folder_imports_nothing_of_it(tmp_path: Path):
+    script = (
+        "import sys, pathlib; from mt_pipeline.captures.ledger import Ledger;"
+        "from mt_pipeline.enrichment.answers.store import AnswerStore;"
+        "from mt_pipeline.enrichment.netify.budget import Budget;"
+        "folder = pathlib.Path(sys.argv[1]); Ledger(folder / 'ledger.sqlite').records();"
+        "AnswerStore(folder, answer_days=1, not_found_days=1).close();"
+        "Budget(folder, provider='a', run='b', per_day=1, per_run=1).spend();"
+        "ours = 'mt_pipeline.state.advisory', 'mt_pipeline.state.tables';"
+        "print([name for name in sys.modules if name in ours or name.startswith('psycopg')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -11,7 +11,7 @@ file by its name, never takes the log of another one.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -22,7 +22,7 @@ import diskcache
 from filelock import FileLock
 from filelock import Timeout as LockTimeout
 
-from mt_pipeline.enrichment.answers import repair
+from mt_pipeline.enrichment.answers import repair, usage
 from mt_pipeline.enrichment.answers.files import (
     FILE,
     folder_in_use,
@@ -31,24 +31,19 @@ from mt_pipeline.enrichment.answers.files import (
     open_cache,
 )
 from mt_pipeline.enrichment.answers.history import Texts
-from mt_pipeline.enrichment.provider import EnrichmentError
+from mt_pipeline.enrichment.answers.records import BATCH, StoreError
+from mt_pipeline.enrichment.answers.usage import Tally
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WRITE = 1800
 """Seconds to wait for another writer. A repair, or VACUUM, of millions of answers takes minutes."""
 
-BATCH = 10_000
-
 Result = TypeVar("Result")
 
 
-class StoreError(EnrichmentError):
-    """The store of answers cannot be used; the message names the file and the cure."""
-
-
-class Records:
-    """The records of one store, text by key. An object is used by one thread."""
+class FileRecords:
+    """The records of one store, in a file. An object is used by one thread; see `records.py`."""
 
     def __init__(self, root: Path) -> None:
         """Open the database; create it if it does not exist.
@@ -71,6 +66,9 @@ class Records:
     def file(self) -> Path:
         """The file in use."""
         return self._folder / FILE
+
+    def __str__(self) -> str:
+        return str(self._root)
 
     def close(self) -> None:
         """Close the file."""
@@ -102,23 +100,11 @@ class Records:
             self._lock.release()
 
     def read(self, keys: Sequence[str]) -> Texts:
-        """Return the records of those keys that have one.
-
-        Raises:
-            StoreError: they cannot be read.
-        """
+        """See `Records.read`."""
         return self._with_repair(partial(self._read, keys))
 
     def change(self, keys: Sequence[str], changed: Callable[[Texts], Texts]) -> None:
-        """Write records that depend on stored ones: on disk at return, all of them or none.
-
-        Args:
-            keys: keys of the records that matter, as many as may be changed at once.
-            changed: gets the stored records, returns those to write, by key.
-
-        Raises:
-            StoreError: they cannot be written.
-        """
+        """See `Records.change`."""
 
         def change() -> None:
             with self.writing():
@@ -168,6 +154,19 @@ class Records:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
         self._with_repair(shrink)
+
+    def size(self) -> int:
+        """Return the bytes of the file in use and its log."""
+        return sum(path.stat().st_size for path in self._folder.glob(f"{FILE}*"))
+
+    def add_usage(self, news: Mapping[str, Tally]) -> None:
+        """See `Records.add_usage`."""
+        with self.writing(), self._errors():
+            usage.add(self._root, news)
+
+    def usage(self) -> dict[str, Tally]:
+        """See `Records.usage`."""
+        return usage.read(self._root)
 
     def _read(self, keys: Sequence[str]) -> Texts:
         cache = self._cache or self._in_use()

@@ -80,6 +80,17 @@ def faults(folder: Path) -> Iterator[str]:
         yield f"{file}: {error}"
 
 
+def unreadable(store: AnswerStore) -> Iterator[str]:
+    """Yield which records cannot be read, a sentence each.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    for key, text in store.records.items():
+        if history.read(text, key) is None:
+            yield f"{store.records}: the record {key!r} cannot be read; it will be asked anew"
+
+
 def old(store: AnswerStore, before: datetime) -> int:
     """Count the answers that `prune` would delete.
 

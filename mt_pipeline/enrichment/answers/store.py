@@ -1,7 +1,7 @@
 """The shared store of answers: for all captures and processes, with one request in flight.
 
-The records are in `database.py`, their content in `history.py`. What to ask, and in which order,
-is decided in `lookup.py`.
+The records are in `records.py`, their content in `history.py`, the turns in `turns.py`. What to
+ask, and in which order, is decided in `lookup.py`.
 
 Every answer of a provider stays. How long the newest one is good for is decided when it is read,
 so a changed lifetime takes effect at once. Failures are never stored.
@@ -9,30 +9,25 @@ so a changed lifetime takes effect at once. Failures are never stored.
 
 import logging
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock
-from filelock import Timeout as LockTimeout
-
-from mt_pipeline.enrichment.answers import history, usage
-from mt_pipeline.enrichment.answers.database import Records, StoreError
+from mt_pipeline.enrichment.answers import history
+from mt_pipeline.enrichment.answers.database import FileRecords
 from mt_pipeline.enrichment.answers.history import History, key_of
+from mt_pipeline.enrichment.answers.records import Records, StoreError
+from mt_pipeline.enrichment.answers.turns import FileTurns, PostgresTurns, Turns
 from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.models import Answer, Endpoint
-from mt_pipeline.enrichment.provider import PaidProvider, ProviderStopped
+from mt_pipeline.enrichment.provider import PaidProvider
+from mt_pipeline.state.postgres import Postgres
 
 __all__ = ["AnswerStore", "StoreError"]
 
 logger = logging.getLogger(__name__)
-
-LONGEST_TURN = 1800
-"""Seconds to wait for a turn. A turn is one request with its retries, minutes at most: a process
-that keeps it longer hangs."""
 
 SHORTER_BY_UP_TO = 0.1
 """Largest part of its lifetime that an answer loses, at random: answers of one hour must not all
@@ -40,28 +35,27 @@ expire within one hour."""
 
 
 class AnswerStore:
-    """The answers of all providers, in a folder.
+    """The answers of all providers.
 
-    Any number of processes may share the folder. An object is used by one thread.
+    Any number of processes may share them. An object is used by one thread.
     """
 
-    def __init__(self, folder: Path, *, answer_days: float, not_found_days: float) -> None:
+    def __init__(
+        self, place: Path | Postgres, *, answer_days: float, not_found_days: float
+    ) -> None:
         """Open the store; create it if it does not exist.
 
         Args:
-            folder: folder of the store.
+            place: folder of the store, or Postgres.
             answer_days: days for which an answer is good, at most.
             not_found_days: days for which a "not found" is good, at most.
 
         Raises:
             StoreError: it cannot be opened.
         """
-        self._folder = folder
         self._good_for = {True: timedelta(days=answer_days), False: timedelta(days=not_found_days)}
         self._tally: dict[str, Tally] = {}
-        self.records = Records(folder)
-        self._turn = FileLock(folder / "turn.lock", timeout=LONGEST_TURN, poll_interval=0.01)
-        self._next = FileLock(folder / "next.lock", timeout=LONGEST_TURN, poll_interval=0.01)
+        self.records, self._turns = _opened(place)
 
     def __enter__(self) -> Self:
         return self
@@ -78,8 +72,7 @@ class AnswerStore:
         """Add hits and misses to the totals, and close the file."""
         try:
             if self._tally:
-                with self.records.writing():
-                    usage.add(self._folder, self._tally)
+                self.records.add_usage(self._tally)
         except (StoreError, OSError) as error:
             logger.warning("hits and misses of this run are not counted: %s", error)
         finally:
@@ -171,7 +164,7 @@ class AnswerStore:
         """
         stored = self._good(provider.name, endpoint)
         if stored is None:
-            with self._in_turn():
+            with self._turns.taken():
                 self.records.reopen()
                 # Another process may have asked the same while this one waited.
                 stored = self._good(provider.name, endpoint)
@@ -189,7 +182,7 @@ class AnswerStore:
 
     def tallies(self) -> dict[str, Tally]:
         """Return the look-ups of each provider, of all processes that have closed the store."""
-        return usage.read(self._folder)
+        return self.records.usage()
 
     @staticmethod
     def _read(key: str, text: str | None) -> History | None:
@@ -206,22 +199,10 @@ class AnswerStore:
         answer = self.newest(provider, endpoint)
         return answer if answer and self.is_good(answer) else None
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Take a turn: one request in flight over all processes, and every process gets a turn.
 
-        The locks are polled. With a single lock, a process that releases it and wants it again at
-        once would nearly always win. With two, it finds `next` taken by a process that waited.
-        """
-        try:
-            with self._next:
-                self._turn.acquire()
-        except LockTimeout as error:
-            raise ProviderStopped(
-                f"{error.lock_file}: another run has been asking for {LONGEST_TURN // 60} minutes; "
-                "end it and run again"
-            ) from None
-        try:
-            yield
-        finally:
-            self._turn.release()
+def _opened(place: Path | Postgres) -> tuple[Records, Turns]:
+    if isinstance(place, Path):
+        return FileRecords(place), FileTurns(place)
+    from mt_pipeline.enrichment.answers.postgres_records import PostgresRecords
+
+    return PostgresRecords(place), PostgresTurns(place)

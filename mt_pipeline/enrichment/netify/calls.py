@@ -106,5 +106,5 @@ class _PostgresCalls:
 
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[Execute]:
-        with self.kept.transaction() as execute:
+        with self.kept.transaction(writes=writes) as execute:
             yield execute

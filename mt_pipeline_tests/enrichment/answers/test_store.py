@@ -20,6 +20,7 @@ from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline.enrichment.provider import EndpointFailed
 from mt_pipeline.settings import PROJECT
+from mt_pipeline.state.postgres import Postgres
 from mt_pipeline_tests.enrichment.parts import GOOGLE, NETFLIX, addresses
 
 
@@ -39,9 +40,16 @@ def answered(
     )
 
 
+@pytest.fixture
+def store(cache: Path | Postgres) -> Iterator[AnswerStore]:
+    """Open an empty store."""
+    with AnswerStore(cache, answer_days=14, not_found_days=1) as opened:
+        yield opened
+
+
 @contextmanager
 def opened(
-    folder: Path, *, answer_days: float = 14, not_found_days: float = 1
+    folder: Path | Postgres, *, answer_days: float = 14, not_found_days: float = 1
 ) -> Iterator[AnswerStore]:
     with AnswerStore(folder, answer_days=answer_days, not_found_days=not_found_days) as store:
         yield store
@@ -63,11 +71,11 @@ class Lab:
         return answered(endpoint, provider=self.name)
 
 
-def test_an_answer_is_there_for_whoever_opens_the_store_next(tmp_path):
+def test_an_answer_is_there_for_whoever_opens_the_store_next(cache):
     kept = answered()
-    with opened(tmp_path) as store:
+    with opened(cache) as store:
         store.put(kept)
-    with opened(tmp_path) as store:
+    with opened(cache) as store:
         assert store.get("netify", GOOGLE) == kept
 
 
@@ -119,32 +127,32 @@ def test_each_kind_of_answer_has_its_own_lifetime(store, found, age, good):
     assert (store.get("netify", GOOGLE) is not None) == good
 
 
-def test_answers_of_one_moment_do_not_expire_at_one_moment_and_each_keeps_its_own(tmp_path):
+def test_answers_of_one_moment_do_not_expire_at_one_moment_and_each_keeps_its_own(cache):
     moment = datetime.now(UTC) - timedelta(days=13.3)  # of 14: the middle between 0.9 and 1.0
     many = addresses(400)
 
     def good() -> list[bool]:
-        with opened(tmp_path) as store:
+        with opened(cache) as store:
             return [store.is_good(Answer(endpoint, "netify", True, moment)) for endpoint in many]
 
     assert 100 < sum(good()) < 300
     assert good() == good()
 
 
-def test_a_changed_lifetime_works_at_once(tmp_path):
-    with opened(tmp_path) as store:
+def test_a_changed_lifetime_works_at_once(cache):
+    with opened(cache) as store:
         store.put(answered(age=timedelta(days=5)))
         store.put(answered(NETFLIX, found=False, age=timedelta(hours=6)))
-    with opened(tmp_path, answer_days=4, not_found_days=0.1) as store:
+    with opened(cache, answer_days=4, not_found_days=0.1) as store:
         assert (store.get("netify", GOOGLE), store.get("netify", NETFLIX)) == (None, None)
-    with opened(tmp_path, answer_days=6, not_found_days=1) as store:
+    with opened(cache, answer_days=6, not_found_days=1) as store:
         assert store.get("netify", GOOGLE) is not None
         assert store.get("netify", NETFLIX) is not None
 
 
-def test_a_lifetime_of_zero_asks_each_time(tmp_path):
+def test_a_lifetime_of_zero_asks_each_time(cache):
     lab = Lab()
-    with opened(tmp_path, answer_days=0) as store:
+    with opened(cache, answer_days=0) as store:
         assert [store.answer(GOOGLE, lab)[1] for _ in range(2)] == [True, True]
 
 
@@ -309,14 +317,14 @@ def test_one_record_that_cannot_be_read_is_asked_for_anew(tmp_path, caplog, dama
     assert "8.8.8.8' cannot be read" in caplog.text
 
 
-def test_hits_misses_and_calls_saved_are_added_up_over_sessions(tmp_path):
+def test_hits_misses_and_calls_saved_are_added_up_over_sessions(cache):
     for _ in range(2):
-        with opened(tmp_path) as store:
+        with opened(cache) as store:
             store.answer(GOOGLE, Lab())
             store.get("lab", GOOGLE)
             store.get("lab", NETFLIX)
             store.get("netify", GOOGLE)
-    with opened(tmp_path) as store:
+    with opened(cache) as store:
         assert store.tallies() == {
             "lab": Tally(hits=3, misses=3, calls_saved=1),
             "netify": Tally(misses=2),
@@ -344,16 +352,16 @@ def write_and_look(folder: Path, name: str) -> None:
             store.get("netify", GOOGLE)
 
 
-def test_processes_that_write_at_once_lose_no_entry_and_no_hit(tmp_path):
+def test_processes_that_write_at_once_lose_no_entry_and_no_hit(cache):
     processes = [
-        multiprocessing.get_context("spawn").Process(target=write_and_look, args=(tmp_path, name))
+        multiprocessing.get_context("spawn").Process(target=write_and_look, args=(cache, name))
         for name in "abc"
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-    with opened(tmp_path) as store:
+    with opened(cache) as store:
         [known] = store.histories("netify", [GOOGLE])
         assert {entry.facts.app_tag for entry in known.entries} == {
             f"{name}-{number}" for name in "abc" for number in range(30)
@@ -427,15 +435,13 @@ def hold_turns(
     turns.put(count)
 
 
-def test_two_captures_share_the_turns_fairly(tmp_path):
+def test_two_captures_share_the_turns_fairly(cache):
     """Regression: with one polled lock, whoever had it got it again nearly always."""
-    with opened(tmp_path):
+    with opened(cache):
         pass
     context = multiprocessing.get_context("spawn")
     start, turns = context.Barrier(2), context.Queue()
-    processes = [
-        context.Process(target=hold_turns, args=(tmp_path, start, turns)) for _ in range(2)
-    ]
+    processes = [context.Process(target=hold_turns, args=(cache, start, turns)) for _ in range(2)]
     for process in processes:
         process.start()
     counts = sorted(turns.get(timeout=60) for _ in processes)
@@ -443,3 +449,11 @@ def test_two_captures_share_the_turns_fairly(tmp_path):
         process.join()
     assert counts[0] > 10
     assert counts[1] < 2 * counts[0]
+
+
+def test_names_and_text_with_odd_characters_are_kept(cache: Path | Postgres):
+    odd = Endpoint("name", "a\0b.example")
+    with opened(cache) as store:
+        store.put(answered(odd))
+        assert store.newest("netify", odd).endpoint == odd
+        assert [key for key, _ in store.records.items()] == [f"netify/name/{odd.value}"]
