@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -93,6 +94,7 @@ class EarlyLoad:
         folder: Path,
     ) -> None:
         self._key, self._backend = key, backend
+        self._check = partial(run.workspace.ledger.check, key)
         self._answers = AnswersAtHand(*run.providers, as_of=run.as_of)
         self._packets: list[pa.Table] = []
         self._hellos: list[pa.Table] = []
@@ -209,4 +211,5 @@ class EarlyLoad:
         self._builder.add_names(hellos, sent=sent)
         self._builder.name_devices(announcements, sent=sent)
         for batch in self._builder.rows(packets, answers):
+            self._check()  # none is sent once the lock of the capture is lost
             self._rows.send(batch)

@@ -240,6 +240,28 @@ def test_a_capture_that_fails_leaves_no_row(lab: Lab, sent: Sent, tmp_path: Path
     assert lab.rows("early_fails") == []
 
 
+def test_no_row_is_sent_or_removed_once_the_lock_of_the_capture_is_lost(
+    lab: Lab, sent: Sent, monkeypatch: pytest.MonkeyPatch
+):
+    key = "early_lost/x.pcap"
+    long_streams(lab.inbox / key)
+    send = EarlyRows.send
+
+    def send_and_lose_the_lock(rows: EarlyRows, batch: pa.RecordBatch) -> None:
+        send(rows, batch)
+        for lock in (lab.data / "ledger.locks").iterdir():
+            lock.unlink()
+
+    monkeypatch.setattr(EarlyRows, "send", send_and_lose_the_lock)
+
+    [failed] = run_of(lab, key)
+
+    assert "its lock" in failed.reason
+    assert len(sent) == 1
+    assert len(lab.rows("early_lost")) == sent.rows
+    assert lab.record(key).state is State.RUNNING
+
+
 def test_a_back_end_that_goes_away_meanwhile_gets_all_rows_at_the_end(
     lab: Lab, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ):
