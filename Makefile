@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench soak docs owners screenshots clean lock secrets
+.PHONY: setup run test check bench soak docs ndpi owners screenshots clean lock secrets
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.service.setup
@@ -12,7 +12,7 @@ run: setup
 	@exec .venv/bin/mt-pipeline run
 
 # Two processes share the files, in their order: servers and browsers of a folder are started once in each.
-test: setup chromium postgresql luaposix bubblewrap
+test: setup ndpi chromium postgresql luaposix bubblewrap
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
@@ -34,6 +34,10 @@ soak: setup
 # Writes the pages that are made from the code: settings and columns.
 docs: .venv/installed
 	.venv/bin/python -m mt_pipeline_tests.docs
+
+# Installs the provider ndpi: nDPI, under the LGPL, in the wheel of nfstream.
+ndpi: .venv/installed
+	@.venv/bin/python -c 'import nfstream' 2>/dev/null || $(PIP) install --quiet 'nfstream>=6.6,<7'
 
 # Renews the table of networks and the list of companies, from two packages of npm, whatever registry npm is set up for.
 owners: .venv/installed

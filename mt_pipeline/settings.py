@@ -104,8 +104,11 @@ class Settings(BaseSettings):
     tshark_memory_mb: Megabytes | None = None
     """megabytes that tshark may take for a capture; by default all of the machine or container"""
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = None
-    """providers of answers, comma-separated, asked in this order: `netify`, `offline`, those of
-    other packages; `none` for nobody; by default `netify` if there is a key, then `offline`"""
+    """providers of answers, comma-separated, asked in this order: `netify`, `offline`, `ndpi`
+    after `make ndpi`, those of other packages; `none` for nobody; by default `netify` if there is a key, then `offline`"""
+    enrichment_names: Literal["server", "all"] = "server"
+    """names that paid providers such as `netify` are asked about: `server` for those that TLS and
+    QUIC say, `all` for hosts of HTTP and names of DNS, too"""
     offline_city_mmdb: File | None = None
     """places for `offline`: MMDB in City or Country layout; by default countries of allocation"""
     offline_apps: File | None = None

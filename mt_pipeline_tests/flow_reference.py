@@ -8,30 +8,36 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from mt_pipeline.enrichment.protocols import applications
 from mt_pipeline.packets.domains import registrable_domain
 
 Row = Mapping[str, object]
 _EPOCH = datetime(1970, 1, 1)
+_BY_PROTOCOL = {row["protocol"]: row for row in applications().to_pylist()}
 
 
-def flows(rows: Iterable[Row], lookups: Sequence[Row] = ()) -> list[dict[str, object]]:
+def flows(
+    rows: Iterable[Row], lookups: Sequence[Row] = (), answers: Sequence[Row] = ()
+) -> list[dict[str, object]]:
     """Count flows, in the order of time and conversation.
 
     Args:
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
         lookups: what DNS answered, as `packets/lookups.py` writes it.
+        answers: those for names, as `enrich.py` writes them.
 
     Returns:
         Values by column; None for who runs the remote end.
     """
     conversations = packets_of_conversations(rows)
+    known = {row["endpoint"]: row for row in answers if row["kind"] == "name"}
     spoken: dict[tuple, Counter[str]] = defaultdict(Counter)
     for (_, *stream, _), packets in conversations.items():
         spoken[tuple(stream)].update(row["protocol"] for row in packets)
     counted = [
         flow
         for (_, *stream, apart), packets in conversations.items()
-        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]), lookups)
+        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]), lookups, known)
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
@@ -77,7 +83,7 @@ def _most(spoken: Counter[str]) -> str:
 
 
 def _flows(
-    packets: list[Row], protocol: str, lookups: Sequence[Row]
+    packets: list[Row], protocol: str, lookups: Sequence[Row], known: Mapping[object, Row]
 ) -> Iterable[dict[str, object]]:
     first = packets[0]
     local, remote = ("src", "dst")
@@ -85,7 +91,7 @@ def _flows(
     if first["ip_src_type"] == "PUBLIC" and (first["ip_dst_type"] != "PUBLIC" or serves):
         local, remote = remote, local
     hardware = {which: _hardware(packets, end(first, which)) for which in ("src", "dst")}
-    name, source, names_count = _remote_name(
+    name, name_source, names_count = _remote_name(
         packets, end(first, local), end(first, remote), lookups
     )
     canonical = _canonical_name(packets, end(first, local), end(first, remote), lookups, name)
@@ -108,10 +114,26 @@ def _flows(
             for name, value in first.items()
             if f"ip_{remote}_netify_" in name
         }
-        of_name = named["app_tag"] is not None
+        is_public = first[f"ip_{remote}_type"] == "PUBLIC"
+        answer = known.get(name, {}) if is_public else {}
+        spoken = _BY_PROTOCOL.get(protocol, {})
+        source, app, category = next(
+            (
+                found
+                for found in (
+                    ("name", named["app_tag"], named["category"]),
+                    ("address", address["app_tag"], address["app_category_tag"]),
+                    ("remote_name", answer.get("app_tag"), answer.get("app_category_tag")),
+                    ("protocol", spoken.get("app_tag"), spoken.get("app_category_tag")),
+                )
+                if found[1] is not None
+            ),
+            (None, None, None),
+        )
         providers = {
             *str(_first(of_second, "tls_sni_provider") or "").split(","),
             *str(first[f"ip_{remote}_provider"] or "").split(","),
+            *str((answer["provider"] if source == "remote_name" else "") or "").split(","),
         } - {""}
         yield {
             "ts": second,
@@ -139,13 +161,9 @@ def _flows(
             "first_ts": min(packet["ts"] for packet in of_second),
             "last_ts": max(packet["ts"] for packet in of_second),
             **names,
-            "app_tag": named["app_tag"] if of_name else address["app_tag"],
-            "app_category_tag": named["category"]
-            if of_name
-            else address["app_category_tag"]
-            if address["app_tag"]
-            else None,
-            "app_source": "name" if of_name else "address" if address["app_tag"] else None,
+            "app_tag": app,
+            "app_category_tag": category,
+            "app_source": source,
             **{
                 field: address[field]
                 for field in ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat")
@@ -153,12 +171,18 @@ def _flows(
             "provider": ",".join(sorted(providers)) or None,
             "label": first["label"],
             "remote_name": name,
-            "remote_name_source": source,
+            "remote_name_source": name_source,
             "remote_names": names_count,
             "remote_domain": None if name is None else registrable_domain(name),
             "remote_canonical_name": canonical,
             **dict.fromkeys(
-                ("remote_asn", "remote_organisation", "remote_party", "remote_tracker")
+                (
+                    "remote_asn",
+                    "remote_organisation",
+                    "remote_party",
+                    "remote_tracker",
+                    "app_confidence",
+                )
             ),
         }
         assert (

@@ -53,8 +53,8 @@ class Record:
             nothing was taken up.
         leaves: what it leaves to the next file: a hash of the names of streams that may continue
             there; empty if there are none.
-        answers: fingerprint of the answers that its rows were made with; None if a load with
-            others began and did not end.
+        answers: fingerprint of the answers that its rows were made with, and versions of what made
+            them (`Stages.made_of`); None if a load with others began and did not end.
         answers_by: what became of its endpoints, by provider: {"netify": {"answered": 3, …}}.
         owed: endpoints for which a provider still owes an answer.
         as_of: the moment whose answers it was loaded with, ISO 8601; None for the present.

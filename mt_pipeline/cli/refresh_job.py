@@ -89,12 +89,18 @@ def dry_run(
     workspace = Workspace(settings.options())
     config = RefreshConfig(experiment=experiment and fold_experiment(experiment), capture=capture)
     selected = _select(workspace, config)
-    with providers.opened(settings.options(), run="") as (chain, store):
-        costs = cost(refreshing.endpoints_of(workspace, selected), providers=chain, store=store)
+    paths, options = refreshing.endpoints_of(workspace, selected), workspace.options
+    with providers.opened(options, run="") as (chain, store):
+        costs, all_names = (
+            cost(paths, providers=chain, store=store, all_names=all_names)
+            for all_names in (options.asks_all_names, True)
+        )
     echo(f"{len(selected):,} captures with {costs.endpoints:,} endpoints")
     for name, estimate in costs.by_provider.items():
         echo(f"{name}: {estimate.calls:,} calls; {estimate.cached:,} answers are in the store")
-    for name, count in providers.calls(settings.options()).items():
+        if more := all_names.by_provider[name].calls - estimate.calls:
+            echo(f"{name}: {more:,} calls more with MT_ENRICHMENT_NAMES=all")
+    for name, count in providers.calls(options).items():
         echo(f"{name.replace('_', ' ')}: {count:,}")
 
 

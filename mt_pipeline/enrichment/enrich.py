@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.chain import SCHEMA, Chain, Progress, lookup_of
 from mt_pipeline.enrichment.counts import Counts
-from mt_pipeline.enrichment.provider import Provider
+from mt_pipeline.enrichment.lookup import FreeLookup
+from mt_pipeline.enrichment.provider import FreeProvider, Provider
+from mt_pipeline.packets.endpoints import REMOTE_NAME
 from mt_pipeline.system.atomic import whole
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ def enrich(
     progress: Progress | None = None,
     ask: bool = True,
     as_of: datetime | None = None,
+    all_names: bool = False,
 ) -> Counts:
     """Write what is known of each endpoint, those with the most bytes and packets first.
 
@@ -49,6 +52,8 @@ def enrich(
     unknown. Neither an unknown endpoint nor a provider that stops is an error: the file is
     complete, with NULLs, and the counts show it. Each paid answer is stored before the next
     call, so an interruption loses none.
+
+    Names that only HTTP or DNS gives are looked up with free providers alone, and are in no count.
 
     Args:
         endpoints: Parquet with columns kind, endpoint, packets, bytes; several files are summed.
@@ -59,6 +64,7 @@ def enrich(
         ask: whether paid providers are asked; if not, their stored answers count at any age.
         as_of: use the answers that the store had at this time; no paid provider is asked, and
             nothing is owed.
+        all_names: whether paid providers are asked about every name.
 
     Returns:
         The counts, also per provider.
@@ -66,7 +72,8 @@ def enrich(
     Raises:
         StoreError: the store cannot be used.
     """
-    table = most_useful_first([endpoints] if isinstance(endpoints, Path) else endpoints)
+    paths = [endpoints] if isinstance(endpoints, Path) else endpoints
+    table = most_useful_first(paths, all_names=all_names)
     chain = Chain(
         [lookup_of(provider, store, ask=ask, as_of=as_of) for provider in providers],
         table.num_rows,
@@ -75,19 +82,37 @@ def enrich(
     with whole(output) as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
         for batch in table.to_batches(max_chunksize=BATCH):
             writer.write_batch(chain.answers(batch))
-    return chain.counts()
+        counts = chain.counts()
+        free = Chain(
+            [
+                FreeLookup(provider)
+                for provider in providers
+                if isinstance(provider, FreeProvider)
+                and not counts.by_provider[provider.name].stopped
+            ],
+            None,
+        )
+        for batch in _others(paths, table).to_batches(max_chunksize=BATCH):
+            writer.write_batch(free.answers(batch))
+    return counts
 
 
-def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
-    """Return kind and endpoint of distinct endpoints, in the order to ask about them."""
-    tables = [
-        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_INPUT)
-        for path in endpoints
-    ]
-    distinct = (
-        pa.concat_tables([_INPUT.empty_table(), *tables])
-        .group_by(["kind", "endpoint"])
-        .aggregate([("bytes", "sum"), ("packets", "sum")])
+def most_useful_first(endpoints: Sequence[Path], *, all_names: bool = False) -> pa.Table:
+    """Return kind and endpoint of distinct endpoints, in the order to ask about them.
+
+    Args:
+        endpoints: files as `enrich` takes them.
+        all_names: whether names that only HTTP or DNS gives are among them.
+    """
+    table = _read(endpoints)
+    is_other = pc.equal(table["kind"], REMOTE_NAME)
+    if all_names:
+        kinds = pc.if_else(is_other, "name", table["kind"])
+        table = table.set_column(table.schema.get_field_index("kind"), "kind", kinds)
+    else:
+        table = table.filter(pc.invert(is_other))
+    distinct = table.group_by(["kind", "endpoint"]).aggregate(
+        [("bytes", "sum"), ("packets", "sum")]
     )
     # The endpoint comes last, so that two runs ask in the same order.
     order = pc.sort_indices(
@@ -99,3 +124,19 @@ def most_useful_first(endpoints: Sequence[Path]) -> pa.Table:
         ],
     )
     return distinct.select(["kind", "endpoint"]).take(order).combine_chunks()
+
+
+def _others(endpoints: Sequence[Path], table: pa.Table) -> pa.Table:
+    """Return kind and endpoint of the names that only HTTP or DNS gives, and `table` lacks."""
+    others = _read(endpoints)
+    names = pc.unique(others["endpoint"].filter(pc.equal(others["kind"], REMOTE_NAME)))
+    names = names.filter(pc.invert(pc.is_in(names, table["endpoint"].combine_chunks())))
+    return pa.table({"kind": pa.repeat("name", len(names)), "endpoint": names})
+
+
+def _read(endpoints: Sequence[Path]) -> pa.Table:
+    tables = [
+        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_INPUT)
+        for path in endpoints
+    ]
+    return pa.concat_tables([_INPUT.empty_table(), *tables])

@@ -50,7 +50,11 @@ class Cost:
 
 
 def cost(
-    endpoints: Sequence[Path], *, providers: Sequence[Provider], store: AnswerStore | None
+    endpoints: Sequence[Path],
+    *,
+    providers: Sequence[Provider],
+    store: AnswerStore | None,
+    all_names: bool = False,
 ) -> Cost:
     """Count the calls that `enrich` would make; nothing is sent or written.
 
@@ -62,11 +66,12 @@ def cost(
         endpoints: files as `enrich` takes them.
         providers: in the order in which they are asked.
         store: the answers so far; None if there are none.
+        all_names: whether paid providers would be asked about every name.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    table = most_useful_first(endpoints)
+    table = most_useful_first(endpoints, all_names=all_names)
     lookups = [
         FreeLookup(provider)
         if isinstance(provider, FreeProvider)

@@ -38,7 +38,8 @@ SELECT is_tcp, stream_index, a_address AS address_src, b_address AS address_dst,
     {latest("sni", "sni_number")} AS sni, max(sni_number) AS sni_number,
     {latest("alpn", "alpn_number")} AS alpn, max(alpn_number) AS alpn_number,
     sum(packets_ab + packets_ba)::BIGINT AS packets, sum(bytes_ab + bytes_ba)::BIGINT AS bytes,
-    epoch_us(min(first_ts)) AS first_us, epoch_us(max(last_ts)) AS last_us
+    epoch_us(min(first_ts)) AS first_us, epoch_us(max(last_ts)) AS last_us,
+    arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL) AS http_host
 FROM sums GROUP BY ALL
 """
 
@@ -63,13 +64,13 @@ They are computed once, as that takes as long as the packets of a small capture.
 
 
 class Conversations:
-    """The conversations of a capture: the table `conversations` of a DuckDB connection.
+    """The conversations of a capture: the tables `conversations` and `lookups` of a connection.
 
     The typed packets and their sums are in files.
 
     Attributes:
         keys: the fields of a document that are read.
-        connection: for queries of the table.
+        connection: for queries of the tables, after `flush`.
     """
 
     keys = ALL_KEYS
@@ -116,10 +117,19 @@ class Conversations:
             for batch in documents.read(reading, path).to_arrow_reader(block):
                 self.add(pa.Table.from_batches([batch]))
 
-    def read_sums(self, path: Path) -> None:
-        """Add sums that were written before; `write_packets` cannot be called then."""
-        self.connection.register("sums", self.connection.read_parquet(str(path)))
+    def read_sums(self, sums: Path, answered: Path) -> None:
+        """Add what `write_packets` wrote before, which cannot be called then."""
+        self.connection.register("sums", self.connection.read_parquet(str(sums)))
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
+        self._lookups.read(answered)
+
+    def read_lookups(self, answered: Path) -> None:
+        """Add answers of DNS of another file."""
+        self._lookups.read(answered)
+
+    def flush(self) -> None:
+        """Have all that was added in the tables of the connection."""
+        self._lookups.flush()
 
     def write_packets(self, packets: Path, sums: Path, said: SaidFiles) -> None:
         """Move the typed packets and their sums into place, as Parquet; nothing can be added then.

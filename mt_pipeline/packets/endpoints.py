@@ -1,6 +1,8 @@
-"""The distinct endpoints of a capture, its public addresses and TLS server names.
+"""The distinct endpoints of a capture: its public addresses, and names of remote ends.
 
-Each comes with its packets, bytes and times. What endpoints are is the enrichment room's business.
+Names are those that TLS and QUIC say, and apart from these the other names that remote ends may
+have: hosts of HTTP, and what DNS answered about addresses of the capture. Each comes with its
+packets, bytes and times. What endpoints are is the enrichment room's business.
 """
 
 import json
@@ -13,12 +15,13 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from mt_pipeline.packets.conversations import Conversations
+from mt_pipeline.packets.names import http_host_name
 from mt_pipeline.packets.reachability import is_public
 from mt_pipeline.system.atomic import whole
 
 SCHEMA = pa.schema(
     [
-        pa.field("kind", pa.string()),  # "address" or "name"
+        pa.field("kind", pa.string()),  # "address", "name", or REMOTE_NAME
         pa.field("endpoint", pa.string()),
         pa.field("packets", pa.int64()),
         pa.field("bytes", pa.int64()),
@@ -26,6 +29,9 @@ SCHEMA = pa.schema(
         pa.field("last_seen", pa.timestamp("us", tz="UTC")),
     ]
 )
+
+REMOTE_NAME = "remote_name"
+"""The kind of a name that only HTTP or DNS gives."""
 
 # At least two labels of at most 63 letters, digits, hyphens and underscores; the last one not all
 # digits.
@@ -35,22 +41,36 @@ _NAME = re.compile(
     r"(?!\d+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
 )
 
-# A name has all packets of its streams. An address has each packet once, even one from itself to
-# itself.
-_ENDPOINTS = """
+# A server name and a host have all packets of their streams, a name of DNS all of its addresses. An
+# address has each packet once, even one from itself to itself.
+ENDPOINTS = f"""
 WITH streams AS (
-    SELECT arg_max(sni, sni_number) AS endpoint, sum(packets) AS packets, sum(bytes) AS bytes,
+    SELECT arg_max(sni, sni_number) AS endpoint,
+        arg_min(http_host, first_us) FILTER (http_host IS NOT NULL) AS http_host,
+        sum(packets) AS packets, sum(bytes) AS bytes,
         min(first_us) AS first_us, max(last_us) AS last_us
     FROM conversations WHERE stream_index IS NOT NULL GROUP BY is_tcp, stream_index),
 ends AS (
     SELECT 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint,
         packets, bytes, first_us, last_us FROM conversations
     UNION ALL
-    SELECT 'name', rtrim(lower(endpoint), '.'), packets, bytes, first_us, last_us FROM streams)
+    SELECT 'name', rtrim(lower(endpoint), '.'), packets, bytes, first_us, last_us FROM streams),
+named AS (
+    FROM ends
+    UNION ALL
+    SELECT '{REMOTE_NAME}', {http_host_name("http_host")}, packets, bytes, first_us, last_us
+    FROM streams
+    UNION ALL
+    SELECT '{REMOTE_NAME}', name, packets, bytes, first_us, last_us
+    FROM ends JOIN (SELECT DISTINCT name, address FROM lookups) answered
+        ON ends.endpoint = answered.address AND ends.kind = 'address')
 SELECT kind, endpoint, sum(packets)::BIGINT AS packets, sum(bytes)::BIGINT AS bytes,
     make_timestamptz(min(first_us)) AS first_seen, make_timestamptz(max(last_us)) AS last_seen
-FROM ends WHERE endpoint <> '' GROUP BY kind, endpoint ORDER BY kind, bytes DESC, endpoint
+FROM named WHERE endpoint <> '' AND NOT (kind = '{REMOTE_NAME}'
+    AND endpoint IN (SELECT endpoint FROM ends WHERE kind = 'name' AND endpoint <> ''))
+GROUP BY kind, endpoint ORDER BY kind, bytes DESC, endpoint
 """
+"""SQL of the endpoints; the version of the files is a hash of it."""
 
 _PRIVATE_SUFFIXES = (
     "local localhost localdomain lan home home.arpa internal intranet private corp "
@@ -96,7 +116,7 @@ class Endpoints:
 
 
 def is_askable(name: str) -> bool:
-    """Return whether a server name may be public.
+    """Return whether a name may be public.
 
     Args:
         name: in lower case, without a trailing dot.
@@ -114,7 +134,8 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
     Returns:
         The summary, which is also in the file.
     """
-    table = conversations.connection.sql(_ENDPOINTS).to_arrow_table().cast(SCHEMA)
+    conversations.flush()
+    table = conversations.connection.sql(ENDPOINTS).to_arrow_table().cast(SCHEMA)
     [(packets, length, first_us, last_us)] = conversations.connection.sql(_TOTAL).fetchall()
     is_eligible = [
         is_public(endpoint) if kind == "address" else is_askable(endpoint)
@@ -123,9 +144,11 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
         )
     ]
     table = table.filter(pa.array(is_eligible, pa.bool_()))
-    names = table.filter(pyarrow.compute.equal(table["kind"], "name"))
+    addresses, names = (
+        table.filter(pyarrow.compute.equal(table["kind"], kind)) for kind in ("address", "name")
+    )
     summary = Endpoints(
-        addresses=table.num_rows - names.num_rows,
+        addresses=addresses.num_rows,
         names=names.num_rows,
         packets=packets,
         bytes=length,

@@ -72,21 +72,27 @@ class Collected:
             says = pc.or_(says, pc.is_valid(documents[field]))
         self._waiting.append(documents.filter(says))
         if sum(table.num_rows for table in self._waiting) >= _WAITING:
-            self._insert()
+            self.flush()
 
     def table(self) -> pa.Table:
         """Return what counts, in order."""
-        self._insert()
+        self.flush()
         return self._connection.sql(self._statements.all).to_arrow_table()
 
     def write(self, output: Path) -> None:
         """Write what counts, in order, as Parquet; the file appears when it is complete."""
-        self._insert()
+        self.flush()
         with whole(output) as partial:
             counts = self._connection.sql(self._statements.all)
             counts.write_parquet(str(partial), compression="zstd")
 
-    def _insert(self) -> None:
+    def read(self, path: Path) -> None:
+        """Add what `write` wrote."""
+        table = self._statements.table
+        self._connection.execute(f"INSERT INTO {table} FROM read_parquet($1)", [str(path)])
+
+    def flush(self) -> None:
+        """Have all that was added in the table."""
         documents = pa.concat_tables(self._waiting) if self._waiting else None
         self._waiting.clear()
         if documents is not None and documents.num_rows:

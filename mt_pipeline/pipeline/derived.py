@@ -95,6 +95,7 @@ class Derived:
             continued = continuation.take_up(found, left.streams)
             log.info("%s: %s streams go on in it", self.key, f"{continued:,}")
             self._inherit(left, inputs)
+            found.read_lookups(self.files.known(inputs).lookups)
         found.write_names(self.files.names(inputs))
         if self._rotation.has_next:
             continuation.write_left(found, self.files.left(inputs), left and left.streams)
@@ -129,7 +130,7 @@ class Derived:
             raise NoInputError(f"{self.key}: {source} is not there; launch it with tshark_json too")
         found = self.listener(inputs)
         if packets.exists():
-            found.read_sums(self.files.sums(inputs))
+            found.read_sums(self.files.sums(inputs), self.files.lookups(inputs))
         else:
             found.read(source)
         return found

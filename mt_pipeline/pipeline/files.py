@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from mt_pipeline.captures.naming import experiment_of, file_name_of
+from mt_pipeline.enrichment.ndpi import inspections
 from mt_pipeline.packets.inheritance import HANDED_ON
 from mt_pipeline.packets.said import SaidFiles
 from mt_pipeline.pipeline.versions import CODE_VERSIONS
@@ -19,6 +20,7 @@ from mt_pipeline.tshark import documents
 TSHARK_JSON, ENDPOINTS, ENRICHMENT = "tshark_json", "endpoints", "enrichment"
 _LEFT = ".left.parquet"
 _LEFT_SAID = ".{}.left.parquet"
+_INSPECTIONS = ".inspections.parquet"
 
 
 def reports_folder(data: Path) -> Path:
@@ -104,8 +106,12 @@ class CaptureFiles:
         """Return the answers for the endpoints. Each run replaces them."""
         return self._folder(ENRICHMENT) / f"{self._named(inputs)}.parquet"
 
+    def inspections(self, inputs: str) -> Path:
+        """Return what nDPI found in the conversations, if that is installed."""
+        return self._folder(ENRICHMENT) / f"{inputs}-{inspections.version()}{_INSPECTIONS}"
+
     def sources(self, inputs: str) -> Sources:
-        """Return the files that the rows are made of."""
+        """Return the files that the rows are made of, without what nDPI found."""
         return Sources(
             packets=self.packets(inputs),
             sums=self.sums(inputs),
@@ -133,7 +139,7 @@ class CaptureFiles:
             for path in self._listed(asset):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                elif path not in current:
+                elif path not in current and not _is_inspection(path, inputs):
                     path.unlink(missing_ok=True)
 
     def delete_packets(self) -> int:
@@ -183,3 +189,8 @@ class CaptureFiles:
     def _listed(self, asset: str) -> list[Path]:
         folder = self._folder(asset)
         return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_inspection(path: Path, inputs: str) -> bool:
+    """Return whether a file has what nDPI found; it may be used again when nDPI is."""
+    return path.name.startswith(inputs) and path.name.endswith(_INSPECTIONS)

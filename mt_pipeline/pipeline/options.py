@@ -36,6 +36,7 @@ class Options:
     tshark_seconds: float
     tshark_memory_mb: int | None
     providers: tuple[str, ...]
+    enrichment_names: Literal["server", "all"]
     offline_city_mmdb: Path | None
     offline_apps: Path | None
     offline_asn_mmdb: Path | None
@@ -70,6 +71,16 @@ class Options:
             return None
         password = self.state_password
         return Postgres(self.state_url, password.get_secret_value() if password else None)
+
+    @property
+    def asks_all_names(self) -> bool:
+        """Whether paid providers are asked about names that only HTTP or DNS gives, too."""
+        return self.enrichment_names == "all"
+
+    @property
+    def inspects(self) -> bool:
+        """Whether nDPI reads captures, too."""
+        return "ndpi" in self.providers
 
     @property
     def has_questdb(self) -> bool:

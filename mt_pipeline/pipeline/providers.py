@@ -8,6 +8,7 @@ from mt_pipeline.devices.inventory import DevicesUnusable
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment import plugins
 from mt_pipeline.enrichment.answers.store import AnswerStore
+from mt_pipeline.enrichment.ndpi import inspections
 from mt_pipeline.enrichment.netify import client
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
@@ -28,6 +29,8 @@ from mt_pipeline.state.postgres import Postgres
 from mt_pipeline.system.nearest import did_you_mean
 
 NETIFY, OFFLINE = "netify", "offline"
+_BY_CONVERSATION = (inspections.NAME,)
+"""Names of providers that read the capture; they are no part of the chain."""
 
 
 def check(options: Options) -> None:
@@ -43,17 +46,27 @@ def check(options: Options) -> None:
         _check_netify(options)
     if twice := [name for name in options.providers if options.providers.count(name) > 1]:
         raise SettingsError(f"MT_ENRICHMENT lists {twice[0]} twice: leave one out")
-    known = [NETIFY, OFFLINE, *plugins.names()]
+    known = [NETIFY, OFFLINE, *_BY_CONVERSATION, *plugins.names()]
     if unknown := [name for name in options.providers if name not in known]:
         hint = did_you_mean(unknown[0], known) or ";"
         raise SettingsError(
             f"MT_ENRICHMENT: there is no provider {unknown[0]!r}{hint} "
             f"say `none`, or some of {', '.join(known)}"
         )
+    if options.inspects and not inspections.is_installed():
+        raise SettingsError(
+            "MT_ENRICHMENT lists ndpi, but the package nfstream is not installed: "
+            "`make ndpi` installs it, or leave ndpi out"
+        )
     with ExitStack() as stack:
-        for name in options.providers:
+        for name in _chain(options):
             if name != NETIFY:  # to make it creates files in the data folder
                 _make(name, options, stack)
+
+
+def _chain(options: Options) -> list[str]:
+    """List the providers of endpoints, in their order."""
+    return [name for name in options.providers if name not in _BY_CONVERSATION]
 
 
 def _check_netify(options: Options) -> None:
@@ -137,7 +150,7 @@ def opened(
         StoreError: the stored answers cannot be opened.
     """
     with ExitStack() as stack:
-        providers = [_make(name, options, stack, run) for name in options.providers]
+        providers = [_make(name, options, stack, run) for name in _chain(options)]
         if not any(isinstance(provider, PaidProvider) for provider in providers):
             yield providers, None
             return

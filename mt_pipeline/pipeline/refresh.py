@@ -1,41 +1,25 @@
 """Brings the answers of loaded captures up to date, and loads captures again whose answers changed.
 
-It does not run tshark: rows are made of the typed packets, or of the documents.
+`reload.py` loads one of them.
 """
 
 import logging
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
 from pathlib import Path
 
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.enrichment import changes
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
-from mt_pipeline.pipeline import captures_table, providers, rotation
+from mt_pipeline.pipeline import providers, rotation
 from mt_pipeline.pipeline.failures import Failed, collecting
 from mt_pipeline.pipeline.files import CaptureFiles
-from mt_pipeline.pipeline.load import load_one
+from mt_pipeline.pipeline.reload import Outcome, refresh_one
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.pipeline.stages import Stages
-from mt_pipeline.pipeline.verdict import note_answers, note_done
 from mt_pipeline.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
-
-
-class Outcome(Enum):
-    """What a refresh did with a capture."""
-
-    RELOADED = "loaded again"
-    UNCHANGED = "unchanged"
-    EXPIRED = "left: their packets have expired"
-    LEFT = "left: it is not loaded now, or waits for another run"
 
 
 @dataclass(frozen=True)
@@ -90,7 +74,7 @@ def refresh(run: Run, selection: Selection) -> Refreshed:
     folder = run.workspace.options.data_dir
     for record in refreshed.records:
         with collecting(record.key, refreshed.failures, folder=folder, ends_on=()):
-            outcome = _refresh_one(run, record.key, as_of=run.as_of, keeps_day=selection.owing)
+            outcome = refresh_one(run, record.key, as_of=run.as_of, keeps_day=selection.owing)
             refreshed.outcomes[outcome] += 1
     catch_up(run, [record.key for record in refreshed.records])
     numbers = (f"{number} {outcome.value}" for outcome, number in refreshed.outcomes.items())
@@ -102,10 +86,15 @@ def refresh(run: Run, selection: Selection) -> Refreshed:
 def due(workspace: Workspace, selection: Selection) -> list[Record]:
     """List the loaded captures that are selected.
 
-    Captures with the answers of an earlier day are selected only by name.
+    Captures with the answers of an earlier day are selected only by name. The newest come first, as
+    a refresh after a new release takes long, but those that owe something in their own order.
     """
     named = selection.experiment or selection.capture or selection.with_past
-    records = owing(workspace) if selection.owing else workspace.ledger.records()
+    records = (
+        owing(workspace)
+        if selection.owing
+        else sorted(workspace.ledger.records(), key=lambda record: -record.mtime_ns)
+    )
     return [
         record
         for record in records
@@ -135,7 +124,7 @@ def catch_up(run: Run, keys: Iterable[str]) -> None:
         tried.add(key)
         reached.add(key)
         with collecting(key, [], folder=run.workspace.options.data_dir, ends_on=()):
-            _refresh_one(run, key, as_of=None, keeps_day=True)
+            refresh_one(run, key, as_of=None, keeps_day=True)
 
 
 def report_experiments(run: Run, experiments: Iterable[str]) -> None:
@@ -176,65 +165,15 @@ def _ask(run: Run, records: Sequence[Record]) -> Counts:
     if store is None or not paths:
         return Counts()
     with tempfile.TemporaryDirectory(dir=run.workspace.options.data_dir) as folder:
-        counts = enrich(paths, Path(folder) / "answers.parquet", providers=chain, store=store)
+        counts = enrich(
+            paths,
+            Path(folder) / "answers.parquet",
+            providers=chain,
+            store=store,
+            all_names=run.workspace.options.asks_all_names,
+        )
     numbers = f"{counts.endpoints:,} endpoints of {len(paths)} captures"
     results = f"{counts.asked:,} asked, {counts.owed:,} owed"
     stopped = f"; {counts.stopped}" if counts.stopped else ""
     log.info("%s: %s%s", numbers, results, stopped)
     return counts
-
-
-def _refresh_one(run: Run, key: str, *, as_of: datetime | None, keeps_day: bool) -> Outcome:
-    """Load a capture again if its stored answers have changed.
-
-    Also load it again if it takes up something else from the file before it in its rotation.
-
-    Args:
-        run: the run that it is part of.
-        key: the capture key.
-        as_of: take the answers of that moment; None for those of now.
-        keeps_day: whether a capture with the answers of an earlier day keeps that day, unless its
-            load broke off.
-    """
-    started, ledger = time.monotonic(), run.workspace.ledger
-    with ledger.lock(key) as record:
-        if record is None or record.state is not State.DONE or record.documents is None:
-            return Outcome.LEFT
-        if record.packets_expired_at is not None:
-            return Outcome.EXPIRED
-        if keeps_day and record.as_of and record.answers is not None:
-            as_of = datetime.fromisoformat(record.as_of)
-        with closing(
-            Stages(run, key, inputs=record.documents, sha256=record.sha256 or "", cut=record.cut)
-        ) as stages:
-            stages.derived.continue_rotation(default=record.follows)
-            stages.answer(ask=False, as_of=as_of)
-            answers = stages.files.enrichment(stages.inputs)
-            follows_same = stages.files.follows == record.follows
-            if follows_same and changes.fingerprint(answers) == record.answers:
-                note_answers(stages)
-                captures_table.update_owed(run.workspace, record, changes.count_owed(answers))
-                return Outcome.UNCHANGED
-            if not follows_same:
-                stages.find_endpoints()
-            stages.report_answers(seconds=time.monotonic() - started)
-            # A kill during the load leaves rows with old and with new answers.
-            # Without a fingerprint, the next refresh loads the capture again.
-            ledger.answered(key, answers=None, owed=record.owed)
-            _load_again(run, stages)
-    return Outcome.RELOADED
-
-
-def _load_again(run: Run, stages: Stages) -> None:
-    load = load_one(run, stages.key, stages.sources())
-    stages.report_rows(load)
-    note_done(stages, load.loaded)
-    captures_table.copy(
-        run.workspace,
-        stages.key,
-        stored=load.stored,
-        counts=stages.counts,
-        seconds=stages.seconds,
-    )
-    run.workspace.ledger.check(stages.key)
-    stages.files.keep_only(stages.inputs)

@@ -22,6 +22,7 @@ from mt_pipeline.pipeline import early_load, providers
 from mt_pipeline.pipeline.derived import Derived, NoInputError
 from mt_pipeline.pipeline.early_load import EarlyLoad
 from mt_pipeline.pipeline.files import CaptureFiles
+from mt_pipeline.pipeline.inspection import Inspection
 from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.observer import (
     AnswersFound,
@@ -33,6 +34,7 @@ from mt_pipeline.pipeline.observer import (
 from mt_pipeline.pipeline.reading import write_documents
 from mt_pipeline.pipeline.refusal import check_readable
 from mt_pipeline.pipeline.run import Run
+from mt_pipeline.pipeline.versions import ROWS
 from mt_pipeline.rows.sources import Sources
 from mt_pipeline.tshark import documents
 from mt_pipeline.tshark.packet_count import Counted, Estimate, count_packets, counting, estimate
@@ -54,6 +56,7 @@ class Stages:
         seconds: the time that each stage took, by asset.
         early_load: sends rows while tshark reads; None if nothing is sent before the load.
         derived: its typed packets, names and endpoints.
+        inspection: what nDPI finds in it.
     """
 
     run: Run
@@ -67,6 +70,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
     early_load: EarlyLoad | None = None
     derived: Derived = field(init=False)
+    inspection: Inspection = field(init=False)
     _started: float = 0
     _counted: Callable[[], Counted] = field(init=False)
     _estimate: Callable[[], Estimate | None] = field(init=False)
@@ -75,6 +79,7 @@ class Stages:
     def __post_init__(self) -> None:
         files = CaptureFiles(self.run.workspace.options.data_dir, self.key)
         self.derived = Derived(self.run.workspace, files)
+        self.inspection = Inspection(self.run.workspace, files)
 
     @property
     def files(self) -> CaptureFiles:
@@ -89,6 +94,7 @@ class Stages:
     def close(self) -> None:
         """Free the memory of the conversations, and stop counting packets."""
         self.derived.close()
+        self.inspection.close()
         self._open.close()
 
     def identify(self, capture: Capture, display_filter: str) -> None:
@@ -112,6 +118,7 @@ class Stages:
         self.inputs = documents.inputs_hash(
             tshark, sha256=self.sha256, display_filter=display_filter
         )
+        self.inspection.begin(capture, self.inputs)
 
     def load_early(self) -> None:
         """Have rows sent while `read_documents` reads, if a back end takes them."""
@@ -143,6 +150,7 @@ class Stages:
                 listener=self.derived.listener(self.inputs, follower) if derive else None,
                 count=self._estimate,
             )
+        self.inspection.wait()
         counted = self._counted()
         if counted.packets != packets and not display_filter:
             # editcap also counts blocks that are not packets.
@@ -200,6 +208,7 @@ class Stages:
             store=store,
             ask=ask,
             as_of=as_of,
+            all_names=self.run.workspace.options.asks_all_names,
             progress=lambda so_far, _total: report(so_far.endpoints),
         )
         self.as_of = as_of
@@ -229,12 +238,24 @@ class Stages:
         """
         self.derived.make(self.inputs)
         self.close()  # free the memory: the capture may wait for others before its load
-        sources = self.files.sources(self.inputs)
+        sources = replace(
+            self.files.sources(self.inputs), inspections=self.inspection.found(self.inputs)
+        )
         if not sources.answers.exists():
             raise NoInputError(
                 f"{self.key}: {sources.answers} is not there; launch it with netify_enrichment too"
             )
         return sources
+
+    @property
+    def made_of(self) -> str:
+        """What rows are made of besides packets: a hash of the answers, and versions.
+
+        Rows that were made of the same need not be loaded again.
+        """
+        answers = changes.fingerprint(self.files.enrichment(self.inputs))
+        inspected = self.inspection.found(self.inputs)
+        return "-".join([answers, ROWS, *([inspected.stem] if inspected else [])])
 
     def report_rows(self, load: CaptureLoad) -> None:
         """Hand the observer the record of the rows that are loaded."""

@@ -42,12 +42,12 @@ def note_done(stages: Stages, loaded: Loaded) -> None:
 
 def note_answers(stages: Stages) -> None:
     """Note the answers that the rows were made with."""
-    path, counts = stages.files.enrichment(stages.inputs), stages.counts
+    counts = stages.counts
     by_provider = counts.by_provider.items() if counts else None
     stages.run.workspace.ledger.answered(
         stages.key,
-        answers=changes.fingerprint(path),
-        owed=changes.count_owed(path),
+        answers=stages.made_of,
+        owed=changes.count_owed(stages.files.enrichment(stages.inputs)),
         answers_by=None if by_provider is None else {name: c.numbers for name, c in by_provider},
         as_of=None if stages.as_of is None else stages.as_of.isoformat(),
     )

@@ -8,7 +8,8 @@ import hashlib
 from mt_pipeline.enrichment.chain import SCHEMA as ANSWERS
 from mt_pipeline.packets.announcements import ANNOUNCEMENTS, SEEN
 from mt_pipeline.packets.certificates import CERTIFICATES
-from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS
+from mt_pipeline.packets.endpoints import ENDPOINTS
+from mt_pipeline.packets.endpoints import SCHEMA as ENDPOINTS_SCHEMA
 from mt_pipeline.packets.lookups import LOOKUPS
 from mt_pipeline.packets.sums import SUMS
 from mt_pipeline.schema.flows import FLOW_COLUMNS
@@ -35,7 +36,8 @@ CODE_VERSIONS = {
     "tshark_json": version(FIELDS, PREFERENCES, hellos.VERSION),
     # Only the columns of its own files: a new column of answers must not type packets again.
     "endpoints": version(
-        ENDPOINTS.to_string(),
+        ENDPOINTS_SCHEMA.to_string(),
+        ENDPOINTS,
         SUMS,
         LOOKUPS,
         CERTIFICATES,
@@ -46,3 +48,6 @@ CODE_VERSIONS = {
     "netify_enrichment": version(ANSWERS.to_string()),
     "questdb_packets": version(COLUMNS, FLOW_COLUMNS),
 }
+
+ROWS = version(CODE_VERSIONS["endpoints"], CODE_VERSIONS["questdb_packets"])
+"""Version of the rows: a refresh loads captures again whose rows an earlier one made."""

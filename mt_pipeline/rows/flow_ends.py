@@ -4,10 +4,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mt_pipeline.devices.lookup import Devices
-from mt_pipeline.enrichment.owners.remote_ends import SCHEMA as OWNERS
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.rows.packets import encoded
 from mt_pipeline.schema.flows import FLOW_COLUMNS
+
+_OWNERS = ("asn", "organisation", "party", "tracker")
+_APPLICATION = ("app_tag", "app_category_tag")
 
 
 def complete(
@@ -57,9 +59,18 @@ def _with_owners(batch: pa.RecordBatch, experiment: str, remote_ends: RemoteEnds
         names=batch["remote_name"],
         devices=batch["device_local"],
     )
-    for name in OWNERS.names:
+    for name in _OWNERS:
         batch = _replaced(batch, f"remote_{name}", owners[name])
-    return batch
+    return _with_applications(batch, owners)
+
+
+def _with_applications(batch: pa.RecordBatch, owners: pa.RecordBatch) -> pa.RecordBatch:
+    """Add the applications that networks serve, where no more than the protocol is known."""
+    is_open = pc.fill_null(pc.equal(batch["app_source"], "protocol"), True)
+    is_known = pc.and_(is_open, pc.is_valid(owners["app_tag"]))
+    for name in _APPLICATION:
+        batch = _replaced(batch, name, pc.if_else(is_known, owners[name], batch[name]))
+    return _replaced(batch, "app_source", pc.if_else(is_known, "network", batch["app_source"]))
 
 
 def _replaced(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:

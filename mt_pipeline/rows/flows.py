@@ -16,9 +16,11 @@ import pyarrow.parquet
 
 from mt_pipeline.captures.naming import label_of
 from mt_pipeline.devices.lookup import Devices
+from mt_pipeline.enrichment import protocols
+from mt_pipeline.enrichment.ndpi import inspections
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.packets import typed
-from mt_pipeline.packets.names import host_name
+from mt_pipeline.packets.names import host_name, http_host_name
 from mt_pipeline.packets.sums import ATTRIBUTES, KEY, PARTS_OF_AN_END, chosen
 from mt_pipeline.rows.flow_ends import complete
 from mt_pipeline.rows.packets import joined
@@ -65,10 +67,6 @@ LEFT JOIN read_parquet({{}}) names
 WHERE skipped IS NULL
 """
 
-_HOST = """
-regexp_replace(arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL), ':[0-9]+$', '')
-"""
-
 # An address is public if it has an answer: the endpoints of a capture are exactly its public
 # addresses (packets/endpoints.py).
 _CONVERSATIONS = f"""
@@ -78,7 +76,7 @@ WITH grouped AS (
         arg_min(turned, first_frame) AS turned, min(second) AS since, max(second) AS until,
         epoch_us(min(first_ts)) AS began_us,
         {host_name("arg_min(tls_sni, first_frame) FILTER (tls_sni IS NOT NULL)")} AS sni,
-        {host_name(_HOST)} AS host
+        {http_host_name("arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL)")} AS host
     FROM sums GROUP BY ALL),
 counted AS (
     SELECT nullif(ip_proto, '{UNKNOWN}') AS ip_proto, stream_index, protocol, count(*) AS packets
@@ -101,6 +99,14 @@ sided AS (
 SELECT *, {chosen(_ENDS, "a_is_local", "a_{}", "b_{}", "local_{}")},
     {chosen(_ENDS, "a_is_local", "b_{}", "a_{}", "remote_{}")}
 FROM sided
+"""
+
+_INSPECTIONS = """
+CREATE TEMP TABLE inspections AS
+SELECT c.conversation, i.* FROM conversations c JOIN inspected i
+    ON i.a_address = c.a_address AND i.a_port = coalesce(c.a_port, 0)
+    AND i.b_address = c.b_address AND i.b_port = coalesce(c.b_port, 0)
+    AND i.ip_proto = c.ip_proto
 """
 
 _STRETCHES = """
@@ -137,6 +143,11 @@ SELECT {_FLOW_VALUES},
 FROM f
 LEFT JOIN answers address ON address.kind = 'address' AND address.endpoint = f.remote_address
 LEFT JOIN answers name ON name.kind = 'name' AND name.endpoint = rtrim(lower(f.tls_sni), '.')
+LEFT JOIN answers remote
+    ON remote.kind = 'name' AND remote.endpoint = f.remote_name AND f.remote_is_public
+LEFT JOIN protocols protocol ON protocol.protocol = f.protocol
+LEFT JOIN inspections inspected ON inspected.conversation = f.conversation
+    AND NOT (inspected.is_protocol AND protocol.app_tag IS NOT NULL)
 ORDER BY f.second, f.conversation
 """
 
@@ -212,6 +223,12 @@ def _connected(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
             {"certificates": str(sources.said.certificates)},
         )
         connection.execute("DROP TABLE placed")
+        if sources.inspections:
+            connection.read_parquet(str(sources.inspections)).create_view("inspected")
+        else:
+            connection.register("inspected", inspections.SCHEMA.empty_table())
+        connection.execute(_INSPECTIONS)
+        connection.register("protocols", protocols.applications())
         yield connection
 
 

@@ -17,6 +17,7 @@ class Sources:
         said: what the packets say of names and devices.
         names: the names of each stream.
         answers: a row for every public endpoint of these packets.
+        inspections: what nDPI found in each conversation; None if it was not asked.
     """
 
     packets: Path
@@ -24,6 +25,7 @@ class Sources:
     said: SaidFiles
     names: Path
     answers: Path
+    inspections: Path | None = None
 
 
 def months(sources: Sources) -> frozenset[str]:

@@ -8,10 +8,13 @@ documentation derive from FLOW_COLUMNS. A source is DuckDB SQL over these tables
 
 - `f`: a flow and its conversation. `f.local_…` and `f.remote_…` describe its ends, `…_is_public`
   is true for a PUBLIC end. `rows/flows.py` looks up their devices and owners afterwards.
-- `address`, `name`: the answers for the remote address and for the server name, NULL without an
-  answer.
+- `address`, `name`, `remote`: the answers for the remote address, for the server name and for the
+  remote name of a PUBLIC end, NULL without an answer.
+- `inspected`: the application that nDPI found in the conversation, `protocol` that which
+  `f.protocol` says by itself; NULL without one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,15 +45,31 @@ def _number(name: str, kind: str, unit: str, meaning: str, source: str | None = 
     return FlowColumn(name, kind, unit, meaning, source or f"f.{name}")
 
 
-def _application(field: str) -> str:
-    """Select a field of the answer for the server name if it has an application, else the address.
+_APP_SOURCES = {
+    "name": "name",
+    "address": "address",
+    "remote": "remote_name",
+    "inspected": "dpi",
+    "protocol": "protocol",
+}
+"""Tables that know applications, the surest first, each with its `app_source`."""
 
-    So the application and its category come from the same answer.
+
+def _application(value: str, tables: Iterable[str] = _APP_SOURCES) -> str:
+    """Select a value of the first table that knows an application; NULL if it is not of `tables`.
+
+    So the application and what is said of it come from the same answer.
+
+    Args:
+        value: SQL of the value; `{table}` and `{source}` are filled in.
+        tables: those that have the value.
     """
-    return (
-        f"CASE WHEN name.app_tag IS NOT NULL THEN name.{field} "
-        f"WHEN address.app_tag IS NOT NULL THEN address.{field} END"
+    cases = " ".join(
+        f"WHEN {table}.app_tag IS NOT NULL THEN "
+        + (value.format(table=table, source=source) if table in tables else "NULL")
+        for table, source in _APP_SOURCES.items()
     )
+    return f"CASE {cases} END"
 
 
 _DIRECTION = (
@@ -59,9 +78,10 @@ _DIRECTION = (
     "WHEN f.local_is_public OR f.remote_is_public THEN 'outside' ELSE 'inside' END"
 )
 
+_OTHER_PROVIDER = _application("{table}.provider", ["remote", "inspected"])
 _PROVIDERS = (
     "nullif(array_to_string(list_sort(list_distinct(string_split("
-    "concat_ws(',', name.provider, address.provider), ','))), ','), '')"
+    f"concat_ws(',', name.provider, address.provider, {_OTHER_PROVIDER}), ','))), ','), '')"
 )
 
 FLOW_COLUMNS: tuple[FlowColumn, ...] = (
@@ -148,14 +168,21 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     ),
     _text(
         "app_tag",
-        "application of the server name, else of the remote address",
-        _application("app_tag"),
+        "application of the server name, else of the remote address, of the remote name, or of the "
+        "network, else what the protocol says by itself: `dns`, `stun` …; see app_source",
+        _application("{table}.app_tag"),
     ),
-    _text("app_category_tag", "category of that application", _application("app_category_tag")),
+    _text(
+        "app_category_tag",
+        "category of that application",
+        _application("{table}.app_category_tag"),
+    ),
     _text(
         "app_source",
-        "what the application is known by: `name` or `address`",
-        _application("kind"),
+        "what the application is known by: `name`, the server name; `address`; `remote_name`, "
+        "which HTTP or DNS gives; `dpi`, deep packet inspection; `network`, if it serves one "
+        "application alone; `protocol`",
+        _application("'{source}'"),
     ),
     _text("geo_continent", "continent of the remote address", "address.geo_continent"),
     _text("geo_country", "country of the remote address", "address.geo_country"),
@@ -164,8 +191,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     _number("geo_lat", "DOUBLE", "degrees", "latitude of the remote address", "address.geo_lat"),
     _text(
         "provider",
-        "who answered for the server name or the remote address, `netify,offline` if several; "
-        "NULL if nobody was asked",
+        "who answered for the server name or the remote address, or said the application, "
+        "`netify,offline` if several; NULL if nobody was asked",
         _PROVIDERS,
     ),
     _text(
@@ -230,4 +257,10 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "CAST(NULL AS VARCHAR)",
     ),
     _text("device_remote_source", "the same of device_remote", "CAST(NULL AS VARCHAR)"),
+    _text(
+        "app_confidence",
+        "how nDPI knows the application, if app_source is `dpi`: `dpi` by the packets, or a guess "
+        "by `ip` or `port` …",
+        _application("{table}.confidence", ["inspected"]),
+    ),
 )

@@ -15,7 +15,9 @@ from mt_pipeline.enrichment.chain import SCHEMA
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.enrichment.enrich import enrich
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
+from mt_pipeline.enrichment.offline.provider import Offline
 from mt_pipeline.enrichment.paid_lookup import FAILURES_IN_A_ROW
+from mt_pipeline.packets.endpoints import REMOTE_NAME
 from mt_pipeline_tests.enrichment.parts import (
     GOOGLE,
     NETFLIX,
@@ -364,3 +366,46 @@ def test_the_store_of_one_provider_is_shared_with_a_store_opened_elsewhere(
     enrich(endpoints, output, providers=[netify(fake_netify)], store=store)
     with AnswerStore(tmp_path / "cache" / "answers", answer_days=14, not_found_days=1) as other:
         assert other.get("netify", GOOGLE).facts.app_tag == "example-app"
+
+
+def with_other_names(path: Path, *names: str) -> Path:
+    """Add names that only HTTP or DNS gives to a file of endpoints."""
+    table = pq.read_table(path)
+    others = endpoints_file(path.with_name("others"), [Endpoint("name", name) for name in names])
+    more = pq.read_table(others)
+    kinds = pa.array([REMOTE_NAME] * len(names), pa.string())
+    pq.write_table(pa.concat_tables([table, more.set_column(0, "kind", kinds)]), path)
+    return path
+
+
+def test_names_that_only_http_or_dns_gives_are_looked_up_on_this_machine_alone(
+    tmp_path, output, fake_netify, netify, store
+):
+    """A file that has one of them as a server name makes it one."""
+    one = endpoints_file(tmp_path / "one.parquet", [GOOGLE])
+    two = endpoints_file(tmp_path / "two.parquet", [NETFLIX])
+    names = ("api.ring.com", "nobody.example.org", NETFLIX.value)
+    paths = [with_other_names(one, *names), two]
+    chain = [netify(fake_netify), Offline()]
+    counts = enrich(paths, output, providers=chain, store=store)
+
+    assert counts.endpoints == 2
+    assert sorted(fake_netify.asked()) == [GOOGLE.value, NETFLIX.value]
+    rows = rows_of(output)
+    assert pq.read_table(output).num_rows == len(rows) == 4
+    assert (rows["api.ring.com"]["kind"], rows["api.ring.com"]["app_tag"]) == ("name", "ring")
+    assert rows["api.ring.com"]["provider"] == "offline"
+    assert (rows["nobody.example.org"]["state"], rows["nobody.example.org"]["owed"]) == (
+        "not_found",
+        False,
+    )
+
+
+def test_paid_providers_are_asked_about_all_names_if_the_user_says_so(
+    tmp_path, output, fake_netify, netify, store
+):
+    path = endpoints_file(tmp_path / "one.parquet", [NETFLIX])
+    with_other_names(path, "api.ring.com", NETFLIX.value)
+    counts = enrich(path, output, providers=[netify(fake_netify)], store=store, all_names=True)
+    assert (counts.endpoints, counts.asked) == (2, 2)
+    assert sorted(fake_netify.asked()) == ["api.ring.com", NETFLIX.value]

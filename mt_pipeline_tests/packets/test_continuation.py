@@ -178,7 +178,7 @@ def test_typed_packets_say_the_same_as_the_documents(tmp_path: Path):
                 packets, sums = tmp_path / "packets", tmp_path / "sums"
                 streams.write_packets(packets, sums, said_in(tmp_path))
             else:
-                streams.read_sums(tmp_path / "sums")
+                streams.read_sums(tmp_path / "sums", tmp_path / "lookups")
             endpoints.write(streams, tmp_path / f"{source}.endpoints")
             tables.append(pq.read_table(tmp_path / f"{source}.endpoints"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
-from mt_pipeline.packets.endpoints import SCHEMA, Endpoints, is_askable
+from mt_pipeline.packets.endpoints import REMOTE_NAME, SCHEMA, Endpoints, is_askable
 from mt_pipeline.packets.reachability import is_public
 from mt_pipeline_tests.building import odd, traffic, tunnels
 from mt_pipeline_tests.building.everything import everything
@@ -163,6 +163,7 @@ def test_counts_and_times_are_those_of_a_count_packet_by_packet(tmp_path: Path):
     documents = documents_of(everything(tmp_path / "x.pcapng"))
     summary, rows = written(documents)
     expected = counted(documents)
+    rows = [row for row in rows if row["kind"] != REMOTE_NAME]
     assert {(row["kind"], row["endpoint"]): row for row in rows} == expected
     assert len(rows) == len(expected) > 30
     packets = rows_of(documents)
@@ -332,3 +333,23 @@ def test_documents_that_are_damaged_leave_no_endpoints(tmp_path: Path):
         written(documents)
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [documents]
     assert list((tmp_path / "endpoints").iterdir()) == []
+
+
+def test_names_that_http_and_dns_give_to_ends_are_apart_from_those_that_tls_says(tmp_path: Path):
+    site, said, other = "www.example.com", "said.example.com", "other.example.com"
+    frames = [
+        *traffic.dns(site),
+        *traffic.dns(said),
+        *traffic.dns("not-met.example.com", answer="9.9.9.9", client_port=53_001),
+        *traffic.dns("printer.local", client_port=53_002),
+        *traffic.dns("inside.example.com", answer="192.168.1.9", client_port=53_003),
+        *traffic.http(f"{other}:8080"),
+        *traffic.http("192.0.2.1", client_port=50_081),
+        *traffic.tls_session(said.upper()),
+    ]
+    _, rows = written(documents_of(write_pcap(tmp_path / "x.pcap", timed(frames))))
+    assert of_kind(rows, "name") == {said}
+    assert of_kind(rows, REMOTE_NAME) == {site, other}
+    [of_site] = [row for row in rows if row["endpoint"] == site]
+    [of_server] = [row for row in rows if row["endpoint"] == SERVER]
+    assert (of_site["packets"], of_site["bytes"]) == (of_server["packets"], of_server["bytes"])

@@ -192,7 +192,9 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with closing(rows(files, capture=capture, experiment=experiment)) as batches:
         packets = [row for batch in batches for row in batch.to_pylist()]
     answered = pyarrow.parquet.read_table(files.said.lookups).to_pylist()
-    return Counted(capture, experiment, files, packets, flow_reference.flows(packets, answered))
+    answers = pyarrow.parquet.read_table(files.answers).to_pylist()
+    expected = flow_reference.flows(packets, answered, answers)
+    return Counted(capture, experiment, files, packets, expected)
 
 
 def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(
@@ -239,7 +241,7 @@ def test_everything_has_flows_of_every_kind(tmp_path: Path):
     with closing(rows(sources, capture="x/x.pcap", experiment="x")) as batches:
         result = flow_reference.flows([row for batch in batches for row in batch.to_pylist()])
     assert {flow["direction"] for flow in result} == {"outside", "inside", "transit", "none"}
-    assert {flow["app_source"] for flow in result} == {"name", "address", None}
+    assert {flow["app_source"] for flow in result} == {"name", "address", "protocol", None}
     assert {flow["provider"] for flow in result} >= {"netify", "netify,offline", None}
     assert {"arp", "tls", "quic", "dns", "igmp", "sctp", "http", "icmpv6"} <= {
         flow["protocol"] for flow in result

@@ -2,11 +2,14 @@
 
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet
 import pytest
 
+from mt_pipeline.enrichment.ndpi import inspections
 from mt_pipeline.packets import endpoints
 from mt_pipeline.packets.conversations import conversations
 from mt_pipeline.rows import flows
@@ -344,3 +347,84 @@ def test_multicast_dns_that_tshark_reads_names_hosts_for_every_client(tmp_path: 
 def test_a_capture_of_a_look_up_and_a_session_names_the_session(tmp_path: Path):
     frames = [*dns("www.example.com"), *tls_session(None, alpn=())]
     assert lookups_of(frames, tmp_path)[0][1] == "www.example.com"
+
+
+APPS = {
+    "name": ("server-name", "www.said.example.com"),
+    "remote_name": ("remote-name", "asked.example.com"),
+}
+KNOWN = {
+    "name": ("server-name", "name"),
+    "address": ("address", "address"),
+    "remote_name": ("remote-name", "remote_name"),
+    "dpi": ("inspected", "dpi"),
+    "protocol": ("dns", "protocol"),
+    "none": (None, None),
+}
+
+
+@pytest.mark.parametrize("taken_away", range(len(KNOWN)))
+def test_each_source_of_applications_takes_over_where_those_before_it_say_nothing(
+    taken_away: int, tmp_path: Path
+):
+    left = [*KNOWN][taken_away:]
+    spoken = "dns" if "protocol" in left else "data"
+    said = {"tls_handshake_extensions_server_name": APPS["name"][1]} if "name" in left else {}
+    frames = [
+        answer(1, APPS["remote_name"][1], SERVER),
+        packet(5, frame_protocols=f"eth:ethertype:ip:tcp:{spoken}", **said),
+    ]
+    answers = {
+        ("name", name): {"app_tag": app, "provider": source}
+        for source, (app, name) in APPS.items()
+        if source in left
+    }
+    address = {"app_tag": "address", "provider": "of-address"} if "address" in left else {}
+    found = inspected(tmp_path, "inspected") if "dpi" in left else None
+    with files_of(frames, answers | {("address", SERVER): address}) as files:
+        sources = replace(files, inspections=found)
+        rows = [
+            row
+            for batch in flows.flows(sources, capture="x/x.pcap", experiment="x")
+            for row in batch.to_pylist()
+            if row["remote"] == SERVER
+        ]
+    [row] = rows
+    assert (row["app_tag"], row["app_source"]) == KNOWN[left[0]]
+    providers = set(str(row["provider"]).split(","))
+    assert ("ndpi" in providers, row["app_confidence"]) == (
+        (True, "dpi") if left[0] == "dpi" else (False, None)
+    )
+    assert ("remote_name" in providers) is (left[0] == "remote_name")
+
+
+def inspected(folder: Path, tag: str, *, is_protocol: bool = False) -> Path:
+    """Write what nDPI would find in the conversation of `packet`."""
+    ends = {"a_address": CLIENT, "a_port": 50_000, "b_address": SERVER, "b_port": 443}
+    found = {"app_tag": tag, "app_category_tag": "c", "confidence": "dpi", "provider": "ndpi"}
+    row = {**ends, "ip_proto": "TCP", **found, "is_protocol": is_protocol}
+    table = pyarrow.Table.from_pylist([row], schema=inspections.SCHEMA)
+    pyarrow.parquet.write_table(table, folder / "inspections")
+    return folder / "inspections"
+
+
+@pytest.mark.parametrize(("spoken", "tag"), [("dns", "dns"), ("data", "other-protocol")])
+def test_of_two_that_know_a_protocol_alone_tshark_counts(spoken: str, tag: str, tmp_path: Path):
+    frames = [packet(1, frame_protocols=f"eth:ethertype:ip:tcp:{spoken}")]
+    with files_of(frames, {("address", SERVER): {}}) as files:
+        found = replace(files, inspections=inspected(tmp_path, "other-protocol", is_protocol=True))
+        [batch] = flows.flows(found, capture="x/x.pcap", experiment="x")
+    assert [row["app_tag"] for row in batch.to_pylist()] == [tag]
+
+
+def test_a_private_address_has_no_application_by_a_name_that_dns_gives_it():
+    frames = [answer(1, "www.netflix.com", "192.168.1.9"), packet(2, ip_dst="192.168.1.9")]
+    answers = {("name", "www.netflix.com"): {"app_tag": "netflix"}}
+    with files_of(frames, answers) as files:
+        [batch] = flows.flows(files, capture="x/x.pcap", experiment="x")
+    last = batch.to_pylist()[-1]
+    assert (last["remote"], last["remote_name"], last["app_tag"]) == (
+        "192.168.1.9",
+        "www.netflix.com",
+        None,
+    )

@@ -19,7 +19,7 @@ from mt_pipeline.enrichment.offline.services import services, suffixes
 from mt_pipeline.enrichment.owners.networks import DATA
 from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
 
-SCHEMA = pa.schema([("company", pa.string()), ("role", pa.string())])
+SCHEMA = pa.schema([("company", pa.string()), ("role", pa.string()), ("app", pa.string())])
 
 TRACKERS = frozenset(
     "advertising analytics attribution crash-reporting listed marketing push-marketing "
@@ -38,10 +38,12 @@ class Company:
     Attributes:
         company: name of the company; None if unknown.
         role: what the name or the network is for; None where nothing special is known.
+        app: the application that the network serves, if it is only one; networks only.
     """
 
     company: str | None = None
     role: str | None = None
+    app: str | None = None
 
 
 _UNKNOWN = Company()
@@ -103,7 +105,8 @@ class Companies:
     def of_ends(self, names: pa.Array, networks: pa.RecordBatch) -> pa.RecordBatch:
         """Return company and role of each end: of its name, or without one of its network.
 
-        A name decides alone: most names are of others than who runs the machine.
+        A name decides alone: most names are of others than who runs the machine. The application
+        is always that of the network.
 
         Args:
             names: text, NULL for an end without a name.
@@ -116,9 +119,10 @@ class Companies:
         by_name = self.of_names(names)
         by_network = self.of_networks(networks["asn"], networks["organisation"])
         columns = [
-            pc.if_else(has_name, by_name[column], by_network[column]) for column in SCHEMA.names
+            pc.if_else(has_name, by_name[column], by_network[column])
+            for column in ("company", "role")
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+        return pa.RecordBatch.from_arrays([*columns, by_network["app"]], schema=SCHEMA)
 
     def _of_names(self, names: list[str | None]) -> list[Company]:
         folded = ["" if name is None else name.lower().rstrip(".") for name in names]
@@ -145,7 +149,7 @@ class _Lists:
             service.domain: Company(service.company, service.role or None) for service in services()
         }
         self._networks = {
-            row["network"].lower(): Company(row["company"], row["role"] or None)
+            row["network"].lower(): Company(row["company"], row["role"] or None, row["app"] or None)
             for row in _read(DATA / "networks.csv")
         }
         every = [*self._domains.values(), *self._networks.values()]
@@ -184,6 +188,7 @@ def _rows(companies: list[Company]) -> pa.RecordBatch:
         [
             pa.array([company.company for company in companies], pa.string()),
             pa.array([company.role for company in companies], pa.string()),
+            pa.array([company.app for company in companies], pa.string()),
         ],
         schema=SCHEMA,
     )

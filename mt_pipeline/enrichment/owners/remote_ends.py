@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mt_pipeline.enrichment.offline.services import services
 from mt_pipeline.enrichment.owners.companies import TRACKERS, Companies
 from mt_pipeline.enrichment.owners.first_parties import FirstParties
 from mt_pipeline.enrichment.owners.networks import Networks
@@ -16,9 +17,12 @@ SCHEMA = pa.schema(
         ("organisation", pa.string()),
         ("party", pa.string()),
         ("tracker", pa.string()),
+        ("app_tag", pa.string()),
+        ("app_category_tag", pa.string()),
     ]
 )
-"""Number of the autonomous system and its organisation, the party, and the kind of tracker."""
+"""Number of the autonomous system and its organisation, the party, the kind of tracker, and the
+application with its category, if the system serves one alone."""
 
 _TRACKERS = pa.array(sorted(TRACKERS), pa.string())
 
@@ -62,6 +66,14 @@ class RemoteEnds:
             lambda device: self.first_parties.of(experiment, device),
         )
         tracker = pc.if_else(pc.is_in(ends["role"], _TRACKERS), ends["role"], None)
-        return pa.RecordBatch.from_arrays(
-            [networks["asn"], networks["organisation"], party, tracker], schema=SCHEMA
-        )
+        owners = [networks["asn"], networks["organisation"], party, tracker]
+        apps = [ends["app"], _categories(ends["app"])]
+        return pa.RecordBatch.from_arrays([*owners, *apps], schema=SCHEMA)
+
+
+def _categories(apps: pa.Array) -> pa.Array:
+    """Return the category of each application, as our list of services has it."""
+    encoded = apps.dictionary_encode()
+    found = {service.app: service.category for service in services()}
+    categories = pa.array([found[app] for app in encoded.dictionary.to_pylist()], pa.string())
+    return categories.take(encoded.indices)

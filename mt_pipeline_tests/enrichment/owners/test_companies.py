@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from mt_pipeline.enrichment.offline.services import services
 from mt_pipeline.enrichment.owners.companies import SUPPORT, TRACKERS, Companies
 from mt_pipeline.enrichment.owners.networks import DATA, Networks
 from mt_pipeline.enrichment.owners.tracker_lists import TrackerLists
@@ -115,6 +116,7 @@ def test_every_line_of_the_list_of_networks_names_a_network_that_there_is_and_ha
     assert len({row["network"].lower() for row in rows}) == len(rows)
     assert [row for row in rows if not row["company"] or not row["source"]] == []
     assert {row["role"] for row in rows} <= SUPPORT | {""}
+    assert {row["app"] for row in rows} <= {service.app for service in services()} | {""}
 
 
 def test_the_list_of_third_parties_has_each_domain_once_and_says_whose_it_is():

@@ -35,7 +35,7 @@ def look_up(
         names=pa.array([name], pa.string()),
         devices=pa.array([device], pa.string()),
     ).to_pylist()
-    return tuple(row.values())
+    return tuple(row.values())[:4]
 
 
 def test_an_address_has_a_network_and_a_name_says_whose_it_is(remote_ends: RemoteEnds):
@@ -65,3 +65,28 @@ def test_flows_say_it_of_public_ends_only(remote_ends: RemoteEnds):
         row["remote"]: (row["remote_asn"], row["remote_tracker"]) for row in batch.to_pylist()
     }
     assert of_remote == {"8.8.8.8": (GOOGLE[0], "advertising"), "192.168.1.9": (None, None)}
+
+
+def test_a_network_that_serves_one_application_says_it_where_no_more_than_the_protocol_is_known(
+    remote_ends: RemoteEnds,
+):
+    netflix, google = "23.246.11.133", "8.8.8.8"
+    http, dns = ({"frame_protocols": f"eth:ethertype:ip:tcp:{name}"} for name in ("http", "dns"))
+    name = {"tls_handshake_extensions_server_name": "cdn.example.com"}
+    frames = [
+        packet(1, ip_dst=netflix, **http),
+        packet(2, ip_dst=netflix, tcp_stream="1", tcp_srcport="50001", **dns),
+        packet(3, ip_dst=netflix, tcp_stream="2", tcp_srcport="50002", **name),
+        packet(4, ip_dst=google, tcp_stream="3", **dns),
+    ]
+    answers = {
+        ("address", netflix): {},
+        ("address", google): {},
+        ("name", "cdn.example.com"): {"app_tag": "named", "app_category_tag": "cdn"},
+    }
+    with files_of(frames, answers) as files:
+        [batch] = flows.flows(files, capture="x/x.pcap", experiment="x", remote_ends=remote_ends)
+    of_network = ("netflix", "streaming-media", "network")
+    assert [
+        (row["app_tag"], row["app_category_tag"], row["app_source"]) for row in batch.to_pylist()
+    ] == [of_network, of_network, ("named", "cdn", "name"), ("dns", "network", "protocol")]

@@ -1,0 +1,1 @@
+"""What nDPI, a library for deep packet inspection, finds in the conversations of a capture."""
