@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     """megabytes that tshark may take for a capture; by default all of the machine or container"""
     enrichment: Annotated[tuple[str, ...] | None, NoDecode] = None
     """providers of answers, comma-separated, asked in this order: `netify`, `offline`, `ndpi`
-    after `make ndpi`, those of other packages; `none` for nobody; by default `netify` if there is a key, then `offline`"""
+    after `make ndpi`, those of other packages; `none` for nobody; by default `netify` if there is a
+    key, then `offline`"""
     enrichment_names: Literal["server", "all"] = "server"
     """names that paid providers such as `netify` are asked about: `server` for those that TLS and
     QUIC say, `all` for hosts of HTTP and names of DNS, too"""

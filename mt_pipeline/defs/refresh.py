@@ -58,7 +58,7 @@ class RefreshConfig(dg.Config):
 @dg.op(
     name="refresh",
     description="Asks what has expired or is owed, then loads the captures again whose answers "
-    "changed; tshark is not started.",
+    "changed, or that an earlier release loaded; only for these tshark may start.",
 )
 def refresh(
     context: dg.OpExecutionContext, config: RefreshConfig, workspace: dg.ResourceParam[Workspace]
@@ -85,7 +85,8 @@ def refresh(
 
 @dg.job(
     description="Bring the answers of loaded captures up to date, or back to those of a day; "
-    "only what changes is loaded again."
+    "only what changes is loaded again.",
+    tags={"dagster/priority": "-1"},  # new captures come first
 )
 def refresh_answers() -> None:
     """Refresh loaded captures."""

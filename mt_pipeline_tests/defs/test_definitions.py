@@ -91,7 +91,7 @@ def test_a_column_that_is_not_made_of_packets_alone_leaves_their_files_as_they_a
     """Every packet would be typed anew for a column of answers."""
     without = (
         "from mt_pipeline.schema import packets; packets.COLUMNS = "
-        "tuple(c for c in packets.COLUMNS if c.origin.name in ('PACKET', 'STREAM'))"
+        "tuple(c for c in packets.COLUMNS if c.origin in packets.IN_PACKETS)"
     )
     script = f"{without}; {PRINT_VERSIONS}"
     less = json.loads(
