@@ -12,7 +12,7 @@ Chosen = Mapping[str, Value | float]
 
 FLOW_ENDS = (
     "local remote tls_sni tls_sni_domain app_tag device_local device_remote "
-    "eth_local eth_remote dns_name http_host"
+    "eth_local eth_remote dns_name http_host remote_name remote_domain remote_organisation"
 ).split()
 PACKET_ENDS = (
     "ip_src ip_dst ipv6_src ipv6_dst tls_sni tls_sni_domain tls_sni_netify_app_tag "

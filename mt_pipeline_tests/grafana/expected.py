@@ -18,9 +18,11 @@ MILLISECONDS = (
     "(epoch_us(first) // 1000)::VARCHAR AS from_ms, (epoch_us(last) // 1000 + 1)::VARCHAR AS to_ms"
 )
 SECONDS = "(epoch_us(last) - epoch_us(first)) // 1000000 AS seconds"
+BEST = "coalesce(remote_name, remote_organisation)"
+OWNER = "coalesce(remote_domain, remote_organisation)"
 TALKERS = (
     "local, device_local, remote, device_remote, "
-    "tls_sni_domain AS domain, app_tag AS application, geo_country AS country"
+    f"{OWNER} AS domain, app_tag AS application, geo_country AS country"
 )
 PLAIN = "dns mdns http llmnr ssdp dhcp ntp telnet ftp smtp".split()
 PROTECTION = f"""CASE WHEN protocol IN ('tls', 'dtls', 'ssh') THEN protocol
@@ -74,12 +76,13 @@ def most(name: str, value: str, source: str = "f", *by: str) -> str:
 
 
 def ways(unit: str) -> str:
-    """Return sums by server name, sent and received in rows of their own."""
+    """Return sums by name, sent and received in rows of their own."""
     parts = [
-        f"SELECT ts, tls_sni, '{way}' AS way, {unit}_{end} AS value FROM f WHERE {unit}_{end} > 0"
+        f"SELECT ts, {BEST} AS best, '{way}' AS way, {unit}_{end} AS value "
+        f"FROM f WHERE {unit}_{end} > 0"
         for way, end in (("egress", "out"), ("ingress", "in"))
     ]
-    return most("tls_sni", "value", f"({' UNION ALL '.join(parts)})", TIME, "way")
+    return most("best", "value", f"({' UNION ALL '.join(parts)})", TIME, "way")
 
 
 def listed(
@@ -136,9 +139,9 @@ def share(column: str) -> str:
 TOTALS = f"""SELECT {SUMS}, sum(bytes_out) AS out, sum(bytes_in) AS "in",
     count(DISTINCT capture) AS captures,
     count(DISTINCT (capture, conversation)) AS conversations, count(DISTINCT remote) AS remotes,
-    count(DISTINCT tls_sni) AS names,
+    count(DISTINCT remote_name) AS names,
     count(DISTINCT app_tag) AS applications, count(DISTINCT geo_country) AS countries,
-    {share("tls_sni")} AS named, {share("app_tag")} AS explained
+    {share("remote_name")} AS named, {share("app_tag")} AS explained
     FROM f"""
 PLACES = listed(
     "geo_city AS city, geo_country AS country, geo_lat AS latitude, geo_lon AS longitude",
@@ -148,7 +151,7 @@ PLACES = listed(
     limit="1000",
 ).replace("sum(bytes_out + bytes_in) AS bytes, ", "")
 SEEN = f"""SELECT remote, {SUMS}, {SPAN}, max(app_tag) AS application,
-    max(tls_sni_domain) AS domain, max(geo_country) AS country
+    max({OWNER}) AS domain, max(geo_country) AS country
     FROM every WHERE direction = 'outside' GROUP BY remote
     HAVING first BETWEEN make_timestamp({{start}}) AND make_timestamp({{end}})"""
 STAGES = ("seconds_tshark", "seconds_endpoints", "seconds_enrichment", "seconds_load")
@@ -184,7 +187,7 @@ EXPERIMENT = {
             "protocol": "protocol",
         }.items()
     },
-    **{f"{unit} by server name, egress and ingress": ways(unit.lower()) for unit in TOTAL},
+    **{f"{unit} by name, egress and ingress": ways(unit.lower()) for unit in TOTAL},
     "Top talkers": listed(
         TALKERS,
         f"{SUMS}, {WAYS}, count(DISTINCT (capture, conversation)) AS conversations, {SPAN}",
@@ -196,10 +199,10 @@ EXPERIMENT = {
         where="app_tag IS NOT NULL",
         order="bytes DESC, application",
     ),
-    "Server names": listed(
-        "tls_sni AS name",
+    "Names": listed(
+        f"{BEST} AS name",
         f"{SUMS}, {WAYS}, count(DISTINCT remote) AS remotes",
-        where="tls_sni IS NOT NULL",
+        where=f"{BEST} IS NOT NULL",
         order="bytes DESC, name",
     ),
     "Places by bytes sent": PLACES,
@@ -219,9 +222,10 @@ EXPERIMENT = {
         WHEN app_source IS NULL THEN 'not known'
         ELSE 'known by ' || app_source END AS name, sum(bytes_out + bytes_in) AS value FROM f
         GROUP BY ALL""",
-    "Server name known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network'
-        WHEN tls_sni IS NULL THEN 'without a name'
-        ELSE 'with a name' END AS name, sum(bytes_out + bytes_in) AS value FROM f GROUP BY ALL""",
+    "Remote ends known": f"""SELECT CASE WHEN NOT {OUTSIDE} THEN 'within the network'
+        WHEN remote_name_source IS NOT NULL THEN 'named by ' || remote_name_source
+        WHEN remote_organisation IS NOT NULL THEN 'owner alone'
+        ELSE 'not known' END AS name, sum(bytes_out + bytes_in) AS value FROM f GROUP BY ALL""",
     "TLS, QUIC and plain": f"""SELECT {PROTECTION} AS name, sum(bytes_out + bytes_in) AS value
         FROM f GROUP BY ALL""",
     "TLS, QUIC and plain over time": most(PROTECTION, TOTAL["Bytes"], "f", TIME),
@@ -271,7 +275,7 @@ HOST = {
         for unit in TOTAL
     },
     "Bytes by application": most("app_tag", TOTAL["Bytes"], "f", TIME),
-    "Bytes by server name": most("tls_sni", TOTAL["Bytes"], "f", TIME),
+    "Bytes by name": most(BEST, TOTAL["Bytes"], "f", TIME),
     "Ends": listed(TALKERS, f"{SUMS}, {WAYS}, {SPAN}", order="bytes DESC, local, remote"),
     "Protocols and ports": most(
         "coalesce(protocol, '(none)') || coalesce(' ' || port_remote, '')", TOTAL["Bytes"]
@@ -281,7 +285,7 @@ HOST = {
     "Names": names({"server name": "tls_sni", "DNS": "dns_name", "HTTP": "http_host"}),
     "Places by bytes sent": PLACES,
     "Conversations": listed(
-        "capture, conversation, protocol, local, port_local, remote, port_remote, tls_sni AS name",
+        f"capture, conversation, protocol, local, port_local, remote, port_remote, {BEST} AS name",
         f"{SUMS}, {WAYS}, {SPAN}",
         order="bytes DESC, capture, conversation",
     ),
@@ -292,7 +296,7 @@ COMPARE = {
         1) AS bytes_per_second
         FROM (SELECT experiment, {SPAN}, {SUMS}, {WAYS}, count(DISTINCT capture) AS captures,
         count(DISTINCT remote) AS remotes,
-        count(DISTINCT tls_sni) AS names, count(DISTINCT app_tag) AS applications,
+        count(DISTINCT remote_name) AS names, count(DISTINCT app_tag) AS applications,
         count(DISTINCT geo_country) AS countries FROM every GROUP BY experiment)""",
     **{f"{unit} since the start": elapsed(total, summed=False) for unit, total in TOTAL.items()},
     **{f"{unit} so far": elapsed(total, summed=True) for unit, total in TOTAL.items()},
@@ -302,7 +306,7 @@ COMPARE = {
         for unit in TOTAL
     },
     "Applications, by experiment": compared("app_tag", "application"),
-    "Server names, by experiment": compared("tls_sni", "name"),
+    "Names, by experiment": compared(BEST, "name"),
     "Countries, by experiment": compared("geo_country", "country"),
     "Remote ends, by experiment": compared("remote", "remote"),
 }

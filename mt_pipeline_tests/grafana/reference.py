@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mt_pipeline.captures.naming import label_of
+from mt_pipeline.enrichment.owners.networks import Networks
 from mt_pipeline.packets import typed
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.schema.flows import FLOW_COLUMNS
@@ -117,9 +118,13 @@ class Reference:
         for key in keys:
             found = packets(lab, key)
             record = lab.record(key)
-            answered = CaptureFiles(lab.data, key).lookups(record.documents)
-            counted = flow_reference.flows(found, pyarrow.parquet.read_table(answered).to_pylist())
-            self.flows += counted
+            files = CaptureFiles(lab.data, key).sources(record.documents)
+            lookups, answers = (
+                pyarrow.parquet.read_table(path).to_pylist()
+                for path in (files.lookups, files.answers)
+            )
+            counted = flow_reference.flows(found, lookups, answers)
+            self.flows += _with_owners(counted)
             self.packets += [_without_zero_addresses(row) for row in found]
             seconds = {
                 f"seconds_{name}": ran.metadata(stage, key)["seconds"]
@@ -157,6 +162,18 @@ class Reference:
                 name, pa.Table.from_pylist([row for row in rows if selects(row)], schema=schema)
             )
         return chosen
+
+
+def _with_owners(flows: list[Row]) -> list[Row]:
+    """Return flows with the organisation that runs the remote end."""
+    public = [
+        flow["remote"] if flow["direction"] in ("outside", "transit") else None for flow in flows
+    ]
+    found = Networks().look_up(pa.array(public, pa.string()))["organisation"].to_pylist()
+    return [
+        {**flow, "remote_organisation": organisation}
+        for flow, organisation in zip(flows, found, strict=True)
+    ]
 
 
 def _without_zero_addresses(row: Row) -> Row:
