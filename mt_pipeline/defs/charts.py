@@ -17,6 +17,8 @@ from mt_pipeline.rows.summary import CaptureSummary
 LISTS = {
     "app_tag": "applications",
     "app_category_tag": "categories",
+    "remote_name": "names",
+    "remote_organisation": "organisations",
     "tls_sni": "server_names",
     "geo_country": "countries",
     "protocol": "protocols",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import maxminddb
 
@@ -30,7 +31,13 @@ def made(workspace: Workspace, question: Question) -> Mapping[str, object]:
         tshark = None
     answered_by = {name for record in records for name in record.answers_by}
     files = files_of(workspace.options)
-    named = sources(answered_by, files, has_city=files.city is not None, has_domains=True)
+    named = sources(
+        answered_by,
+        files,
+        has_city=files.city is not None,
+        has_domains=True,
+        has_owners="remote_organisation" in question.table.columns,
+    )
     return {
         "version": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,14 +63,22 @@ def was_read_by(tshark: Tshark, record: Record) -> bool:
 
 
 def files_of(options: Options) -> Files:
-    """Return the files that the provider `offline` reads now."""
+    """Return the files that are read on this machine now."""
+    networks = _type_of(options.offline_asn_mmdb)
     if "offline" not in options.providers:
-        return Files()
-    kind = None
-    if options.offline_city_mmdb:
-        with closing(maxminddb.open_database(options.offline_city_mmdb)) as city:
-            kind = city.metadata().database_type
-    return Files(city=kind, apps=options.offline_apps is not None)
+        return Files(networks=networks)
+    return Files(
+        city=_type_of(options.offline_city_mmdb),
+        apps=options.offline_apps is not None,
+        networks=networks,
+    )
+
+
+def _type_of(mmdb: Path | None) -> str | None:
+    if mmdb is None:
+        return None
+    with closing(maxminddb.open_database(mmdb)) as file:
+        return str(file.metadata().database_type)
 
 
 def _capture(record: Record, tshark: Tshark | None) -> Mapping[str, object]:

@@ -112,6 +112,7 @@ def render(experiment: str, summary: Summary, made: Made, *, now: datetime) -> s
             has_city=summary.has_offline_city,
             has_domains=bool(summary.domains),
             has_map=bool(drawn),
+            has_owners=bool(summary.ends),
         ),
         most_devices=MOST_DEVICES,
         most_captures=MOST_CAPTURES,

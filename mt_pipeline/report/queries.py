@@ -7,6 +7,7 @@ from psycopg import Connection, sql
 from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import views
 from mt_pipeline.backends.questdb.conditions import among
+from mt_pipeline.report.remote_ends import Flows
 from mt_pipeline.report.results import (
     Busy,
     CaptureRows,
@@ -36,6 +37,9 @@ class Experiment:
         connection: connection to QuestDB.
         experiment: its folded name.
 
+    Attributes:
+        flows: what its flows know of remote ends.
+
     Raises:
         NoExperiment: it has no view.
     """
@@ -48,6 +52,7 @@ class Experiment:
                 "`mt-pipeline status` lists the experiments"
             )
         self._view = View(connection, self.view)
+        self.flows = Flows(connection, experiment)
 
     def captures(self) -> list[CaptureRows]:
         """Sum up each capture, by key."""

@@ -16,15 +16,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Files:
-    """Files that the provider `offline` reads now; rows may be older.
+    """Files that are read on this machine now; rows may be older.
 
     Attributes:
         city: type of the city file, from its metadata; None if there is no file.
         apps: whether there is a file of applications.
+        networks: type of the file of networks, which is asked before our table; None if there is
+            no file.
     """
 
     city: str | None = None
     apps: bool = False
+    networks: str | None = None
 
 
 _REGISTRIES = (
@@ -64,6 +67,21 @@ _NETIFY = Source(
     "https://www.netify.ai",
     " by eGloo Inc.",
 )
+_NDPI = Source(
+    "Applications that ndpi found: ",
+    "nDPI",
+    "https://www.ntop.org/products/deep-packet-inspection/ndpi/",
+    ", LGPL-3.0, by the package nfstream.",
+)
+_OWNERS = Source(
+    "Organisations and autonomous systems: ",
+    "IP Geolocation by DB-IP",
+    "https://db-ip.com",
+    ", RouteViews and the NRO, by ip-location-db, CC BY 4.0.",
+)
+_LICENCE = Source(
+    "The licence of these: ", "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/", "."
+)
 _LAND = Source(
     "Outlines of land on the map, and the middle of countries: ",
     "countryinfo",
@@ -79,7 +97,13 @@ _SUFFIXES = Source(
 
 
 def sources(
-    answered_by: Set[str], files: Files, *, has_city: bool, has_domains: bool, has_map: bool = False
+    answered_by: Set[str],
+    files: Files,
+    *,
+    has_city: bool,
+    has_domains: bool,
+    has_map: bool = False,
+    has_owners: bool = False,
 ) -> list[Source]:
     """List the sources of a page.
 
@@ -89,6 +113,7 @@ def sources(
         has_city: whether `offline` returned a city.
         has_domains: whether the page has registrable domains.
         has_map: whether the page has a map.
+        has_owners: whether the page has organisations.
     """
     result: list[Source] = []
     if "offline" in answered_by:
@@ -102,8 +127,16 @@ def sources(
         result.append(_NETIFY)
     result += [
         Source(f"Answers of {name}: see the package that has this provider.")
-        for name in sorted(answered_by - {"netify", "offline"})
+        for name in sorted(answered_by - {"netify", "ndpi", "offline"})
     ]
+    if "ndpi" in answered_by:
+        result.append(_NDPI)
+    if has_owners:
+        result += [_OWNERS, _LICENCE]
+        if files.networks:
+            result.append(
+                Source(f"Organisations come first from a file of the type {files.networks}.")
+            )
     return [*result, *([_SUFFIXES] if has_domains else []), *([_LAND] if has_map else [])]
 
 

@@ -1,13 +1,14 @@
 """The summary of an experiment's rows: it runs all queries and groups their results. No HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from mt_pipeline.report import grouping, places, world_map
+from mt_pipeline.report import grouping, places, remote_ends, world_map
 from mt_pipeline.report.grouping import MOST_BARS, MOST_LABELS, Bar, Device, Series
 from mt_pipeline.report.places import Spot
 from mt_pipeline.report.queries import Experiment, NoExperiment
+from mt_pipeline.report.remote_ends import Named, RemoteEnds
 from mt_pipeline.report.results import CaptureRows, Destination, Name, Remote, known
 from mt_pipeline.report.timeline import Timeline
 from mt_pipeline.rows.stretches import stretches
@@ -34,7 +35,9 @@ class Summary:
         places: places of remote ends.
         has_cities: whether the city of any place is known.
         countries: countries of remote ends.
-        applications: applications of remote ends or their names.
+        ends: what flows know of remote ends; None without flows.
+        applications: applications of remote ends, by flows; without flows, of server names and
+            addresses alone.
         categories: categories of these applications.
         nameless: packets with a remote end and no application.
         protocols: protocols of streams.
@@ -45,6 +48,7 @@ class Summary:
         domains: the registrable domains with most bytes.
         domains_in_all: number of all registrable domains.
         destinations: the remote ends with most bytes.
+        known: what flows know of these, by address and whether there is a server name.
         addresses: public addresses seen until the end of each step.
         providers: providers that answered for remote ends.
         name_providers: providers that answered for server names.
@@ -63,6 +67,7 @@ class Summary:
     places: Sequence[Bar]
     has_cities: bool
     countries: Sequence[Bar]
+    ends: RemoteEnds | None
     applications: Sequence[Bar]
     categories: Sequence[Bar]
     nameless: Bar
@@ -74,11 +79,16 @@ class Summary:
     domains: Sequence[Bar]
     domains_in_all: int
     destinations: Sequence[Destination]
+    known: Mapping[tuple[str, bool], Named]
     addresses: Sequence[int]
     providers: Sequence[Bar]
     name_providers: Sequence[Bar]
     answered_by: frozenset[str]
     has_offline_city: bool
+
+    def known_of(self, to: Destination) -> Named | None:
+        """Return what flows know of a destination."""
+        return self.known.get((to.ipv4 or to.ipv6 or "", known(to.name) is not None))
 
     @property
     def first(self) -> int:
@@ -103,6 +113,7 @@ def summarise(rows: Experiment) -> Summary:
     where = rows.places()
     names, domains = rows.names(MOST_BARS), rows.domains(MOST_BARS)
     named = [remote for remote in remotes if remote.has_name]
+    ends, destinations = remote_ends.summarise(rows.flows), rows.destinations(MOST_DESTINATIONS)
     return Summary(
         captures=captures,
         all=grouping.total(captures),
@@ -115,9 +126,16 @@ def summarise(rows: Experiment) -> Summary:
         places=grouping.bars(where, places.name_of, "place not known"),
         has_cities=any(known(row.city) for row in where),
         countries=grouping.bars(remotes, lambda remote: known(remote.country), "country not known"),
-        applications=grouping.bars(remotes, application_of, "application not known"),
-        categories=grouping.bars(remotes, _category_of, "category not known"),
-        nameless=grouping.total(remote for remote in remotes if application_of(remote) is None),
+        ends=ends,
+        applications=ends.applications
+        if ends
+        else grouping.bars(remotes, application_of, "application not known"),
+        categories=ends.categories
+        if ends
+        else grouping.bars(remotes, _category_of, "category not known"),
+        nameless=ends.nameless
+        if ends
+        else grouping.total(remote for remote in remotes if application_of(remote) is None),
         protocols=grouping.bars(protocols, grouping.protocol_of, "no protocol recognised"),
         secrecy=grouping.bars(protocols, grouping.secrecy_of, ""),
         public_secrecy=grouping.bars(
@@ -127,13 +145,14 @@ def summarise(rows: Experiment) -> Summary:
         names_in_all=names[0].names if names else 0,
         domains=_bars(domains),
         domains_in_all=domains[0].names if domains else 0,
-        destinations=rows.destinations(MOST_DESTINATIONS),
+        destinations=destinations,
+        known=_known(rows, destinations) if ends else {},
         addresses=_addresses(rows, timeline),
         providers=grouping.bars(remotes, lambda remote: remote.provider, "nobody was asked"),
         name_providers=grouping.bars(
             named, lambda remote: remote.name_provider, "nobody was asked"
         ),
-        answered_by=_providers(remotes),
+        answered_by=_providers(remotes) | (ends.providers if ends else set()),
         has_offline_city=any(
             remote.has_city and remote.provider == "offline" for remote in remotes
         ),
@@ -160,6 +179,13 @@ def _addresses(rows: Experiment, timeline: Timeline) -> list[int]:
     """Count the public addresses seen until the end of each step."""
     new = {row.step: row.addresses for row in rows.news(timeline.step)}
     return list(accumulate(new.get(step, 0) for step in timeline.places))
+
+
+def _known(rows: Experiment, destinations: Sequence[Destination]) -> dict[tuple[str, bool], Named]:
+    """Return what flows know of destinations; of several the one with most bytes."""
+    addresses = [to.ipv4 or to.ipv6 or "" for to in destinations]
+    found = rows.flows.named(addresses)
+    return {(named.remote, named.has_sni): named for named in reversed(found)}
 
 
 def application_of(row: Remote | Destination) -> str | None:

@@ -16,7 +16,15 @@ import pyarrow.compute as pc
 
 from mt_pipeline.rows.stretches import stretches
 
-COLUMNS = ("app_tag", "app_category_tag", "tls_sni", "geo_country", "protocol")
+COLUMNS = (
+    "app_tag",
+    "app_category_tag",
+    "remote_name",
+    "remote_organisation",
+    "tls_sni",
+    "geo_country",
+    "protocol",
+)
 """Columns of flows whose values with the most bytes are listed."""
 
 MOST = 10

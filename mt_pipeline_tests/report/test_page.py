@@ -237,6 +237,7 @@ def test_destinations_say_who_where_and_when(page: Page):
         [
             SERVER,
             "www.example.com",
+            "",
             "example",
             "Germany",
             "netify, offline",
@@ -249,6 +250,7 @@ def test_destinations_say_who_where_and_when(page: Page):
             CHINA,
             "",
             "",
+            "",
             "China",
             "netify, offline",
             "1",
@@ -258,6 +260,7 @@ def test_destinations_say_who_where_and_when(page: Page):
         ],
         [
             SERVER,
+            "",
             "",
             "cdn",
             "Germany",

@@ -8,9 +8,19 @@ REGISTRIES = ("AFRINIC", "APNIC", "ARIN", "LACNIC", "RIPE NCC")
 
 
 def sentences(
-    *providers: str, files: Files | None = None, has_city: bool = False, has_domains: bool = False
+    *providers: str,
+    files: Files | None = None,
+    has_city: bool = False,
+    has_domains: bool = False,
+    has_owners: bool = False,
 ) -> list[str]:
-    listed = sources(set(providers), files or Files(), has_city=has_city, has_domains=has_domains)
+    listed = sources(
+        set(providers),
+        files or Files(),
+        has_city=has_city,
+        has_domains=has_domains,
+        has_owners=has_owners,
+    )
     return [f"{source.before}[{source.link}]({source.url}){source.after}" for source in listed]
 
 
@@ -75,3 +85,13 @@ def test_applications_netify_other_providers_and_domains_are_named():
             strict=True,
         )
     ]
+
+
+def test_organisations_are_named_with_their_sources_and_licence():
+    owners, licence = sentences(has_owners=True)
+    assert "[IP Geolocation by DB-IP](https://db-ip.com)" in owners
+    assert "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)" in licence
+    *_, of_user = sentences(has_owners=True, files=Files(networks="GeoLite2-ASN"))
+    assert "GeoLite2-ASN" in of_user
+    [ndpi] = sentences("ndpi")
+    assert "LGPL-3.0" in ndpi
