@@ -29,7 +29,7 @@ def confines(program: str) -> bool:
             is_binary = file.read(4) == b"\x7fELF"
     except OSError:
         return False
-    return is_binary and path.is_relative_to(_SYSTEM) and _works()
+    return is_binary and path.is_relative_to(_SYSTEM) and works()
 
 
 def reads(capture: Path) -> bool:
@@ -84,7 +84,8 @@ def is_missing() -> bool:
     return shutil.which("bwrap") is None
 
 
-def _works() -> bool:
+def works() -> bool:
+    """Return whether this machine has sandboxes."""
     return sys.platform == "linux" and not is_missing() and _starts()
 
 

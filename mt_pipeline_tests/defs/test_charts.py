@@ -119,7 +119,8 @@ def test_a_tenth_without_application_is_too_much(unnamed: int, passed: bool):
 def test_a_loaded_capture_tells_its_story(lab: Lab):
     path = lab.inbox / "pictured" / "a.pcap"
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = [*tls_session("www.example.com"), *dns()]
+    unknown = tls_session("www.example.com")
+    frames = [*unknown, *dns()]
     write_pcap(path, timed(frames))
 
     ran = lab.run("pictured/a.pcap", workspace=lab.workspace(grafana_url="http://127.0.0.1:3001"))
@@ -132,8 +133,12 @@ def test_a_loaded_capture_tells_its_story(lab: Lab):
         == described["bytes"]
         == described["public_bytes"]
     )
-    assert described["share_without_application"] == 1
-    assert "www.example.com" in str(described["top_server_names"])
+    without = sum(map(len, unknown)) / described["bytes"]
+    assert described["share_without_application"] == round(without, 4)
+    for key in ("top_server_names", "top_names"):
+        assert "www.example.com" in str(described[key])
+    assert "dns" in str(described["top_applications"])
+    assert "top_organisations" in described
     assert all(name in str(described["top_protocols"]) for name in ("tls", "dns"))
     [check] = ran.checks("applications_known")
     assert not check.passed

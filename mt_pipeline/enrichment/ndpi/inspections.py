@@ -92,7 +92,7 @@ def inspecting(capture: Path, output: Path, limits: Limits) -> Iterator[Callable
     """
     path = capture.absolute()
     command = limited([sys.executable, "-I", str(_CHILD), str(path)], limits)
-    if sandbox.confines(sys.executable) and sandbox.reads(path):
+    if sandbox.works() and sandbox.reads(path):
         _, folders = sandbox.python()
         visible = (Path(sys.prefix), *folders, _CHILD, path)
         command = sandbox.confined(command, *visible, ends_with_parent=True)
