@@ -130,7 +130,7 @@ class Derived:
             raise NoInputError(f"{self.key}: {source} is not there; launch it with tshark_json too")
         found = self.listener(inputs)
         if packets.exists():
-            found.read_sums(self.files.sums(inputs), self.files.lookups(inputs))
+            found.read_sums(self.files.sums(inputs), self.files.said(inputs).lookups)
         else:
             found.read(source)
         return found

@@ -121,7 +121,7 @@ class Reference:
             files = CaptureFiles(lab.data, key).sources(record.documents)
             lookups, answers = (
                 pyarrow.parquet.read_table(path).to_pylist()
-                for path in (files.lookups, files.answers)
+                for path in (files.said.lookups, files.answers)
             )
             counted = flow_reference.flows(found, lookups, answers)
             self.flows += _with_owners(counted)
