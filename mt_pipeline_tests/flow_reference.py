@@ -17,7 +17,10 @@ _BY_PROTOCOL = {row["protocol"]: row for row in applications().to_pylist()}
 
 
 def flows(
-    rows: Iterable[Row], lookups: Sequence[Row] = (), answers: Sequence[Row] = ()
+    rows: Iterable[Row],
+    lookups: Sequence[Row] = (),
+    answers: Sequence[Row] = (),
+    fingerprints: Mapping[object, object] | None = None,
 ) -> list[dict[str, object]]:
     """Count flows, in the order of time and conversation.
 
@@ -25,6 +28,7 @@ def flows(
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
         lookups: what DNS answered, as `packets/lookups.py` writes it.
         answers: those for names, as `enrich.py` writes them.
+        fingerprints: the JA4 of packets with a hello, by frame number.
 
     Returns:
         Values by column; None for who runs the remote end.
@@ -37,7 +41,9 @@ def flows(
     counted = [
         flow
         for (_, *stream, apart), packets in conversations.items()
-        for flow in _flows(packets, apart or _most(spoken[tuple(stream)]), lookups, known)
+        for flow in _flows(
+            packets, apart or _most(spoken[tuple(stream)]), lookups, known, fingerprints or {}
+        )
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
@@ -83,7 +89,11 @@ def _most(spoken: Counter[str]) -> str:
 
 
 def _flows(
-    packets: list[Row], protocol: str, lookups: Sequence[Row], known: Mapping[object, Row]
+    packets: list[Row],
+    protocol: str,
+    lookups: Sequence[Row],
+    known: Mapping[object, Row],
+    said: Mapping[object, object],
 ) -> Iterable[dict[str, object]]:
     first = packets[0]
     local, remote = ("src", "dst")
@@ -95,6 +105,8 @@ def _flows(
         packets, end(first, local), end(first, remote), lookups
     )
     canonical = _canonical_name(packets, end(first, local), end(first, remote), lookups, name)
+    connection = _connection(packets)
+    ja4 = next((said[n] for n in (packet["frame_number"] for packet in packets) if n in said), None)
     seconds: dict[object, list[Row]] = defaultdict(list)
     for packet in packets:
         seconds[packet["ts"].replace(microsecond=0)].append(packet)
@@ -184,12 +196,57 @@ def _flows(
                     "app_confidence",
                 )
             ),
+            **connection,
+            "retransmissions": sum(packet["tcp_retransmission"] or 0 for packet in of_second),
+            "ja4": ja4,
         }
         assert (
             min(packet["ts"] for packet in of_second)
             >= second
             > max(packet["ts"] for packet in of_second) - timedelta(seconds=1)
         )
+
+
+def _connection(packets: list[Row]) -> dict[str, object]:
+    """Say what became of a connection, how long its handshake took, and its version of TLS."""
+    sent: dict[tuple, list[tuple[set[str], object]]] = defaultdict(list)
+    for packet in packets:
+        if packet["tcp_flags"] is not None:
+            letters = {
+                letter for bit, letter in enumerate("FSRPA") if packet["tcp_flags"] & 1 << bit
+            }
+            sent[end(packet, "src")].append((letters, packet["ts"]))
+    both = [step for steps in sent.values() for step in steps]
+    syns = [ts for letters, ts in both if "S" in letters and "A" not in letters]
+    accepted = [ts for letters, ts in both if letters >= {"S", "A"}]
+    versions = [packet["tls_version"] for packet in packets if packet["tls_version"] is not None]
+    is_answered = bool(syns and accepted and min(accepted) >= min(syns))
+    return {
+        "tcp_state": _state(list(sent.values()), syns, accepted) if both else None,
+        "handshake_ms": (min(accepted) - min(syns)) / timedelta(milliseconds=1)
+        if is_answered
+        else None,
+        "tls_version": {772: "TLSv1.3", 771: "TLSv1.2", 770: "TLSv1.1", 769: "TLSv1.0"}.get(
+            versions[0] if versions else 0
+        ),
+    }
+
+
+def _state(sent: list[list[tuple[set[str], object]]], syns: list, accepted: list) -> str:
+    of_ends = [[letters for letters, _ in steps] for steps in sent]
+    everything = [letters for steps in of_ends for letters in steps]
+    if syns and len(of_ends) == 1 and all({"S", "R"} & letters for letters in everything):
+        return "unanswered"
+    for steps, answers in zip(of_ends, reversed(of_ends), strict=True):
+        calls = any("S" in letters and "A" not in letters for letters in steps)
+        refuses = any("R" in letters for letters in answers)
+        if len(of_ends) > 1 and calls and refuses and not accepted:
+            return "refused"
+    if any("R" in letters for letters in everything):
+        return "reset"
+    if len(of_ends) > 1 and all(any("F" in letters for letters in steps) for steps in of_ends):
+        return "closed"
+    return "established" if syns or accepted else "midstream"
 
 
 def _remote_name(

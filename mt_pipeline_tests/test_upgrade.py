@@ -24,7 +24,11 @@ from mt_pipeline_tests.report.parts import Page
 
 Terminal = Callable[..., Result]
 
-NEW = {"captured_packets": {"label", "conversation"}, "flows": {"label"}, "captures": {"label"}}
+NEW = {
+    "captured_packets": {"label", "conversation", "tcp_flags", "dns_rcode"},
+    "flows": {"label", "tcp_state", "handshake_ms", "ja4"},
+    "captures": {"label"},
+}
 """Columns that the older release did not have, by table."""
 
 STATES = {

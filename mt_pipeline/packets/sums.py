@@ -81,6 +81,25 @@ _END_A = chosen(_COLUMNS, "turned", "{}_dst", "{}_src", "a_{}")
 _END_B = chosen(_COLUMNS, "turned", "{}_src", "{}_dst", "b_{}")
 _TIMES = "min(ts) AS first_ts, max(ts) AS last_ts"
 _FIRST = "min(frame_number) AS first_frame, arg_min(turned, frame_number) AS turned"
+
+FIN, SYN, RST, SYN_ACK, LATER = 1, 2, 4, 32, 64
+"""What segments of TCP say of their connection, as bits of `tcp_ab` and `tcp_ba`.
+
+LATER is a segment after the handshake that is no RST.
+"""
+
+_ACK = 16
+_IS_SYN = f"tcp_flags & {SYN | _ACK} = {SYN}"
+_IS_SYN_ACK = f"tcp_flags & {SYN | _ACK} = {SYN | _ACK}"
+_SAID = (
+    f"tcp_flags & {FIN | RST} | CASE WHEN {_IS_SYN} THEN {SYN} "
+    f"WHEN {_IS_SYN_ACK} THEN {SYN_ACK} WHEN tcp_flags & {SYN | RST} = 0 THEN {LATER} ELSE 0 END"
+)
+_CONNECTION = f"""
+        bit_or({_SAID}) FILTER (NOT turned) AS tcp_ab, bit_or({_SAID}) FILTER (turned) AS tcp_ba,
+        min(ts) FILTER ({_IS_SYN}) AS syn_ts, min(ts) FILTER ({_IS_SYN_ACK}) AS syn_ack_ts,
+        count(tcp_retransmission) AS retransmissions"""
+
 _HASH = f"md5_number_lower(row({', '.join(KEY)})::VARCHAR)"
 
 # End a is the smaller one, so both directions share a key; a turned packet went from b to a.
@@ -109,6 +128,8 @@ counted AS (
         {latest("said_alpn")} AS alpn, {_last_number("said_alpn")} AS alpn_number,
         {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,
         {_earliest("dns_name")} AS dns_name, {_earliest("http_host")} AS http_host,
+        {_earliest("said_ja4")} AS ja4, {_earliest("tls_version")} AS tls_version,
+        {_CONNECTION.strip()},
         list(position) AS positions
     FROM met GROUP BY ALL)
 SELECT *, {_HASH} AS key FROM counted

@@ -19,6 +19,7 @@ from duckdb.func import ARROW, SPECIAL
 
 from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
+from mt_pipeline.packets.ja4 import ja4
 from mt_pipeline.packets.layers import Layers, choose
 from mt_pipeline.schema.packets import COLUMNS, Origin
 from mt_pipeline.system import duckdb_pool
@@ -85,6 +86,15 @@ def _prepare(database: duckdb.DuckDBPyConnection) -> None:
     database.execute(_MACROS)
 
 
+_JA4 = """
+    CASE WHEN NOT p.quotes AND p.tls_handshake_ja3_full IS NOT NULL THEN ja4(concat_ws('|',
+        CASE WHEN contains(p.frame_protocols[1], ':quic') THEN 'q' ELSE 't' END,
+        p.tls_handshake_ja3_full[1],
+        coalesce(array_to_string(p.tls_handshake_extensions_supported_version, ','), ''),
+        coalesce(array_to_string(p.tls_handshake_sig_hash_alg, ','), ''),
+        coalesce(p.said_alpn, ''))) END"""
+
+
 def packets(source: str) -> str:
     """Build the SQL of packets: their layer with its stream and addresses, time and names.
 
@@ -115,6 +125,7 @@ def typed(source: str) -> str:
     - `is_tcp`: whether `stream_index` counts TCP streams, or UDP streams;
     - `address_src` and `address_dst`: IPv4 or IPv6 addresses as text;
     - `said_sni` and `said_alpn`: the names in this very packet;
+    - `said_ja4`: the JA4 of the hello in this packet;
     - `skipped`: why the packet cannot be stored, NULL if it can.
 
     Args:
@@ -125,7 +136,8 @@ def typed(source: str) -> str:
     )
     return f"""
         SELECT {columns}, p.tcp_at IS NOT NULL AS is_tcp,
-            p.address_src, p.address_dst, p.said_sni, p.said_alpn, p.skipped
+            p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_JA4} AS said_ja4,
+            p.skipped
         FROM ({packets(source)}) p
     """
 
@@ -188,6 +200,7 @@ _FUNCTIONS: tuple[tuple[str, Callable[[Any], object], _Type, _Type], ...] = (
     ("layers", _layers, _TEXT, (_LAYER_SCHEMA, _LAYER_TYPE)),
     ("keyword", keyword, (pa.uint8(), "UTINYINT"), _TEXT),
     ("registrable_domain", registrable_domain, _TEXT, _TEXT),
+    ("ja4", ja4, _TEXT, _TEXT),
 )
 """Name in SQL, function of a value that is not NULL, types of its argument and result."""
 

@@ -22,6 +22,7 @@ from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name, http_host_name
 from mt_pipeline.packets.sums import ATTRIBUTES, KEY, PARTS_OF_AN_END, chosen
+from mt_pipeline.rows.connections import CONNECTION, HANDSHAKE_MS, TCP_STATE, TLS_VERSION
 from mt_pipeline.rows.flow_ends import complete
 from mt_pipeline.rows.packets import joined
 from mt_pipeline.rows.remote_names import ANSWERED, NAMED
@@ -75,6 +76,7 @@ WITH grouped AS (
         {_FIRST_ATTRIBUTES},
         arg_min(turned, first_frame) AS turned, min(second) AS since, max(second) AS until,
         epoch_us(min(first_ts)) AS began_us,
+        {CONNECTION},
         {host_name("arg_min(tls_sni, first_frame) FILTER (tls_sni IS NOT NULL)")} AS sni,
         {http_host_name("arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL)")} AS host
     FROM sums GROUP BY ALL),
@@ -96,7 +98,8 @@ sided AS (
     LEFT JOIN answers b ON b.kind = 'address' AND b.endpoint = grouped.b_address
     LEFT JOIN spoken ON spoken.stream_index = grouped.stream_index
         AND spoken.ip_proto IS NOT DISTINCT FROM grouped.ip_proto)
-SELECT *, {chosen(_ENDS, "a_is_local", "a_{}", "b_{}", "local_{}")},
+SELECT *, {TCP_STATE} AS tcp_state, {HANDSHAKE_MS} AS handshake_ms, {TLS_VERSION} AS tls_version,
+    {chosen(_ENDS, "a_is_local", "a_{}", "b_{}", "local_{}")},
     {chosen(_ENDS, "a_is_local", "b_{}", "a_{}", "remote_{}")}
 FROM sided
 """
@@ -130,6 +133,7 @@ counted AS (
         sum(packets_ab)::BIGINT AS packets_ab, sum(bytes_ab)::BIGINT AS bytes_ab,
         sum(packets_ba)::BIGINT AS packets_ba, sum(bytes_ba)::BIGINT AS bytes_ba,
         min(first_ts) AS first_ts, max(last_ts) AS last_ts,
+        sum(retransmissions)::INTEGER AS retransmissions,
         {_FIRST_TEXTS}
     FROM sums JOIN active ON {_SAME_CONVERSATION}
     WHERE second BETWEEN $first AND $last GROUP BY ALL),

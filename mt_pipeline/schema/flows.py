@@ -263,4 +263,17 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "by `ip` or `port` …",
         _application("{table}.confidence", ["inspected"]),
     ),
+    _text(
+        "tcp_state",
+        "what became of the connection, in all its seconds: `established`; `closed` by both ends; "
+        "`reset`; `refused`: a SYN was answered by RST; `unanswered`: nothing came back; "
+        "`midstream`: it began before the capture and neither end closed it",
+        "f.tcp_state",
+    ),
+    _number("handshake_ms", "DOUBLE", "milliseconds", "from the first SYN to the first SYN-ACK"),
+    _number(
+        "retransmissions", "INT", "packets", "segments of TCP that were sent before, both ways"
+    ),
+    _text("tls_version", "version of TLS that the server chose: `TLSv1.3` …", "f.tls_version"),
+    _text("ja4", "JA4 of the client's first hello: which TLS library, configured how", "f.ja4"),
 )

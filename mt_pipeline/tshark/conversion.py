@@ -1,12 +1,14 @@
 """tshark's tab-separated text as documents: blocks of packets, then the JSON of each packet.
 
-Column output differs from `-T ek` in four ways that cannot be avoided:
+Column output differs from `-T ek` in five ways that cannot be avoided:
 
 - A value is cut at 2,047 bytes.
 - A comma inside one of several values cannot be told from the separator.
 - An empty value is absent.
 - A backslash before a, b, f, n, r, t, v or three octal digits is read as tshark's escape of a
   control character; the same text in a name looks alike.
+- The flags of TCP have three digits, `0x002`, and what tshark found out of a segment is `✓`, not
+  `1`.
 
 A field that is requested once (`Field.first_only`) has one value.
 """

@@ -66,6 +66,9 @@ FIELDS: tuple[Field, ...] = (
     Field("tcp.srcport"),
     Field("tcp.dstport"),
     Field("tcp.stream"),
+    Field("tcp.flags"),
+    Field("tcp.analysis.retransmission", first_only=True),
+    Field("tcp.analysis.zero_window", first_only=True),
     Field("udp.srcport"),
     Field("udp.dstport"),
     Field("udp.stream"),
@@ -81,6 +84,13 @@ FIELDS: tuple[Field, ...] = (
         text=True,
         also=("dtls.handshake.extensions_alpn_str",),
     ),
+    Field("tls.handshake.version", first_only=True),
+    Field("tls.handshake.extensions.supported_version"),
+    Field("tls.handshake.ja3_full", first_only=True),
+    Field("tls.handshake.sig_hash_alg"),
+    Field("tls.alert_message.desc", first_only=True),
+    Field("icmp.type", first_only=True, also=("icmpv6.type",)),
+    Field("dns.flags.rcode", first_only=True),
     Field("dns.qry.name", first_only=True, text=True),
     Field("dns.a", also=("dns.aaaa", "nbns.addr")),
     Field("dns.resp.name", text=True, also=("x509ce.dNSName", "dhcp.fqdn.name")),
@@ -92,6 +102,7 @@ FIELDS: tuple[Field, ...] = (
         also=("nbns.name", "nbdgm.source_name", "http.server", "dns.srv.service"),
     ),
     Field("http.host", first_only=True, text=True, also=("http2.headers.authority",)),
+    Field("http.response.code", first_only=True, also=("http2.headers.status",)),
 )
 
 ALL_KEYS = tuple(field.key for field in FIELDS)

@@ -125,6 +125,7 @@ def _plain() -> list[list[bytes]]:
         traffic.dns(),
         traffic.dns("six.example.com", answer=SERVER6, client_port=53_001),
         traffic.http(),
+        traffic.refused_tls(),
         *(
             make()
             for make in (

@@ -18,6 +18,8 @@ SERVER_HELLO = (
     + bytes(range(32))
     + b"\x00\x13\x01\x00\x00\x0c\x00\x2b\x00\x02\x03\x04\x00\x2d\x00\x02\x01\x01"
 )
+ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
+"""Handshake failure."""
 
 
 def application_data(size: int) -> bytes:
@@ -54,16 +56,41 @@ def hello_message(
     if padding:
         extensions += _extension(21, bytes(padding))
     random = hashlib.sha256(repr((name, alpn)).encode()).digest()
-    body = (
-        b"\x03\x03"
-        + random
-        + b"\x00"
-        + struct.pack("!HHH", 4, 0x1301, 0x1302)
-        + b"\x01\x00"
-        + struct.pack("!H", len(extensions))
-        + extensions
+    return _message((0x1301, 0x1302), extensions, random=random)
+
+
+def chrome_hello(name: str) -> bytes:
+    """Make a TLS record with a hello of Chrome, the example of the description of JA4."""
+    sni = name.encode()
+    extensions = [
+        (0x1A1A, b""),  # GREASE
+        (0, struct.pack("!HBH", len(sni) + 3, 0, len(sni)) + sni),
+        (0x17, b""),
+        (0xFF01, b"\x00"),
+        (0x0A, bytes.fromhex("0008 3a3a 001d 0017 0018")),
+        (0x0B, b"\x01\x00"),
+        (0x23, b""),
+        (0x10, b"\x00\x0c\x02h2\x08http/1.1"),
+        (0x05, bytes.fromhex("01 0000 0000")),
+        (0x0D, bytes.fromhex("0010 0403 0804 0401 0503 0805 0501 0806 0601")),
+        (0x12, b""),
+        (0x33, bytes.fromhex("0026 001d 0020") + bytes(32)),
+        (0x2D, b"\x01\x01"),
+        (0x2B, bytes.fromhex("06 4a4a 0304 0303")),
+        (0x1B, bytes.fromhex("02 0002")),
+        (0x4469, b"\x00\x03\x02h2"),
+        (0x2A2A, b"\x00"),
+        (0x15, bytes(90)),
+    ]
+    ciphers = bytes.fromhex(
+        "5a5a 1301 1302 1303 c02b c02f c02c c030 cca9 cca8 c013 c014 009c 009d 002f 0035"
     )
-    return b"\x01" + struct.pack("!I", len(body))[1:] + body
+    message = _message(
+        struct.unpack(f"!{len(ciphers) // 2}H", ciphers),
+        b"".join(_extension(kind, body) for kind, body in extensions),
+        random=bytes(32),
+    )
+    return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
 
 
 def quic_initials(
@@ -109,6 +136,19 @@ def quic_of_aioquic(name: str, *, alpn: Sequence[str] = ("h3",)) -> list[bytes]:
     )
     connection.connect(("127.0.0.1", 443), now=0.0)
     return [datagram for datagram, _ in connection.datagrams_to_send(now=0.0)]
+
+
+def _message(ciphers: Sequence[int], extensions: bytes, *, random: bytes) -> bytes:
+    body = (
+        b"\x03\x03"
+        + random
+        + b"\x00"
+        + struct.pack(f"!H{len(ciphers)}H", 2 * len(ciphers), *ciphers)
+        + b"\x01\x00"
+        + struct.pack("!H", len(extensions))
+        + extensions
+    )
+    return b"\x01" + struct.pack("!I", len(body))[1:] + body
 
 
 def _extension(kind: int, body: bytes) -> bytes:

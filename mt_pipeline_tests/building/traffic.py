@@ -18,8 +18,10 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Packet, Raw
 
 from mt_pipeline_tests.building.hellos import (
+    ALERT,
     SERVER_HELLO,
     application_data,
+    chrome_hello,
     client_hello,
     quic_initials,
 )
@@ -116,6 +118,14 @@ def tls_session(
             (FROM_CLIENT, application_data(99)),
         ]
     return tcp_session(messages, client=client, server=server, client_port=client_port)
+
+
+def refused_tls(name: str = "refused.example.com", *, client_port: int = 50_443) -> list[bytes]:
+    """Say hello as Chrome does; the server has no room for more, and ends TLS with an alert."""
+    hello = chrome_hello(name)
+    frames = tcp_session([(FROM_CLIENT, hello), (FROM_SERVER, ALERT)], client_port=client_port)
+    full = TCP(sport=443, dport=client_port, flags="A", seq=5_001, ack=1_001 + len(hello), window=0)
+    return [*frames[:4], _sent(False, CLIENT, SERVER, full), *frames[4:]]
 
 
 def udp_exchange(

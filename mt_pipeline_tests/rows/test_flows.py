@@ -193,8 +193,12 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         packets = [row for batch in batches for row in batch.to_pylist()]
     answered = pyarrow.parquet.read_table(files.said.lookups).to_pylist()
     answers = pyarrow.parquet.read_table(files.answers).to_pylist()
-    expected = flow_reference.flows(packets, answered, answers)
-    return Counted(capture, experiment, files, packets, expected)
+    typed = pyarrow.parquet.read_table(files.packets, columns=["frame_number", "said_ja4"])
+    fingerprints = {
+        row["frame_number"]: row["said_ja4"] for row in typed.to_pylist() if row["said_ja4"]
+    }
+    result = flow_reference.flows(packets, answered, answers, fingerprints)
+    return Counted(capture, experiment, files, packets, result)
 
 
 def test_the_flows_of_a_capture_are_those_that_a_count_in_plain_python_finds(

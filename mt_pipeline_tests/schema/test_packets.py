@@ -63,7 +63,8 @@ def test_the_first_29_are_those_of_the_original_in_its_order():
 def test_ours_follow():
     ours = """capture frame_number protocol ipv6_src ipv6_dst eth_src eth_dst vlan_id dns_name
         http_host experiment ip_src_provider ip_dst_provider tls_sni_provider tls_sni_domain
-        device_src device_dst label conversation"""
+        device_src device_dst label conversation tcp_flags tcp_retransmission
+        tcp_zero_window icmp_type dns_rcode http_status tls_version tls_alert"""
     assert [column.name for column in COLUMNS[29:]] == ours.split()
 
 
@@ -79,6 +80,8 @@ def test_types_are_the_promised_ones():
         [
             *("port_src", "port_dst", "frame_len"),
             *("stream_index", "frame_number", "vlan_id", "conversation"),
+            *("tcp_flags", "tcp_retransmission", "tcp_zero_window", "icmp_type", "dns_rcode"),
+            *("http_status", "tls_version", "tls_alert"),
         ],
         "INT",
     )

@@ -72,7 +72,15 @@ def ek(capture: Path) -> list[Document]:
             for name in field.also:  # the first one that a packet has counts
                 if values := document["layers"].pop(name.replace(".", "_"), None):
                     document["layers"].setdefault(field.key, values)
+        _as_columns_have_it(document["layers"])
     return documents
+
+
+def _as_columns_have_it(layers: dict[str, list[str]]) -> None:
+    """Write flags and findings as columns do."""
+    if flags := layers.get("tcp_flags"):
+        layers["tcp_flags"] = [f"0x{int(value, 16):03x}" for value in flags]
+    layers |= {name: ["✓"] for name in layers if name.startswith("tcp_analysis_")}
 
 
 ESCAPES = {
