@@ -44,16 +44,12 @@ class ParquetSource:
         self, question: Question, by: str, count: int, *, descending: bool = False
     ) -> Iterator[pa.RecordBatch]:
         """Yield the first rows in the order of a column."""
-        files = [file for date in self._files(question) for file in date]
-        if not files:
-            return
-        names, order = question.columns, f'"{by}" {"DESC" if descending else "ASC"}'
-        with duckdb_rows.connection(self.temporary) as database:
-            source, values = self._source(database, question, files)
-            query = (
-                f"SELECT {duckdb_rows.listed(names)} FROM {source} ORDER BY {order} LIMIT {count}"
-            )
-            yield from duckdb_rows.batches(database, query, values, question.table, names)
+        order = f'"{by}" {"DESC" if descending else "ASC"}'
+        yield from self._selected(question, "", f" ORDER BY {order} LIMIT {count}")
+
+    def distinct(self, question: Question) -> Iterator[pa.RecordBatch]:
+        """Yield rows that differ, each once."""
+        yield from self._selected(question, "DISTINCT ", "")
 
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up by the values of a column."""
@@ -94,6 +90,16 @@ class ParquetSource:
                 order = "" if _is_sorted(files) else ' ORDER BY "ts"'
                 query = f"SELECT {duckdb_rows.listed(names)} FROM {source}{order}"
                 yield from duckdb_rows.batches(database, query, values, question.table, names)
+
+    def _selected(self, question: Question, what: str, end: str) -> Iterator[pa.RecordBatch]:
+        files = [file for date in self._files(question) for file in date]
+        if not files:
+            return
+        names = question.columns
+        with duckdb_rows.connection(self.temporary) as database:
+            source, values = self._source(database, question, files)
+            query = f"SELECT {what}{duckdb_rows.listed(names)} FROM {source}{end}"
+            yield from duckdb_rows.batches(database, query, values, question.table, names)
 
     def _aggregate(self, question: Question, what: str, by: str) -> list[Found]:
         files = [file for date in self._files(question) for file in date]

@@ -4,7 +4,7 @@ Every value is bound. HTTP binds none, so what goes there has no value of a ques
 which are numbers; DuckDB then applies the condition (`questdb_bulk.py`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from psycopg import Connection, Cursor, sql
 from psycopg.rows import TupleRow
 
 from mt_pipeline.api import questdb_bulk
-from mt_pipeline.api.columns import schema_of
+from mt_pipeline.api.columns import TIME, schema_of
 from mt_pipeline.api.ordering import in_order
 from mt_pipeline.api.question import SUMS, Question, Sum, merged
 from mt_pipeline.api.ranking import Ranking
@@ -68,6 +68,13 @@ class QuestDbSource:
             for batch in _stream(connection, question, order):
                 yield batch.select(question.columns)
 
+    def distinct(self, question: Question) -> Iterator[pa.RecordBatch]:
+        """Yield rows that differ, each once."""
+        with self.reading.connect() as connection:
+            yield from _streamed(
+                connection, question, question.columns, sql.SQL("DISTINCT "), sql.SQL("")
+            )
+
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up by the values of a column."""
         column: sql.Composable = sql.Identifier(by)
@@ -117,16 +124,37 @@ class QuestDbSource:
 def _stream(
     connection: Connection, question: Question, order: sql.Composable = _BY_TIME
 ) -> Iterator[pa.RecordBatch]:
-    names, schema = question.read, schema_of(question.table, question.read)
-    query, values = _query(connection, question, sql.SQL(", ").join(map(sql.Identifier, names)))
+    yield from _streamed(connection, question, question.read, sql.SQL(""), order)
+
+
+def _streamed(
+    connection: Connection,
+    question: Question,
+    names: Sequence[str],
+    how: sql.Composable,
+    end: sql.Composable,
+) -> Iterator[pa.RecordBatch]:
+    schema = schema_of(question.table, names)
+    listed = sql.SQL(", ").join(_as_sent(field) for field in schema)
+    query, values = _query(connection, question, sql.SQL("{}{}").format(how, listed))
     with connection.cursor() as cursor:
-        rows = cursor.stream(query + order, values, size=_PACKAGE_ROWS)
+        rows = cursor.stream(query + end, values, size=_PACKAGE_ROWS)
         while some := list(islice(rows, _BATCH_ROWS)):
             columns = [
-                pa.array(column, field.type)
+                _array(column, field.type)
                 for field, column in zip(schema, zip(*some, strict=True), strict=True)
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_sent(field: pa.Field) -> sql.Composable:
+    """Return a column as it is sent: a time as a number, which takes a third of the work."""
+    name = sql.Identifier(field.name)
+    return sql.SQL("cast({} AS LONG)").format(name) if field.type == TIME else name
+
+
+def _array(column: Sequence[object], kind: pa.DataType) -> pa.Array:
+    return pa.array(column, pa.int64()).cast(kind) if kind == TIME else pa.array(column, kind)
 
 
 def _select(connection: Connection, question: Question, what: sql.Composable) -> Cursor[TupleRow]:

@@ -102,6 +102,10 @@ class Source(Protocol):
         """Yield the first rows in the order of a column, whose values differ."""
         ...
 
+    def distinct(self, question: Question) -> Iterator[pa.RecordBatch]:
+        """Yield rows that differ in some column of the question, each once, in any order."""
+        ...
+
     def sums(self, question: Question, by: str) -> Mapping[str | int | None, Sum]:
         """Sum up packets and bytes by the values of a column; NULL and `Unknown` are None."""
         ...

@@ -1,4 +1,8 @@
-"""Rows of flows become an experiment in memory, some at a time, so that little else is held."""
+"""Rows of flows become an experiment in memory, some at a time, so that little else is held.
+
+What is said of a conversation is the same in all its seconds, most often. So flows are read with
+their numbers alone, and what is said of their conversations once: a third of the work.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -6,8 +10,10 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from mt_pipeline.api.columns import schema_of
 from mt_pipeline.explorer.columns import SECOND, Column, Flows, Frame, Integers, distinct, narrow
 from mt_pipeline.explorer.dimensions import DIMENSIONS
+from mt_pipeline.schema.tables import FLOWS
 
 _LISTED = "stream_index port_local remote_names remote_asn tls_sni tls_alpn geo_city".split()
 """What lists of conversations have besides the dimensions."""
@@ -32,8 +38,11 @@ _SUMS = {
     "packets_received": "packets_in",
 }
 
+KEY = ("capture", "conversation")
+NUMBERS: Sequence[str] = (*_TIMES, *_SUMS.values(), *KEY)
+"""Columns of flows that change from second to second, and those that name the conversation."""
 READ: Sequence[str] = (*_TIMES, *_SUMS.values(), *ATTRIBUTES)
-"""Columns of flows that are read."""
+"""All columns of flows that are read."""
 
 Fits: TypeAlias = Callable[[float], bool]
 """Returns whether so many bytes may be held."""
@@ -45,15 +54,13 @@ _ROOM = 1.25
 _NUMBERS = {each.column for each in DIMENSIONS.values() if each.is_number}
 
 
-def read(
-    batches: Iterable[pa.RecordBatch], experiment: str, fits: Callable[[float], bool]
-) -> Frame:
+def read(batches: Iterable[pa.RecordBatch], fits: Fits, names: Sequence[str] = ATTRIBUTES) -> Frame:
     """Read the flows of an experiment.
 
     Args:
-        batches: with the columns READ, in the order of time.
-        experiment: its name.
+        batches: of flows, in the order of time.
         fits: asked as they grow.
+        names: those of their columns that belong to a conversation.
 
     Returns:
         The experiment; only its first seconds if the others do not fit.
@@ -61,16 +68,49 @@ def read(
     pieces, size, is_full = list[Frame](), 0, False
     for table in _some(batches):
         if is_full:
-            frame = _named(_joined(pieces), experiment)
+            frame = _joined(pieces)
             return Frame(frame.columns, frame.flows.without_last_second(), is_whole=False)
-        pieces.append(_encoded(table))
+        pieces.append(_encoded(table, names))
         another = pieces[-1].nbytes
         size += another
         if not fits(size + another):
             pieces = [_joined(pieces)]  # each piece has values of its own
             size = pieces[0].nbytes
             is_full = not fits((size + another) * _ROOM)
-    return _named(_joined(pieces), experiment)
+    return _joined(pieces) if pieces else _encoded(schema_of(FLOWS, READ).empty_table(), names)
+
+
+def described(frame: Frame, batches: Iterable[pa.RecordBatch], fits: Fits) -> Frame | None:
+    """Return an experiment with what is said of each conversation.
+
+    Args:
+        frame: read with the columns KEY alone.
+        batches: with the columns ATTRIBUTES, each distinct row once, in any order.
+        fits: asked as they grow.
+
+    Returns:
+        None if flows of a conversation differ in what is said of it, if something came or went
+        meanwhile, or if it does not fit: read all columns of all flows then.
+    """
+    pieces, size = list[Mapping[str, Column]](), frame.nbytes
+    for table in _some(batches):
+        pieces.append({name: Column.of(_values(table, name)) for name in ATTRIBUTES})
+        size += sum(column.nbytes for column in pieces[-1].values())
+        if not fits(size):
+            return None
+    if not pieces:
+        return None
+    columns = {name: Column.joined([piece[name] for piece in pieces]) for name in ATTRIBUTES}
+    count = frame.conversations
+    both = [Column.joined([frame.columns[name], columns[name]]) for name in KEY]
+    firsts, of = distinct(both)
+    own, rows = of[:count], of[count:]
+    places = np.full(len(firsts), -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    if len(np.unique(rows)) < len(rows) or np.any(places[own] < 0):
+        return None
+    found = {name: column.at(places[own]) for name, column in columns.items()}
+    return Frame(found, frame.flows, frame.is_whole)
 
 
 def _some(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -86,8 +126,8 @@ def _some(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held).combine_chunks()
 
 
-def _encoded(table: pa.Table) -> Frame:
-    columns = {name: Column.of(_values(table, name)) for name in ATTRIBUTES}
+def _encoded(table: pa.Table, names: Sequence[str]) -> Frame:
+    columns = {name: Column.of(_values(table, name)) for name in names}
     firsts, of = _rows(columns)
     ts, first, last = (np.asarray(table[name].cast(pa.int64())) for name in _TIMES)
     second = ts // SECOND
@@ -108,15 +148,10 @@ def _values(table: pa.Table, name: str) -> pa.Array:
 
 
 def _joined(pieces: Sequence[Frame]) -> Frame:
-    if not pieces:
-        schema = pa.schema([(name, pa.string()) for name in ATTRIBUTES])
-        nothing = np.zeros(0, np.int64)
-        empty = {name: Column.of(pa.array([], schema.field(name).type)) for name in ATTRIBUTES}
-        return Frame(empty, Flows(*[nothing] * 8))
     if len(pieces) == 1:
         return pieces[0]
     columns = {
-        name: Column.joined([piece.columns[name] for piece in pieces]) for name in ATTRIBUTES
+        name: Column.joined([piece.columns[name] for piece in pieces]) for name in pieces[0].columns
     }
     firsts, places = _rows(columns)
     starts = np.cumsum([0, *(piece.conversations for piece in pieces)])
@@ -141,7 +176,8 @@ def _rows(columns: Mapping[str, Column]) -> tuple[Integers, Integers]:
     return distinct([columns["capture"], columns["conversation"], *columns.values()])
 
 
-def _named(frame: Frame, experiment: str) -> Frame:
+def named(frame: Frame, experiment: str) -> Frame:
+    """Return an experiment with its name as a column."""
     one = np.ones(frame.conversations, np.uint8)
     name = Column(one, pa.array([None, experiment], pa.string()))
-    return Frame({**frame.columns, "experiment": name}, frame.flows)
+    return Frame({**frame.columns, "experiment": name}, frame.flows, frame.is_whole)

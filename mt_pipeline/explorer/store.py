@@ -10,11 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from mt_pipeline.api.question import Question
 from mt_pipeline.api.session import Session
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.explorer.columns import Frame
-from mt_pipeline.explorer.reading import READ, read
+from mt_pipeline.explorer.reading import (
+    ATTRIBUTES,
+    KEY,
+    NUMBERS,
+    READ,
+    described,
+    named,
+    read,
+)
+from mt_pipeline.schema.tables import FLOWS
 
 _LOOK_SECONDS = 1.0
 """The ledger is asked at most so often for each experiment."""
@@ -84,15 +94,14 @@ class Store:
         experiment = fold_experiment(experiment)
         if held := self._fresh(experiment):
             return held
-        rows = self.session.flows(experiment, columns=READ)  # refuses a name that nobody loaded
+        self._question(experiment, KEY)  # refuses a name that nobody loaded
         with self._guard:
             turn = self._reading[experiment]
         with turn:
             if held := self._fresh(experiment):
                 return held
             records = self.session.ledger.records(experiment=experiment)
-            frame = read(rows.batches(), experiment, lambda size: self._fits(experiment, size))
-            held = Held(experiment, frame, _loads(records))
+            held = Held(experiment, self._read(experiment), _loads(records))
             self._keep(held)
             return held
 
@@ -100,6 +109,22 @@ class Store:
         """Return what is in memory, without reading anything."""
         with self._guard:
             return list(self._held.values())
+
+    def _read(self, experiment: str) -> Frame:
+        def fits(size: float) -> bool:
+            return self._fits(experiment, size)
+
+        source = self.session.source(experiment)
+        flows = read(source.rows(self._question(experiment, NUMBERS)), fits, KEY)
+        said = source.distinct(self._question(experiment, ATTRIBUTES))
+        frame = described(flows, said, fits)
+        if frame is None:
+            del flows
+            frame = read(source.rows(self._question(experiment, READ)), fits)
+        return named(frame, experiment)
+
+    def _question(self, experiment: str, columns: Sequence[str]) -> Question:
+        return self.session.question(FLOWS, experiment, columns=columns)
 
     def _fresh(self, experiment: str) -> Held | None:
         with self._guard:

@@ -2,7 +2,6 @@
 
 import io
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -28,15 +27,14 @@ from mt_pipeline_tests.soaking.servers import Spare
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """List the experiments that are read, as they are."""
-    found, read = list[str](), storing.read
-    lock = threading.Lock()
+    found, read, lock = list[str](), Store._read, threading.Lock()
 
-    def noting(batches: object, experiment: str, fits: Callable[[float], bool]) -> object:
+    def noting(self: Store, experiment: str) -> object:
         with lock:
             found.append(experiment)
-        return read(batches, experiment, fits)
+        return read(self, experiment)
 
-    monkeypatch.setattr(storing, "read", noting)
+    monkeypatch.setattr(Store, "_read", noting)
     monkeypatch.setattr(storing, "_LOOK_SECONDS", 0)
     return found
 
