@@ -1,7 +1,8 @@
 """`make bench`: from files to readable rows, compared with MT_ProcessPKTs's own tshark command.
 
 BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` over BENCH_ROWS
-packets, five million by default; the packets of `one` in many `files`; `small` captures of twenty
+packets, five million by default; clicks in the `explorer` over BENCH_FLOWS flows; the packets of
+`one` in many `files`; `small` captures of twenty
 packets; captures `dropped` into a service at rest, beside one of the code in the folder
 BENCH_EARLIER; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default
 is all but the last. Candidates run in turn on the same packets. Times of a command vary by a
@@ -19,7 +20,7 @@ from pathlib import Path
 from mt_pipeline.settings import PROJECT
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests import bench_answers
-from mt_pipeline_tests.benchmarks import crowded, dashboards, dropped, peers
+from mt_pipeline_tests.benchmarks import crowded, dashboards, dropped, explorer, peers
 from mt_pipeline_tests.benchmarks.measuring import (
     Measured,
     compared,
@@ -37,6 +38,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 FILES = int(os.environ.get("BENCH_FILES", "200"))
 SMALL = int(os.environ.get("BENCH_SMALL", "400"))
 ROWS = int(os.environ.get("BENCH_ROWS", "5000000"))
+FLOWS = int(os.environ.get("BENCH_FLOWS", "1130000"))
 KNOWN = int(os.environ.get("BENCH_KNOWN", "50000"))
 PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "25000"))
 DROPS = int(os.environ.get("BENCH_DROPS", "10"))
@@ -50,7 +52,7 @@ EDITCAP = shutil.which("editcap") or "editcap"
 def main() -> None:
     tshark = Tshark.find()
     parts = os.environ.get(
-        "BENCH_PARTS", "one dashboards files small dropped crowded answers"
+        "BENCH_PARTS", "one dashboards explorer files small dropped crowded answers"
     ).split()
     with tempfile.TemporaryDirectory(prefix="mt-bench-", dir=PROJECT) as name:
         folder = Path(name)
@@ -67,6 +69,12 @@ def main() -> None:
         if "dashboards" in parts:
             ours(capture.parent, folder / "data-dashboards", enrichment="offline")
             dashboards.timed(folder / "data-dashboards", rows=ROWS)
+        if "explorer" in parts:
+            few = folder / "few" / "bulk.pcap"
+            few.parent.mkdir()
+            write_bulk(few, OF_SMALL)
+            ours(few.parent, folder / "data-explorer")
+            explorer.clicks(folder / "data-explorer", flows=FLOWS)
         if "files" in parts:
             compare_many(
                 tshark,

@@ -66,18 +66,31 @@ class Axis:
     segments: Sequence[Segment] = ()
     starts: Sequence[Integers] = ()
 
-    def of_flows(self, place: int, selection: Selection) -> Integers:
-        """Return where the selected flows of an experiment lie.
+    def steps(
+        self, place: int, selection: Selection, begin: int, step: int, count: int
+    ) -> Integers:
+        """Return the step that each selected flow of an experiment lies in.
 
         Args:
             place: of the experiment, among those of the view.
             selection: of its flows.
+            begin: where the first step begins.
+            step: seconds of a step.
+            count: how many steps there are.
         """
-        second = selection.flow("second")
+        if not count or not len(selection.of):
+            return np.zeros(0, np.int64)
         if self.kind == "start":
             captures = selection.frame.columns["capture"].codes
-            return second - self.starts[place][captures][selection.of]
-        return self._of(second)
+            starts = self.starts[place][captures][selection.of]
+            return (selection.flow("second") - starts - begin) // step
+        second = self._of(selection.frame.flows.second[selection.first : selection.last])
+        # They ascend: so it is enough to find where each step begins. Flows that are not selected
+        # may lie beyond the axis.
+        begins = np.searchsorted(second, begin + step * np.arange(1, count))
+        counts = np.diff(begins, prepend=0, append=len(second))
+        steps: Integers = np.repeat(np.arange(count), counts)[selection.flags]
+        return steps
 
     def within(
         self, place: int, selection: Selection, since: int | None, until: int | None

@@ -129,6 +129,13 @@ class Frame:
         return None if len(distinct) == len(keys) else narrow(places)
 
     @cached_property
+    def totals(self) -> Mapping[str, Numbers]:
+        """The sums of each conversation, of all of its flows."""
+        ways = ("sent", "received", "packets_sent", "packets_received")
+        of, count = self.flows.conversation, self.conversations
+        return {way: summed(of, getattr(self.flows, way), count) for way in ways}
+
+    @cached_property
     def extents(self) -> tuple[Integers, Integers]:
         """The first and the last second of each capture, by its code; 0 and -1 without a flow."""
         capture, second = self.columns["capture"], self.flows.second
@@ -149,6 +156,11 @@ class Frame:
         follows = of[order[1:]] == of[order[:-1]]
         previous[order[1:][follows]] = order[:-1][follows]
         return previous
+
+
+def summed(places: Integers, weights: Integers | Numbers, size: int) -> Numbers:
+    """Add up numbers by their places. Sums are exact up to 2**53."""
+    return np.bincount(places, weights.astype(np.float64), size).astype(np.float64, copy=False)
 
 
 def narrow(numbers: npt.ArrayLike) -> Integers:

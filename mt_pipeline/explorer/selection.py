@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mt_pipeline.explorer.columns import Column, Flags, Frame, Integers, Numbers
+from mt_pipeline.explorer.columns import Column, Flags, Frame, Integers, Numbers, summed
 from mt_pipeline.explorer.dimensions import DIMENSIONS
 from mt_pipeline.explorer.state import Filter, View
 
@@ -73,6 +73,11 @@ class Selection:
     last: int
 
     @property
+    def is_of_all_times(self) -> bool:
+        """Whether the stretch has all flows."""
+        return self.last - self.first == len(self.frame.flows.second)
+
+    @property
     def stretch(self) -> tuple[int | None, int | None]:
         """The first second since 1970 and the one after the last; None where nothing is cut off."""
         second = self.frame.flows.second
@@ -106,14 +111,17 @@ class Selection:
 
     def per_conversation(self, name: str) -> Numbers:
         """Sum up a column of flows by conversation, all conversations."""
+        if self.is_of_all_times:
+            return self.frame.totals[name]
         weights = getattr(self.frame.flows, name)[self.first : self.last]
         return summed(self.of_all, weights, self.frame.conversations)
 
     @cached_property
     def conversations(self) -> Integers:
         """Places of the conversations that have a flow here."""
-        present = np.zeros(self.frame.conversations, np.bool_)
-        present[self.of_all] = True
+        present = np.full(self.frame.conversations, self.is_of_all_times and self.frame.is_whole)
+        if not present.any():
+            present[self.of_all] = True
         if self.matches is not None:
             present &= self.matches
         return np.flatnonzero(present)
@@ -149,11 +157,6 @@ class Selection:
             keys = codes.astype(np.int64) * (int(names.max()) + 1) + names[self.conversations]
             codes = np.unique(keys) // (int(names.max()) + 1)
         return np.bincount(codes, minlength=size).astype(np.float64)
-
-
-def summed(places: Integers, weights: Integers | Numbers, size: int) -> Numbers:
-    """Add up numbers by their places. Sums are exact up to 2**53."""
-    return np.bincount(places, weights.astype(np.float64), size).astype(np.float64, copy=False)
 
 
 def select(frame: Frame, view: View) -> Selection:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mt_pipeline.explorer.asked import Seen, Side, Values
-from mt_pipeline.explorer.columns import Flags, Integers, Numbers
+from mt_pipeline.explorer.columns import Flags, Integers, Numbers, summed
 from mt_pipeline.explorer.ranking import NONE, OTHERS, VALUE, largest, reduced, text_of
-from mt_pipeline.explorer.selection import Selection, summed
+from mt_pipeline.explorer.selection import Selection
 
 _VALUES = 11 - 1
 """Series with a value; the others and what is not known follow."""
@@ -91,7 +91,7 @@ def _points(
     for place, selection in enumerate(side.selections):
         column, places = values.columns[number][place], values.places[number][place]
         row_of = rows[places][column.codes][selection.of]
-        steps_of = (side.axis.of_flows(place, selection) - begin) // step
+        steps_of = side.axis.steps(place, selection, begin, step, count)
         keys = row_of.astype(np.int64) * count + steps_of
         if measure == "conversations":
             begins = keys[_begins(selection, steps_of)]
