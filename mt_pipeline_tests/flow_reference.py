@@ -8,8 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+import pyarrow.parquet
+
 from mt_pipeline.enrichment.protocols import applications
 from mt_pipeline.packets.domains import registrable_domain
+from mt_pipeline.rows.sources import Sources
 
 Row = Mapping[str, object]
 _EPOCH = datetime(1970, 1, 1)
@@ -46,6 +49,12 @@ def flows(
         )
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
+
+
+def hellos(files: Sources) -> dict[object, object]:
+    """Return the JA4 of the packets of a capture that have a hello, by frame number."""
+    typed = pyarrow.parquet.read_table(files.packets, columns=["frame_number", "said_ja4"])
+    return {row["frame_number"]: row["said_ja4"] for row in typed.to_pylist() if row["said_ja4"]}
 
 
 def packets_of_conversations(rows: Iterable[Row]) -> dict[tuple, list[Row]]:

@@ -39,6 +39,10 @@ _LISTED = {
     "direction": "direction",
     "sni": "tls_sni",
     "alpn": "tls_alpn",
+    "app_source": "app_source",
+    "tcp_state": "tcp_state",
+    "tls_version": "tls_version",
+    "ja4": "ja4",
 }
 _NUMBERS = ("port_remote",)
 """Numbers that are texts as a dimension."""

@@ -28,7 +28,7 @@ class Dimension:
 WHO, WHERE, HOW, FROM = "who", "where", "how", "from"
 
 _DIMENSIONS = (
-    Dimension("app", "Application", "app_tag", WHO, "of the server name, else of the address"),
+    Dimension("app", "Application", "app_tag", WHO, "by any name, the network or the protocol"),
     Dimension("category", "Category", "app_category_tag", WHO, "of the application"),
     Dimension("name", "Name", "remote_name", WHO, "best name of the remote end"),
     Dimension("domain", "Domain", "remote_domain", WHO, "registrable domain of the name"),
@@ -36,7 +36,7 @@ _DIMENSIONS = (
     Dimension("party", "Party", "remote_party", WHO, "first, support or third"),
     Dimension("tracker", "Tracker", "remote_tracker", WHO, "kind of tracker, if it is one"),
     Dimension("country", "Country", "geo_country", WHERE, "of the remote address"),
-    Dimension("device", "Device", "device_local", WHERE, "at the local end, of your inventory"),
+    Dimension("device", "Device", "device_local", WHERE, "at the local end"),
     Dimension("peer_device", "Peer device", "device_remote", WHERE, "at the remote end"),
     Dimension("local", "Local address", "local", WHERE),
     Dimension("remote", "Remote address", "remote", WHERE),
@@ -45,6 +45,10 @@ _DIMENSIONS = (
     Dimension("direction", "Direction", "direction", HOW, "inside, outside, transit or none"),
     Dimension("port", "Remote port", "port_remote", HOW, is_number=True),
     Dimension("name_source", "Source of the name", "remote_name_source", HOW),
+    Dimension("app_source", "Source of the application", "app_source", HOW),
+    Dimension("state", "State of TCP", "tcp_state", HOW, "established, refused, unanswered …"),
+    Dimension("tls", "TLS version", "tls_version", HOW, "that the server chose"),
+    Dimension("ja4", "JA4", "ja4", HOW, "fingerprint of the client's hello"),
     Dimension("capture", "Capture", "capture", FROM),
     Dimension("label", "Label", "label", FROM, "folders between experiment and capture"),
     Dimension("experiment", "Experiment", "experiment", FROM),

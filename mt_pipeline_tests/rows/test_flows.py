@@ -193,11 +193,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         packets = [row for batch in batches for row in batch.to_pylist()]
     answered = pyarrow.parquet.read_table(files.said.lookups).to_pylist()
     answers = pyarrow.parquet.read_table(files.answers).to_pylist()
-    typed = pyarrow.parquet.read_table(files.packets, columns=["frame_number", "said_ja4"])
-    fingerprints = {
-        row["frame_number"]: row["said_ja4"] for row in typed.to_pylist() if row["said_ja4"]
-    }
-    result = flow_reference.flows(packets, answered, answers, fingerprints)
+    result = flow_reference.flows(packets, answered, answers, flow_reference.hellos(files))
     return Counted(capture, experiment, files, packets, result)
 
 

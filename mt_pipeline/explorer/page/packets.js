@@ -99,7 +99,10 @@ function factsOf(row, zone) {
     ["Tracker", row.tracker],
     ["Protocol", [row.protocol, row.transport].filter(Boolean).join(" over ")],
     ["Application", row.app && `${row.app}${row.category ? ` (${row.category})` : ""}`],
-    ["State", row.tcp_state],
+    ["Application known by", row.app_source],
+    ["State of TCP", row.tcp_state],
+    ["TLS version", row.tls_version],
+    ["JA4", row.ja4],
     ["Sent", `${format.bytes(row.sent)} in ${format.count(row.packets_sent)} packets`],
     ["Received", `${format.bytes(row.received)} in ${format.count(row.packets_received)} packets`],
   ];
