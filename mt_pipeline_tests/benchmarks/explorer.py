@@ -19,7 +19,8 @@ from mt_pipeline.backends.questdb.ddl import wait_until_readable
 from mt_pipeline.backends.questdb.java import Reader
 from mt_pipeline.schema.tables import FLOWS
 from mt_pipeline_tests.benchmarks.measuring import processor_of, say
-from mt_pipeline_tests.services import free_ports
+from mt_pipeline_tests.browsers import chromium
+from mt_pipeline_tests.services import eventually, free_ports
 
 EXPERIMENT = "bench"
 READER = Reader("reader", "may only read")
@@ -27,6 +28,7 @@ READER = Reader("reader", "may only read")
 _SECONDS = 6 * 3600
 _CONVERSATIONS = 128_700
 _ROUNDS = 5
+_CLICKS = 60
 _COLUMNS = {
     "capture": "'bench/' || (c % 20) || '.pcap'",
     "conversation": "cast(c AS INT)",
@@ -85,6 +87,7 @@ def clicks(folder: Path, *, flows: int) -> None:
             )
             _print(process.pid)
             say(f"memory: {_memory(process.pid):,.0f} MiB")
+            _click(folder)
 
 
 def _make(connection: psycopg.Connection, flows: int) -> None:
@@ -162,6 +165,29 @@ def _print(pid: int) -> None:
         say(f"| {name:<26} | {seconds[_ROUNDS // 2]:.3f} | {seconds[-1]:.3f} | {processor:.3f} |")
     everything.sort()
     say(f"95 % of all clicks: {everything[int(len(everything) * 0.95)]:.3f} s")
+
+
+def _click(folder: Path) -> None:
+    """Click values of tables in a real browser; it says how long until all is drawn anew."""
+    drawn = "return performance.getEntriesByName('drawn').map((entry) => entry.duration)"
+    click = """
+        const rows = [...document.querySelectorAll(".row button.only")];
+        rows[(arguments[0] * 7) % rows.length].click();
+    """
+    with chromium(folder / "profile", "window-size=1300,1000") as browser:
+        browser.get(f"http://127.0.0.1:{_PORT}/?e={EXPERIMENT}")
+        found: list[float] = []
+        for number in range(2 * _CLICKS):
+            assert eventually(lambda: len(browser.execute_script(drawn)) > number)  # noqa: B023
+            if number % 2:
+                browser.back()  # one filter at a time
+            else:
+                browser.execute_script(click, number)
+        found = sorted(browser.execute_script(drawn)[1:])
+    say(
+        f"in a browser, {len(found)} clicks until drawn: median {found[len(found) // 2]:.0f} ms, "
+        f"95 % {found[int(len(found) * 0.95)]:.0f} ms"
+    )
 
 
 def _asked(
