@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from mt_pipeline.schema.captures import CAPTURE_COLUMNS, CaptureColumn
-from mt_pipeline.schema.flows import FLOW_COLUMNS, FlowColumn
+from mt_pipeline.schema.flow_column import FlowColumn
+from mt_pipeline.schema.flows import FLOW_COLUMNS
 from mt_pipeline.schema.packets import COLUMNS, ORIGINAL_COLUMNS, Column, Origin
 from mt_pipeline.schema.tables import FLOWS, HIDDEN, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
