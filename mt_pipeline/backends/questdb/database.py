@@ -37,7 +37,7 @@ class Database:
     password: str = field(repr=False)
     import_folder: Path | None = None
     folder: Path | None = None
-    lock: ViewsLock | None = None
+    lock: ViewsLock | None = field(default=None, compare=False)
     max_views: int = MAX_VIEWS
     retry_seconds: float = 30
 
