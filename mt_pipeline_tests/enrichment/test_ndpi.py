@@ -21,6 +21,7 @@ from mt_pipeline.tshark.limits import DEFAULT, Limits
 from mt_pipeline_tests.building.everything import everything
 from mt_pipeline_tests.building.files import timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, dns, http, tcp_session, tls_session
+from mt_pipeline_tests.packets.parts import sources_in
 from mt_pipeline_tests.pipelines import Lab
 from mt_pipeline_tests.tshark.parts import tshark
 
@@ -99,13 +100,12 @@ def flows_of(sources: Sources) -> list[dict[str, object]]:
 @needs_ndpi
 def test_ndpi_never_changes_what_a_name_or_another_provider_says(tmp_path: Path):
     everything(tmp_path / "capture")
-    names = ("packets", "sums", "lookups", "names", "answers")
-    sources = Sources(*(tmp_path / name for name in names))
+    sources = sources_in(tmp_path)
     with conversations(tmp_path / "endpoints") as found:
         documents.write(
             tshark(), tmp_path / "capture", tmp_path / "documents.ndjson.zst", listener=found
         )
-        found.write_packets(sources.packets, sources.sums, sources.lookups)
+        found.write_packets(sources.packets, sources.sums, sources.said)
         found.write_names(sources.names)
         endpoints.write(found, tmp_path / "endpoints")
     enrich(tmp_path / "endpoints", sources.answers, providers=[Offline()])
