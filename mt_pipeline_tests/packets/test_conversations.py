@@ -84,7 +84,7 @@ def test_a_conversation_has_one_number_in_blocks_of_any_size(tmp_path: Path):
 
 def keep(blocks: list[pa.Table]) -> Follower:
     """Return what keeps the typed packets of each block."""
-    return lambda packets, sums: blocks.append(packets)
+    return lambda packets, sums, announcements: blocks.append(packets)
 
 
 def test_the_last_name_said_is_the_streams_over_all_blocks(tmp_path: Path):
