@@ -177,5 +177,10 @@ def test_the_city_file_in_use_is_named_as_its_licence_asks(
 
     assert terminal("report", "report city").code == 0
     page = Page((here / "report-report_city.html").read_text(encoding="utf-8"))
-    assert page.links == ["https://db-ip.com", "https://github.com/porimol/countryinfo"]
+    assert page.links == [
+        "https://db-ip.com",  # of places
+        "https://db-ip.com",  # of networks
+        "https://creativecommons.org/licenses/by/4.0/",
+        "https://github.com/porimol/countryinfo",
+    ]
     assert [row[0] for row in page.tables["Countries"]] == ["United States"]

@@ -134,7 +134,7 @@ def test_packets_go_when_they_have_expired_flows_stay_and_all_others_know_it(
         found for found in differences(own.workspace(**both)) if found.key in (old, young)
     ] == []
     assert own.record(old).packets_expired_at is None
-    assert len(files_below(typed)) == 10
+    assert len(files_below(typed)) == 2 * 7
 
     own.workspace().ledger.expire_packets(young)  # a kill came before its rows went
     left = [found for found in differences(own.workspace(**both)) if found.key == young]
