@@ -102,6 +102,10 @@ class Walked:
     counts: Counts
 
 
+ASKED = ("address", "name")
+"""Kinds of endpoints that the original asks about; other names are asked about by a setting."""
+
+
 def walk(folder: Path, capture: Path) -> Walked:
     """Take a capture through the stages, and through the reference."""
     written, found = folder / "documents.zst", folder / "endpoints.parquet"
@@ -117,7 +121,7 @@ def walk(folder: Path, capture: Path) -> Walked:
             Netify(
                 url=fake.url, key=KEY, calls_per_second=1_000, rate_file=folder / "rate.sqlite"
             ) as provider,
-            AnswerStore(folder / "answers", answer_days=14, not_found_days=1) as store,
+            AnswerStore(folder / "store", answer_days=14, not_found_days=1) as store,
         ):
             counts = enrich(found, sources.answers, providers=[provider], store=store)
         seen = fake.requests()
@@ -129,7 +133,7 @@ def walk(folder: Path, capture: Path) -> Walked:
     return Walked(
         ours.to_pylist(),
         list(reference.rows(capture, answers)),
-        set(pq.read_table(found)["endpoint"].to_pylist()),
+        {row["endpoint"] for row in pq.read_table(found).to_pylist() if row["kind"] in ASKED},
         seen,
         counts,
     )
