@@ -138,9 +138,10 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     ),
     text(
         "remote_name_source",
-        "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; the last "
-        "answer before it began, `dns` to the local end, `mdns` to everyone, `dns_other_client` to "
-        "another; `dns_later`: the first one after; `certificate`: the first name in the server's",
+        "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; the "
+        "last answer before it began, `dns` to the local end, `mdns` to everyone, "
+        "`dns_other_client` to another; `dns_later`: the first one after; `certificate`: the first "
+        "name in the server's",
         "f.remote_name_source",
     ),
     number(
