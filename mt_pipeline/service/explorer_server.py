@@ -4,6 +4,7 @@ compose.yml and `mt-pipeline run` start it. Its settings come from its environme
 from `.env`, so that it knows no secret that it was not given.
 """
 
+import signal
 import sys
 
 import click
@@ -33,6 +34,9 @@ _MEGABYTE = 10**6
 def main(*, host: str) -> None:
     """Serve the explorer until a signal."""
     private.files()
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn sends itself the signal again once all is closed.
+        signal.signal(asked, lambda *_: sys.exit(0))
     try:
         loaded = settings.load(_env_file=None)
         served = guarded(loaded)
