@@ -91,4 +91,4 @@ def test_the_token_is_in_no_command_no_environment_and_no_other_file(service: Ru
         if token.encode() in (service.data / file).read_bytes()
     ]
     assert holds == ["dagster/ui_token"]
-    assert service.output.read_text().count(token) == 1
+    assert service.output.read_text().count(token) == 2  # in two links
