@@ -30,14 +30,13 @@ def middles() -> dict[str, tuple[float, float]]:
 
     Names are those of `enrichment/offline/countries.py`.
     """
-    by_code = {info.get("ISO", {}).get("alpha2"): info for info in CountryInfo.all().values()}
     result = {}
-    for code, (_, name) in COUNTRIES.items():
-        if (info := by_code.get(code)) is None:
-            continue
+    for info in CountryInfo.all().values():
+        _, name = COUNTRIES.get(info.get("ISO", {}).get("alpha2"), ("", ""))
         spot = info.get("latlng") or info.get("capital_latlng")
-        if spot and all(isinstance(degrees, (int, float)) for degrees in spot):
-            result[name] = (float(spot[1]), float(spot[0]))
+        # Parts of a country have its code, too: the first one with a place is the country.
+        if name and spot and all(isinstance(degrees, (int, float)) for degrees in spot):
+            result.setdefault(name, (float(spot[1]), float(spot[0])))
     return result
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 import requests
@@ -288,7 +289,7 @@ def test_a_conversation_shows_its_packets_and_a_link_opens_it(
     shown = (By.CSS_SELECTOR, "dialog .packets tbody tr")
     assert eventually(lambda: browser.find_elements(*shown), seconds=30)
     count = len(browser.find_elements(*shown))
-    assert f"{count} of {count} packets" in browser.find_element(By.TAG_NAME, "dialog").text
+    assert f"1\u2013{count} of {count} packets" in browser.find_element(By.TAG_NAME, "dialog").text
     link = browser.current_url
     browser.get("about:blank")
     browser.get(link)
@@ -316,6 +317,62 @@ def test_an_experiment_is_found_among_many_by_its_name(
     press(browser, names[0])
     complete(browser)
     assert dict(query_of(browser))["e"] == SECOND
+
+
+def test_answers_that_arrive_disturb_no_typing(browser: webdriver.Chrome, address: str) -> None:
+    """An answer to the first letters put these back into the field, over those typed since."""
+    show(browser, address, {"e": FIRST})
+    field = "[data-dimension='name'] input[type=search]"
+    find = browser.find_element(By.CSS_SELECTOR, field)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", find)
+    find.click()
+    for letter in "netflix":
+        ActionChains(browser).send_keys(letter).pause(0.25).perform()
+    assert eventually(lambda: rows_of(browser, "name") == ["www.netflix.com"], seconds=30)
+    assert browser.find_element(By.CSS_SELECTOR, field).get_property("value") == "netflix"
+
+
+def test_what_was_clicked_keeps_the_focus_and_its_place(
+    browser: webdriver.Chrome, address: str
+) -> None:
+    show(browser, address, {"e": FIRST})
+    chosen = row(browser, "device", rows_of(browser, "device")[0])
+    press(browser, chosen)
+    complete(browser)
+    where = "return document.activeElement.getBoundingClientRect().top"
+    key = "return document.activeElement.dataset.key"
+    before, top = browser.execute_script(key), browser.execute_script(where)
+    assert before
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    complete(browser)
+    assert browser.execute_script(key) == before
+    assert abs(browser.execute_script(where) - top) < 2
+
+
+def test_a_comparison_is_turned_around(browser: webdriver.Chrome, address: str) -> None:
+    show(browser, address, {"e": FIRST, "vs": SECOND})
+    swap = "//button[contains(., 'Swap')]"
+    press(browser, browser.find_element(By.XPATH, swap))
+    complete(browser)
+    found = dict(query_of(browser))
+    assert (found["e"], found["vs"]) == (SECOND, FIRST)
+
+
+def test_a_picture_of_the_chart_says_what_it_shows(browser: webdriver.Chrome, address: str) -> None:
+    show(browser, address, {"e": FIRST, "by": "protocol"})
+    script = """
+        const done = arguments[arguments.length - 1];
+        import("/page/picture.js").then(({ picture }) => done(picture(
+            document.querySelector("#timeline svg"),
+            { title: "A & <B>", legend: [{ title: "tls", color: "#123456" }], ink: "black",
+              background: "white" },
+        )));
+    """
+    made = browser.execute_async_script(script)
+    drawn = ElementTree.fromstring(made["text"])  # noqa: S314  our own page made it
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"A & <B>", "tls"} <= set(texts)
+    assert int(drawn.get("height") or 0) == made["height"] > 300
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // Draws traffic over time as stacked steps, and lets people choose a stretch of it.
 //
-// It is SVG, so that the same drawing can be downloaded. Colours and fonts are attributes for the
-// same reason.
+// It is SVG, so that the same drawing can be downloaded (`picture.js`). Colours and fonts are
+// attributes for the same reason.
 /* global d3 */
 
 import { HEIGHT, MARGIN, axisOf, drawAxes } from "/page/axes.js";
@@ -148,18 +148,4 @@ function fillTip(tip, { timeline, layers, place, zone, unit }) {
       return h("div", {}, swatch, h("bdi", {}, title), ` ${format.rate(value, unit)}`);
     }),
   );
-}
-
-/** Return a drawing as the text of an SVG file, with a background and without what is for the pointer. */
-export function svgText(svg, background) {
-  const copy = svg.cloneNode(true);
-  for (const part of copy.querySelectorAll("[data-no-export]")) part.remove();
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  copy.removeAttribute("aria-hidden");
-  const back = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  for (const [name, value] of Object.entries({ width: "100%", height: "100%", fill: background })) {
-    back.setAttribute(name, value);
-  }
-  copy.prepend(back);
-  return new XMLSerializer().serializeToString(copy);
 }

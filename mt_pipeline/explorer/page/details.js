@@ -6,9 +6,9 @@ import { conversationTable } from "/page/conversations.js";
 import { fill, h } from "/page/dom.js";
 import { placeMap } from "/page/map.js";
 import { matrixTable } from "/page/matrix.js";
-import { asked, withFilter } from "/page/state.js";
+import { asked, compares, withFilter } from "/page/state.js";
 
-const TABS = [
+export const TABS = [
   ["conversations", "Conversations", conversations],
   ["matrix", "Matrix", matrix],
   ["map", "Map", map],
@@ -51,7 +51,16 @@ export async function drawDetails(element, app, signal) {
   else fill(element.firstChild, tabs);
   const drawn = await chosen[2](app, asked(state), signal);
   if (signal.aborted) return;
-  fill(content, drawn);
+  const side = compares(state)
+    ? h(
+        "p",
+        { class: "muted" },
+        "Of the first side of the comparison: ",
+        h("b", {}, state.e.join(" + ")),
+        ".",
+      )
+    : null;
+  fill(content, side, drawn);
   content.setAttribute("aria-busy", "false");
 }
 

@@ -38,16 +38,25 @@ export function choice(label, options, value, onchoice) {
   return h("label", { class: "choice" }, h("span", {}, label), select);
 }
 
-/** Fill an element, and keep the focus on what has the same data-key as before. */
-export function fill(element, ...children) {
+/** Change a part of the page; the focus, and what is being typed, stay where data-key is the same. */
+export function keepingFocus(element, change) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
   const key = focused?.dataset.key;
-  const selection = focused?.selectionStart;
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child));
+  const caret = focused?.selectionStart;
+  change();
   if (!key) return;
   const again = [...element.querySelectorAll("[data-key]")].find((e) => e.dataset.key === key);
-  again?.focus({ preventScroll: true });
-  if (again?.setSelectionRange && selection !== null) again.setSelectionRange(selection, selection);
+  if (!again) return;
+  if (again.type === "search") again.value = focused.value; // an answer is older than what is typed
+  again.focus({ preventScroll: true });
+  if (again.setSelectionRange && caret !== null) again.setSelectionRange(caret, caret);
+}
+
+/** Fill an element anew; see keepingFocus. */
+export function fill(element, ...children) {
+  keepingFocus(element, () =>
+    element.replaceChildren(...children.flat(Infinity).filter((child) => child)),
+  );
 }
 
 const dialog = document.getElementById("dialog");

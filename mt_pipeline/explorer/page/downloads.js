@@ -1,9 +1,9 @@
 // What is in view, to take away: packets, rows, the chart, and the lines of Python.
 
 import { get } from "/page/api.js";
-import { svgText } from "/page/chart.js";
 import { h, show } from "/page/dom.js";
 import * as format from "/page/format.js";
+import { picture } from "/page/picture.js";
 
 const FILES = [
   ["flows.csv", "Flows as CSV"],
@@ -60,39 +60,51 @@ export async function cut(parameters, onbusy) {
     show("These packets cannot be cut out", h("p", {}, check.problem));
     return;
   }
+  const captures = check.captures === 1 ? "1 capture" : `${format.count(check.captures)} captures`;
   onbusy(
-    `Cutting ${format.count(check.packets)} packets out of ${format.count(check.captures)} captures: the download begins.`,
+    `Cutting ${format.count(check.packets)} packets out of ${captures}: the download begins.`,
+    { brief: true },
   );
-  setTimeout(() => onbusy(""), 6000);
   save(`/download/packets.pcapng?${parameters}`);
 }
 
-function background() {
-  return getComputedStyle(document.body).getPropertyValue("--card").trim();
+/** Return the chart with what belongs to it, as a file and its name without an ending. */
+function drawing(svg) {
+  const timeline = document.getElementById("timeline");
+  const style = getComputedStyle(document.body);
+  const experiments = new URLSearchParams(location.search).getAll("e");
+  const { text, width, height } = picture(svg, {
+    title: `${experiments.join(" + ")}: ${timeline.querySelector("h2").textContent}`,
+    legend: [...timeline.querySelectorAll(".legend li")].map((item) => ({
+      title: item.textContent,
+      color: item.querySelector(".swatch").style.backgroundColor,
+    })),
+    ink: style.getPropertyValue("--ink").trim(),
+    background: style.getPropertyValue("--card").trim(),
+  });
+  const blob = new Blob([text], { type: "image/svg+xml" });
+  return { blob, width, height, file: `${experiments[0]}_traffic` };
 }
 
 function saveSvg(svg) {
-  if (svg)
-    saveBlob(new Blob([svgText(svg, background())], { type: "image/svg+xml" }), "traffic.svg");
+  if (!svg) return;
+  const { blob, file } = drawing(svg);
+  saveBlob(blob, `${file}.svg`);
 }
 
 function savePng(svg) {
   if (!svg) return;
   const scale = 2;
-  const address = URL.createObjectURL(
-    new Blob([svgText(svg, background())], { type: "image/svg+xml" }),
-  );
-  const picture = new Image();
-  picture.onload = () => {
-    const canvas = h("canvas", {
-      width: svg.clientWidth * scale,
-      height: svg.clientHeight * scale,
-    });
-    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob((blob) => saveBlob(blob, "traffic.png"), "image/png");
+  const { blob, width, height, file } = drawing(svg);
+  const address = URL.createObjectURL(blob);
+  const image = new Image();
+  image.onload = () => {
+    const canvas = h("canvas", { width: width * scale, height: height * scale });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((png) => saveBlob(png, `${file}.png`), "image/png");
     URL.revokeObjectURL(address);
   };
-  picture.src = address;
+  image.src = address;
 }
 
 function saveBlob(blob, file) {

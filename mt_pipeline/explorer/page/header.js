@@ -39,6 +39,9 @@ export function drawHeader(app) {
           h("b", {}, against ?? "–"),
         )
       : null,
+    state.vs && state.e.length === 1
+      ? h("button", { class: "plain", "data-key": "swap", onclick: app.swap }, "⇄ Swap")
+      : null,
     against
       ? h(
           "button",
@@ -56,7 +59,7 @@ export function drawHeader(app) {
 }
 
 function actions(app) {
-  const copied = () => app.say("The link to this view is copied.");
+  const copied = () => app.say("The link to this view is copied.", { brief: true });
   return [
     h(
       "button",

@@ -10,6 +10,7 @@ import { asked, link, parse, withFilter, withoutZoom } from "/page/state.js";
 import { askTable, drawTables, ownTables, unknown } from "/page/tables.js";
 import { drawChart, drawTimeline } from "/page/timeline.js";
 
+const BRIEF_MS = 5_000;
 const LOOK_MS = 20_000; // how often it is looked whether experiments have changed
 
 const part = (id) => document.getElementById(id);
@@ -38,18 +39,34 @@ const app = {
   say,
   open,
   setTable,
+  about(filter) {
+    go({ ...withoutZoom(app.state), filters: [filter], about: filter.dimension, tables: {} });
+    window.scrollTo(0, 0);
+  },
+  swap() {
+    const { e, vs } = app.state;
+    go({ ...withoutZoom(app.state), e: [vs], vs: e[0], tables: {} });
+  },
+  openTab(tab) {
+    go({ ...app.state, tab }, { quiet: true });
+    part("details").scrollIntoView();
+  },
   filter: (filter) => go(withFilter(app.state, filter)),
-  choose: (names) =>
+  choose(names) {
+    const { vs, vs_since, vs_until } = app.state;
+    const other = vs && !names.includes(vs) ? { vs, vs_since, vs_until } : {};
     go({
       ...withoutZoom(app.state),
       e: names,
       filters: [],
       tables: {},
+      about: undefined,
       vs: undefined,
       vs_since: undefined,
       vs_until: undefined,
-      about: undefined,
-    }),
+      ...other,
+    });
+  },
   compare: (other) => go({ ...withoutZoom(app.state), ...other, tables: {} }),
   redrawChart: () => app.view && drawChart(app),
   more(tab, step) {
@@ -93,13 +110,23 @@ async function load() {
     ]);
     app.view = view;
     own.forEach(replaceTable);
-    drawView();
+    stayingInPlace(drawView);
     performance.measure("drawn", "asked");
     await drawDetails(part("details"), app, signal);
     performance.measure("complete", "asked");
     await openFromLink(signal);
   });
   if (!signal.aborted) part("content").setAttribute("aria-busy", "false");
+}
+
+/** Draw, and keep what has the focus at its place in the window: a second click hits the same. */
+function stayingInPlace(draw) {
+  const key = document.activeElement?.dataset.key;
+  const top = document.activeElement?.getBoundingClientRect().top;
+  draw();
+  const again = document.activeElement;
+  if (!key || again?.dataset.key !== key) return;
+  window.scrollBy(0, again.getBoundingClientRect().top - top);
 }
 
 async function redrawDetails() {
@@ -115,9 +142,11 @@ async function attempt(signal, action) {
   }
 }
 
-function say(message) {
+/** Say something; what is `brief` goes by itself. */
+function say(message, { brief = false } = {}) {
   part("notice").hidden = !message;
   part("notice").textContent = message;
+  if (brief) setTimeout(() => part("notice").textContent === message && say(""), BRIEF_MS);
 }
 
 function drawView() {

@@ -9,8 +9,9 @@ const LISTED = 3;
 
 const part = (id) => document.getElementById(id);
 
-export function drawTotals({ view, zone }) {
+export function drawTotals({ view, state, zone }) {
   const { totals, vs_totals: other, span } = view;
+  const first = Math.max(span.first ?? 0, (state.since ?? 0) * 1e6);
   const share = (key) => (other ? null : format.percent(totals[key], totals.bytes));
   const tile = (title, key, show, note) =>
     h(
@@ -34,7 +35,7 @@ export function drawTotals({ view, zone }) {
       "Time",
       "seconds",
       format.duration,
-      span.first === null ? null : `from ${format.time(span.first, zone)}`,
+      span.first === null ? null : `from ${format.time(first, zone)}`,
     ),
   );
 }

@@ -23,9 +23,10 @@ export async function showConversation(row, { zone, say, closed }) {
   const place = h("div", {}, h("p", { class: "muted" }, "Reading packets …"));
   const content = h("div", {}, facts, download, place);
   show("Conversation", content, { wide: true, onclosed: closed });
+  let before = 0; // packets of the conversation before the window
   await load({});
 
-  async function load(from) {
+  async function load(from, step = 0) {
     const parameters = new URLSearchParams({
       experiment: row.experiment,
       capture: row.capture,
@@ -35,6 +36,7 @@ export async function showConversation(row, { zone, say, closed }) {
     });
     try {
       const answer = await get("packets", parameters);
+      before = from.before === undefined ? before + step : Math.max(before - answer.rows.length, 0);
       place.replaceChildren(...drawn(answer, from));
     } catch (error) {
       place.replaceChildren(h("p", { role: "alert" }, error.message));
@@ -60,11 +62,15 @@ export async function showConversation(row, { zone, say, closed }) {
         h(
           "span",
           {},
-          `${format.count(answer.rows.length)} of ${format.count(answer.count)} packets`,
+          `${format.count(before + 1)}–${format.count(before + answer.rows.length)} of ${format.count(answer.count)} packets`,
         ),
         h(
           "button",
-          { class: "plain", disabled: !later, onclick: () => load({ after: last }) },
+          {
+            class: "plain",
+            disabled: !later,
+            onclick: () => load({ after: last }, answer.rows.length),
+          },
           "Later →",
         ),
       ),

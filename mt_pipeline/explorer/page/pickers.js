@@ -94,8 +94,14 @@ function stretches(state, span, zone, onchoice) {
     since: state.since ?? firstOf(span.first),
     until: state.until ?? firstOf(span.last) + 1,
   };
-  const length = a.until - a.since;
-  const b = { since: state.vs_since ?? a.until, until: state.vs_until ?? a.until + length };
+  const end = firstOf(span.last) + 1;
+  // Without a zoom, halves are compared; else what is in view with what follows it.
+  const isWhole = state.since === undefined && state.until === undefined;
+  if (isWhole) a.until = Math.ceil((a.since + end) / 2);
+  const b = {
+    since: state.vs_since ?? a.until,
+    until: state.vs_until ?? (isWhole ? end : 2 * a.until - a.since),
+  };
   const field = (stretch, key, label) =>
     h("input", {
       type: "text",

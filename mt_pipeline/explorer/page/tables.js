@@ -2,9 +2,9 @@
 
 import { get } from "/page/api.js";
 import { drawRow } from "/page/bars.js";
-import { fill, h } from "/page/dom.js";
+import { fill, h, keepingFocus } from "/page/dom.js";
 import * as format from "/page/format.js";
-import { asked, compares, withoutZoom } from "/page/state.js";
+import { asked, compares } from "/page/state.js";
 
 const SORTS = [
   ["bytes", "bytes"],
@@ -56,7 +56,7 @@ export function drawTables(app) {
     drawn.some((card, place) => element.children[place] !== card) ||
     drawn.length !== element.children.length
   ) {
-    element.replaceChildren(...drawn);
+    keepingFocus(element, () => element.replaceChildren(...drawn));
   }
 }
 
@@ -83,20 +83,17 @@ function drawTable(card, table, app) {
     most: Math.max(1, ...table.rows.map((row) => Math.max(row[measure], row.vs?.[measure] ?? 0))),
     total: table.rows.reduce((sum, row) => sum + row[measure], 0),
     compares: compares(app.state),
+    usual: app.measure,
     isFiltered: ({ value }) =>
       app.state.filters.some(
         (filter) => filter.dimension === dimension.id && filter.value === value && !filter.not,
       ),
     onfilter: app.filter,
-    onabout: (filter) =>
-      app.go({
-        ...withoutZoom(app.state),
-        filters: [{ ...filter, not: false }],
-        about: filter.dimension,
-        tables: {},
-      }),
+    onabout: (filter) => app.about({ ...filter, not: false }),
     onsettings: (changed) => app.setTable(dimension.id, changed),
   };
+  // What is searched for has no others.
+  const rows = settings.find ? table.rows.filter(({ kind }) => kind === "value") : table.rows;
   const id = `table-${dimension.id}`;
   card.setAttribute("aria-labelledby", id);
   fill(
@@ -106,15 +103,15 @@ function drawTable(card, table, app) {
       { id, title: dimension.note || null },
       dimension.title,
       " ",
-      h("small", {}, format.count(table.count)),
+      h("small", {}, format.count(settings.find ? table.found : table.count)),
     ),
     controls(table, context),
     h(
       "ol",
       { class: "bars" },
-      table.rows.map((row) => drawRow(row, context)),
+      rows.map((row) => drawRow(row, context)),
     ),
-    table.rows.length
+    rows.length
       ? null
       : h(
           "p",
@@ -125,7 +122,7 @@ function drawTable(card, table, app) {
   );
 }
 
-function controls(table, { dimension, settings, compares, onsettings }) {
+function controls(table, { dimension, settings, compares, usual, onsettings }) {
   if (table.count <= SHORT && !settings.find && !settings.sort && !compares) return null;
   const sorts = compares ? [["difference", "difference"], ...SORTS] : SORTS;
   const find = h("input", {
@@ -143,10 +140,12 @@ function controls(table, { dimension, settings, compares, onsettings }) {
       "data-key": `sort-${dimension.id}`,
       onchange: (event) => onsettings({ sort: event.target.value }),
     },
-    h("option", { value: "", selected: !settings.sort }, "sort"),
-    sorts.map(([value, title]) =>
-      h("option", { value, selected: value === settings.sort }, `by ${title}`),
-    ),
+    h("option", { value: "", selected: !settings.sort }, `by ${compares ? "difference" : usual}`),
+    sorts
+      .filter(([value]) => value !== (compares ? "difference" : usual))
+      .map(([value, title]) =>
+        h("option", { value, selected: value === settings.sort }, `by ${title}`),
+      ),
   );
   return h("div", { class: "controls" }, find, sort);
 }

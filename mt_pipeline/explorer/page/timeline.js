@@ -2,6 +2,7 @@
 
 import { axisOf } from "/page/axes.js";
 import { excludes } from "/page/bars.js";
+import { TABS } from "/page/details.js";
 import { draw } from "/page/chart.js";
 import { choice, fill, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
@@ -70,6 +71,17 @@ export function drawTimeline(app) {
       `In steps of ${format.duration(view.timeline.step_s)}. Drag over the chart to zoom in, double click to zoom out.`,
     ),
     h("ul", { class: "legend", "aria-label": "Series" }),
+    h(
+      "nav",
+      { class: "jump", "aria-label": "Below the tables" },
+      TABS.map(([id, title]) =>
+        h(
+          "button",
+          { class: "link", "data-key": `jump-${id}`, onclick: () => app.openTab(id) },
+          `${title} ↓`,
+        ),
+      ),
+    ),
   );
   drawChart(app);
 }
