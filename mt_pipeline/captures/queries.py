@@ -59,17 +59,18 @@ class Queries:
         """Return the records without a verdict yet: a run is requested, or at work, or has died."""
         return self._select(IN_HAND)
 
-    def next_settled(self, settle: float) -> float | None:
+    def next_settled(self, settle: float, *, now: float) -> float | None:
         """Return when the next file settles that has yet to do so; None if all have.
 
         Args:
             settle: seconds of quiet; see `Ledger.look`.
+            now: seconds since 1970, before the last look: it may take as long as files settle.
 
         Returns:
             Seconds since 1970.
         """
         with self._database.read() as db:
-            return scan.next_settled(db, settle=settle, now=time.time())
+            return scan.next_settled(db, settle=settle, now=now)
 
     def due_for_refresh(self) -> list[Record]:
         """Return the loaded captures that need a refresh and still have the packets for it.

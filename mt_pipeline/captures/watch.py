@@ -35,8 +35,9 @@ def looks(
         started = time.monotonic()
         before = inbox.walk(folder)
         pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started))
+        looked = time.time()
         yield
-        due = ledger.next_settled(settle)
+        due = ledger.next_settled(settle, now=looked)
         while True:
             left = end - time.monotonic()
             until_due = due - time.time() if due else left

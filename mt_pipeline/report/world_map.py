@@ -30,7 +30,7 @@ def middles() -> dict[str, tuple[float, float]]:
 
     Names are those of `enrichment/offline/countries.py`.
     """
-    result = {}
+    result: dict[str, tuple[float, float]] = {}
     for info in CountryInfo.all().values():
         _, name = COUNTRIES.get(info.get("ISO", {}).get("alpha2"), ("", ""))
         spot = info.get("latlng") or info.get("capital_latlng")

@@ -1,6 +1,7 @@
 """The sensor looks when the inbox has changed, or when a file may have settled, and not else."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,11 +67,11 @@ def test_a_file_is_worth_a_look_once_it_has_settled(watched: Watched):
 def test_a_file_that_was_requested_has_nothing_to_settle(watched: Watched):
     (watched.inbox / "a.pcap").write_bytes(b"x")
     watched.look()
-    assert watched.ledger.next_settled(LONG) is not None
+    assert watched.ledger.next_settled(LONG, now=time.time()) is not None
 
     watched.ledger.requested(["a.pcap"])
 
-    assert watched.ledger.next_settled(LONG) is None
+    assert watched.ledger.next_settled(LONG, now=time.time()) is None
 
 
 def test_it_ends_when_its_process_does(watched: Watched):
@@ -79,3 +80,17 @@ def test_it_ends_when_its_process_does(watched: Watched):
     threading.Timer(0.2, watched.ending.set).start()
 
     assert list(looks) == []
+
+
+def test_a_file_that_settled_during_a_slow_look_is_worth_another(watched: Watched):
+    """A look that took longer than files settle forgot those that it had seen first."""
+    (watched.inbox / "a.pcap").write_bytes(b"x")
+    looks = watched.looks(seconds=60, settle=0.2)
+    next(looks)
+    assert watched.look(settle=0.2) == []
+    time.sleep(0.3)  # the rest of the look
+
+    started = time.monotonic()
+    next(looks)
+    assert watched.look(settle=0.2) == ["a.pcap"]
+    assert time.monotonic() - started < 30
