@@ -131,11 +131,11 @@ def text_of(browser: webdriver.Chrome) -> str:
 
 
 def totals(browser: webdriver.Chrome) -> dict[str, str]:
-    tiles = browser.find_elements(By.CSS_SELECTOR, ".tile")
-    return {
-        tile.find_element(By.TAG_NAME, "span").text: tile.find_element(By.TAG_NAME, "b").text
-        for tile in tiles
-    }
+    """Return the numbers of the tiles, read at once: the page may draw them anew at any moment."""
+    script = """return Object.fromEntries([...document.querySelectorAll(".tile")].map((tile) => [
+        tile.querySelector("span").textContent, tile.querySelector("b").textContent]))"""
+    shown: dict[str, str] = browser.execute_script(script)
+    return shown
 
 
 def rows_of(browser: webdriver.Chrome, dimension: str) -> list[str]:
@@ -347,6 +347,22 @@ def test_what_was_clicked_keeps_the_focus_and_its_place(
     complete(browser)
     assert browser.execute_script(key) == before
     assert abs(browser.execute_script(where) - top) < 2
+
+
+def test_an_open_page_shows_a_capture_that_is_loaded_later(
+    browser: webdriver.Chrome, address: str, loaded: Loaded
+) -> None:
+    workspace = loaded.lab.workspace(backends=("parquet",), enrichment="offline")
+    for number, key in enumerate(("growing/a.pcap", "growing/b.pcap")):
+        path = loaded.lab.inbox / key
+        path.parent.mkdir(exist_ok=True)
+        session = tls_session("www.netflix.com", client_port=42_000 + number)
+        write_pcap(path, in_time_order([session]))
+        assert loaded.lab.run(key, workspace=workspace).success
+        if number == 0:
+            show(browser, address, {"e": "growing"})
+            assert totals(browser)["Conversations"] == "1"
+    assert eventually(lambda: totals(browser)["Conversations"] == "2", seconds=90)
 
 
 def test_a_comparison_is_turned_around(browser: webdriver.Chrome, address: str) -> None:
