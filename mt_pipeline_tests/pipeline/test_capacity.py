@@ -169,7 +169,7 @@ def test_what_loads_leave_free_is_enough_to_make_room(tmp_path: Path):
 
         assert told("ingest", capture(tmp_path / "a.pcap"), "--name", "room").code == 0
         with (disk / "filler").open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - 90 * 10**6)
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - 130 * 10**6)
         refused = told("ingest", capture(tmp_path / "b.pcap"), "--name", "room")
         assert "failed: room/b.pcap: " in refused.err
         assert "200 MB must be left" in refused.err
