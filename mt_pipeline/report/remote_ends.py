@@ -29,6 +29,8 @@ _SOURCES = {
     "dns": "DNS, asked by the same end before",
     "dns_other_client": "DNS, asked by another end before",
     "dns_later": "DNS, asked later",
+    "mdns": "multicast DNS, said to everyone",
+    "certificate": "certificate of the server",
 }
 _APP_SOURCES = {
     "name": "server name",
