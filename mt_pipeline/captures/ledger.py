@@ -236,7 +236,8 @@ class Ledger(Queries):
 
     def _wait_or_fail(self, db: sa.Connection, key: str, values: Values) -> State:
         waiting: Values = {"state": State.WAITING, "requested_at": None, "changed_at": time.time()}
-        state = State(str((changed := waiting | values)["state"]))
+        changed = waiting | values
+        state = State(str(changed["state"]))
         if state is State.FAILED:
             duplicates.release_copies(db, key)
         update(db, key, changed)

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 
 from mt_pipeline.captures.database import upgrade
 from mt_pipeline.captures.records import LedgerError
+from mt_pipeline.state.advisory import number_of
 from mt_pipeline.state.postgres import Postgres, ensure_schema
 
-_WRITERS = 0x6D74_6C65_6467_6572
+_WRITERS = number_of("ledger")
 """The lock of all writers, for the time of a transaction."""
 
 

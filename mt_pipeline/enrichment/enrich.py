@@ -73,7 +73,8 @@ def enrich(
         StoreError: the store cannot be used.
     """
     paths = [endpoints] if isinstance(endpoints, Path) else endpoints
-    table = most_useful_first(paths, all_names=all_names)
+    read = read_endpoints(paths)
+    table = most_useful_first(read, all_names=all_names)
     chain = Chain(
         [lookup_of(provider, store, ask=ask, as_of=as_of) for provider in providers],
         table.num_rows,
@@ -92,19 +93,25 @@ def enrich(
             ],
             None,
         )
-        for batch in _others(paths, table).to_batches(max_chunksize=BATCH):
+        for batch in _others(read, table).to_batches(max_chunksize=BATCH):
             writer.write_batch(free.answers(batch))
     return counts
 
 
-def most_useful_first(endpoints: Sequence[Path], *, all_names: bool = False) -> pa.Table:
+def read_endpoints(paths: Sequence[Path]) -> pa.Table:
+    """Return the kind, endpoint, bytes and packets of all rows of files that `enrich` takes."""
+    tables = [pq.read_table(path, columns=_INPUT.names).cast(_INPUT) for path in paths]
+    return pa.concat_tables([_INPUT.empty_table(), *tables])
+
+
+def most_useful_first(endpoints: pa.Table, *, all_names: bool = False) -> pa.Table:
     """Return kind and endpoint of distinct endpoints, in the order to ask about them.
 
     Args:
-        endpoints: files as `enrich` takes them.
+        endpoints: as `read_endpoints` returns them.
         all_names: whether names that only HTTP or DNS gives are among them.
     """
-    table = _read(endpoints)
+    table = endpoints
     is_other = pc.equal(table["kind"], REMOTE_NAME)
     if all_names:
         kinds = pc.if_else(is_other, "name", table["kind"])
@@ -126,17 +133,9 @@ def most_useful_first(endpoints: Sequence[Path], *, all_names: bool = False) -> 
     return distinct.select(["kind", "endpoint"]).take(order).combine_chunks()
 
 
-def _others(endpoints: Sequence[Path], table: pa.Table) -> pa.Table:
+def _others(endpoints: pa.Table, table: pa.Table) -> pa.Table:
     """Return kind and endpoint of the names that only HTTP or DNS gives, and `table` lacks."""
-    others = _read(endpoints)
-    names = pc.unique(others["endpoint"].filter(pc.equal(others["kind"], REMOTE_NAME)))
+    is_other = pc.equal(endpoints["kind"], REMOTE_NAME)
+    names = pc.unique(endpoints["endpoint"].filter(is_other))
     names = names.filter(pc.invert(pc.is_in(names, table["endpoint"].combine_chunks())))
     return pa.table({"kind": pa.repeat("name", len(names)), "endpoint": names})
-
-
-def _read(endpoints: Sequence[Path]) -> pa.Table:
-    tables = [
-        pq.read_table(path, columns=["kind", "endpoint", "bytes", "packets"]).cast(_INPUT)
-        for path in endpoints
-    ]
-    return pa.concat_tables([_INPUT.empty_table(), *tables])

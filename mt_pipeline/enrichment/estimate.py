@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.chain import Chain
-from mt_pipeline.enrichment.enrich import BATCH, most_useful_first
+from mt_pipeline.enrichment.enrich import BATCH, most_useful_first, read_endpoints
 from mt_pipeline.enrichment.lookup import (
     NOT_ASKED,
     STATES,
@@ -71,7 +71,7 @@ def cost(
     Raises:
         StoreError: the store cannot be read.
     """
-    table = most_useful_first(endpoints, all_names=all_names)
+    table = most_useful_first(read_endpoints(endpoints), all_names=all_names)
     lookups = [
         FreeLookup(provider)
         if isinstance(provider, FreeProvider)

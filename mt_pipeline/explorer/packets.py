@@ -89,7 +89,6 @@ def window(session: Session, asked: Window) -> Mapping[str, object]:
         "more": table.num_rows > asked.limit,
         "count": count,
         "filter": _display_filter(found),
-        "truncated": None,
     }
 
 

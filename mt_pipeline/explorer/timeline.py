@@ -9,7 +9,7 @@ from mt_pipeline.explorer.columns import Flags, Integers, Numbers, summed
 from mt_pipeline.explorer.ranking import NONE, OTHERS, VALUE, largest, reduced, text_of
 from mt_pipeline.explorer.selection import Selection
 
-_VALUES = 11 - 1
+_VALUES = 10
 """Series with a value; the others and what is not known follow."""
 _STEPS = 400
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400

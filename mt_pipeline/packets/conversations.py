@@ -121,7 +121,7 @@ class Conversations:
         """Add what `write_packets` wrote before, which cannot be called then."""
         self.connection.register("sums", self.connection.read_parquet(str(sums)))
         self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
-        self._lookups.read(answered)
+        self.read_lookups(answered)
 
     def read_lookups(self, answered: Path) -> None:
         """Add answers of DNS of another file."""

@@ -16,11 +16,11 @@ _HOURS = 24
 _MOST = 100_000
 """Statements of a kind that are handed on, the latest ones."""
 
-_KNOWN = """
-SELECT * FROM read_parquet($own) UNION ALL BY NAME
-SELECT * REPLACE (0 AS frame_number) FROM read_parquet($before)
-ORDER BY time_us, frame_number
+_OWN = "SELECT * FROM read_parquet($own)"
+_AND_BEFORE = """
+UNION ALL BY NAME SELECT * REPLACE (0 AS frame_number) FROM read_parquet($before)
 """
+_IN_ORDER = " ORDER BY time_us, frame_number"
 
 _LEFT = {
     "lookups": f"""
@@ -50,9 +50,10 @@ def inherit(own: Path, before: Path, output: Path) -> None:
         before: what `leave` wrote for the file before it. If it is missing, nothing is known.
         output: Parquet; it appears when it is complete.
     """
-    parameters = {"own": str(own), "before": str(before if before.exists() else own)}
-    nothing = "" if before.exists() else " WHERE false"
-    _write(_KNOWN.replace("($before)", f"($before){nothing}"), parameters, output)
+    query, parameters = _OWN, {"own": str(own)}
+    if before.exists():
+        query, parameters = query + _AND_BEFORE, parameters | {"before": str(before)}
+    _write(query + _IN_ORDER, parameters, output)
 
 
 def leave(kind: str, known: Path, output: Path) -> None:

@@ -6,7 +6,7 @@ the files of earlier loads at its end.
 
 import shutil
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from mt_pipeline.captures.naming import experiment_of, file_name_of
@@ -67,7 +67,7 @@ class CaptureFiles:
 
     def said(self, inputs: str) -> SaidFiles:
         """Return what the packets say of names and devices, written before the endpoints."""
-        kinds = ("lookups", "certificates", "announcements")
+        kinds = (field.name for field in fields(SaidFiles))
         return SaidFiles(*(self._of_endpoints(inputs, kind) for kind in kinds))
 
     def names(self, inputs: str) -> Path:

@@ -4,9 +4,10 @@ What is stored there is known to the rooms that store it. The locks are `advisor
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ SCHEMA = "mt_pipeline"
 
 WAIT_SECONDS = 60
 """How long a statement waits for the locks of others."""
+
+Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
+"""Runs a statement with its values, which stand as `?` in it, and returns its rows."""
 
 # Both ends notice within half a minute that the other one is gone: Postgres then frees its locks,
 # and a run that lives on learns that it has lost them.

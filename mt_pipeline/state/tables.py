@@ -1,16 +1,13 @@
 """Small tables of the state in Postgres, in plain SQL. One transaction at a time changes them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy as sa
 
 from mt_pipeline.state.advisory import number_of
-from mt_pipeline.state.postgres import Postgres, StateError, ensure_schema
-
-Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
-"""Runs a statement with its values, which stand as `?` in it, and returns its rows."""
+from mt_pipeline.state.postgres import Execute, Postgres, StateError, ensure_schema
 
 
 class Tables:

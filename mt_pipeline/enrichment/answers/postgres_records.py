@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from mt_pipeline.enrichment.answers.history import Texts
 from mt_pipeline.enrichment.answers.records import BATCH, StoreError
 from mt_pipeline.enrichment.answers.usage import Tally
-from mt_pipeline.state.postgres import Postgres, StateError
-from mt_pipeline.state.tables import Execute, Tables
+from mt_pipeline.state.postgres import Execute, Postgres, StateError
+from mt_pipeline.state.tables import Tables
 
 # Keys are bytes: a name that somebody imports may have characters that text of Postgres cannot.
 _TABLES = (

@@ -1,7 +1,7 @@
 """nDPI's names of applications and categories, in the terms of the other providers."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from mt_pipeline.enrichment.protocols import applications
 
@@ -76,12 +76,17 @@ def application(name: str, category: str, confidence: int) -> Application | None
     tag = first if not second or first in _QUESTIONS else second
     if tag in _CARRIERS:
         return None
-    of_protocols = applications()
-    known = {*of_protocols["app_tag"].to_pylist(), *of_protocols["protocol"].to_pylist()}
-    is_protocol = tag == first and (tag in known or category in _PROTOCOL_CATEGORIES)
+    is_protocol = tag == first and (tag in _protocols() or category in _PROTOCOL_CATEGORIES)
     return Application(
         tag,
         _CATEGORIES.get(category, category.lower()),
         _CONFIDENCES.get(confidence),
         is_protocol,
     )
+
+
+@cache
+def _protocols() -> frozenset[str]:
+    """Return tshark's names of protocols, and those of the applications that they are."""
+    known = applications()
+    return frozenset([*known["app_tag"].to_pylist(), *known["protocol"].to_pylist()])

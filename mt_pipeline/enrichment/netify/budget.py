@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from mt_pipeline.enrichment.netify import calls
-from mt_pipeline.enrichment.netify.calls import Damaged, Execute, Unusable
+from mt_pipeline.enrichment.netify.calls import Damaged, Unusable
 from mt_pipeline.enrichment.provider import BudgetSpent, ProviderStopped
-from mt_pipeline.state.postgres import Postgres, StateError
+from mt_pipeline.state.postgres import Execute, Postgres, StateError
 
 KEEP_DAYS = timedelta(days=31)
 KEEP_RUNS = timedelta(days=7)

@@ -4,22 +4,19 @@ What is counted is `budget.py`, how fast calls go is `rate_limit.py`.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from mt_pipeline.state.postgres import Postgres
+from mt_pipeline.state.postgres import Execute, Postgres
 
 if TYPE_CHECKING:
     from mt_pipeline.state.tables import Tables
 
 LONGEST_LOCK = 60
 """Seconds to wait for other processes, each of which takes milliseconds."""
-
-Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
-"""Runs a statement with its values, which stand as `?` in it, and returns its rows."""
 
 
 class Unusable(Exception):

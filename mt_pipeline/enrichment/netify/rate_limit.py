@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mt_pipeline.enrichment.netify import calls
-from mt_pipeline.enrichment.netify.calls import Execute, Unusable
+from mt_pipeline.enrichment.netify.calls import Unusable
 from mt_pipeline.enrichment.provider import ProviderStopped
-from mt_pipeline.state.postgres import Postgres, StateError
+from mt_pipeline.state.postgres import Execute, Postgres, StateError
 
 LONGEST_HOLD = 24 * 3600
 """Seconds for which a server may ask for no calls. After a day it gets one, whatever it asked."""

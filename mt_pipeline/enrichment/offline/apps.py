@@ -15,7 +15,7 @@ from typing import Self
 import radix
 
 from mt_pipeline.enrichment.models import Facts
-from mt_pipeline.enrichment.offline.services import services, suffixes
+from mt_pipeline.enrichment.offline.services import categories, services, suffixes
 from mt_pipeline.enrichment.provider import ProviderUnusable
 from mt_pipeline.system.named_files import read_text
 
@@ -41,7 +41,7 @@ class Apps:
             service.app: Facts(app_tag=service.app, app_category_tag=service.category)
             for service in services()
         }
-        apps._categories = {service.app: service.category for service in services()}
+        apps._categories = dict(categories())
         apps._by_suffix = {service.domain: facts[service.app] for service in services()}
         return apps
 

@@ -6,7 +6,7 @@ package `owners`.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,12 @@ def services() -> Sequence[Service]:
     """Return the list, which is read once."""
     with SERVICES.open(newline="", encoding="utf-8") as lines:
         return tuple(Service(**row) for row in csv.DictReader(lines))
+
+
+@cache
+def categories() -> Mapping[str, str]:
+    """Return the category of each application."""
+    return {service.app: service.category for service in services()}
 
 
 def suffixes(name: str) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mt_pipeline.enrichment.offline.services import services
+from mt_pipeline.enrichment.offline.services import categories
 from mt_pipeline.enrichment.owners.companies import TRACKERS, Companies
 from mt_pipeline.enrichment.owners.first_parties import FirstParties
 from mt_pipeline.enrichment.owners.networks import Networks
@@ -74,6 +74,5 @@ class RemoteEnds:
 def _categories(apps: pa.Array) -> pa.Array:
     """Return the category of each application, as our list of services has it."""
     encoded = apps.dictionary_encode()
-    found = {service.app: service.category for service in services()}
-    categories = pa.array([found[app] for app in encoded.dictionary.to_pylist()], pa.string())
-    return categories.take(encoded.indices)
+    of_apps = [categories()[app] for app in encoded.dictionary.to_pylist()]
+    return pa.array(of_apps, pa.string()).take(encoded.indices)
