@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP = .venv/bin/pip --disable-pip-version-check
 APT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -n) env DEBIAN_FRONTEND=noninteractive apt-get -q
 
-.PHONY: setup run test check bench soak docs ndpi owners screenshots clean lock secrets
+.PHONY: setup run test check bench soak docs ndpi cluster owners screenshots clean lock secrets
 
 setup: .venv/installed
 	@.venv/bin/python -m mt_pipeline.service.setup
@@ -12,7 +12,7 @@ run: setup
 	@exec .venv/bin/mt-pipeline run
 
 # Two processes share the files, in their order: servers and browsers of a folder are started once in each.
-test: setup ndpi chromium postgresql luaposix bubblewrap
+test: setup ndpi cluster chromium postgresql redis luaposix bubblewrap
 	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed
@@ -21,7 +21,7 @@ check: .venv/installed
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/pip check
-	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock
+	! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock requirements-cluster.lock
 
 bench: setup
 	.venv/bin/python -m mt_pipeline_tests.bench
@@ -38,6 +38,13 @@ docs: .venv/installed
 # Installs the provider ndpi: nDPI, under the LGPL, in the wheel of nfstream.
 ndpi: .venv/installed
 	@.venv/bin/python -c 'import nfstream' 2>/dev/null || $(PIP) install --quiet 'nfstream>=6.6,<7'
+
+# Installs what several machines need: Celery, the client of Redis, and that of object stores.
+cluster: .venv/installed-cluster
+
+.venv/installed-cluster: .venv/installed requirements-cluster.lock
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements-cluster.lock
+	@touch $@
 
 # Renews the table of networks and the list of companies, from two packages of npm, whatever registry npm is set up for.
 owners: .venv/installed
@@ -66,6 +73,8 @@ clean:
 lock: .venv/installed
 	.venv/bin/uv pip compile pyproject.toml --extra dev --extra mcp --extra server --universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --extra cluster --extra s3 --constraint requirements.lock --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements-cluster.lock
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("make setup: Python 3.11 to 3.14 is needed, this is %d.%d; name another by PYTHON=python3.11" % sys.version_info[:2] if not (3, 11) <= sys.version_info < (3, 15) else 0)'
@@ -77,12 +86,15 @@ lock: .venv/installed
 	@touch $@
 
 # Tests and screenshots look at pages in a real browser, and start what compose.yml starts, Postgres included. Tests want a tshark that forks, in a sandbox.
-.PHONY: chromium postgresql luaposix bubblewrap
+.PHONY: chromium postgresql redis luaposix bubblewrap
 chromium:
 	@command -v chromedriver >/dev/null || { echo "make: installing chromium"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends chromium chromium-driver >/dev/null; }
 
 postgresql:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "make test: installing postgresql"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends postgresql >/dev/null; }
+
+redis:
+	@command -v redis-server >/dev/null || { echo "make test: installing redis-server"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends redis-server >/dev/null; }
 
 luaposix:
 	@dpkg -s lua-posix >/dev/null 2>&1 || { echo "make test: installing lua-posix"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends lua-posix >/dev/null; }
