@@ -17,6 +17,7 @@ from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.errors import meaning
 from mt_pipeline.explorer.errors import AskedWrongError, RefusedDownloadError, UnknownError
 from mt_pipeline.frames.models import FrameError
+from mt_pipeline.state.postgres import StateError
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _STATUS: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
         ),
         409,
     ),
-    ((BackendError, LedgerError), 503),
+    ((BackendError, LedgerError, StateError), 503),
 )
 _RETRY_SECONDS = 2
 

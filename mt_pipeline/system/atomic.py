@@ -1,6 +1,7 @@
 """Files that appear only when they are complete: written under another name, synced, renamed."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ def whole(output: Path, *, new: bool = False) -> Iterator[Path]:
         OSError: the file cannot be written, for example on a full disk.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.part")
+    # Processes of several machines may write the same file, and ids of processes repeat there.
+    partial = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
         yield partial
         with partial.open("rb+") as file:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pyarrow.parquet
 import pytest
+from starlette.responses import Response
 
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.explorer import reading
@@ -14,6 +15,8 @@ from mt_pipeline.explorer import store as storing
 from mt_pipeline.explorer.answers import as_json, of
 from mt_pipeline.explorer.store import Store
 from mt_pipeline.pipeline.session import session
+from mt_pipeline.state.advisory import Locks
+from mt_pipeline.state.postgres import Postgres
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import dns, tls_session
 from mt_pipeline_tests.conftest import LOGIN
@@ -21,6 +24,7 @@ from mt_pipeline_tests.explorer.conftest import BOTH
 from mt_pipeline_tests.explorer.counting import shown, sums
 from mt_pipeline_tests.explorer.loaded import FIRST, SECOND, Loaded, file_of, view_of
 from mt_pipeline_tests.pipelines import PACKETS, Lab, capture, open_lab
+from mt_pipeline_tests.services import free_ports
 from mt_pipeline_tests.soaking.servers import Spare
 
 
@@ -188,3 +192,19 @@ def test_while_questdb_is_away_it_says_so_and_then_answers(
     assert LOGIN["password"].encode() not in away.body
     assert back.status_code == 200
     assert f'"packets":{PACKETS}'.encode() in back.body
+
+
+def test_while_the_postgres_of_the_state_is_away_it_says_so():
+    """Regression: a lock in a Postgres that was away was called a fault of the explorer."""
+    [port] = free_ports(1)
+    locks = Locks(Postgres(f"postgresql://lab@127.0.0.1:{port}/db", "s3cret"), "views")
+
+    def answer() -> Response:
+        with locks.alone():
+            return as_json("there")
+
+    away = of(answer)
+
+    assert away.status_code == 503
+    assert b"see that Postgres runs there" in away.body
+    assert b"s3cret" not in away.body

@@ -35,3 +35,15 @@ def test_a_new_file_never_takes_the_place_of_one_that_came_meanwhile(tmp_path: P
     with whole(tmp_path / "another", new=True) as partial:
         partial.write_text("ours")
     assert (tmp_path / "another").read_text() == "ours"
+
+
+def test_processes_with_one_id_on_two_machines_write_to_files_of_their_own(tmp_path: Path):
+    """Regression: on two machines that shared a folder, both wrote to `.answers.7.part`."""
+    output = tmp_path / "answers"
+    with whole(output) as first, whole(output) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+
+    assert output.read_text() == "first"
+    assert files_below(tmp_path) == ["answers"]
