@@ -1,14 +1,14 @@
 """Experiments and captures as tables, from the ledger: so they are the same for every back end."""
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from mt_pipeline.api.columns import TIME
-from mt_pipeline.captures.records import NO_FILE, Record, State
+from mt_pipeline.captures.experiments import Experiment
+from mt_pipeline.captures.records import NO_FILE, Record
 
 CAPTURES = pa.schema(
     [
@@ -50,13 +50,9 @@ def captures_of(records: Iterable[Record]) -> pa.Table:
     return pa.Table.from_pylist([_capture(record) for record in records], schema=CAPTURES)
 
 
-def experiments_of(records: Iterable[Record]) -> pa.Table:
-    """Return a row for each experiment, by name; purged and refused captures do not count."""
-    by_name = defaultdict[str, list[Record]](list)
-    for record in records:
-        if record.state not in (State.PURGED, State.REFUSED):
-            by_name[record.experiment].append(record)
-    rows = [_experiment(name, by_name[name]) for name in sorted(by_name)]
+def experiments_of(experiments: Iterable[Experiment]) -> pa.Table:
+    """Return a row for each experiment that has captures, in their order."""
+    rows = [_experiment(experiment) for experiment in experiments if experiment.captures]
     return pa.Table.from_pylist(rows, schema=EXPERIMENTS)
 
 
@@ -81,14 +77,14 @@ def _capture(record: Record) -> dict[str, object]:
     }
 
 
-def _experiment(name: str, records: Sequence[Record]) -> dict[str, object]:
+def _experiment(experiment: Experiment) -> dict[str, object]:
     return {
-        "experiment": name,
-        "captures": len(records),
-        "loaded": sum(record.state is State.DONE for record in records),
-        "failed": sum(record.state is State.FAILED for record in records),
-        "packets": sum(record.packets or 0 for record in records),
-        "rows": sum(record.rows or 0 for record in records),
+        "experiment": experiment.name,
+        "captures": experiment.captures,
+        "loaded": experiment.loaded,
+        "failed": experiment.failed,
+        "packets": experiment.packets,
+        "rows": experiment.rows,
     }
 
 

@@ -68,7 +68,7 @@ class Session:
         Returns:
             Columns `records.EXPERIMENTS`, by name.
         """
-        return Rows.of(records.experiments_of(self.ledger.records()))
+        return Rows.of(records.experiments_of(self.ledger.experiments()))
 
     def captures(self, experiment: str | None = None) -> Rows:
         """List the captures of an experiment, or all, with what made their rows.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mt_pipeline.captures import outages, progress, rotation, scan
+from mt_pipeline.captures import experiments, outages, progress, rotation, scan
 from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, Database, record_of
+from mt_pipeline.captures.experiments import Experiment
 from mt_pipeline.captures.locks import (
     CaptureBusyError,
     CaptureLostError,
@@ -54,6 +55,11 @@ class Queries:
         if experiment is None:
             return self._select(sa.true())
         return self._select(TABLE.c.experiment == sa.bindparam("experiment"), experiment=experiment)
+
+    def experiments(self) -> list[Experiment]:
+        """Return what became of the captures of each experiment, by name."""
+        with self._database.read() as db:
+            return sorted(experiments.experiments(db), key=lambda experiment: experiment.name)
 
     def unfinished(self) -> list[Record]:
         """Return the records without a verdict yet: a run is requested, or at work, or has died."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
+from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger
 
 _PAUSE_SECONDS = 0.5
@@ -18,8 +19,8 @@ _PAUSE_FACTOR = 50
 
 def looks(
     folder: Path, ledger: Ledger, *, settle: float, seconds: float, ending: threading.Event
-) -> Iterator[None]:
-    """Yield whenever the inbox is worth a look: now, and for some time whenever it has changed.
+) -> Iterator[Walk]:
+    """Yield a walk whenever it is worth a look: now, and for some time whenever it has changed.
 
     File systems of other machines tell of no changes, so it walks the inbox again and again.
 
@@ -31,17 +32,23 @@ def looks(
         ending: once it is set, this ends at once.
     """
     end = time.monotonic() + seconds
+    walk, pause = _walk(folder)
     while True:
-        started = time.monotonic()
-        before = inbox.walk(folder)
-        pause = max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started))
         looked = time.time()
-        yield
+        yield walk
         due = ledger.next_settled(settle, now=looked)
         while True:
             left = end - time.monotonic()
             until_due = due - time.time() if due else left
             if left <= 0 or ending.wait(max(0, min(pause, until_due, left))):
                 return
-            if (due and time.time() >= due) or inbox.walk(folder) != before:
+            before, (walk, pause) = walk, _walk(folder)
+            if walk != before or (due and time.time() >= due):
                 break
+
+
+def _walk(folder: Path) -> tuple[Walk, float]:
+    """Walk the inbox; return also the seconds until the next walk."""
+    started = time.monotonic()
+    walk = inbox.walk(folder)
+    return walk, max(_PAUSE_SECONDS, _PAUSE_FACTOR * (time.monotonic() - started))

@@ -4,14 +4,12 @@ For the underlying concept, see https://docs.dagster.io/guides/build/partitions-
 """
 
 import time
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
 import dagster as dg
 
-from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.partitions import experiments
 from mt_pipeline.pipeline.failures import EXPECTED, sentence
 from mt_pipeline.pipeline.files import report_file
@@ -119,13 +117,11 @@ def due(workspace: Workspace, instance: dg.DagsterInstance, *, quiet: float) -> 
         instance: the Dagster instance, which has the runs for earlier reports.
         quiet: seconds for which no capture of the experiment has changed.
     """
-    by_experiment = defaultdict[str, list[Record]](list)
-    for record in workspace.ledger.records():
-        by_experiment[record.experiment].append(record)
+    # If all packets have expired, the last report stays as it is.
     changes = sorted(
-        (max(record.changed_at for record in records), name)
-        for name, records in by_experiment.items()
-        if _has_packets_at_rest(records)
+        (experiment.changed_at, experiment.name)
+        for experiment in workspace.ledger.experiments()
+        if experiment.with_packets and not experiment.running
     )
     before = time.time() - quiet
     reports = (
@@ -134,15 +130,6 @@ def due(workspace: Workspace, instance: dg.DagsterInstance, *, quiet: float) -> 
         if changed <= before and (tries := _tries(workspace, instance, name, changed)) >= 0
     )
     return list(islice(reports, MOST_PER_TICK))
-
-
-def _has_packets_at_rest(records: list[Record]) -> bool:
-    """Return whether the experiment has packets, and no capture that is being loaded.
-
-    If all packets have expired, the last report stays as it is.
-    """
-    has_packets = any(record.rows and record.packets_expired_at is None for record in records)
-    return has_packets and not any(record.state is State.RUNNING for record in records)
 
 
 def _tries(

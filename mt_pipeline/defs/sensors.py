@@ -17,6 +17,7 @@ import dagster as dg
 
 from mt_pipeline.captures import inbox
 from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.naming import shared_experiments
 from mt_pipeline.captures.watch import looks
@@ -59,15 +60,17 @@ def new_captures(
 ) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each new or changed capture of the inbox, and name files that are none."""
     ledger, options = workspace.ledger, workspace.options
+    workspace.inbox.mkdir(parents=True, exist_ok=True)
+    make_good(ledger, context.instance)
     result: dg.SensorResult | dg.SkipReason = dg.SkipReason("the code is about to be unloaded")
-    for _ in looks(
+    for walk in looks(
         workspace.inbox,
         ledger,
         settle=options.settle_seconds,
         seconds=BUSY_SECONDS if ledger.progress().left else IDLE_SECONDS,
         ending=ENDING,
     ):
-        result = tick(context, workspace)
+        result = look(context, workspace, walk)
         if isinstance(result, dg.SensorResult) or _REFUSED in (result.skip_message or ""):
             break
     return result
@@ -76,17 +79,29 @@ def new_captures(
 def tick(
     context: dg.SensorEvaluationContext, workspace: Workspace, *, most_in_hand: int = MOST_IN_HAND
 ) -> dg.SensorResult | dg.SkipReason:
-    """Look into the inbox once.
+    """Recover captures whose runs died, and look into the inbox once; see `look`."""
+    workspace.inbox.mkdir(parents=True, exist_ok=True)
+    make_good(workspace.ledger, context.instance)
+    walk = inbox.walk(workspace.inbox)
+    return look(context, workspace, walk, most_in_hand=most_in_hand)
+
+
+def look(
+    context: dg.SensorEvaluationContext,
+    workspace: Workspace,
+    walk: Walk,
+    *,
+    most_in_hand: int = MOST_IN_HAND,
+) -> dg.SensorResult | dg.SkipReason:
+    """Request what a walk of the inbox found.
 
     Args:
         context: the context of the sensor.
         workspace: the data folder.
+        walk: all files of the inbox.
         most_in_hand: captures of an archive that are requested at one time.
     """
     ledger, instance = workspace.ledger, context.instance
-    workspace.inbox.mkdir(parents=True, exist_ok=True)
-    make_good(ledger, instance)
-    walk = inbox.walk(workspace.inbox)
     for problem in walk.problems:
         context.log.warning(problem)
     ready = ledger.look(

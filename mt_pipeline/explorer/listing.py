@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mt_pipeline import __version__
-from mt_pipeline.captures.records import State
 from mt_pipeline.explorer.columns import SECOND, Frame
 from mt_pipeline.explorer.store import Store
 
@@ -28,23 +27,20 @@ class Links:
 
 def experiments(store: Store, links: Links) -> dict[str, object]:
     """Return all experiments by name, the version, and links to other pages."""
-    session = store.session
-    running = {
-        record.experiment for record in session.ledger.unfinished() if record.state is State.RUNNING
-    }
     read = {held.experiment: held.frame for held in store.in_memory()}
     return {
         "version": __version__,
         "links": vars(links),
         "experiments": [
             {
-                "name": (name := row["experiment"]),
-                "captures": row["captures"],
-                "packets": row["rows"],
-                "running": name in running,
-                **_known(read.get(name)),
+                "name": experiment.name,
+                "captures": experiment.captures,
+                "packets": experiment.rows,
+                "running": experiment.running > 0,
+                **_known(read.get(experiment.name)),
             }
-            for row in session.experiments().arrow().to_pylist()
+            for experiment in store.session.ledger.experiments()
+            if experiment.captures
         ],
     }
 

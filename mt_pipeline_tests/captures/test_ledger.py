@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.captures.database import UnknownCaptureError
+from mt_pipeline.captures.experiments import Experiment
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
@@ -387,3 +388,34 @@ def test_a_loaded_file_of_a_rotation_is_behind_if_the_one_before_it_leaves_somet
     ledger.purge(keys[1])
     assert ledger.behind() == {}
     assert (ledger.get(keys[1]).follows, ledger.get(keys[1]).leaves) == ("", "")
+
+
+def test_experiments_are_summed_up_without_what_is_purged_or_refused(ledger):
+    keys = [f"lab/{number}.pcap" for number in range(6)]
+    assert ledger.experiments() == []
+    for key in keys[:5]:
+        ledger.claim(capture(key), run="r1")
+    for key in keys[:3]:
+        ledger.finish(key, sha256=key, documents=None, packets=10**12, rows=9, skipped={})
+    ledger.expire_packets(keys[0])
+    ledger.purge(keys[1])
+    ledger.fail(keys[3], "why")
+    ledger.refuse(capture(keys[5]), "why")
+    waiting(ledger, *keys, "attic/a.pcap")
+    ledger.refuse(capture("void/a.txt"), "why")
+
+    attic, lab, void = ledger.experiments()
+
+    assert attic == Experiment("attic", 1, 0, 0, 0, 0, 0, 0, attic.changed_at)
+    assert lab == Experiment(
+        name="lab",
+        captures=4,
+        loaded=2,
+        failed=1,
+        running=1,
+        packets=2 * 10**12,
+        rows=18,
+        with_packets=1,
+        changed_at=max(record.changed_at for record in ledger.records(experiment="lab")),
+    )
+    assert void == Experiment("void", 0, 0, 0, 0, 0, 0, 0, void.changed_at)

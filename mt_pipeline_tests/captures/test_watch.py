@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_pipeline.captures.inbox import walk
+from mt_pipeline.captures.inbox import Walk, walk
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.watch import looks
 
@@ -22,7 +22,7 @@ class Watched:
         self.ending = threading.Event()
         self.inbox.mkdir()
 
-    def looks(self, *, seconds: float = LONG, settle: float = LONG) -> Iterator[None]:
+    def looks(self, *, seconds: float = LONG, settle: float = LONG) -> Iterator[Walk]:
         return looks(self.inbox, self.ledger, settle=settle, seconds=seconds, ending=self.ending)
 
     def look(self, *, settle: float = LONG) -> list[str]:
@@ -43,14 +43,17 @@ def test_an_inbox_that_stays_as_it_is_is_looked_at_once(watched: Watched):
 
 def test_a_file_that_comes_grows_or_goes_is_worth_a_look(watched: Watched):
     looks, path = watched.looks(), watched.inbox / "a.pcap"
-    next(looks)
 
+    def sizes() -> list[int]:
+        return [capture.size for capture in next(looks).captures]
+
+    assert sizes() == []
     path.write_bytes(b"x")
-    next(looks)
+    assert sizes() == [1]
     path.write_bytes(b"xx")
-    next(looks)
+    assert sizes() == [2]
     path.unlink()
-    next(looks)
+    assert sizes() == []
 
 
 def test_a_file_is_worth_a_look_once_it_has_settled(watched: Watched):

@@ -1,0 +1,68 @@
+"""The experiments, each with what became of its captures: sums that the database makes.
+
+Lists and sensors ask again and again, and 100,000 records take seconds to read.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from mt_pipeline.captures.database import TABLE
+from mt_pipeline.captures.records import State
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What became of the captures of an experiment. Times are seconds since 1970.
+
+    Attributes:
+        name: folded.
+        captures: how many there are; purged and refused ones do not count.
+        loaded: how many are done.
+        failed: how many failed.
+        running: how many are at work.
+        packets: packets read of those that count.
+        rows: their rows.
+        with_packets: captures that have rows of packets stored.
+        changed_at: when the state of a capture changed last, purged and refused ones included.
+    """
+
+    name: str
+    captures: int
+    loaded: int
+    failed: int
+    running: int
+    packets: int
+    rows: int
+    with_packets: int
+    changed_at: float
+
+
+def experiments(db: sa.Connection) -> list[Experiment]:
+    """Sum up the records; see `Queries.experiments`."""
+    counts = TABLE.c.state.not_in([State.PURGED, State.REFUSED])
+    stored = sa.and_(TABLE.c.rows > 0, TABLE.c.packets_expired_at.is_(None))
+    query = sa.select(
+        TABLE.c.experiment,
+        _number(counts),
+        _number(TABLE.c.state == State.DONE),
+        _number(TABLE.c.state == State.FAILED),
+        _number(TABLE.c.state == State.RUNNING),
+        _sum(TABLE.c.packets, counts),
+        _sum(TABLE.c.rows, counts),
+        _number(stored),
+        sa.func.max(TABLE.c.changed_at),
+    ).group_by(TABLE.c.experiment)
+    return [Experiment(*row) for row in db.execute(query)]
+
+
+def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return _sum(sa.literal(1), condition)
+
+
+def _sum(
+    values: sa.ColumnElement[int] | sa.ColumnElement[int | None],
+    condition: sa.ColumnElement[bool],
+) -> sa.ColumnElement[int]:
+    counted = sa.case((condition, sa.func.coalesce(values, 0)), else_=0)
+    return sa.cast(sa.func.sum(counted), sa.BigInteger)  # in Postgres a sum is numeric
