@@ -46,6 +46,7 @@ class Facts:
         geo_city: name of the city.
         geo_lon: degrees east.
         geo_lat: degrees north.
+        reverse_name: the name that DNS gives for the address by reverse look-up.
     """
 
     app_tag: str | None = None
@@ -56,6 +57,7 @@ class Facts:
     geo_city: str | None = None
     geo_lon: float | None = None
     geo_lat: float | None = None
+    reverse_name: str | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:

@@ -17,10 +17,10 @@ from mt_pipeline.enrichment.models import FACTS, NUMBERS, Facts, Kind
 TYPES = {name: pa.float64() if name in NUMBERS else pa.string() for name in FACTS}
 
 FACTS_OF: dict[Kind, tuple[str, ...]] = {
-    "address": tuple(name for name in FACTS if name != "domain_tag"),
+    "address": tuple(name for name in FACTS if name not in ("domain_tag", "reverse_name")),
     "name": ("app_tag", "app_category_tag", "domain_tag"),
 }
-"""The facts that an endpoint of each kind can have; no provider is asked for others."""
+"""The facts that a provider is asked for; a reverse name is taken where an answer has it."""
 
 _NOTHING = Facts()
 _values = attrgetter(*FACTS)
@@ -28,6 +28,7 @@ _values = attrgetter(*FACTS)
 _GROUPS = {
     "app_tag": ("app_tag", "app_category_tag"),
     "domain_tag": ("domain_tag",),
+    "reverse_name": ("reverse_name",),
     "geo_country": ("geo_continent", "geo_country", "geo_city", "geo_lon", "geo_lat"),
 }
 """Fields of one subject, by the field that shows whether two providers agree on it."""

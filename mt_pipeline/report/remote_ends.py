@@ -31,6 +31,7 @@ _SOURCES = {
     "dns_later": "DNS, asked later",
     "mdns": "multicast DNS, said to everyone",
     "certificate": "certificate of the server",
+    "reverse": "reverse name, said by a provider",
 }
 _APP_SOURCES = {
     "name": "server name",

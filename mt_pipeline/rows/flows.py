@@ -92,7 +92,8 @@ sided AS (
         a.endpoint IS NOT NULL AS a_is_public, b.endpoint IS NOT NULL AS b_is_public,
         CASE WHEN a_is_public <> b_is_public THEN b_is_public
             WHEN a_is_public AND a_port <> b_port THEN a_port > b_port
-            ELSE NOT turned END AS a_is_local
+            ELSE NOT turned END AS a_is_local,
+        CASE WHEN a_is_local THEN b.reverse_name ELSE a.reverse_name END AS reverse_name
     FROM grouped
     LEFT JOIN answers a ON a.kind = 'address' AND a.endpoint = grouped.a_address
     LEFT JOIN answers b ON b.kind = 'address' AND b.endpoint = grouped.b_address

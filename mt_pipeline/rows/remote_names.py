@@ -3,8 +3,11 @@
 What the conversation says comes first: its server name, then its HTTP host. Then comes what DNS
 answered about the address: the last answer to the same client before the conversation began, else
 the last one to everyone, by multicast, else the last one to another client, else the first one
-after it began. The certificate of the server comes last: of its names the first may be another one.
+after it began. Then comes the certificate of the server: of its names the first may be another one.
+The reverse name that a provider gives for the address comes last: often it names a machine alone.
 """
+
+from mt_pipeline.packets.names import host_name
 
 SOURCES = (
     "server_name",
@@ -14,6 +17,7 @@ SOURCES = (
     "dns_other_client",
     "dns_later",
     "certificate",
+    "reverse",
 )
 """Values of `remote_name_source`, the surest first."""
 
@@ -38,27 +42,30 @@ FROM (
 
 # A client that is named by a hello would be named after its server, so only who serves gets it:
 # the end with the lower port.
-NAMED = """
+NAMED = f"""
 SELECT c.*,
     coalesce(spoken_sni, spoken_host, same.name, everyone.name, other.name, later.name,
-        certified.name) AS remote_name,
+        certified.name, reverse) AS remote_name,
     CASE WHEN spoken_sni IS NOT NULL THEN 'server_name'
         WHEN spoken_host IS NOT NULL THEN 'http_host'
         WHEN same.name IS NOT NULL THEN 'dns'
         WHEN everyone.name IS NOT NULL THEN 'mdns'
         WHEN other.name IS NOT NULL THEN 'dns_other_client'
         WHEN later.name IS NOT NULL THEN 'dns_later'
-        WHEN certified.name IS NOT NULL THEN 'certificate' END AS remote_name_source,
+        WHEN certified.name IS NOT NULL THEN 'certificate'
+        WHEN reverse IS NOT NULL THEN 'reverse' END AS remote_name_source,
     CASE WHEN coalesce(spoken_sni, spoken_host) IS NOT NULL THEN 1
         ELSE coalesce(same.names_to_client, everyone.names_to_client, other.names_to_all,
-            later.names, certified.names) END AS remote_names,
+            later.names, certified.names, CASE WHEN reverse IS NOT NULL THEN 1 END)
+        END AS remote_names,
     CASE remote_name WHEN same.name THEN same.canonical WHEN other.name THEN other.canonical
         WHEN later.name THEN later.canonical END AS remote_canonical_name,
     registrable_domain(remote_name) AS remote_domain
 FROM (
     SELECT *,
         CASE WHEN remote_port <= local_port THEN sni END AS spoken_sni,
-        CASE WHEN remote_port <= local_port THEN host END AS spoken_host
+        CASE WHEN remote_port <= local_port THEN host END AS spoken_host,
+        {host_name("reverse_name")} AS reverse
     FROM placed) c
 ASOF LEFT JOIN answered same ON c.remote_address = same.address
     AND c.local_address = same.client AND c.began_us >= same.time_us

@@ -141,7 +141,7 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; the "
         "last answer before it began, `dns` to the local end, `mdns` to everyone, "
         "`dns_other_client` to another; `dns_later`: the first one after; `certificate`: the first "
-        "name in the server's",
+        "name in the server's; `reverse`: what a provider says that DNS calls the address",
         "f.remote_name_source",
     ),
     number(

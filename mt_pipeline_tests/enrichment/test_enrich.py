@@ -63,6 +63,7 @@ def test_every_endpoint_is_a_row_with_what_is_known(tmp_path, output, fake_netif
                 "geo_city": "Berlin",
                 "geo_lon": 13.405,
                 "geo_lat": 52.52,
+                "reverse_name": "host.example",
             },
         },
         "9.9.9.9": {

@@ -45,17 +45,19 @@ def answer(number: int, name: str, *addresses: str, client: str = CLIENT) -> Pac
     ) | {"dns_a": addresses}
 
 
-def names_of(frames: Iterable[Packet], *, remote: str = SERVER) -> set[tuple[object, ...]]:
+def names_of(
+    frames: Iterable[Packet], *, remote: str = SERVER, reverse: str | None = None
+) -> set[tuple[object, ...]]:
     """Return name, source, number of names and domain of the conversations with an address."""
     return {
         tuple(row[f"remote_{what}"] for what in ("name", "name_source", "names", "domain"))
-        for row in flows_of(frames)
+        for row in flows_of(frames, reverse)
         if row["remote"] == remote
     }
 
 
-def flows_of(frames: Iterable[Packet]) -> list[dict[str, object]]:
-    with files_of(frames, {("address", SERVER): {}}) as files:
+def flows_of(frames: Iterable[Packet], reverse: str | None = None) -> list[dict[str, object]]:
+    with files_of(frames, {("address", SERVER): {"reverse_name": reverse}}) as files:
         batches = flows.flows(files, capture="x/x.pcap", experiment="x")
         return [row for batch in batches for row in batch.to_pylist()]
 
@@ -98,6 +100,7 @@ IN_ORDER = {
     "dns_other_client": ("other.example.com", "dns_other_client", 1, "example.com"),
     "dns_later": ("later.example.com", "dns_later", 1, "example.com"),
     "certificate": ("cert.example.com", "certificate", 2, "example.com"),
+    "reverse": ("ec2-93-184.example.net", "reverse", 1, "example.net"),
     "none": (None, None, None, None),
 }
 
@@ -113,7 +116,13 @@ def test_each_source_takes_over_where_those_before_it_say_nothing(taken_away: in
     spoken = {key: value for key, value in SAID.items() if said[key] in left}
     frames = [packet(5, **spoken), *(ANSWERS[name] for name in left if name in ANSWERS)]
 
-    assert names_of(frames) == {IN_ORDER[left[0]]}
+    reverse = "EC2-93-184.example.net." if "reverse" in left else None
+    assert names_of(frames, reverse=reverse) == {IN_ORDER[left[0]]}
+
+
+@pytest.mark.parametrize("text", ["93.184.216.34", "<b>", "two words", "", "a" * 300])
+def test_what_a_provider_calls_an_address_counts_only_if_it_is_a_name(text: str):
+    assert names_of([packet(5)], reverse=text) == {IN_ORDER["none"]}
 
 
 def test_the_last_answer_before_the_conversation_counts_and_says_how_many_there_were():

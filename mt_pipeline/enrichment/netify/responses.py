@@ -57,6 +57,7 @@ def _address(data: Json) -> Facts:
         geo_city=_text(_at(place, "city", "label")),
         geo_lon=_degrees(_at(place, "coordinates", "longitude"), limit=180),
         geo_lat=_degrees(_at(place, "coordinates", "latitude"), limit=90),
+        reverse_name=_text(_at(data, "rdns", "hostname")),
     )
 
 

@@ -19,9 +19,8 @@ from mt_pipeline_tests.fake_netify import FakeNetify, address_body
 def test_a_found_address(fake_netify, netify):
     answer = netify(fake_netify).ask(GOOGLE)
     assert (answer.endpoint, answer.provider, answer.found) == (GOOGLE, "netify", True)
-    assert answer.facts == Facts(
-        "example-app", "business", None, "Europe", "Germany", "Berlin", 13.405, 52.52
-    )
+    place = ("Europe", "Germany", "Berlin", 13.405, 52.52)
+    assert answer.facts == Facts("example-app", "business", None, *place, "host.example")
     assert fake_netify.requests()[0].target == "/api/v2/ips/8.8.8.8"
 
 

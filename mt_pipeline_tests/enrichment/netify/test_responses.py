@@ -22,8 +22,9 @@ def of_address(**data: object) -> Facts | None:
 
 
 def test_a_full_address():
+    place = ("Europe", "Germany", "Berlin", 13.405, 52.52)
     assert read("address", address_body("8.8.8.8")) == Facts(
-        "example-app", "business", None, "Europe", "Germany", "Berlin", 13.405, 52.52
+        "example-app", "business", None, *place, "host.example"
     )
 
 
