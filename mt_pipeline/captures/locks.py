@@ -3,12 +3,13 @@
 They lie in a folder next to the ledger. Those in Postgres are `postgres_locks.py`.
 """
 
+import fcntl
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from filelock import FileLock, Timeout
 
@@ -70,6 +71,11 @@ class FileLocks:
 
     folder: Path
 
+    @classmethod
+    def beside(cls, ledger: Path) -> Self:
+        """Return the locks of the captures of a ledger."""
+        return cls(ledger.with_suffix(".locks"))
+
     @contextmanager
     def lock(self, name: str, *, timeout: float) -> Iterator[Held]:
         """See `Locks.lock`."""
@@ -95,6 +101,10 @@ class FileLocks:
                 if _number(path) == held.number:
                     path.unlink(missing_ok=True)
 
+    def is_any_held(self) -> bool:
+        """Return whether anybody works on any capture."""
+        return any(map(_is_locked, self.folder.glob("*.lock")))
+
 
 @dataclass(frozen=True)
 class _HeldFile:
@@ -105,6 +115,15 @@ class _HeldFile:
     def check(self) -> None:
         if _number(self.path) != self.number:
             raise CaptureLostError(self.name, f"its lock {self.path} was removed")
+
+
+def _is_locked(path: Path) -> bool:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _number(path: Path) -> int | None:

@@ -42,7 +42,7 @@ class PostgresDatabase:
         """See `Database.write`."""
         # Each statement sees what was committed before it: the first one waits for other writers.
         with self._translated(), self._postgres.engine.begin() as db:
-            db.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
+            take_turn(db)
             yield db
 
     @contextmanager
@@ -54,3 +54,8 @@ class PostgresDatabase:
             raise LedgerError(
                 f"The ledger in {self._postgres} cannot be used ({reason})."
             ) from error
+
+
+def take_turn(db: sa.Connection) -> None:
+    """Keep others from writing until the transaction ends."""
+    db.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))

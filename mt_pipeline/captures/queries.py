@@ -65,6 +65,12 @@ class Queries:
         """Return the records without a verdict yet: a run is requested, or at work, or has died."""
         return self._select(IN_HAND)
 
+    def tried(self) -> list[str]:
+        """Return the keys of the captures that runs have loaded, or that failed, in their order."""
+        is_tried = TABLE.c.state.in_((State.DONE, State.FAILED))
+        with self._database.read() as db:
+            return list(db.scalars(sa.select(TABLE.c.key).where(is_tried).order_by(TABLE.c.key)))
+
     def next_settled(self, settle: float, *, now: float) -> float | None:
         """Return when the next file settles that has yet to do so; None if all have.
 
@@ -177,7 +183,7 @@ class Queries:
 
 def _opened(place: Path | Postgres) -> tuple[Database, Locks]:
     if isinstance(place, Path):
-        return SqliteDatabase(place), FileLocks(place.with_suffix(".locks"))
+        return SqliteDatabase(place), FileLocks.beside(place)
     # Who has the state in the data folder needs none of this.
     from mt_pipeline.captures.postgres_database import PostgresDatabase
     from mt_pipeline.captures.postgres_locks import PostgresLocks

@@ -33,6 +33,7 @@ COMMANDS = {
     "refresh": "Bring the answers of loaded captures up to date.",
     "report": "Write a page about an experiment.",
     "run": "Run the service: QuestDB, the Dagster UI, and the watched folder.",
+    "state": "Move the state: what became of each capture, answers, counted calls.",
     "status": "Show the state of every capture.",
     "verify": "Find files and rows that are not as they should be.",
 }

@@ -45,7 +45,7 @@ def status(name: str | None, states: Sequence[State], *, as_json: bool) -> None:
     This needs neither Dagster nor QuestDB.
     """
     options = settings.load().options()
-    place = options.state or options.data_dir / "ledger.sqlite"
+    place = options.state or options.ledger_file
     ledger = Ledger(place) if not isinstance(place, Path) or place.exists() else None
     records = ledger.records() if ledger else []
     selected = status_lines.select(records, experiment=name, states=states)

@@ -22,7 +22,7 @@ from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.naming import shared_experiments
 from mt_pipeline.captures.watch import looks
 from mt_pipeline.defs.jobs import ingest_captures
-from mt_pipeline.defs.partitions import captures
+from mt_pipeline.defs.partitions import captures, restore
 from mt_pipeline.defs.recovery import make_good
 from mt_pipeline.defs.runs import (
     ARCHIVE,
@@ -46,6 +46,9 @@ MOST_IN_HAND = 10 * CAPTURES_PER_RUN
 many, and the sensor sees nothing new meanwhile."""
 
 
+BEGAN = str(time.time())
+"""When this code server began. The cursor of the sensor says which one has ticked last."""
+
 BUSY_SECONDS, IDLE_SECONDS = 4.0, 19.0
 """How long a tick looks. While captures wait, a tick is also how a killed run is noticed."""
 
@@ -62,6 +65,11 @@ def new_captures(
     ledger, options = workspace.ledger, workspace.options
     workspace.inbox.mkdir(parents=True, exist_ok=True)
     make_good(ledger, context.instance)
+    if context.cursor != BEGAN:
+        # Dagster may have another storage than before, which knows none of the captures.
+        if restored := restore(context.instance, ledger.tried()):
+            context.log.info(f"{restored:,} captures of the ledger have partitions now")
+        context.update_cursor(BEGAN)
     result: dg.SensorResult | dg.SkipReason = dg.SkipReason("the code is about to be unloaded")
     for walk in looks(
         workspace.inbox,

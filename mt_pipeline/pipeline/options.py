@@ -73,6 +73,11 @@ class Options:
         return Postgres(self.state_url, password.get_secret_value() if password else None)
 
     @property
+    def ledger_file(self) -> Path:
+        """File of the ledger, if that is in the data folder."""
+        return self.data_dir / "ledger.sqlite"
+
+    @property
     def asks_all_names(self) -> bool:
         """Whether paid providers are asked about names that only HTTP or DNS gives, too."""
         return self.enrichment_names == "all"

@@ -9,7 +9,7 @@ from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment import plugins
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.ndpi import inspections
-from mt_pipeline.enrichment.netify import client
+from mt_pipeline.enrichment.netify import client, rate_limit
 from mt_pipeline.enrichment.netify.budget import Budget
 from mt_pipeline.enrichment.netify.client import Netify
 from mt_pipeline.enrichment.offline.provider import Offline
@@ -159,7 +159,12 @@ def opened(
 
 def answers_place(options: Options) -> Path | Postgres:
     """Return where the answers of paid providers are: a folder, or Postgres."""
-    return options.state or options.data_dir / "cache" / "answers"
+    return options.state or answers_folder(options)
+
+
+def answers_folder(options: Options) -> Path:
+    """Return the folder of the answers, if they are in the data folder."""
+    return options.data_dir / "cache" / "answers"
 
 
 def store(options: Options) -> AnswerStore:
@@ -219,7 +224,7 @@ def _provider(name: str, options: Options, run: str) -> Provider:
             url=options.netify_url,
             key=options.netify_api_key.get_secret_value(),
             calls_per_second=options.netify_rate,
-            rate_file=options.state or options.data_dir / "cache" / "rate.sqlite",
+            rate_file=options.state or options.data_dir / "cache" / rate_limit.FILE,
             budget=budget(options, run),
         )
     if name == OFFLINE:

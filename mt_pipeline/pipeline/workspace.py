@@ -77,7 +77,7 @@ class Workspace:
     def ledger(self) -> Ledger:
         """The ledger: the state of every capture."""
         private.folder(self.options.data_dir)
-        return Ledger(self.options.state or self.options.data_dir / "ledger.sqlite")
+        return Ledger(self.options.state or self.options.ledger_file)
 
     @cached_property
     def tshark(self) -> Tshark:
@@ -108,6 +108,11 @@ class Workspace:
         path = self.options.data_dir / "loading.lock"
         state = self.options.state
         return PostgresLoadingLock(state) if state else FileLoadingLock(path)
+
+    @property
+    def service_lock(self) -> FileLock:
+        """The lock of the data folder's service; the kernel frees it, however a process ends."""
+        return FileLock(self.options.data_dir / "service.lock", timeout=0)
 
     @property
     def has_crashed(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import requests
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.errors import CommandError, SettingsError
@@ -68,7 +68,7 @@ def run(settings: Settings, *, echo: Echo) -> None:
     stopped = threading.Event()
     watched: Watched = {}
     with ExitStack() as stack:
-        stack.enter_context(_service_lock(settings))
+        stack.enter_context(_service_lock(workspace))
         private.tidy(settings.data_dir)
         _check_port(settings.dagster_port)
         signals = StopSignals(workspace.ledger, echo, stopped)
@@ -111,14 +111,14 @@ def _check_filter(workspace: Workspace, display_filter: str) -> None:
 
 
 @contextmanager
-def _service_lock(settings: Settings) -> Iterator[None]:
-    """Lock the data folder; the kernel releases the lock, however this process ends."""
+def _service_lock(workspace: Workspace) -> Iterator[None]:
+    """Lock the data folder."""
     try:
-        with FileLock(settings.data_dir / "service.lock", timeout=0):
+        with workspace.service_lock:
             yield
     except Timeout:
         raise ServiceError(
-            f"another service runs on {settings.data_dir}: "
+            f"another service runs on {workspace.options.data_dir}: "
             "stop it, or set MT_DATA_DIR to another folder"
         ) from None
 

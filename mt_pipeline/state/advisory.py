@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import psycopg
+import sqlalchemy as sa
 
-from mt_pipeline.state.postgres import Postgres, StateError
+from mt_pipeline.state.postgres import APPLICATION, Postgres, StateError
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,17 @@ def _session(postgres: Postgres, process: int) -> _Session:
     session = _Session(postgres)
     atexit.register(session.close, process)
     return session
+
+
+def are_held_by_others(db: sa.Connection) -> bool:
+    """Return whether sessions of other processes hold any lock."""
+    held = db.exec_driver_sql(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() "
+        "AND application_name = %s AND datname = current_database()",
+        (APPLICATION,),
+    )
+    return bool(held.scalar_one())
 
 
 def _call(connection: psycopg.Connection, function: str, number: int, *, is_shared: bool) -> bool:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SCHEMA = "mt_pipeline"
 """All tables are in this schema, so that Dagster's tables may be in the same database."""
 
+APPLICATION = "mt_pipeline"
+"""What connections are called in Postgres."""
+
 WAIT_SECONDS = 60
 """How long a statement waits for the locks of others."""
 
@@ -29,7 +32,7 @@ Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 _IDLE, _INTERVAL, _COUNT = 10, 5, 3
 _SILENT_SECONDS = _IDLE + _INTERVAL * _COUNT
 _CLIENT: dict[str, str | int] = {
-    "application_name": "mt_pipeline",
+    "application_name": APPLICATION,
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": _IDLE,

@@ -39,8 +39,7 @@ class Tables:
         try:
             with self._postgres.engine.begin() as db:
                 if writes or self._made_by:
-                    lock = sa.func.pg_advisory_xact_lock(number_of(f"tables {self._name}"))
-                    db.execute(sa.select(lock))
+                    take_turn(db, self._name)
                 if self._made_by:
                     ensure_schema(db)
                 for statement in self._made_by:
@@ -56,3 +55,13 @@ class Tables:
                 f"{self} cannot be used ({self._postgres.meaning(error.orig)})"
             ) from None
         self._made_by = ()
+
+
+def take_turn(db: sa.Connection, name: str) -> None:
+    """Keep others from changing tables until the transaction ends.
+
+    Args:
+        db: the transaction.
+        name: that of the tables.
+    """
+    db.execute(sa.select(sa.func.pg_advisory_xact_lock(number_of(f"tables {name}"))))

@@ -101,6 +101,32 @@ def ticked(watch: Watch) -> dg.SensorResult | dg.SkipReason:
     return result
 
 
+def test_a_new_storage_of_dagster_gets_the_partitions_of_captures_that_were_loaded_before(
+    lab: Lab, tmp_path: Path
+):
+    watch = Watch(lab, tmp_path / "data", settle=0)
+    for name in ("done", "failed", "refused", "waiting"):
+        watch.put(f"restored/{name}.pcap")
+    watch.finish("restored/done.pcap")
+    watch.claim("restored/failed.pcap")
+    watch.ledger.fail("restored/failed.pcap", "for a reason")
+    watch.ledger.refuse(capture_at(watch.inbox, "restored/refused.pcap"), "it is none")
+    with dg.DagsterInstance.ephemeral() as new:
+        watch.instance = new
+        context = dg.build_sensor_context(
+            instance=new, resources={"workspace": watch.workspace}, cursor="an earlier start"
+        )
+        new_captures(context)
+        assert set(new.get_dynamic_partitions("captures")) == {
+            "restored/done.pcap",
+            "restored/failed.pcap",
+        }
+
+        new.delete_dynamic_partition("captures", "restored/done.pcap")
+        new_captures(context)
+        assert list(new.get_dynamic_partitions("captures")) == ["restored/failed.pcap"]
+
+
 def test_a_tick_goes_on_looking_until_a_new_capture_has_settled(watch: Watch):
     watch.put("kitchen/one tick.pcap")
 

@@ -11,7 +11,7 @@ file by its name, never takes the log of another one.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -115,6 +115,18 @@ class FileRecords:
                         cache.set(key, text)
 
         self._with_repair(change)
+
+    def fill(self, records: Iterable[tuple[str, str]]) -> None:
+        """Write records, all of them or none.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        with self.writing(), self._errors():
+            cache = self._in_use()
+            with cache.transact():
+                for key, text in records:
+                    cache.set(key, text)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Yield each key with its record, in no order, with or without what others write meanwhile.

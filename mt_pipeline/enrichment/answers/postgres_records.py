@@ -12,8 +12,10 @@ from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.state.postgres import Execute, Postgres, StateError
 from mt_pipeline.state.tables import Tables
 
+NAME = "the answers"
+
 # Keys are bytes: a name that somebody imports may have characters that text of Postgres cannot.
-_TABLES = (
+TABLES = (
     "CREATE TABLE IF NOT EXISTS answers (key BYTEA PRIMARY KEY, record TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS usage (provider TEXT PRIMARY KEY, hits BIGINT NOT NULL, "
     "misses BIGINT NOT NULL, calls_saved BIGINT NOT NULL)",
@@ -30,7 +32,7 @@ class PostgresRecords:
             StoreError: they cannot be used.
         """
         self._postgres = postgres
-        self._tables = Tables(postgres, "the answers", _TABLES)
+        self._tables = Tables(postgres, NAME, TABLES)
         with self._transaction():
             pass
 
@@ -55,7 +57,7 @@ class PostgresRecords:
             execute(
                 "INSERT INTO answers SELECT * FROM unnest(?::bytea[], ?::text[]) "
                 "ON CONFLICT (key) DO UPDATE SET record = excluded.record",
-                [_encoded(key) for key in records],
+                [encoded(key) for key in records],
                 list(records.values()),
             )
 
@@ -69,7 +71,7 @@ class PostgresRecords:
             if not rows:
                 return
             last = bytes(rows[-1][0])
-            yield from ((_decoded(key), record) for key, record in rows)
+            yield from ((decoded(key), record) for key, record in rows)
 
     def shrink(self) -> None:
         """Do nothing: Postgres uses the room of deleted text again."""
@@ -111,14 +113,16 @@ class PostgresRecords:
 
 def _read(execute: Execute, keys: Sequence[str]) -> Texts:
     rows = execute(
-        "SELECT key, record FROM answers WHERE key = ANY(?)", [_encoded(key) for key in keys]
+        "SELECT key, record FROM answers WHERE key = ANY(?)", [encoded(key) for key in keys]
     )
-    return {_decoded(key): record for key, record in rows}
+    return {decoded(key): record for key, record in rows}
 
 
-def _encoded(key: str) -> bytes:
+def encoded(key: str) -> bytes:
+    """Return a key as it is stored."""
     return key.encode(errors="surrogatepass")
 
 
-def _decoded(key: bytes) -> str:
+def decoded(key: bytes) -> str:
+    """Return the key of what is stored."""
     return bytes(key).decode(errors="surrogatepass")

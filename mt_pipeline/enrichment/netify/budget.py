@@ -17,7 +17,9 @@ from mt_pipeline.state.postgres import Execute, Postgres, StateError
 KEEP_DAYS = timedelta(days=31)
 KEEP_RUNS = timedelta(days=7)
 
-_TABLES = (
+FILE = "budget.sqlite"
+
+TABLES = (
     "CREATE TABLE IF NOT EXISTS days (provider TEXT, day TEXT, calls INTEGER NOT NULL, "
     "PRIMARY KEY (provider, day))",
     "CREATE TABLE IF NOT EXISTS runs (provider TEXT, run TEXT, day TEXT NOT NULL, "
@@ -49,8 +51,8 @@ class Budget:
             per_day: maximum calls per day; None for no limit.
             per_run: maximum calls per run; None for no limit.
         """
-        place = folder / "budget.sqlite" if isinstance(folder, Path) else folder
-        self._kept = calls.opened(place, *_TABLES)
+        place = folder / FILE if isinstance(folder, Path) else folder
+        self._kept = calls.opened(place, *TABLES)
         self._provider = provider
         self._run = run
         self._limits = per_day, per_run

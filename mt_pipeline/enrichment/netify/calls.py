@@ -15,6 +15,9 @@ from mt_pipeline.state.postgres import Execute, Postgres
 if TYPE_CHECKING:
     from mt_pipeline.state.tables import Tables
 
+NAME = "the numbers of calls"
+"""What they are called in Postgres."""
+
 LONGEST_LOCK = 60
 """Seconds to wait for other processes, each of which takes milliseconds."""
 
@@ -56,7 +59,7 @@ def opened(place: Path | Postgres, *tables: str) -> Calls:
         return _SqliteCalls(place, tables)
     from mt_pipeline.state.tables import Tables
 
-    return _PostgresCalls(Tables(place, "the numbers of calls", tables))
+    return _PostgresCalls(Tables(place, NAME, tables))
 
 
 @dataclass(frozen=True)

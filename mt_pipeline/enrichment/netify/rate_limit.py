@@ -17,7 +17,9 @@ from mt_pipeline.state.postgres import Execute, Postgres, StateError
 LONGEST_HOLD = 24 * 3600
 """Seconds for which a server may ask for no calls. After a day it gets one, whatever it asked."""
 
-_TABLE = """
+FILE = "rate.sqlite"
+
+TABLE = """
     CREATE TABLE IF NOT EXISTS hold
     (one INTEGER PRIMARY KEY, since DOUBLE PRECISION NOT NULL, until DOUBLE PRECISION NOT NULL)
 """
@@ -40,7 +42,7 @@ class SharedRate:
         """
         if per_second <= 0:
             raise ValueError(f"a rate of {per_second} calls a second lets nothing pass")
-        self._kept = calls.opened(place, _TABLE)
+        self._kept = calls.opened(place, TABLE)
         self._interval = 1 / per_second
 
     def wait(self, *, longest_hold: float = LONGEST_HOLD) -> None:

@@ -1,0 +1,1 @@
+"""Moves the state of a data folder into a Postgres, and back."""
