@@ -1,9 +1,9 @@
 """`make bench`: from files to readable rows, compared with MT_ProcessPKTs's own tshark command.
 
 BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` over BENCH_ROWS
-packets, five million by default; clicks in the `explorer` over BENCH_FLOWS flows; the packets of
-`one` in many `files`; `small` captures of twenty
-packets; captures `dropped` into a service at rest, beside one of the code in the folder
+packets, five million by default; clicks in the `explorer` over BENCH_FLOWS flows and a conversation
+of BENCH_ROWS packets; the packets of `one` in many `files`; `small` captures of twenty packets;
+captures `dropped` into a service at rest, beside one of the code in the folder
 BENCH_EARLIER; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default
 is all but the last. Candidates run in turn on the same packets. Times of a command vary by a
 quarter on a shared machine, and by half on a busy one: compare the ratios. They are appended to the
@@ -74,7 +74,7 @@ def main() -> None:
             few.parent.mkdir()
             write_bulk(few, OF_SMALL)
             ours(few.parent, folder / "data-explorer")
-            explorer.clicks(folder / "data-explorer", flows=FLOWS)
+            explorer.clicks(folder / "data-explorer", flows=FLOWS, packets=ROWS)
         if "files" in parts:
             compare_many(
                 tshark,

@@ -40,12 +40,9 @@ class ParquetSource:
         for batch in in_order(self._dates(question), question.order):
             yield batch.select(question.columns)
 
-    def first(
-        self, question: Question, by: str, count: int, *, descending: bool = False
-    ) -> Iterator[pa.RecordBatch]:
+    def first(self, question: Question, by: str, count: int) -> Iterator[pa.RecordBatch]:
         """Yield the first rows in the order of a column."""
-        order = f'"{by}" {"DESC" if descending else "ASC"}'
-        yield from self._selected(question, "", f" ORDER BY {order} LIMIT {count}")
+        yield from self._selected(question, "", f' ORDER BY "{by}" LIMIT {count}')
 
     def distinct(self, question: Question) -> Iterator[pa.RecordBatch]:
         """Yield rows that differ, each once."""

@@ -57,13 +57,9 @@ class QuestDbSource:
         for batch in in_order(self._rows(question), question.order):
             yield batch.select(question.columns)
 
-    def first(
-        self, question: Question, by: str, count: int, *, descending: bool = False
-    ) -> Iterator[pa.RecordBatch]:
+    def first(self, question: Question, by: str, count: int) -> Iterator[pa.RecordBatch]:
         """Yield the first rows in the order of a column."""
-        order = sql.SQL(" ORDER BY {}{} LIMIT {}").format(
-            sql.Identifier(by), sql.SQL(" DESC" if descending else ""), sql.Literal(count)
-        )
+        order = sql.SQL(" ORDER BY {} LIMIT {}").format(sql.Identifier(by), sql.Literal(count))
         with self.reading.connect() as connection:
             for batch in _stream(connection, question, order):
                 yield batch.select(question.columns)

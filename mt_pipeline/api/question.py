@@ -96,9 +96,7 @@ class Source(Protocol):
         """Yield the rows in batches, in their order, with the schema of the question."""
         ...
 
-    def first(
-        self, question: Question, by: str, count: int, *, descending: bool = False
-    ) -> Iterator[pa.RecordBatch]:
+    def first(self, question: Question, by: str, count: int) -> Iterator[pa.RecordBatch]:
         """Yield the first rows in the order of a column, whose values differ."""
         ...
 

@@ -74,11 +74,13 @@ class Values:
     """The values of a dimension, of several experiments.
 
     Attributes:
+        name: of their column.
         values: each once; the first is null, what is not known.
         places: of each side for each of its experiments, where its own values are among them.
         columns: the columns of these experiments.
     """
 
+    name: str
     values: pa.Array
     places: Sequence[Sequence[Integers]]
     columns: Sequence[Sequence[Column]]
@@ -89,21 +91,19 @@ class Values:
         columns = [[each.frame.columns[name] for each in side.selections] for side in sides]
         values, places = unified([column.values for side in columns for column in side])
         first = len(columns[0])
-        return cls(values, [places[:first], places[first:]][: len(sides)], columns)
+        return cls(name, values, [places[:first], places[first:]][: len(sides)], columns)
 
     def sums(self, sides: Sequence[Side]) -> Sequence[Sums]:
         """Sum up sides by these values: all of them, or the first one."""
         return [
             Sums.added(
                 [
-                    (selection.by(column), places)
-                    for selection, column, places in zip(
-                        side.selections, columns, all_places, strict=True
-                    )
+                    (selection.by(self.name), places)
+                    for selection, places in zip(side.selections, all_places, strict=True)
                 ],
                 len(self.values),
             )
-            for side, columns, all_places in zip(sides, self.columns, self.places, strict=False)
+            for side, all_places in zip(sides, self.places, strict=False)
         ]
 
 

@@ -131,7 +131,7 @@ def _numbers(selection: Selection) -> Numbers:
 
 def _counts(selection: Selection) -> Mapping[str, int]:
     capture = selection.frame.columns["capture"]
-    sums = selection.by(capture)
+    sums = selection.by("capture")
     return {
         capture.values[int(code)].as_py(): int(sums.packets[code])
         for code in np.flatnonzero(sums.packets)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mt_pipeline.explorer.asked import Seen
-from mt_pipeline.explorer.columns import SECOND, Frame, Integers, Numbers
+from mt_pipeline.explorer.columns import SECOND, Integers, Numbers
+from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.selection import Selection
 
 SORTS = ("bytes", "sent", "received", "packets", "first", "seconds")

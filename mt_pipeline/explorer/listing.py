@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mt_pipeline import __version__
-from mt_pipeline.explorer.columns import SECOND, Frame
+from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.store import Store
 
 
@@ -47,12 +47,12 @@ def experiments(store: Store, links: Links) -> dict[str, object]:
 
 def _known(frame: Frame | None) -> Mapping[str, object]:
     """Return what only flows tell; nothing if they are not in memory."""
-    if frame is None or not len(frame.flows.second):
+    if frame is None or frame.span is None:
         return {}
-    flows = frame.flows
+    flows, (first, last) = frame.flows, frame.span
     return {
         "flows": len(flows.second),
         "bytes": int(flows.sent.sum()) + int(flows.received.sum()),
-        "first": int((flows.second * SECOND + flows.begin).min()),
-        "last": int((flows.second * SECOND + flows.end).max()),
+        "first": first,
+        "last": last,
     }

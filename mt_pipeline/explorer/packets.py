@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl
 import pyarrow as pa
 
 from mt_pipeline.api.session import Session
-from mt_pipeline.api.where import Where, col
+from mt_pipeline.api.where import col
 from mt_pipeline.explorer.errors import AskedWrongError, UnknownError
 from mt_pipeline.schema.packets import UNKNOWN
 from mt_pipeline.schema.tables import PACKETS
 
-_NAMES = ("experiment", "capture", "conversation", "after", "before", "limit")
+_NAMES = ("experiment", "capture", "conversation", "after", "limit")
 _MOST = 1_000
 _LARGEST = 2**31 - 1
 _NUMBER = "frame_number"
@@ -28,7 +28,6 @@ class Window:
         capture: the capture key.
         conversation: number within the capture.
         after: they follow the frame of this number; None for the first ones.
-        before: they precede the frame of this number.
         limit: how many at most.
     """
 
@@ -36,7 +35,6 @@ class Window:
     capture: str
     conversation: int
     after: int | None
-    before: int | None
     limit: int
 
 
@@ -57,7 +55,6 @@ def parse(query: str) -> Window:
         given["capture"],
         numbers["conversation"],
         numbers.get("after"),
-        numbers.get("before"),
         min(max(numbers.get("limit", 200), 1), _MOST),
     )
 
@@ -65,37 +62,33 @@ def parse(query: str) -> Window:
 def window(session: Session, asked: Window) -> Mapping[str, object]:
     """Return the packets by frame number, with the columns in which something is known.
 
+    The first window also says how many packets the conversation has.
+
     Raises:
         UnknownError: there is no such conversation.
         ExpiredError: the packets were deleted.
     """
     of = (col("capture") == asked.capture) & (col("conversation") == asked.conversation)
+    later = of & (col(_NUMBER) > (asked.after or 0))
+    question = session.question(PACKETS, asked.experiment, where=later)
+    source = session.source(question.experiment)
+    table = pa.Table.from_batches(source.first(question, _NUMBER, asked.limit + 1), question.schema)
+    found = table.slice(0, asked.limit)
+    answer = {
+        **_columns(found),
+        "more": table.num_rows > asked.limit,
+        "filter": _display_filter(found),
+    }
+    if asked.after is not None:
+        return answer
+    # To count five million costs as much as to read a window: it is done once.
     whole = session.question(PACKETS, asked.experiment, where=of)
-    source = session.source(whole.experiment)
     count = source.counts(whole).get(asked.capture, 0)
     if not count:
         raise UnknownError(
             f"{asked.capture} has no conversation {asked.conversation}: open the list anew"
         )
-    backwards = asked.before is not None and asked.after is None
-    question = session.question(PACKETS, asked.experiment, where=of & _beyond(asked))
-    batches = source.first(question, _NUMBER, asked.limit + 1, descending=backwards)
-    table = pa.Table.from_batches(batches, question.schema)
-    found = table.slice(0, asked.limit)
-    if backwards:
-        found = found.take(pa.array(range(found.num_rows - 1, -1, -1)))
-    return {
-        **_columns(found),
-        "more": table.num_rows > asked.limit,
-        "count": count,
-        "filter": _display_filter(found),
-    }
-
-
-def _beyond(asked: Window) -> Where:
-    number = col(_NUMBER)
-    after = number > (asked.after if asked.after is not None else 0)
-    return after if asked.before is None else after & (number < asked.before)
+    return {**answer, "count": count}
 
 
 def _columns(table: pa.Table) -> Mapping[str, object]:

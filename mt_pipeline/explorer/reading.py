@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from mt_pipeline.api.columns import schema_of
-from mt_pipeline.explorer.columns import SECOND, Column, Flows, Frame, Integers, distinct, narrow
+from mt_pipeline.explorer.columns import SECOND, Column, Integers, distinct, narrow
 from mt_pipeline.explorer.dimensions import DIMENSIONS
+from mt_pipeline.explorer.frame import Flows, Frame
 from mt_pipeline.schema.tables import FLOWS
 
 _LISTED = "stream_index port_local remote_names remote_asn tls_sni tls_alpn geo_city".split()

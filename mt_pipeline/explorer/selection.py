@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mt_pipeline.explorer.columns import Column, Flags, Frame, Integers, Numbers, summed
+from mt_pipeline.explorer.columns import Flags, Integers, Numbers, summed
 from mt_pipeline.explorer.dimensions import DIMENSIONS
+from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.state import Filter, View
 
 
@@ -137,10 +138,29 @@ class Selection:
             (out + back)[self.conversations],
         )
 
-    def by(self, column: Column) -> Sums:
+    def by(self, name: str) -> Sums:
         """Sum up by the codes of a column of conversations."""
-        codes = column.codes[self.conversations]
-        return self.by_codes(codes, len(column.values))
+        if name not in self._by:
+            self._by[name] = self._by_column(name)
+        return self._by[name]
+
+    @cached_property
+    def _by(self) -> dict[str, Sums]:
+        return {}
+
+    def _by_column(self, name: str) -> Sums:
+        column, follows = self.frame.columns[name], self.frame.follows.get(name)
+        size = len(column.values)
+        if follows is None:
+            return self.by_codes(column.codes[self.conversations], size)
+        other = self.by(follows.name)
+        sent, received, packets, conversations = (
+            summed(follows.codes, sums, size)
+            for sums in (other.sent, other.received, other.packets, other.conversations)
+        )
+        if self.frame.names is not None:  # a conversation may have several values of the other
+            conversations = self._counted(column.codes[self.conversations], size)
+        return Sums(sent, received, packets, conversations)
 
     def by_codes(self, codes: Integers, size: int) -> Sums:
         """Sum up by codes of `conversations`."""

@@ -14,7 +14,7 @@ from mt_pipeline.api.question import Question
 from mt_pipeline.api.session import Session
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.explorer.columns import Frame
+from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.reading import (
     ATTRIBUTES,
     KEY,

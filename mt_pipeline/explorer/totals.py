@@ -23,15 +23,10 @@ def totals(seen: Seen) -> dict[str, object]:
 
 def span(seen: Seen) -> dict[str, object]:
     """Return the first and the last moment of the experiments, whatever the filters."""
-    firsts, lasts = list[int](), list[int]()
-    for held in seen.side.held:
-        flows = held.frame.flows
-        if len(flows.second):
-            firsts.append(int((flows.second * SECOND + flows.begin).min()))
-            lasts.append(int((flows.second * SECOND + flows.end).max()))
-    if not firsts:
+    spans = [span for held in seen.side.held if (span := held.frame.span)]
+    if not spans:
         return {"first": None, "last": None, "seconds": 0}
-    first, last = min(firsts), max(lasts)
+    first, last = min(first for first, _ in spans), max(last for _, last in spans)
     return {"first": first, "last": last, "seconds": (last - first) / SECOND}
 
 

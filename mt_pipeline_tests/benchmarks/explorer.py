@@ -1,11 +1,11 @@
-"""Clicks in the explorer over a large experiment: its flows are made within QuestDB."""
+"""Clicks in the explorer over a large experiment, which is made within QuestDB."""
 
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ from mt_pipeline.backends.questdb import server
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.backends.questdb.ddl import wait_until_readable
 from mt_pipeline.backends.questdb.java import Reader
-from mt_pipeline.schema.tables import FLOWS
+from mt_pipeline.schema.tables import FLOWS, PACKETS
 from mt_pipeline_tests.benchmarks.measuring import processor_of, say
 from mt_pipeline_tests.browsers import chromium
 from mt_pipeline_tests.services import eventually, free_ports
@@ -27,6 +27,8 @@ READER = Reader("reader", "may only read")
 [_PORT] = free_ports(1)
 _SECONDS = 6 * 3600
 _CONVERSATIONS = 128_700
+_LONG = "bench/long.pcap"
+"""A capture of one conversation."""
 _ROUNDS = 5
 _CLICKS = 60
 _COLUMNS = {
@@ -65,12 +67,13 @@ _COLUMNS = {
 """Values of a row by its number `x` and its conversation `c`."""
 
 
-def clicks(folder: Path, *, flows: int) -> None:
+def clicks(folder: Path, *, flows: int, packets: int) -> None:
     """Print how long clicks take, and what they cost.
 
     Args:
         folder: data folder of a benchmark that loaded a capture into the experiment `bench`.
         flows: how many to make.
+        packets: of one conversation.
     """
     with server.start(
         folder / "questdb", http_port=0, pg_port=0, user="admin", password="quest", reader=READER
@@ -78,14 +81,16 @@ def clicks(folder: Path, *, flows: int) -> None:
         database = Database("127.0.0.1", running.http_port, running.pg_port, "admin", "quest")
         with database.connect() as connection:
             _make(connection, flows)
+            _make_packets(connection, packets)
         with _explorer(folder) as process:
             say(f"\nClicks in the explorer, {flows:,} flows, {_CONVERSATIONS:,} conversations")
             first = _asked(process.pid, "view", {"e": EXPERIMENT}, of=running.pid)
             say(
                 f"first view: {first[0]:.1f} s, processor {first[1]:.1f} s, "
-                f"of QuestDB {first[2]:.1f} s"
+                f"of QuestDB {first[2]:.1f} s, load of the machine {os.getloadavg()[0]:.1f}"
             )
             _print(process.pid)
+            _read_packets(process.pid, running.pid, packets)
             say(f"memory: {_memory(process.pid):,.0f} MiB")
             _click(folder)
 
@@ -109,6 +114,25 @@ def _make(connection: psycopg.Connection, flows: int) -> None:
     )
     connection.execute(query.encode())
     wait_until_readable(connection, FLOWS)
+
+
+def _make_packets(connection: psycopg.Connection, packets: int) -> None:
+    """Make a conversation of so many packets, each like the first one of TCP that was loaded."""
+    changed = {
+        "ts": "cast(1700000000000000 + x * 4000 AS TIMESTAMP)",
+        "capture": f"'{_LONG}'",
+        "frame_number": "cast(x AS INT)",
+        "frame_len": "cast(60 + x % 1400 AS INT)",
+        "conversation": "cast(1 AS INT)",
+    }
+    values = ", ".join(changed.get(name, name) for name in PACKETS.types)
+    query = (
+        f"INSERT INTO {PACKETS.name} ({', '.join(PACKETS.types)}) SELECT {values} "
+        f"FROM (SELECT * FROM {PACKETS.name} WHERE ip_proto = 'TCP' LIMIT 1) "
+        f"CROSS JOIN long_sequence({packets})"
+    )
+    connection.execute(query.encode())
+    wait_until_readable(connection, PACKETS)
 
 
 @contextmanager
@@ -167,6 +191,17 @@ def _print(pid: int) -> None:
     say(f"95 % of all clicks: {everything[int(len(everything) * 0.95)]:.3f} s")
 
 
+def _read_packets(pid: int, database: int, packets: int) -> None:
+    """Print what windows of the long conversation cost: its first, one amidst, its last."""
+    query = {"experiment": EXPERIMENT, "capture": _LONG, "conversation": "1"}
+    windows = {"first": {}, "middle": {"after": packets // 2}, "last": {"after": packets - 200}}
+    say(f"windows of {packets:,} packets: | seconds | processor s | of QuestDB |")
+    for name, after in windows.items():
+        found = [_asked(pid, "packets", query | after, of=database) for _ in range(_ROUNDS)]
+        seconds, processor, other = (statistics.median(each) for each in zip(*found, strict=True))
+        say(f"| {name:<26} | {seconds:.3f} | {processor:.3f} | {other:.3f} |")
+
+
 def _click(folder: Path) -> None:
     """Click values of tables in a real browser; it says how long until all is drawn anew."""
     drawn = "return performance.getEntriesByName('drawn').map((entry) => entry.duration)"
@@ -191,7 +226,7 @@ def _click(folder: Path) -> None:
 
 
 def _asked(
-    pid: int, call: str, query: dict[str, str], of: int | None = None
+    pid: int, call: str, query: Mapping[str, object], of: int | None = None
 ) -> tuple[float, float, float]:
     """Return seconds, processor seconds of the explorer, and those of another process."""
     before, other = processor_of(pid), processor_of(of) if of else 0

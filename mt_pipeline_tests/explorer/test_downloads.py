@@ -234,28 +234,22 @@ def test_a_conversation_is_read_window_by_window(loaded: Loaded, store: Store):
         place = window["columns"].index("frame_number")
         return [row[place] for row in window["rows"]]
 
-    forwards, window = list[int](), window_of(store, **of)
+    first = window = window_of(store, **of)
+    forwards = list[int]()
     while True:
-        assert window["count"] == count
+        assert window.get("count") == (None if forwards else count)
         forwards += numbers(window)
         if not window["more"]:
             break
         window = window_of(store, **of, after=forwards[-1])
     assert forwards == [packet["frame_number"] for packet in expected]
-    backwards, window = list[int](), window_of(store, **of, before=2**31 - 1)
-    while True:
-        backwards = [*numbers(window), *backwards]
-        if not window["more"]:
-            break
-        window = window_of(store, **of, before=backwards[0])
-    assert backwards == forwards
-    times = [row[window["columns"].index("ts")] for row in window["rows"]]
+    times = [row[first["columns"].index("ts")] for row in first["rows"]]
     assert times[0] == round(expected[0]["ts"].replace(tzinfo=UTC).timestamp() * 10**6)
     protocol = {"TCP": "tcp", "UDP": "udp"}[expected[0]["ip_proto"]]
-    assert window["filter"] == f"{protocol}.stream eq {expected[0]['stream_index']}"
+    assert first["filter"] == f"{protocol}.stream eq {expected[0]['stream_index']}"
     known = {
         name
-        for name in window["columns"]
+        for name in first["columns"]
         if any(packet.get(name) not in (None, "Unknown") for packet in expected[:3])
     }
     assert {"ip_src", "port_src", "frame_len", "protocol"} <= known

@@ -7,7 +7,7 @@ import pytest
 
 from mt_pipeline.api.columns import schema_of
 from mt_pipeline.explorer import reading
-from mt_pipeline.explorer.columns import Frame
+from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.reading import ATTRIBUTES, KEY, NUMBERS, READ, described, named, read
 from mt_pipeline.explorer.selection import select
 from mt_pipeline.explorer.state import Filter, View

@@ -23,32 +23,38 @@ export async function showConversation(row, { zone, say, closed }) {
   const place = h("div", {}, h("p", { class: "muted" }, "Reading packets …"));
   const content = h("div", {}, facts, download, place);
   show("Conversation", content, { wide: true, onclosed: closed });
-  let before = 0; // packets of the conversation before the window
-  await load({});
+  const afters = [undefined]; // the frame before each window up to this one
+  let count = 0;
+  await load();
 
-  async function load(from, step = 0) {
+  async function load() {
     const parameters = new URLSearchParams({
       experiment: row.experiment,
       capture: row.capture,
       conversation: row.conversation,
       limit: WINDOW,
-      ...from,
     });
+    if (afters.length > 1) parameters.set("after", afters.at(-1));
     try {
       const answer = await get("packets", parameters);
-      before = from.before === undefined ? before + step : Math.max(before - answer.rows.length, 0);
-      place.replaceChildren(...drawn(answer, from));
+      count = answer.count ?? count;
+      place.replaceChildren(...drawn(answer));
     } catch (error) {
       place.replaceChildren(h("p", { role: "alert" }, error.message));
     }
   }
 
-  function drawn(answer, from) {
-    const number = answer.columns.indexOf("frame_number");
-    const first = answer.rows[0]?.[number];
-    const last = answer.rows.at(-1)?.[number];
-    const earlier = from.after !== undefined || (from.before !== undefined && answer.more);
-    const later = from.before !== undefined || answer.more;
+  function drawn(answer) {
+    const last = answer.rows.at(-1)?.[answer.columns.indexOf("frame_number")];
+    const before = (afters.length - 1) * WINDOW;
+    const earlier = () => {
+      afters.pop();
+      load();
+    };
+    const later = () => {
+      afters.push(last);
+      load();
+    };
     return [
       h("p", {}, "Display filter for Wireshark, in the capture: ", h("code", {}, answer.filter)),
       h(
@@ -56,21 +62,17 @@ export async function showConversation(row, { zone, say, closed }) {
         { class: "more" },
         h(
           "button",
-          { class: "plain", disabled: !earlier, onclick: () => load({ before: first }) },
+          { class: "plain", disabled: afters.length === 1, onclick: earlier },
           "← Earlier",
         ),
         h(
           "span",
           {},
-          `${format.count(before + 1)}–${format.count(before + answer.rows.length)} of ${format.count(answer.count)} packets`,
+          `${format.count(before + 1)}–${format.count(before + answer.rows.length)} of ${format.count(count)} packets`,
         ),
         h(
           "button",
-          {
-            class: "plain",
-            disabled: !later,
-            onclick: () => load({ after: last }, answer.rows.length),
-          },
+          { class: "plain", disabled: !answer.more, onclick: later },
           "Later →",
         ),
       ),
