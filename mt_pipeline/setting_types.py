@@ -28,6 +28,7 @@ Rate = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Calls = Annotated[int, Field(ge=0, le=10**12)]
 # The system counts bytes in 64 bits.
 Megabytes = Annotated[int, Field(ge=500, le=10**12)]
+Slots = Annotated[int, Field(ge=0, le=1000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _PATTERNS = "*?[]{}%"
@@ -136,6 +137,21 @@ def _state_url(value: str) -> str:
     return value
 
 
+def _broker_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_redis = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_redis = False
+    if not is_redis or parts.password is not None or not value.isprintable():
+        raise PydanticCustomError(
+            "broker_url",
+            "Input should be redis://host:6379/0 or rediss://…, without a password, which goes "
+            "into MT_BROKER_PASSWORD",
+        )
+    return value
+
+
 File = Annotated[Path, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 DataFolder = Annotated[Path, AfterValidator(_folder), AfterValidator(_plain)]
@@ -145,3 +161,4 @@ Names = Annotated[tuple[str, ...], AfterValidator(_names)]
 Host = Annotated[str, AfterValidator(_host)]
 User = Annotated[str, AfterValidator(_user)]
 StateUrl = Annotated[str, AfterValidator(_state_url)]
+BrokerUrl = Annotated[str, AfterValidator(_broker_url)]

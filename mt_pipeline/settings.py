@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from mt_pipeline.errors import SettingsError
 from mt_pipeline.setting_types import (
+    BrokerUrl,
     Calls,
     Console,
     DataFolder,
@@ -36,6 +37,7 @@ from mt_pipeline.setting_types import (
     Port,
     Rate,
     Seconds,
+    Slots,
     SomeSeconds,
     StateUrl,
     User,
@@ -77,6 +79,13 @@ class Settings(BaseSettings):
     `postgresql://user@host/database`, without a password; by default files in the data folder"""
     state_password: SecretStr | None = None
     """password of that user; by default libpq's own ways to know it"""
+    broker_url: BrokerUrl | None = None
+    """Redis that hands runs to the workers of several machines, such as `redis://host:6379/0`,
+    without a password; by default this machine does all"""
+    broker_password: SecretStr | None = None
+    """password of that Redis"""
+    slots: Slots | None = None
+    """runs at a time on this machine if there is a broker, 0 for none; by default a run per core"""
     inbox: Folder | None = None
     """watched folder; `inbox` below the data folder by default"""
     settle_seconds: Seconds = 5
@@ -216,6 +225,12 @@ class Settings(BaseSettings):
     def inbox_dir(self) -> Path:
         """The watched folder."""
         return self.inbox or self.data_dir / "inbox"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's home. That of a cluster is another one: its history is in Postgres."""
+        home = self.data_dir / "dagster"
+        return home / "cluster" if self.broker_url else home
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -31,14 +31,20 @@ def place_of(argument: str) -> Path | Postgres:
 
 
 class Server:
-    """A server with a database for the state of one data folder at a time."""
+    """A server with a database for the state of one data folder at a time.
 
-    def __init__(self) -> None:
+    Args:
+        host: the address that it listens on.
+        most: connections that it bears.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", most: int = 50) -> None:
+        self._host, self._most = host, most
         # Postgres refuses root, and whoever it runs as instead may not enter the folders of tests.
         self._folder = Path(tempfile.mkdtemp(prefix="mt-state-"))
         self._programs = Path(postgres_programs())
         [self.port] = free_ports(1)
-        self.state = Postgres(f"postgresql://lab@127.0.0.1:{self.port}/postgres", PASSWORD)
+        self.state = Postgres(f"postgresql://lab@{host}:{self.port}/postgres", PASSWORD)
         secret = self._folder / "password"
         secret.write_text(PASSWORD)
         if os.geteuid() == 0:
@@ -49,6 +55,8 @@ class Server:
             "initdb", "-U", "lab", f"--pwfile={secret}", "-A", "scram-sha-256", "-E", "UTF8", "-N",
             "-D", f"{self._folder}/data",
         )  # fmt: skip
+        with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet scram-sha-256\n")
         self.start()
 
     def start(self) -> None:
@@ -56,8 +64,9 @@ class Server:
         self._process = subprocess.Popen(
             [
                 *self._someone, self._programs / "postgres", "-D", f"{self._folder}/data",
-                "-h", "127.0.0.1", "-p", str(self.port), "-k", self._folder,
-                "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=50",
+                "-h", self._host, "-p", str(self.port), "-k", self._folder,
+                "-c", "fsync=off", "-c", "shared_buffers=16MB",
+                "-c", f"max_connections={self._most}",
             ],
             stderr=subprocess.DEVNULL,
             cwd="/",

@@ -36,6 +36,7 @@ COMMANDS = {
     "state": "Move the state: what became of each capture, answers, counted calls.",
     "status": "Show the state of every capture.",
     "verify": "Find files and rows that are not as they should be.",
+    "worker": "Work for the service of another machine.",
 }
 """The commands, each with the first line of its help."""
 

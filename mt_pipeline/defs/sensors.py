@@ -10,7 +10,7 @@ For the underlying concept, see https://docs.dagster.io/guides/automate/sensors
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import dagster as dg
@@ -21,6 +21,7 @@ from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.naming import shared_experiments
 from mt_pipeline.captures.watch import looks
+from mt_pipeline.defs import cluster
 from mt_pipeline.defs.jobs import ingest_captures
 from mt_pipeline.defs.partitions import captures, restore
 from mt_pipeline.defs.recovery import make_good
@@ -63,8 +64,7 @@ def new_captures(
 ) -> dg.SensorResult | dg.SkipReason:
     """Request a run for each new or changed capture of the inbox, and name files that are none."""
     ledger, options = workspace.ledger, workspace.options
-    workspace.inbox.mkdir(parents=True, exist_ok=True)
-    make_good(ledger, context.instance)
+    _recover(workspace, context.instance)
     if context.cursor != BEGAN:
         # Dagster may have another storage than before, which knows none of the captures.
         if restored := restore(context.instance, ledger.tried()):
@@ -88,10 +88,16 @@ def tick(
     context: dg.SensorEvaluationContext, workspace: Workspace, *, most_in_hand: int = MOST_IN_HAND
 ) -> dg.SensorResult | dg.SkipReason:
     """Recover captures whose runs died, and look into the inbox once; see `look`."""
-    workspace.inbox.mkdir(parents=True, exist_ok=True)
-    make_good(workspace.ledger, context.instance)
+    _recover(workspace, context.instance)
     walk = inbox.walk(workspace.inbox)
     return look(context, workspace, walk, most_in_hand=most_in_hand)
+
+
+def _recover(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+    """Have the captures of runs that died requested again."""
+    workspace.inbox.mkdir(parents=True, exist_ok=True)
+    cluster.fail_lost_runs(workspace.options, instance)
+    make_good(workspace.ledger, instance)
 
 
 def look(
@@ -109,12 +115,10 @@ def look(
         walk: all files of the inbox.
         most_in_hand: captures of an archive that are requested at one time.
     """
-    ledger, instance = workspace.ledger, context.instance
+    ledger, instance, options = workspace.ledger, context.instance, workspace.options
     for problem in walk.problems:
         context.log.warning(problem)
-    ready = ledger.look(
-        walk, settle=workspace.options.settle_seconds, follow=workspace.options.follow
-    )
+    ready = ledger.look(walk, settle=options.settle_seconds, follow=options.follow)
     if outage := ledger.outage():
         if outage.pause:
             return dg.SkipReason(
@@ -122,7 +126,9 @@ def look(
             )
         ready = ready[:1]  # it shows whether the outage is over
     in_hand = len(ledger.unfinished())
-    chosen = [capture for look in _portion(ready, most_in_hand - in_hand) for capture in look]
+    workers = cluster.workers(options) if ready else []
+    room = cluster.in_hand(most_in_hand, workers) - in_hand
+    chosen = [capture for look in _portion(ready, room) for capture in look]
     good, refused = _sniffed(context, ledger, chosen)
     mine = set(ledger.requested(capture.key for capture in good))
     good = [capture for capture in good if capture.key in mine]
@@ -138,9 +144,12 @@ def look(
         )
     place = places(instance.get_dynamic_partitions(captures.name or ""))
     new = [capture.key for capture in good if capture.key not in place]
-    few = len(ready) + in_hand <= MOST_SINGLE_RUNS
+    left = len(ready) + in_hand
+    most = 1 if left <= MOST_SINGLE_RUNS else cluster.captures_per_run(left, workers)
     return dg.SensorResult(
-        run_requests=_requests(good, place, few=few),
+        run_requests=_requests(
+            good, place, most=most, more=lambda batch: cluster.queue_tags(options, batch, workers)
+        ),
         dynamic_partitions_requests=[captures.build_add_request(new)],
     )
 
@@ -182,10 +191,22 @@ def _sniffed(
     return good, refused
 
 
-def _requests(good: list[Capture], place: dict[str, int], *, few: bool) -> list[dg.RunRequest]:
+def _requests(
+    good: list[Capture],
+    place: dict[str, int],
+    *,
+    most: int,
+    more: Callable[[list[Capture]], dict[str, str]],
+) -> list[dg.RunRequest]:
     """Request a run for each of a few captures; let many share runs.
 
     Captures of different looks do not share a run. Those of a small look start first.
+
+    Args:
+        good: the captures.
+        place: the position of each partition.
+        most: captures of a run.
+        more: returns more tags of a run.
     """
     now, requests = time.time_ns(), []
     for _, group in groupby(good, key=lambda capture: capture.seen_at):
@@ -193,12 +214,9 @@ def _requests(good: list[Capture], place: dict[str, int], *, few: bool) -> list[
         priority = DROPPED if len(look) <= MOST_SINGLE_RUNS else ARCHIVE
         new = [capture for capture in look if capture.key not in place]
         neighbours = [*stretches((capture for capture in look if capture.key in place), place), new]
-        for keys in (
-            [capture.key for capture in batch]
-            for stretch in neighbours
-            for batch in batches(stretch, most=1 if few else CAPTURES_PER_RUN)
-        ):
-            tags = {**tags_of(keys), BY_SENSOR: "yes", PRIORITY: priority}
+        for batch in (batch for stretch in neighbours for batch in batches(stretch, most=most)):
+            keys = [capture.key for capture in batch]
+            tags = {**tags_of(keys), BY_SENSOR: "yes", PRIORITY: priority, **more(batch)}
             requests.append(
                 dg.RunRequest(
                     run_key=f"{keys[0]}@{now}",

@@ -91,6 +91,11 @@ def needs(options: Options, packets: int) -> Needs:
     return Needs(disk, _TSHARK + _TSHARK_PACKET * packets)
 
 
+def comfortable_memory(options: Options, capture: Capture) -> int:
+    """Return the bytes of memory with which a capture raises no warning, by its size alone."""
+    return 2 * needs(options, _guess(capture).packets).memory
+
+
 def check_memory(options: Options, capture: Capture, count: Callable[[], Estimate | None]) -> None:
     """Refuse a capture that needs far more memory than there is. Warn if it may need too much.
 

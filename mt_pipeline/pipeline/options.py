@@ -23,6 +23,9 @@ class Options:
     data_dir: Path
     state_url: str | None
     state_password: SecretStr | None
+    broker_url: str | None
+    broker_password: SecretStr | None
+    dagster_home: Path
     inbox_dir: Path
     settle_seconds: float
     keep_documents_days: float | None

@@ -13,15 +13,12 @@ from multiprocessing import forkserver
 from dagster._grpc import client, proxy_server, server, server_watcher
 from dagster._grpc.__generated__ import dagster_api_pb2 as messages
 
+from mt_pipeline.service.preload import NO_THREADS
 from mt_pipeline.system.interrupts import ENDING
 
 _SIGN_SECONDS = 5
 _MODULE = "mt_pipeline.service.code_server"
 _ORIGIN = "mt_pipeline.service.fork_origin"
-
-# A process with a second thread cannot be forked safely. Importing numpy starts one for the algebra
-# that nothing here uses, and importing Arrow one for an allocator that it does not use by default.
-_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class Server(server.DagsterApiServer):
@@ -36,7 +33,7 @@ class Server(server.DagsterApiServer):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([_ORIGIN])
         self._mp_ctx = context  # type: ignore[assignment]
-        os.environ.update(_NO_THREADS)
+        os.environ.update(NO_THREADS)
         forkserver.ensure_running()  # it imports meanwhile; later, the first run would wait for it
 
     def ShutdownServer(

@@ -32,6 +32,16 @@ _STORAGE = """storage: # as by default, but connections stay open: an event take
     config: {base_dir: {env: DAGSTER_HOME}}
 """
 
+_CLUSTER = """storage: # in the Postgres of MT_STATE_URL
+  custom: {module: mt_pipeline.defs.postgres, class: StateStorage}
+run_launcher: {module: mt_pipeline.defs.launcher, class: Launcher}
+run_coordinator: # as many runs as the workers have slots
+  module: mt_pipeline.defs.run_queue
+  class: RunQueue
+  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true}
+run_monitoring: {enabled: true, start_timeout_seconds: 86400, poll_interval_seconds: 15}
+"""
+
 # What a run prints goes to its terminal. Dagster would write it to a file and show that by `tail`,
 # a second later and with all progress bars.
 _NOT_CAPTURED = {
@@ -52,7 +62,7 @@ def prepare(options: Options) -> Path:
     """
     # The environment counts even if the user deletes the setting from the file.
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
-    home = options.data_dir / "dagster"
+    home = options.dagster_home
     private.folder(options.data_dir)
     for folder in (options.inbox_dir, home):
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +72,7 @@ def prepare(options: Options) -> Path:
         password_in(options.questdb_reader_password_file)
     if not (home / "dagster.yaml").exists():
         with whole(home / "dagster.yaml") as partial:
-            partial.write_text(_dagster_yaml())
+            partial.write_text(_of_cluster() if options.broker_url else _of_one_machine())
     return home
 
 
@@ -88,7 +98,7 @@ def opened(options: Options) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def _dagster_yaml() -> str:
+def _of_one_machine() -> str:
     """Return the project's settings, with our storage and a run per core."""
     text = re.sub(
         r"max_concurrent_runs: \d+\b[^}]*}.*",
@@ -96,3 +106,11 @@ def _dagster_yaml() -> str:
         (PROJECT / "dagster.yaml").read_text(),
     )
     return text + _STORAGE
+
+
+def _of_cluster() -> str:
+    """Return the project's settings, with runs on the workers that are there."""
+    text = (PROJECT / "dagster.yaml").read_text()
+    for name in ("concurrency", "run_queue", "run_monitoring"):
+        text = re.sub(rf"^{name}:.*\n( .*\n)*", "", text, flags=re.MULTILINE)
+    return text + _CLUSTER

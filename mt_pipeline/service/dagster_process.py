@@ -1,10 +1,10 @@
-"""Dagster as a child of `mt-pipeline run`: its command, environment, and output."""
+"""Dagster's processes as children of ours: their command, environment, and output."""
 
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
@@ -12,6 +12,7 @@ from typing import IO
 
 from mt_pipeline.pipeline.files import reports_folder
 from mt_pipeline.service.log_filter import without_traces
+from mt_pipeline.service.preload import NO_THREADS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline.system import private
 from mt_pipeline.system.processes import bound, stop
@@ -25,7 +26,7 @@ _QUIET_SECONDS = 1  # without a line: then the last error is complete
 _MOST_LINES = 10_000  # that wait for a terminal; then Dagster waits, too
 
 # Warnings of Dagster's own code are for its developers.
-_COMMAND = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.service.dagster_server", "--local"]
+_SERVER = [sys.executable, "-W", "ignore", "-m", "mt_pipeline.service.dagster_server", "--local"]
 
 # Dagster's processes wait a minute for one another. On a busy machine that is too short: a run that
 # was about to begin shows as failed. The time to stop stays Dagster's default.
@@ -34,29 +35,36 @@ _TIMEOUTS = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "900", "DAGSTER_GRPC_SHUTDOWN_GRACE
 
 @contextmanager
 def started(
-    settings: Settings, home: Path, *, stopped: threading.Event, echo: Callable[[str], None]
+    command: Sequence[str],
+    settings: Settings,
+    *,
+    stopped: threading.Event,
+    echo: Callable[[str], None],
+    death_signal: str = "TERM",
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Start Dagster's web server, code server and daemon; stop them at the end.
+    """Start a program that uses Dagster's instance; stop it and what it starts at the end.
 
     Args:
+        command: `server`, or another.
         settings: all of them.
-        home: DAGSTER_HOME.
         stopped: once it is set, output is no longer printed.
         echo: prints a line.
+        death_signal: what the kernel sends it if this process dies.
 
     Yields:
         The process, which leads its group.
     """
     process = subprocess.Popen(
-        bound([*_COMMAND, *_options(settings)], signal="TERM"),
+        bound(command, signal=death_signal),
         env={
             **_TIMEOUTS,
+            **NO_THREADS,
             **os.environ,
-            "DAGSTER_HOME": str(home),
+            "DAGSTER_HOME": str(settings.dagster_home),
             **private.temporary(settings.data_dir),
             **_paths(settings),
         },
-        cwd=home,  # in the project's folder Dagster warns of the dagster.yaml there
+        cwd=settings.dagster_home,  # in the project's Dagster warns of the dagster.yaml there
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,8 +125,11 @@ def _lines(stream: IO[str]) -> Iterator[str | None]:
         yield line
 
 
-def _options(settings: Settings) -> list[str]:
-    """Return the options of Dagster's web server: where the code is, and who may ask."""
+def server(settings: Settings) -> list[str]:
+    """Return the command of Dagster's web server, which starts code server and daemon.
+
+    It says where the code is, and who may ask.
+    """
     options = {
         "--workspace": PROJECT / "workspace.yaml",
         "--host": HOST,
@@ -128,7 +139,7 @@ def _options(settings: Settings) -> list[str]:
         "--hosts": ",".join(settings.ui_hosts),
         "--token": settings.ui_token,
     }
-    return [str(word) for option in options.items() for word in option]
+    return [*_SERVER, *(str(word) for option in options.items() for word in option)]
 
 
 def _paths(settings: Settings) -> dict[str, str]:

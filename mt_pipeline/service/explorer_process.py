@@ -31,7 +31,7 @@ _HANDED = (
     *("ui_token", "ui_hosts", "tshark", "tshark_silence_seconds", "tshark_seconds"),
     *("tshark_memory_mb", "offline_city_mmdb", "offline_apps", "questdb_host"),
     *("questdb_http_port", "questdb_pg_port", "questdb_console", "questdb_user"),
-    "state_url",
+    *("state_url", "broker_url"),
 )
 """Settings that it gets as they are. None is a secret."""
 
@@ -50,7 +50,7 @@ def link(settings: Settings) -> str:
     """Return the link that opens its page; it signs in where a token is asked for."""
     if not settings.ui_token:
         return address(settings)
-    secret = token.load(settings.data_dir / "dagster" / token.FILE)
+    secret = token.load(settings.dagster_home / token.FILE)
     return token.link(address(settings), secret)
 
 

@@ -67,7 +67,7 @@ def guarded(loaded: Settings) -> ASGIApp:
     files = Files(asked, temporary, lambda question: made(workspace, question))
     pages = app(store, files, _links(loaded, workspace))
     if loaded.ui_token:
-        secret = token.load(loaded.data_dir / "dagster" / token.FILE)
+        secret = token.load(loaded.dagster_home / token.FILE)
         pages = token.TokenGate(pages, token=secret, port=loaded.dagster_port)
     return OnlyGet(Guard(pages, hosts=hosts_of(loaded.explorer_port, loaded.ui_hosts)))
 

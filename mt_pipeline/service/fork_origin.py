@@ -5,27 +5,15 @@ does.
 """
 
 import ctypes
-import gc
 import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
-from importlib import import_module
+
+from mt_pipeline.service.preload import preload
 
 _SET_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
-
-_LATE = (
-    "mt_pipeline.service.code_server",  # Python imports again what the server was started by
-    "mt_pipeline.defs.storage",
-    "mt_pipeline.defs.postgres",
-    "dagster._core.executor.in_process",
-    "dagster._core.storage.local_compute_log_manager",
-    "pyarrow.dataset",
-    "upath",
-)
-"""What a run would import later: most of it Dagster does when it opens its instance."""
 
 
 def _begin_run() -> None:
@@ -47,10 +35,4 @@ warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning, "run
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.register_at_fork(after_in_child=_begin_run)
 
-# A run that imports the code itself says what is wrong with it.
-with suppress(Exception):
-    import_module("mt_pipeline.definitions").defs.get_repository_def().get_job("ingest_captures")
-for _name in _LATE:
-    with suppress(Exception):
-        import_module(_name)
-gc.freeze()  # a collection in a run would write to, and so copy, all memory that it shares
+preload()

@@ -22,6 +22,7 @@ from mt_pipeline.service import dagster_home, dagster_process, explorer_process
 from mt_pipeline.service.dagster_process import HOST
 from mt_pipeline.service.stop_signals import StopSignals
 from mt_pipeline.settings import Settings
+from mt_pipeline.state.postgres import Postgres
 from mt_pipeline.system import private
 from mt_pipeline.tshark.errors import FilterError, TsharkError
 from mt_pipeline.web import token
@@ -64,6 +65,7 @@ def run(settings: Settings, *, echo: Echo) -> None:
     providers.check(options)
     workspace = Workspace(options)
     _check_filter(workspace, options.filter)
+    state = _check_cluster(options)
     home = dagster_home.prepare(options)
     stopped = threading.Event()
     watched: Watched = {}
@@ -73,6 +75,8 @@ def run(settings: Settings, *, echo: Echo) -> None:
         _check_port(settings.dagster_port)
         signals = StopSignals(workspace.ledger, echo, stopped)
         stack.enter_context(signals.handled())
+        if state and not _leads(settings, workspace, state, stopped, stack, echo):
+            return
         if options.embeds_questdb:
             signals.questdb = True
             console = stack.enter_context(_questdb(workspace, watched, echo))
@@ -83,13 +87,17 @@ def run(settings: Settings, *, echo: Echo) -> None:
         echo("starting Dagster")
         secret = token.load(home / token.FILE) if settings.ui_token else None
         signals.dagster = stack.enter_context(
-            dagster_process.started(settings, home, stopped=stopped, echo=echo)
+            dagster_process.started(
+                dagster_process.server(settings), settings, stopped=stopped, echo=echo
+            )
         )
         watched["Dagster"] = signals.dagster.poll
         ui = f"http://{HOST}:{settings.dagster_port}"
         if _wait_for(ui, stopped, watched):
             ui = token.link(ui, secret) if secret else ui
             explorer = _explorer(settings, stack, echo)
+            if state:
+                _work(settings, state, stack, echo)
             echo(_READY.format(ui=ui, explorer=explorer, inbox=settings.inbox_dir, console=console))
         while not stopped.wait(1):
             _check(watched)
@@ -108,6 +116,41 @@ def _check_filter(workspace: Workspace, display_filter: str) -> None:
         raise SettingsError(f"MT_FILTER: {error.shown}") from None
     except TsharkError:
         pass
+
+
+def _check_cluster(options: Options) -> Postgres | None:
+    """Refuse settings that several machines cannot share; return where their state is."""
+    if options.broker_url is None:
+        return None
+    from mt_pipeline.service import cluster  # nobody with one machine needs it
+
+    return cluster.check(options)
+
+
+def _leads(
+    settings: Settings,
+    workspace: Workspace,
+    state: Postgres,
+    stopped: threading.Event,
+    stack: ExitStack,
+    echo: Echo,
+) -> bool:
+    """Become the head of the cluster; return False if the service was stopped meanwhile."""
+    from mt_pipeline.service import cluster
+
+    if not cluster.wait(workspace.options, stopped, echo):
+        return False
+    stack.enter_context(cluster.led(settings, workspace, state))
+    return True
+
+
+def _work(settings: Settings, state: Postgres, stack: ExitStack, echo: Echo) -> None:
+    """Start the head's own worker, and say how another machine joins."""
+    from mt_pipeline.service import worker
+
+    if settings.slots != 0:
+        stack.enter_context(worker.kept(settings, state, echo=echo))
+    echo(f"another machine joins by `mt-pipeline worker --join {settings.data_dir}`")
 
 
 @contextmanager

@@ -41,15 +41,12 @@ _CLIENT: dict[str, str | int] = {
     "tcp_user_timeout": _SILENT_SECONDS * 1000,
 }
 _SERVER = {
-    "search_path": SCHEMA,
     "lock_timeout": f"{WAIT_SECONDS}s",
     "tcp_keepalives_idle": _IDLE,
     "tcp_keepalives_interval": _INTERVAL,
     "tcp_keepalives_count": _COUNT,
     "tcp_user_timeout": f"{_SILENT_SECONDS}s",
 }
-_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SERVER.items())
-
 _CURES = {
     "28": "correct the user of MT_STATE_URL, or MT_STATE_PASSWORD",
     "42501": "let the user of MT_STATE_URL create schemas and tables in its database",
@@ -94,8 +91,16 @@ class Postgres:
         import psycopg  # who has the state in the data folder needs none of it
         from psycopg.conninfo import make_conninfo
 
-        where = make_conninfo(self.url, password=self.password, options=_OPTIONS, **_CLIENT)
+        where = make_conninfo(self.url, password=self.password, **self.libpq())
         return psycopg.connect(where, autocommit=autocommit)
+
+    def libpq(self, *, schema: str = SCHEMA) -> dict[str, str | int]:
+        """Return what libpq must know besides URL and password, for tables of a schema."""
+        options = {"search_path": schema, **_SERVER}
+        return {
+            **_CLIENT,
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        }
 
     def meaning(self, error: BaseException | None) -> str:
         """Return what an error of Postgres means, and what to do."""

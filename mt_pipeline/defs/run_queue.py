@@ -1,0 +1,41 @@
+"""Dagster's queue of runs in a cluster: as many begin as the workers that are there have slots."""
+
+from functools import cached_property
+
+from celery import Celery
+from dagster._core.run_coordinator.queued_run_coordinator import (
+    QueuedRunCoordinator,
+    RunQueueConfig,
+)
+
+from mt_pipeline import settings
+from mt_pipeline.cluster import broker
+from mt_pipeline.cluster.members import Members
+from mt_pipeline.state.postgres import StateError
+
+
+class RunQueue(QueuedRunCoordinator):
+    """Dagster's queue; who asks how many runs may begin learns what holds just then."""
+
+    def get_run_queue_config(self) -> RunQueueConfig:
+        """Return its settings, for Dagster."""
+        config: RunQueueConfig = super().get_run_queue_config()
+        return config._replace(max_concurrent_runs=self._slots())
+
+    def _slots(self) -> int:
+        """Count the slots; without broker or Postgres none is left."""
+        try:
+            workers = self._members.workers()
+        except StateError:
+            return 0
+        return 0 if broker.answers(self._celery) else sum(worker.slots for worker in workers)
+
+    @cached_property
+    def _members(self) -> Members:
+        state = settings.load().options().state
+        assert state is not None  # noqa: S101  a cluster has it
+        return Members(state)
+
+    @cached_property
+    def _celery(self) -> Celery:
+        return broker.app(settings.load().options())

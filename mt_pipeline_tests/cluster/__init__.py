@@ -1,0 +1,1 @@
+"""Tests of several machines, which are hosts in namespaces."""
