@@ -27,7 +27,7 @@ bench: setup
 	.venv/bin/python -m mt_pipeline_tests.bench
 
 # Kills, full disks, outages, a jumping clock, over hundreds of captures; takes an hour or two, and root for the small disk.
-soak: setup
+soak: setup cluster postgresql redis
 	@command -v faketime >/dev/null || { echo "make soak: installing faketime"; $(APT) update >/dev/null && $(APT) install -y --no-install-recommends faketime >/dev/null; }
 	.venv/bin/python -m mt_pipeline_tests.soak
 

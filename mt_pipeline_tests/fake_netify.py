@@ -112,11 +112,12 @@ class Seen:
 class FakeNetify:
     """The test's end of the fake."""
 
-    def __init__(self, *, port: int = 0) -> None:
-        self._port = port
+    def __init__(self, *, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._port, self._host = port, host
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "mt_pipeline_tests.fake_netify", "--port", str(self._port)]
+        where = ["--port", str(self._port), "--host", self._host]
+        command = [sys.executable, "-m", "mt_pipeline_tests.fake_netify", *where]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -125,7 +126,7 @@ class FakeNetify:
             cwd=Path(__file__).parents[1],
         )
         self.port = int(self._process.stdout.readline())
-        self.root = f"http://127.0.0.1:{self.port}"
+        self.root = f"http://{self._host}:{self.port}"
         self.url = f"{self.root}/api/v2"
         # The process of the fake starts in half the time without this import.
         import requests
@@ -214,8 +215,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__((host, port), _Handler)
         self.lock = threading.Lock()
         self.rules: list[_Rule] = []
         self.seen: list[Seen] = []
@@ -311,7 +312,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until stdin ends."""
-    server = _Server(int(sys.argv[sys.argv.index("--port") + 1]))
+    _, _, port, _, host = sys.argv
+    server = _Server(host, int(port))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()

@@ -20,7 +20,7 @@ from mt_pipeline.tshark.command import Tshark
 from mt_pipeline_tests.bench import compare_one
 from mt_pipeline_tests.benchmarks.measuring import say
 from mt_pipeline_tests.building.bulk import write_bulk
-from mt_pipeline_tests.soaking import cuts, decade, faults, power
+from mt_pipeline_tests.soaking import cuts, decade, faults, machines, power
 
 CAPTURES = int(os.environ.get("SOAK_CAPTURES", "200"))
 POINTS = int(os.environ.get("SOAK_POINTS", "10"))
@@ -55,6 +55,13 @@ PARTS: dict[str, Callable[[Path], list[str]]] = {
     "full-disk": partial(faults.full_disk, captures=CAPTURES, points=POINTS, seed=SEED),
     "power-cut-lost": partial(power.lost, captures=CAPTURES),
     "power-cut-emptied": partial(power.emptied, captures=CAPTURES),
+    **{
+        f"machines-{fault}": partial(
+            machines.faults, fault=fault, captures=CAPTURES, points=POINTS, seed=SEED
+        )
+        for fault in machines.FAULTS
+    },
+    "machines": partial(machines.shares, captures=3 * CAPTURES // 2),
     "ten-years": partial(decade.ten_years, captures=decade.DAYS),
     "clock": partial(faults.clock, captures=CAPTURES),
     "bench": short_bench,

@@ -70,10 +70,17 @@ def queue_tags(
     return {QUEUE: broker.queue_for(need, [worker.memory for worker in workers])}
 
 
-def fail_lost_runs(options: Options, instance: dg.DagsterInstance) -> None:
+def fail_lost_runs(
+    options: Options, instance: dg.DagsterInstance, *, after: float = _LOST_SECONDS
+) -> None:
     """Report runs as failed that no worker will get: the broker was killed while it had them.
 
     Without the broker nobody knows, and this waits.
+
+    Args:
+        options: the options of the data folder.
+        instance: that of Dagster.
+        after: seconds that a run may wait for its worker until somebody looks.
     """
     if options.broker_url is None:
         return
@@ -81,7 +88,7 @@ def fail_lost_runs(options: Options, instance: dg.DagsterInstance) -> None:
     records = [
         record
         for record in instance.get_run_records(starting)
-        if time.time() - record.update_timestamp.timestamp() > _LOST_SECONDS
+        if time.time() - record.update_timestamp.timestamp() > after
     ]
     if not records:
         return

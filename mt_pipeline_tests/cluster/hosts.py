@@ -3,9 +3,10 @@
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,21 @@ import psutil
 
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import State
+from mt_pipeline.defs.launcher import HOST
 from mt_pipeline_tests import postgres
 from mt_pipeline_tests.cluster import servers
 from mt_pipeline_tests.cluster.network import Host, Network, network
 from mt_pipeline_tests.cluster.servers import Broker, QuestDb
-from mt_pipeline_tests.pipelines import TSHARK, wrapper
+from mt_pipeline_tests.fake_netify import FakeNetify
+from mt_pipeline_tests.pipelines import TSHARK, capture, wrapper
 from mt_pipeline_tests.services import SECONDS, eventually
 
 SLOTS = 2
+
+BUDGET = 40
+"""Calls to Netify a day."""
+
+NETIFY_KEY = "netify-k3y"
 
 _PROGRAM = [sys.executable, "-m", "mt_pipeline.cli.main"]
 _ASK = """
@@ -40,9 +48,9 @@ class Cluster:
     postgres: postgres.Server
     broker: Broker
     questdb: QuestDb
+    netify: FakeNetify
     head: Host
     other: Host
-    more: dict[str, str]
 
     @property
     def data(self) -> Path:
@@ -64,9 +72,9 @@ class Cluster:
             "MT_STATE_PASSWORD": postgres.PASSWORD,
             "MT_BROKER_PASSWORD": servers.PASSWORD,
             "MT_QUESTDB_PASSWORD": self.questdb.database.password,
+            "MT_NETIFY_API_KEY": NETIFY_KEY,
             "MT_SLOTS": str(SLOTS),
             "MT_TSHARK": str(self.folder / "tshark"),
-            "READS": str(self.folder / "reads"),
             **more,
         }
 
@@ -81,8 +89,9 @@ class Cluster:
             "MT_QUESTDB_HTTP_PORT": str(database.http_port),
             "MT_QUESTDB_PG_PORT": str(database.pg_port),
             "MT_SETTLE_SECONDS": "1",
-            "MT_ENRICHMENT": "none",
-            **self.more,
+            "MT_NETIFY_URL": self.netify.url,
+            "MT_NETIFY_BUDGET_DAY": str(BUDGET),
+            "MT_NETIFY_RATE": "1000",
         }
 
     def start_head(self) -> None:
@@ -103,15 +112,20 @@ class Cluster:
         )
         assert self.service.poll() is None, log.read_text()
 
-    def start_worker(self, **more: str) -> None:
-        """Start the worker of the other host."""
+    def start_worker(self) -> None:
+        """Start the worker of the other host, and wait until it works."""
+        log = self.log("other")
+        before = log.read_text().count("works for the cluster") if log.exists() else 0
         self.worker = self.other.start(
             *_PROGRAM,
             "worker",
             "--join",
             str(self.data),
-            environment=self.environment(**more),
-            output=str(self.log("other")),
+            environment=self.environment(),
+            output=str(log),
+        )
+        assert eventually(lambda: log.read_text().count("works for the cluster") > before), (
+            self.logs()
         )
 
     def log(self, name: str) -> Path:
@@ -124,10 +138,45 @@ class Cluster:
             if self.log(name).exists()
         )
 
-    def stop(self, *processes: psutil.Process) -> None:
-        """End programs of ours in order, by the signal that a terminal sends."""
-        for process in processes:
-            process.send_signal(signal.SIGINT)
+    def stop_worker(self) -> int:
+        """End the worker of the other host as Ctrl-C does; return its exit status."""
+        [program] = self.other.named("mt_pipeline.cli.main worker")
+        program.send_signal(signal.SIGINT)
+        return self.worker.wait(SECONDS)
+
+    def run_worker(self, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run one more worker on the other host to its end."""
+        join = ("worker", "--join", str(self.data))
+        return self.other.run(*_PROGRAM, *join, environment=self.environment(**more))
+
+    def status(self, run: str | None) -> str:
+        """Return the status of a run."""
+        [status] = [each["status"] for each in self.runs() if each["runId"] == run]
+        return str(status)
+
+    def retry_failed(self) -> int:
+        """Try what failed once more, as a person does on the head; return the exit status."""
+        command = (*_PROGRAM, "ingest", "--failed")
+        environment = self.environment(**self.settings())
+        return self.head.run(*command, environment=environment).returncode
+
+    def ingest_alone(self, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Load captures as one machine does, with a data folder and a state of its own."""
+        shared = ("MT_STATE_URL", "MT_BROKER_URL")
+        settings = {name: value for name, value in self.settings().items() if name not in shared}
+        alone = {**settings, "MT_DATA_DIR": str(self.folder / "alone")}
+        command = (*_PROGRAM, "ingest", str(folder))
+        return self.head.run(*command, environment=self.environment(**alone))
+
+    def cpu_seconds(self) -> float:
+        """Return the time of the processor of all hosts and servers, with what has ended there."""
+        started = psutil.Process().children(recursive=True)
+        return sum(sum(process.cpu_times()[:4]) for process in started if process.is_running())
+
+    def verify(self) -> subprocess.CompletedProcess[str]:
+        """Compare rows and files with the ledger, on the head."""
+        environment = self.environment(**self.settings())
+        return self.head.run(*_PROGRAM, "verify", environment=environment)
 
     def ask(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster's API on the head, as its page does."""
@@ -142,12 +191,41 @@ class Cluster:
         runs = self.ask(query)["runsOrError"]["results"]
         return [{**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
 
-    def left(self, keys: object) -> list[str]:
+    def asleep(self, experiment: str, *, count: int = 2 * SLOTS) -> dict[str, list[str]]:
+        """Drop captures that tshark sleeps over until `wake`, one for each slot.
+
+        Returns:
+            The captures at work, by the name of their host.
+        """
+        self._sleeps.touch()
+        keys = [f"{experiment}/slow-{number}.pcap" for number in range(count)]
+        for key in keys:
+            built = capture(self.folder / "built.pcap")
+            (self.inbox / key).parent.mkdir(exist_ok=True)
+            built.rename(self.inbox / key)
+        assert eventually(lambda: not set(keys) - set(self.reads())), self.logs()
+        hosts = {run["runId"]: run["tags"].get(HOST) for run in self.runs()}
+        records = [record for record in self.ledger.records() if record.key in keys]
+        found: dict[str, list[str]] = {self.head.name: [], self.other.name: []}
+        for record in records:
+            assert record.state is State.RUNNING, record
+            found[hosts[record.run]].append(record.key)
+        return found
+
+    def wake(self) -> None:
+        """Let tshark go on, and sleep over no capture any more."""
+        self._sleeps.unlink(missing_ok=True)
+
+    @property
+    def _sleeps(self) -> Path:
+        return self.folder / "asleep"
+
+    def left(self, keys: Collection[str]) -> list[str]:
         """Return which captures are not done."""
         records = {record.key: record.state for record in self.ledger.records()}
-        return [key for key in keys if records.get(key) is not State.DONE]  # type: ignore[attr-defined]
+        return [key for key in keys if records.get(key) is not State.DONE]
 
-    def wait_for(self, keys: object, *, seconds: float = SECONDS) -> None:
+    def wait_for(self, keys: Collection[str], *, seconds: float = 3 * SECONDS) -> None:
         """Wait until captures are done."""
         assert eventually(lambda: not self.left(keys), seconds=seconds), (
             self.left(keys),
@@ -163,33 +241,35 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, **more: str) -> Iterator[Cluster]:
-    """Start servers, a head and a worker; wait until both work. Keywords are variables of both."""
-    os.umask(0o077)
-    folder.chmod(0o755)
+def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
+    """Start servers, a head and a worker; wait until both work.
+
+    Args:
+        folder: for all that they keep.
+        counts_reads: notes what tshark reads; it starts anew for each capture then.
+    """
     script = (
         f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {folder / "reads"} )\n'
-        'case "$*" in *slow*) exec sleep 300 ;; *) exec "$TSHARK" "$@" ;; esac'
+        f'case "$*" in *slow*) while [ -e {folder / "asleep"} ]; do sleep 0.2; done ;; esac\n'
+        'exec "$TSHARK" "$@"'
     )
-    wrapper(folder / "tshark", script)
-    assert TSHARK
-    with network() as net:
+    if counts_reads:
+        wrapper(folder / "tshark", script)
+    else:
+        (folder / "tshark").symlink_to(TSHARK)
+    with ExitStack() as stack:
+        net = stack.enter_context(network())
         state = postgres.Server(host=net.address, most=150)
+        stack.callback(state.close)
         redis = Broker(folder / "redis", host=net.address)
+        stack.callback(redis.kill)
         questdb = QuestDb(folder / "questdb", host=net.address)
-        made = Cluster(
-            folder, net, state, redis, questdb, net.host("lab1", 11), net.host("lab2", 12), more
-        )
-        try:
-            made.start_head()
-            made.start_worker()
-            assert eventually(lambda: "works for the cluster" in made.log("other").read_text()), (
-                made.logs()
-            )
-            yield made
-        finally:
-            made.other.power_off()
-            made.head.power_off()
-            questdb.stop()
-            redis.kill()
-            state.close()
+        stack.callback(questdb.stop)
+        netify = stack.enter_context(FakeNetify(host=net.address))
+        hosts = net.host("lab1", 11), net.host("lab2", 12)
+        for host in hosts:
+            stack.callback(host.power_off)
+        made = Cluster(folder, net, state, redis, questdb, netify, *hosts)
+        made.start_head()
+        made.start_worker()
+        yield made

@@ -50,11 +50,7 @@ class Host:
         # `sh` waits for orphans, as the first process of a machine does.
         init = f"hostname {self.name} && ip link set lo up && echo up && while :; do sleep 1; done"
         kinds = ("--net", "--pid", "--uts", "--mount-proc", "--fork", "--kill-child=KILL")
-        self._machine = subprocess.Popen(
-            bound(["unshare", *kinds, "sh", "-c", init]), stdout=subprocess.PIPE, text=True
-        )
-        assert self._machine.stdout is not None
-        assert self._machine.stdout.readline() == "up\n"
+        self._machine = _up(["unshare", *kinds, "sh", "-c", init])
         [first] = psutil.Process(self._machine.pid).children()
         self._first = first.pid
         self._network.connect(self._first, self.name, self.address)
@@ -139,13 +135,7 @@ class Network:
         self._name = f"mt{secrets.token_hex(3)}"
         self._subnet = f"10.77.{secrets.randbelow(254) + 1}"
         self.address = f"{self._subnet}.1"
-        self._switch = subprocess.Popen(
-            bound(["unshare", "--net", "sh", "-c", "echo up; exec sleep infinity"]),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._switch.stdout is not None
-        assert self._switch.stdout.readline() == "up\n"
+        self._switch = _up(["unshare", "--net", "sh", "-c", "echo up; exec sleep infinity"])
         self._in_switch("ip", "link", "add", _SWITCH, "type", "bridge")
         self._in_switch("ip", "link", "set", _SWITCH, "up")
         self._plug(str(os.getpid()), self._name, self.address)
@@ -182,6 +172,15 @@ def network() -> Iterator[Network]:
         yield made
     finally:
         made.close()
+
+
+def _up(command: list[str]) -> subprocess.Popen[str]:
+    """Start what says `up`."""
+    process = subprocess.Popen(bound(command), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.stdout.close()
+    return process
 
 
 def _in(pid: str, *command: str) -> None:
