@@ -77,17 +77,22 @@ _IS_GROUP = (
 
 SEEN = f"""
 INSERT INTO announcements
-SELECT eth, kind, address, min(epoch_us(first_ts)), min(first_frame)
+SELECT eth, kind, address, min(first_us), min(first_frame)
 FROM (
     SELECT *, unnest([
         CASE WHEN regexp_full_match(address, '{_PRIVATE}') THEN '{ADDRESS}' END,
-        CASE WHEN {_IS_GROUP} AND regexp_full_match(address, '{_OF_A_DEVICE}')
+        CASE WHEN to_group AND regexp_full_match(address, '{_OF_A_DEVICE}')
             THEN '{OWN_ADDRESS}' END]) AS kind
     FROM (
-        SELECT a_eth AS eth, b_eth AS other, a_address AS address, packets_ab AS sent, * FROM sums
-        UNION ALL SELECT b_eth, a_eth, b_address, packets_ba, * FROM sums)
-    WHERE skipped IS NULL AND sent > 0)
-WHERE eth IS NOT NULL AND address IS NOT NULL AND kind IS NOT NULL
+        SELECT eth, address, {_IS_GROUP} AS to_group,
+            epoch_us(min(first_ts)) AS first_us, min(first_frame) AS first_frame
+        FROM (
+            SELECT a_eth AS eth, b_eth AS other, a_address AS address, packets_ab AS sent, *
+            FROM sums
+            UNION ALL SELECT b_eth, a_eth, b_address, packets_ba, * FROM sums)
+        WHERE skipped IS NULL AND sent > 0 AND eth IS NOT NULL AND address IS NOT NULL
+        GROUP BY ALL))
+WHERE kind IS NOT NULL
 GROUP BY ALL
 """
 """SQL that adds the addresses in the sums of a block of packets, of those who sent some."""

@@ -86,8 +86,9 @@ class Conversations:
         self._packets_path, self._sums_path = folder / "packets", folder / "sums"
         self._numbers = Numbers()
         if not _empty:
-            no_documents = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
-            _empty[:] = self._type_and_sum(no_documents.empty_table())  # threads may do so at once
+            fields = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
+            none = typed.with_layers(fields.empty_table())
+            _empty[:] = self._type_and_sum(none)  # threads may do so at once
         self._lookups = Collected(connection, LOOKUPS)
         self._certificates = Collected(connection, CERTIFICATES)
         self._announcements = Collected(connection, ANNOUNCEMENTS)
@@ -101,6 +102,7 @@ class Conversations:
 
     def add(self, block: pa.Table) -> None:
         """Add a block of documents, with `keys` as columns of lists of text."""
+        block = typed.with_layers(block)
         packets, sums = self._type_and_sum(block)
         for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
@@ -162,8 +164,7 @@ class Conversations:
 
     def _type_and_sum(self, block: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Return the typed packets and the sums of a block, which become the relation `sums`."""
-        self.connection.register("documents", block)
-        packets = self.connection.sql(typed.typed("documents")).to_arrow_table()
+        packets = typed.typed(self.connection, block)
         self.connection.register("block", packets)
         sums = self.connection.sql(SUMS).to_arrow_table()
         packets = self._numbers.add_to(packets, sums)

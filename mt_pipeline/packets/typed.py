@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 from duckdb.func import ARROW, SPECIAL
 
@@ -27,16 +28,14 @@ from mt_pipeline.system import duckdb_pool
 _Type: TypeAlias = tuple[pa.DataType, str]
 """The type in Arrow and in DuckDB."""
 
-_TEXT, _TRUTH, _PLACE = (pa.string(), "VARCHAR"), (pa.bool_(), "BOOLEAN"), (pa.int32(), "INTEGER")
-_TYPES: dict[object, _Type] = {
-    str | None: _TEXT,
-    bool: _TRUTH,
-    int: _PLACE,
-    int | None: _PLACE,
+_TEXT: _Type = (pa.string(), "VARCHAR")
+_TYPES: dict[object, pa.DataType] = {
+    str | None: pa.string(),
+    bool: pa.bool_(),
+    int: pa.int32(),
+    int | None: pa.int32(),
 }
-_LAYER_FIELDS = {field.name: _TYPES[field.type] for field in fields(Layers)}
-_LAYER_SCHEMA = pa.struct([pa.field(name, arrow) for name, (arrow, _) in _LAYER_FIELDS.items()])
-_LAYER_TYPE = f"STRUCT({', '.join(f'{name} {sql}' for name, (_, sql) in _LAYER_FIELDS.items())})"
+_LAYERS = pa.struct([(field.name, _TYPES[field.type]) for field in fields(Layers)])
 
 # `epoch_us_of` reads `1700000000.123456789` or ISO 8601 to exact microseconds since 1970, digit by
 # digit, as a float would round; all else is NULL. tshark 4.0 prints nine decimals, the fast case.
@@ -47,7 +46,7 @@ _MACROS = """
 CREATE MACRO whole_number(text) AS TRY_CAST(TRY_CAST(text AS UINTEGER) AS INTEGER);
 CREATE MACRO epoch_us_of(text) AS CASE
     WHEN text[-10] = '.' AND NOT contains(text, ':') THEN
-        TRY_CAST(replace(text[:-4], '.', '') AS BIGINT)
+        TRY_CAST(replace(left(text, -3), '.', '') AS BIGINT)
     WHEN regexp_matches(text, '[.]\\d{10}') THEN NULL
     WHEN contains(text, ':') THEN
         epoch_us(TRY_CAST(regexp_extract(text, '^[^.Z]+') AS TIMESTAMP))
@@ -86,20 +85,35 @@ def _prepare(database: duckdb.DuckDBPyConnection) -> None:
     database.execute(_MACROS)
 
 
-_JA4 = """
-    CASE WHEN NOT p.quotes AND p.tls_handshake_ja3_full IS NOT NULL THEN ja4(concat_ws('|',
+_HELLO = """
+    CASE WHEN NOT p.quotes AND p.tls_handshake_ja3_full IS NOT NULL THEN concat_ws('|',
         CASE WHEN contains(p.frame_protocols[1], ':quic') THEN 'q' ELSE 't' END,
         p.tls_handshake_ja3_full[1],
         coalesce(array_to_string(p.tls_handshake_extensions_supported_version, ','), ''),
         coalesce(array_to_string(p.tls_handshake_sig_hash_alg, ','), ''),
-        coalesce(p.said_alpn, ''))) END"""
+        coalesce(p.said_alpn, '')) END"""
+"""What `ja4` makes a JA4 of."""
+
+
+@lru_cache(maxsize=100_000)
+def _layers(frame_protocols: str) -> dict[str, object]:
+    return asdict(choose(frame_protocols))
+
+
+def with_layers(documents: pa.Table) -> pa.Table:
+    """Add the fields of `layers.Layers` as columns; each distinct `frame.protocols` counts once."""
+    protocols = pc.list_element(documents["frame_protocols"].combine_chunks(), 0)
+    chosen = _each(protocols.fill_null(""), _layers, _LAYERS)
+    for field, column in zip(_LAYERS, chosen.flatten(), strict=True):
+        documents = documents.append_column(field, column)
+    return documents
 
 
 def packets(source: str) -> str:
     """Build the SQL of packets: their layer with its stream and addresses, time and names.
 
     Args:
-        source: a relation of documents with at least the fields that are used.
+        source: a relation of documents `with_layers` and at least the fields that are used.
     """
     return f"""
         SELECT *,
@@ -110,14 +124,12 @@ def packets(source: str) -> str:
             CASE WHEN NOT quotes THEN tls_handshake_extensions_server_name[1] END AS said_sni,
             CASE WHEN NOT quotes THEN tls_handshake_extensions_alpn_str[1] END AS said_alpn
         FROM (
-            SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us,
-                unnest(layers(coalesce(frame_protocols[1], '')))
-            FROM {source})
+            SELECT *, epoch_us_of(frame_time_epoch[1]) AS time_us FROM {source})
     """
 
 
-def typed(source: str) -> str:
-    """Build the SQL of typed packets, as they are stored in Parquet.
+def typed(opened: duckdb.DuckDBPyConnection, documents: pa.Table) -> pa.Table:
+    """Return the typed packets of documents, as they are stored in Parquet.
 
     They have the packet columns of `schema/packets.py`, and those below. `numbering.py` adds the
     conversation.
@@ -129,17 +141,24 @@ def typed(source: str) -> str:
     - `skipped`: why the packet cannot be stored, NULL if it can.
 
     Args:
-        source: a relation of documents.
+        opened: a `connection`.
+        documents: with a column per field, and `with_layers`.
     """
-    columns = ", ".join(
-        f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET
-    )
-    return f"""
-        SELECT {columns}, p.tcp_at IS NOT NULL AS is_tcp,
-            p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_JA4} AS said_ja4,
-            p.skipped
-        FROM ({packets(source)}) p
-    """
+    opened.register("documents", documents)
+    packets = opened.sql(_TYPED).to_arrow_table()
+    place = packets.schema.get_field_index("said_ja4")
+    hellos = packets["said_ja4"].combine_chunks()
+    return packets.set_column(place, "said_ja4", _each(hellos, ja4, pa.string()))
+
+
+_COLUMNS = ", ".join(
+    f"{column.source} AS {column.name}" for column in COLUMNS if column.origin is Origin.PACKET
+)
+_TYPED = f"""
+SELECT {_COLUMNS}, p.tcp_at IS NOT NULL AS is_tcp,
+    p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_HELLO} AS said_ja4, p.skipped
+FROM ({packets("documents")}) p
+"""
 
 
 def parquet(path: Path) -> str:
@@ -189,18 +208,9 @@ def joined(
     )
 
 
-_choose = lru_cache(maxsize=100_000)(choose)
-
-
-def _layers(frame_protocols: str) -> dict[str, object]:
-    return asdict(_choose(frame_protocols))
-
-
 _FUNCTIONS: tuple[tuple[str, Callable[[Any], object], _Type, _Type], ...] = (
-    ("layers", _layers, _TEXT, (_LAYER_SCHEMA, _LAYER_TYPE)),
     ("keyword", keyword, (pa.uint8(), "UTINYINT"), _TEXT),
     ("registrable_domain", registrable_domain, _TEXT, _TEXT),
-    ("ja4", ja4, _TEXT, _TEXT),
 )
 """Name in SQL, function of a value that is not NULL, types of its argument and result."""
 
@@ -209,14 +219,14 @@ def _per_distinct_value(
     function: Callable[[Any], object], result: _Type
 ) -> Callable[[pa.ChunkedArray], pa.Array]:
     """Return a function of a block that calls `function` once per distinct value."""
+    return lambda values: _each(values.combine_chunks(), function, result[0])
 
-    def apply(values: pa.ChunkedArray) -> pa.Array:
-        encoded = values.combine_chunks().dictionary_encode()
-        return pa.array(map(function, encoded.dictionary.to_pylist()), result[0]).take(
-            encoded.indices
-        )
 
-    return apply
+def _each(values: pa.Array, function: Callable[[Any], object], result: pa.DataType) -> pa.Array:
+    """Return the result of a function for each value, which it is called with once."""
+    encoded = values.dictionary_encode()
+    found = pa.array(map(function, encoded.dictionary.to_pylist()), result)
+    return found.take(encoded.indices)
 
 
 def out_of_order(packets: Path) -> int:

@@ -14,8 +14,16 @@ from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.programs import run
 
-_ENTRY = re.compile(r"((?:[0-9A-F]{2}[:-]){2,5}[0-9A-F]{2})(?:/(\d+))?\t+(.*)", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"^((?:[0-9A-F]{2}[:-]){2,5}[0-9A-F]{2})(?:/(\d+))?\t+(.*)", re.IGNORECASE | re.MULTILINE
+)
 _FOLDER = re.compile(r"^Global configuration:\s*(.*)$", re.MULTILINE)
+_PRINTS = (4, 2)
+"""The first release that prints the list."""
+
+_BESIDE = Path("share/wireshark/manuf")
+"""Where the list of older releases is, below the folder that has `bin`."""
+
 _DIGITS = (9, 7, 6)
 """Hexadecimal digits of the blocks that IEEE assigns, the smallest block first."""
 
@@ -41,7 +49,7 @@ class Vendors:
         """
         path = folder / f"vendors-{tshark.version}.txt"
         if not path.exists():
-            lines = sorted(_entries(_printed(tshark.program)))
+            lines = sorted(_entries(_list_of(tshark)))
             with whole(path) as partial:
                 partial.write_text("\n".join(lines), encoding="utf-8")
         return cls(path.read_text(encoding="utf-8").split("\n"))
@@ -56,24 +64,28 @@ class Vendors:
         return None
 
 
-def _printed(program: str) -> str:
-    printed = run([program, "-G", "manuf"])
-    if printed.returncode == 0 and printed.stdout:
-        return printed.stdout
-    folder = _FOLDER.search(run([program, "-G", "folders"]).stdout)
+def _list_of(tshark: Tshark) -> str:
+    """Return the list; a start of tshark, for which there is no need, takes 0.2 s."""
+    if tuple(map(int, tshark.version.split(".")))[:2] >= _PRINTS:
+        return run([tshark.program, "-G", "manuf"]).stdout
+    beside = Path(tshark.program).resolve().parent.parent / _BESIDE
     try:
-        return (Path(folder[1]) / "manuf").read_text("utf-8", "replace") if folder else ""
+        return (beside if beside.exists() else _asked_for(tshark)).read_text("utf-8", "replace")
     except OSError:
         return ""
 
 
+def _asked_for(tshark: Tshark) -> Path:
+    folder = _FOLDER.search(run([tshark.program, "-G", "folders"]).stdout)
+    return Path(folder[1] if folder else "/nonexistent") / "manuf"
+
+
 def _entries(text: str) -> set[str]:
     entries = set()
-    for line in text.splitlines():
-        if match := _ENTRY.match(line):
-            digits = re.sub("[:-]", "", match[1]).lower()
-            length = int(match[2] or 4 * len(digits)) // 4
-            vendor = match[3].split("\t")[-1].partition("#")[0].strip()
-            if length in _DIGITS and vendor:
-                entries.add(f"{digits[:length]}\t{vendor}")
+    for address, bits, names in _ENTRY.findall(text):
+        digits = address.replace(":", "").replace("-", "").lower()
+        length = int(bits or 4 * len(digits)) // 4
+        vendor = names.rpartition("\t")[2].partition("#")[0].strip()
+        if length in _DIGITS and vendor:
+            entries.add(f"{digits[:length]}\t{vendor}")
     return entries

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,7 +45,7 @@ class RemoteEnds:
     def look_up(
         self, *, experiment: str, addresses: pa.Array, names: pa.Array, devices: pa.Array
     ) -> pa.RecordBatch:
-        """Look up the remote ends of an experiment.
+        """Look up the remote ends of an experiment; each distinct one is looked up once.
 
         Args:
             experiment: its folded name.
@@ -55,9 +56,10 @@ class RemoteEnds:
         Returns:
             A row per end, with SCHEMA.
         """
+        names = pc.if_else(pc.is_valid(addresses), names, None)
+        rows, numbers = _distinct(addresses, names, devices)
+        addresses, names, devices = (each.take(rows) for each in (addresses, names, devices))
         networks = self.networks.look_up(addresses)
-        is_public = pc.is_valid(addresses)
-        names = pc.if_else(is_public, names, None)
         ends = self.companies.of_ends(names, networks)
         party = parties(
             pa.RecordBatch.from_pydict(
@@ -68,7 +70,18 @@ class RemoteEnds:
         tracker = pc.if_else(pc.is_in(ends["role"], _TRACKERS), ends["role"], None)
         owners = [networks["asn"], networks["organisation"], party, tracker]
         apps = [ends["app"], _categories(ends["app"])]
-        return pa.RecordBatch.from_arrays([*owners, *apps], schema=SCHEMA)
+        return pa.RecordBatch.from_arrays([*owners, *apps], schema=SCHEMA).take(numbers)
+
+
+def _distinct(*columns: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the first row of each distinct one, and for each row which of these it is like."""
+    codes = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        values = column.dictionary_encode(null_encoding="encode")
+        codes = np.unique(codes, return_inverse=True)[1] * len(values.dictionary)
+        codes += values.indices.to_numpy()
+    _, rows, numbers = np.unique(codes, return_index=True, return_inverse=True)
+    return pa.array(rows), pa.array(numbers)
 
 
 def _categories(apps: pa.Array) -> pa.Array:
