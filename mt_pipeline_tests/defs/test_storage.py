@@ -1,10 +1,16 @@
 """The event log of our Dagster instances: Dagster's own, with connections that stay open."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    generate_event_batch_id,
+)
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy import event
 
@@ -23,9 +29,28 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dagst
         yield found
 
 
-def reported(found: dg.DagsterInstance, *partitions: str) -> None:
+TAGS = {"dagster/data_version": "1"}
+
+
+def reported(
+    found: dg.DagsterInstance, *partitions: str, tags: Mapping[str, str] | None = None
+) -> None:
     for partition in partitions:
-        found.report_runless_asset_event(dg.AssetMaterialization(ASSET, partition=partition))
+        found.report_runless_asset_event(
+            dg.AssetMaterialization(ASSET, partition=partition, tags=tags)
+        )
+
+
+def planned(found: dg.DagsterInstance, run: str, *partitions: str) -> None:
+    """Note, as the start of a run does, what it is going to make."""
+    batch = generate_event_batch_id()
+    for number, partition in enumerate(partitions, 1):
+        data = AssetMaterializationPlannedData(ASSET, partition=partition)
+        found.report_dagster_event(
+            DagsterEvent.build_asset_materialization_planned_event("idle", "nothing", data),
+            run,
+            batch_metadata=DagsterEventBatchMetadata(batch, number == len(partitions)),
+        )
 
 
 @dg.op
@@ -57,6 +82,47 @@ def test_one_connection_serves_all_questions_of_an_idle_daemon(opened: dg.Dagste
         assert opened.all_instigator_state() == []
 
     assert sorted(connected) == ["Runs", "Schedules"]
+
+
+def test_what_a_run_is_going_to_make_takes_a_transaction_of_each_database(
+    opened: dg.DagsterInstance,
+):
+    """Each capture took eight transactions: a run of fifty began after seconds."""
+    run = opened.create_run_for_job(idle)
+    planned(opened, run.run_id, "the first")
+    log = opened.event_log_storage
+    assert isinstance(log, storage.EventLog)
+    used: list[str] = []
+    for shard, engine in log._engines.items():
+        event.listen(engine, "begin", lambda *_, shard=shard: used.append(shard))
+
+    planned(opened, run.run_id, "a", "b", "c")
+
+    assert sorted(used) == sorted([run.run_id, "index"])
+    records = opened.get_records_for_run(run.run_id).records
+    partitions = [record.event_log_entry.get_dagster_event().partition for record in records]
+    assert partitions == ["the first", "a", "b", "c"]
+    attempts = log.get_latest_asset_partition_materialization_attempts_without_materializations
+    assert {name: id_ for name, (id_, _) in attempts(ASSET).items()} == dict.fromkeys(
+        partitions, run.run_id
+    )
+
+
+def test_tables_are_looked_up_once(opened: dg.DagsterInstance):
+    """An event opened a connection of its own to ask whether there are tags."""
+    reported(opened, "the first", tags=TAGS)
+    looked_up: list[str] = []
+    log = opened.event_log_storage
+    assert isinstance(log, storage.EventLog)
+    for engine in log._engines.values():
+        event.listen(
+            engine, "before_cursor_execute", lambda _c, _u, text, *_: looked_up.append(text)
+        )
+
+    reported(opened, "a", tags=TAGS)
+
+    assert any("asset_event_tags" in text for text in looked_up)
+    assert not [text for text in looked_up if "PRAGMA" in text]
 
 
 def test_one_connection_serves_all_events(opened: dg.DagsterInstance):
