@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, DirectoryPath, Field
 from pydantic_core import PydanticCustomError
 
 from mt_pipeline.system.addresses import is_address
@@ -154,6 +154,7 @@ def _broker_url(value: str) -> str:
 
 File = Annotated[Path, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_folder)]
+Scratch = Annotated[DirectoryPath, AfterValidator(_absolute)]
 DataFolder = Annotated[Path, AfterValidator(_folder), AfterValidator(_plain)]
 Page = Annotated[str, AfterValidator(_page)]
 Console = Annotated[str, AfterValidator(_console)]

@@ -36,6 +36,7 @@ from mt_pipeline.setting_types import (
     Page,
     Port,
     Rate,
+    Scratch,
     Seconds,
     Slots,
     SomeSeconds,
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
     """folder with a file for each secret, named as its variable in lower case; none by default"""
     data_dir: DataFolder = PROJECT / "data"
     """folder of everything the pipeline keeps; below the project by default"""
+    scratch_dir: Scratch | None = None
+    """folder on a disk of this machine for temporary files: what does not fit into memory, copies
+    of captures; by default they lie in the data folder"""
     state_url: StateUrl | None = None
     """Postgres that has the state instead of the data folder, for several machines, such as
     `postgresql://user@host/database`, without a password; by default files in the data folder"""

@@ -4,6 +4,7 @@ Each reading starts from the beginning, because tshark must know a stream from i
 one waits until the file is a tenth larger, so all readings together cost about ten times the last.
 """
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -40,16 +41,17 @@ def snapshot(capture: Capture, folder: Path) -> Iterator[Capture]:
 
     Args:
         capture: the file; the caller has its lock.
-        folder: of this capture alone, on a disk with room. Copies of killed runs are deleted.
+        folder: on a disk with room. Copies of this capture that killed runs left are deleted.
 
     Raises:
         CaptureGoneError: it was deleted.
         OSError: it cannot be read, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for abandoned in folder.glob(f"{_COPY}*"):
+    prefix = f"{_COPY}{hashlib.sha256(capture.key.encode()).hexdigest()[:16]}-"
+    for abandoned in folder.glob(f"{prefix}*"):
         shutil.rmtree(abandoned, ignore_errors=True)
-    with TemporaryDirectory(dir=folder, prefix=_COPY, ignore_cleanup_errors=True) as own:
+    with TemporaryDirectory(dir=folder, prefix=prefix, ignore_cleanup_errors=True) as own:
         copy = replace(capture, inbox=Path(own))
         copy.path.parent.mkdir(parents=True)
         try:

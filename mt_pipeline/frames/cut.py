@@ -1,7 +1,7 @@
 """Copies frames of any number of captures into one pcapng, in the order of time.
 
 Memory is bounded: each capture is read once, block by block, and what does not fit is sorted on
-disk, in the folder of the output.
+disk, near the output.
 """
 
 import tempfile
@@ -15,6 +15,7 @@ from mt_pipeline.frames import writer
 from mt_pipeline.frames.models import Frame, Interface, Secrets, Wanted
 from mt_pipeline.frames.reader import read
 from mt_pipeline.frames.sorting import Sorter
+from mt_pipeline.system import scratch
 from mt_pipeline.tshark.limits import DEFAULT, Limits
 
 _STEP = 1000
@@ -82,7 +83,8 @@ def write(
         FrameError: a capture does not have what is wanted; nothing was written then.
         OSError: a file cannot be read or written.
     """
-    with Sorter(output.parent) as sorter, tempfile.TemporaryFile(dir=output.parent) as keys:
+    folder = scratch.near(output.parent)
+    with Sorter(folder) as sorter, tempfile.TemporaryFile(dir=folder) as keys:
         reading = _Reading(sorter, keys)
         for place, source in enumerate(sources):
             reading.take(place, source, limits, progress)

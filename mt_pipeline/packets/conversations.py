@@ -200,7 +200,7 @@ def conversations(output: Path, follower: Follower | None = None) -> Iterator[Co
     """Yield empty conversations that use bounded memory.
 
     Args:
-        output: a file. Its folder takes what does not fit into memory, and incomplete files.
+        output: a file. Its folder takes incomplete files; what does not fit into memory is near.
         follower: see Follower.
     """
     with (

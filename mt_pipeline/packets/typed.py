@@ -66,7 +66,7 @@ def connection(path: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Open a DuckDB connection of bounded memory that has the functions of this module.
 
     Args:
-        path: a file. Its folder takes what does not fit into memory.
+        path: a file. What does not fit into memory is written near it.
     """
     return duckdb_pool.connection(path, prepare=_prepare)
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from mt_pipeline.captures.identity import Capture, open_capture
 from mt_pipeline.captures.inbox import codec_of
@@ -150,6 +151,9 @@ def check(
     Raises:
         NoRoomError: too little disk would be left.
     """
+    if copied and options.scratch_dir:
+        check_scratch(options.scratch_dir, capture)
+        copied = False
     free = shutil.disk_usage(options.data_dir).free
     left = max(free - capture.size, 0) if copied else free
     reserve, max_packets = _reserve(options), _max_packets(capture)
@@ -165,6 +169,21 @@ def check(
             f"{_size(need)} of disk{copy} "
             f"and {_size(reserve)} must be left, "
             f"but {_size(free)} are free in {options.data_dir}: {_CURE}"
+        )
+
+
+def check_scratch(scratch: Path, capture: Capture) -> None:
+    """Refuse a copy of a capture that the disk of temporary files has no room for.
+
+    Raises:
+        NoRoomError: too little would be left.
+    """
+    free = shutil.disk_usage(scratch).free
+    if capture.size + _RESERVE > free:
+        raise NoRoomError(
+            f"{capture.key}: a copy of it needs {_size(capture.size)}, and {_size(_RESERVE)} must "
+            f"be left, but {_size(free)} are free in {scratch}: make room there, or set "
+            "MT_SCRATCH_DIR to a larger disk, then `mt-pipeline ingest --failed`"
         )
 
 

@@ -24,6 +24,7 @@ from mt_pipeline.pipeline.run import STAGES, Run
 from mt_pipeline.pipeline.stages import Stages
 from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
 from mt_pipeline.rows.sources import Sources
+from mt_pipeline.system import scratch
 from mt_pipeline.tshark.packet_count import estimate
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def _stable(stages: Stages, capture: Capture) -> Iterator[Capture]:
     options = stages.run.workspace.options
     if options.follow and is_growing(capture, settle=options.settle_seconds):
         capacity.check(options, capture, lambda: estimate(capture.path), copied=True)
-        with snapshot(capture, stages.files.workplace) as copy:
+        with snapshot(capture, scratch.near(stages.files.workplace)) as copy:
             yield copy
     else:
         yield capture

@@ -20,7 +20,7 @@ from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import CommandError, SettingsError, meaning
 from mt_pipeline.pipeline.causes import is_outage, system_error, without_files
 from mt_pipeline.state.postgres import StateError
-from mt_pipeline.system import sqlite_errors
+from mt_pipeline.system import scratch, sqlite_errors
 from mt_pipeline.system.terminal import visible
 from mt_pipeline.tshark.errors import TsharkError
 
@@ -45,6 +45,9 @@ AGAIN = "the service takes it up again by itself, unless this happens whenever i
 
 _NAMING = (TsharkError, CaptureError, BackendError)
 """Errors whose message names the capture in words of its owner, and has its own cure."""
+
+_SPILLS = "max_temp_directory_size"
+"""What DuckDB's message has when its temporary files have filled nine tenths of their disk."""
 
 _INTERRUPTED = "Query interrupted"
 """The message by which DuckDB reports a signal. Other messages may contain it in a file's name."""
@@ -153,7 +156,11 @@ def _of_load(error: BaseException) -> str:
 def _sentence(error: BaseException, folder: Path | None) -> str:
     if system := _system_error(error):
         of_questdb = isinstance(error, psycopg.Error)
-        text = meaning(system, folder=folder, process="it" if of_questdb else "this process")
+        text = meaning(
+            system,
+            folder=_of_temporary_files(error) or folder,
+            process="it" if of_questdb else "this process",
+        )
         if of_questdb:
             return f"QuestDB cannot use its files: {text}"
         named = isinstance(system.filename, str) and system.filename not in text
@@ -172,8 +179,18 @@ def _system_error(error: BaseException) -> OSError | None:
     """Return the error of the system behind an error whose own message has no cure."""
     system = None if isinstance(error, BackendError) else system_error(error)
     # Also of libraries whose errors are of no kind that quotes.
-    full = "No space left" in without_files(str(error)) and not isinstance(error, _NAMING)
+    text = without_files(str(error))
+    full = ("No space left" in text or _SPILLS in text) and not isinstance(error, _NAMING)
     return OSError(errno.ENOSPC, str(error)) if full and system is None else system
+
+
+def _of_temporary_files(error: BaseException) -> Path | None:
+    """Return the folder of temporary files if that is not the data folder, and the error is there.
+
+    Without such a folder they are in the data folder.
+    """
+    folder, text = scratch.root(), str(error)
+    return folder if folder and (str(folder) in text or _SPILLS in text) else None
 
 
 def _of_dagster(error: sa.exc.DBAPIError, folder: Path | None) -> str:

@@ -1,5 +1,7 @@
 """The options of a data folder, as plain values. `settings.py` makes them, and documents each."""
 
+import hashlib
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ class Options:
     """
 
     data_dir: Path
+    scratch_dir: Path | None
     state_url: str | None
     state_password: SecretStr | None
     broker_url: str | None
@@ -74,6 +77,14 @@ class Options:
             return None
         password = self.state_password
         return Postgres(self.state_url, password.get_secret_value() if password else None)
+
+    @property
+    def temporary(self) -> Path:
+        """Folder for temporary files, of this machine and this data folder alone."""
+        if self.scratch_dir is None:
+            return self.data_dir / "tmp"
+        mine = hashlib.sha256(f"{socket.gethostname()} {self.data_dir}".encode()).hexdigest()
+        return self.scratch_dir / f"mt-pipeline-{mine[:12]}"
 
     @property
     def ledger_file(self) -> Path:

@@ -18,6 +18,7 @@ from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.reload import Outcome, refresh_one
 from mt_pipeline.pipeline.run import Run
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.system import scratch
 
 log = logging.getLogger(__name__)
 
@@ -162,9 +163,10 @@ def _ask(run: Run, records: Sequence[Record]) -> Counts:
     """
     paths = endpoints_of(run.workspace, records)
     chain, store = run.providers
+    data = run.workspace.options.data_dir
     if store is None or not paths:
         return Counts()
-    with tempfile.TemporaryDirectory(dir=run.workspace.options.data_dir) as folder:
+    with tempfile.TemporaryDirectory(dir=scratch.near(data)) as folder:
         counts = enrich(
             paths,
             Path(folder) / "answers.parquet",

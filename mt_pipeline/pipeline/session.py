@@ -51,7 +51,7 @@ def _source(workspace: Workspace, experiment: str, *, as_reader: bool) -> Source
     Raises:
         Unreachable: none is.
     """
-    temporary = workspace.options.data_dir / "tmp"
+    temporary = workspace.options.temporary
     private.folder(temporary)
     unreachable = None
     for name in workspace.options.backends:

@@ -25,12 +25,12 @@ from mt_pipeline.backends.questdb.locks import (
     ViewsLock,
 )
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.errors import SettingsError
+from mt_pipeline.errors import SettingsError, meaning
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.logins import Logins
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.pipeline.progress import Progress, ignore
-from mt_pipeline.system import private
+from mt_pipeline.system import private, scratch
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.command import Tshark
 from mt_pipeline.tshark.limits import Limits
@@ -61,12 +61,16 @@ class Workspace:
     progress: Progress = ignore
 
     def __post_init__(self) -> None:
-        """Refuse settings that can never work, before any capture is touched.
+        """Say where temporary files go, and refuse settings that can never work.
 
         Raises:
             SettingsError: the message names the variable.
         """
         providers.check(self.options)
+        try:
+            scratch.use(self.options.temporary if self.options.scratch_dir else None)
+        except OSError as error:
+            raise SettingsError(f"MT_SCRATCH_DIR: {error.filename}: {meaning(error)}") from None
 
     @property
     def inbox(self) -> Path:

@@ -88,7 +88,7 @@ def opened(options: Options) -> Iterator[dg.DagsterInstance]:
         HomeError: its settings cannot be read.
     """
     home = str(prepare(options))
-    os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.data_dir)}
+    os.environ |= {"DAGSTER_HOME": home, **private.temporary(options.temporary)}
     try:
         # `local_temp` with a folder is not temporary, whatever its name says.
         opened = dg.DagsterInstance.local_temp(home, overrides=_NOT_CAPTURED)

@@ -61,7 +61,7 @@ def started(
             **NO_THREADS,
             **os.environ,
             "DAGSTER_HOME": str(settings.dagster_home),
-            **private.temporary(settings.data_dir),
+            **private.temporary(settings.options().temporary),
             **_paths(settings),
         },
         cwd=settings.dagster_home,  # in the project's Dagster warns of the dagster.yaml there

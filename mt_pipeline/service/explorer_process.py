@@ -27,7 +27,7 @@ _AGAIN_SECONDS = 10
 """Before it starts again if it ended by itself."""
 _COMMAND = [sys.executable, "-m", "mt_pipeline.service.explorer_server"]
 _HANDED = (
-    *("data_dir", "backends", "dagster_port", "explorer_port", "explorer_memory_mb"),
+    *("data_dir", "scratch_dir", "backends", "dagster_port", "explorer_port", "explorer_memory_mb"),
     *("ui_token", "ui_hosts", "tshark", "tshark_silence_seconds", "tshark_seconds"),
     *("tshark_memory_mb", "offline_city_mmdb", "offline_apps", "questdb_host"),
     *("questdb_http_port", "questdb_pg_port", "questdb_console", "questdb_user"),
@@ -150,7 +150,7 @@ def _environment(settings: Settings) -> dict[str, str]:
             for name, value in values.items()
             if value not in (None, ())
         },
-        **private.temporary(settings.data_dir),
+        **private.temporary(settings.options().temporary),
     }
 
 

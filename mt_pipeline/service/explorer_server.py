@@ -62,7 +62,7 @@ def guarded(loaded: Settings) -> ASGIApp:
     workspace = Workspace(loaded.options())
     asked = session(workspace, as_reader=True)
     store = Store(asked, most=loaded.explorer_memory_mb * _MEGABYTE)
-    temporary = loaded.data_dir / "tmp"
+    temporary = workspace.options.temporary
     private.folder(temporary)
     files = Files(asked, temporary, lambda question: made(workspace, question))
     pages = app(store, files, _links(loaded, workspace))

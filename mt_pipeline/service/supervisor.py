@@ -71,7 +71,7 @@ def run(settings: Settings, *, echo: Echo) -> None:
     watched: Watched = {}
     with ExitStack() as stack:
         stack.enter_context(_service_lock(workspace))
-        private.tidy(settings.data_dir)
+        private.tidy(options.temporary)
         _check_port(settings.dagster_port)
         signals = StopSignals(workspace.ledger, echo, stopped)
         stack.enter_context(signals.handled())

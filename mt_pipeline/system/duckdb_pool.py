@@ -14,6 +14,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from mt_pipeline.system import scratch
+
 # Return Arrow's memory to the system at once. Its default pool keeps memory, which raises the peak
 # of a worker by a tenth.
 if "jemalloc" in pa.supported_memory_backends():
@@ -41,11 +43,13 @@ def connection(file: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.DuckD
     tshark, QuestDB and other captures need the others.
 
     Args:
-        file: a file; what does not fit into memory is written to its folder.
+        file: a file; what does not fit into memory is written near it.
         prepare: creates the functions of a new database.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    spill = file.parent / f".spill-{uuid.uuid4().hex}"  # DuckDB makes it when it needs it
+    spill = (
+        scratch.near(file.parent) / f".spill-{uuid.uuid4().hex}"
+    )  # DuckDB makes it when it needs it
     try:
         database = _idle[prepare].pop()
     except IndexError:

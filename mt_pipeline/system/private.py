@@ -12,7 +12,6 @@ from shutil import rmtree
 OTHERS = 0o077
 """Permissions of the group and of all others."""
 
-_TEMPORARY = "tmp"
 _LONGEST = 74
 """Longest path of a folder for sockets, in bytes.
 
@@ -35,24 +34,23 @@ def folder(path: Path) -> None:
             path.chmod(mode & 0o7700)
 
 
-def temporary(data: Path) -> dict[str, str]:
-    """Create a folder for temporary files in the data folder.
+def temporary(path: Path) -> dict[str, str]:
+    """Create a folder for temporary files.
 
     Returns:
         The environment variable that makes programs use it; nothing if its path is too long for
         sockets.
     """
-    path = data / _TEMPORARY
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {"TMPDIR": str(path)} if len(os.fsencode(path)) <= _LONGEST else {}
 
 
-def tidy(data: Path) -> None:
-    """Delete temporary files older than a week.
+def tidy(folder: Path) -> None:
+    """Delete temporary files of a folder that are older than a week.
 
     A running service may still need its older files, so call this only when none runs.
     """
-    for path in (data / _TEMPORARY).glob("*"):
+    for path in folder.glob("*"):
         with suppress(OSError):
             if path.lstat().st_mtime < time.time() - _ABANDONED:
                 rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -149,12 +149,12 @@ def test_a_folder_for_temporary_files_is_named_if_sockets_have_room_in_it(
     monkeypatch.chdir(tmp_path)  # the whole path of a test may be too long
     deep = tmp_path / ("d" * 100)
 
-    assert private.temporary(Path("data")) == {"TMPDIR": "data/tmp"}
+    assert private.temporary(Path("data/tmp")) == {"TMPDIR": "data/tmp"}
     assert private.temporary(deep) == {}
 
 
 def test_what_was_left_long_ago_is_tidied_up(tmp_path: Path):
-    private.temporary(tmp_path)
+    private.temporary(tmp_path / "tmp")
     for name, days in (("old", 8), ("new", 1)):
         (tmp_path / "tmp" / f"{name} folder").mkdir()
         for path in ((tmp_path / "tmp" / name), (tmp_path / "tmp" / f"{name} folder" / "file")):
@@ -162,7 +162,7 @@ def test_what_was_left_long_ago_is_tidied_up(tmp_path: Path):
         for path in (tmp_path / "tmp").glob(f"{name}*"):
             os.utime(path, (0, path.stat().st_mtime - days * 86400))
 
-    private.tidy(tmp_path)
+    private.tidy(tmp_path / "tmp")
 
     assert {path.name for path in (tmp_path / "tmp").iterdir()} == {"new", "new folder"}
 
