@@ -1,11 +1,11 @@
 """An observer that only remembers, and records of stages for tests of whoever shows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mt_pipeline.backends.loads import FlowsDiffer, RowsMissing
-from mt_pipeline.captures.records import Record
+from mt_pipeline.captures.experiments import Answers
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.observer import DocumentsRead, StageDone
 from mt_pipeline.tshark.packet_count import Counted
@@ -36,7 +36,7 @@ class Memory:
         self.mismatches[key] = error
 
     def experiment_answered(
-        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+        self, experiment: str, answers: Answers, calls: Mapping[str, int]
     ) -> None:
         self.experiments.append(experiment)
 

@@ -69,7 +69,7 @@ TABLE = sa.Table(
     sa.Column("path", sa.Text, nullable=False, server_default=""),
     sa.Column("size", sa.BigInteger, nullable=False, server_default=str(NO_FILE)),
     sa.Column("mtime_ns", _AnyInteger, nullable=False, server_default="0"),
-    sa.Column("experiment", sa.Text, nullable=False, server_default=""),
+    sa.Column("experiment", sa.Text, nullable=False, server_default="", index=True),
     sa.Column("state", sa.Text, nullable=False, server_default=State.WAITING, index=True),
     sa.Column("error", sa.Text),
     sa.Column("filter", sa.Text),

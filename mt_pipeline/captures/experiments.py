@@ -3,6 +3,9 @@
 Lists and sensors ask again and again, and 100,000 records take seconds to read.
 """
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -38,6 +41,23 @@ class Experiment:
     changed_at: float
 
 
+@dataclass(frozen=True)
+class Answers:
+    """The answers for the loaded captures of an experiment, summed up.
+
+    An endpoint of two captures counts twice.
+
+    Attributes:
+        captures: how many are loaded.
+        owed: endpoints for which a provider still owes an answer.
+        by_provider: what became of the endpoints, by provider: {"netify": {"answered": 3, …}}.
+    """
+
+    captures: int
+    owed: int
+    by_provider: Mapping[str, Mapping[str, int]]
+
+
 def experiments(db: sa.Connection) -> list[Experiment]:
     """Sum up the records; see `Queries.experiments`."""
     counts = TABLE.c.state.not_in([State.PURGED, State.REFUSED])
@@ -54,6 +74,24 @@ def experiments(db: sa.Connection) -> list[Experiment]:
         sa.func.max(TABLE.c.changed_at),
     ).group_by(TABLE.c.experiment)
     return [Experiment(*row) for row in db.execute(query)]
+
+
+def answers(db: sa.Connection, experiment: str) -> Answers:
+    """Sum up the answers of an experiment; see `Queries.answers`."""
+    # Most captures of an archive have the same: only what differs is read.
+    by_provider = sa.cast(TABLE.c.answers_by, sa.Text)
+    rows = db.execute(
+        sa.select(by_provider, sa.func.count(), sa.cast(sa.func.sum(TABLE.c.owed), sa.BigInteger))
+        .where(TABLE.c.experiment == experiment, TABLE.c.state == State.DONE)
+        .group_by(by_provider)
+        .order_by(by_provider)
+    ).all()
+    sums: dict[str, Counter[str]] = {}
+    for text, captures, _ in rows:
+        for name, numbers in json.loads(text).items():
+            times = {state: number * captures for state, number in numbers.items()}
+            sums.setdefault(name, Counter()).update(times)
+    return Answers(sum(row[1] for row in rows), sum(row[2] for row in rows), sums)
 
 
 def _number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

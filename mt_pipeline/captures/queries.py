@@ -1,7 +1,7 @@
 """What the ledger can be asked, and the locks of its captures. Changes are `ledger.py`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mt_pipeline.captures import experiments, outages, progress, rotation, scan
 from mt_pipeline.captures.database import HAS_KEY, IN_HAND, TABLE, Database, record_of
-from mt_pipeline.captures.experiments import Experiment
+from mt_pipeline.captures.experiments import Answers, Experiment
 from mt_pipeline.captures.locks import (
     CaptureBusyError,
     CaptureLostError,
@@ -61,6 +61,15 @@ class Queries:
         with self._database.read() as db:
             return sorted(experiments.experiments(db), key=lambda experiment: experiment.name)
 
+    def answers(self, experiment: str) -> Answers:
+        """Return the answers for the loaded captures of an experiment, summed up.
+
+        Args:
+            experiment: its folded name.
+        """
+        with self._database.read() as db:
+            return experiments.answers(db, experiment)
+
     def unfinished(self) -> list[Record]:
         """Return the records without a verdict yet: a run is requested, or at work, or has died."""
         return self._select(IN_HAND)
@@ -104,13 +113,16 @@ class Queries:
             previous = rotation.previous_key(db, key)
         return self.get(previous) if previous else None
 
-    def behind(self) -> dict[str, str]:
+    def behind(self, rotations: Iterable[str] | None = None) -> dict[str, str]:
         """Return the loaded captures that took up something else than the previous file now leaves.
 
         Each has the key of the previous file; they are in the order of their rotations.
+
+        Args:
+            rotations: keys of captures, to look at their rotations alone; None for all.
         """
         with self._database.read() as db:
-            return rotation.behind(db)
+            return rotation.behind(db, rotations)
 
     def progress(self) -> Progress:
         """Count the captures that are loaded and those that are pending, and how fast it goes."""

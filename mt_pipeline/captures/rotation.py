@@ -25,6 +25,7 @@ from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.records import State
 
 _FILES_OF_DUMPCAP = 100_000
+_AFTER_ALL = "\U0010ffff"
 _SET_BACK = timedelta(hours=1)
 """By how much clocks are set back for the winter, at most."""
 
@@ -149,19 +150,21 @@ def previous_key(db: sa.Connection, key: str) -> str | None:
     """Return the key of the previous file; see `Ledger.previous`."""
     if (place := place_of(key)) is None:
         return None
-    keys = db.scalars(
-        sa.select(TABLE.c.key).where(TABLE.c.key.startswith(place.begins, autoescape=True))
-    )
+    keys = db.scalars(sa.select(TABLE.c.key).where(_in_rotation(place)))
     return previous_files({key, *keys}).get(key)
 
 
-def behind(db: sa.Connection) -> dict[str, str]:
+def behind(db: sa.Connection, rotations: Iterable[str] | None = None) -> dict[str, str]:
     """Return the captures that do not match their previous file; see `Ledger.behind`.
 
     A capture whose packets have expired cannot be made anew and is left out.
     """
     columns = (TABLE.c.key, TABLE.c.state, TABLE.c.follows, TABLE.c.leaves)
-    rows = db.execute(sa.select(*columns, TABLE.c.packets_expired_at)).all()
+    query = sa.select(*columns, TABLE.c.packets_expired_at)
+    if rotations is not None:
+        places = {place.begins: place for key in rotations if (place := place_of(key))}
+        query = query.where(sa.or_(sa.false(), *map(_in_rotation, places.values())))
+    rows = db.execute(query).all()
     leaves = {row.key: row.leaves for row in rows if row.state == State.DONE}
     follows = {
         row.key: row.follows
@@ -173,6 +176,16 @@ def behind(db: sa.Connection) -> dict[str, str]:
         for key, previous in previous_files(row.key for row in rows).items()
         if key in follows and previous in leaves and follows[key] != leaves[previous]
     }
+
+
+def _in_rotation(place: Place) -> sa.ColumnElement[bool]:
+    """Return the condition on the key of a file of a rotation, or of one with a similar name.
+
+    After what all their names begin with come digits, or what all end with. It is a range, so that
+    an index finds it.
+    """
+    begins = place.begins
+    return sa.and_(TABLE.c.key >= begins, TABLE.c.key < begins + _AFTER_ALL)
 
 
 def _sort_key(place: Place) -> tuple[str, str, datetime, int]:

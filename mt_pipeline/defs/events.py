@@ -3,13 +3,13 @@
 For the underlying concept, see https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
 
 from mt_pipeline.backends.loads import FlowsDiffer, RowsMissing
-from mt_pipeline.captures.records import Record
+from mt_pipeline.captures.experiments import Answers
 from mt_pipeline.defs import checks, metadata
 from mt_pipeline.defs.checks import Evaluations
 from mt_pipeline.defs.markdown import Metadata
@@ -54,11 +54,11 @@ class DagsterObserver:
             self._evaluations.add(checks.flows_reconciled(key, error.stored))
 
     def experiment_answered(
-        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+        self, experiment: str, answers: Answers, calls: Mapping[str, int]
     ) -> None:
         """Log an observation of the answers for an experiment."""
-        described = metadata.of_experiment(experiment, captures, calls)
-        text = f"experiment {experiment}, {len(captures)} captures"
+        described = metadata.of_experiment(experiment, answers, calls)
+        text = f"experiment {experiment}, {answers.captures} captures"
         observation = dg.AssetObservation("netify_enrichment", metadata=described, description=text)
         self._context.log_event(observation)
 

@@ -5,7 +5,6 @@ For the underlying concept, see https://docs.dagster.io/guides/build/assets/meta
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from mt_pipeline.backends.backend import Location
-from mt_pipeline.captures.records import Record
+from mt_pipeline.captures.experiments import Answers
 from mt_pipeline.defs import charts
 from mt_pipeline.defs.markdown import Metadata, escaped, inline_table
 from mt_pipeline.enrichment.changes import Change
@@ -90,21 +89,13 @@ def of_answers(done: AnswersFound) -> Metadata:
     }
 
 
-def of_experiment(
-    experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
-) -> Metadata:
-    """Return the metadata of the answers for all captures of an experiment.
-
-    The numbers are sums over captures: an endpoint of two captures counts twice.
-    """
-    sums: dict[str, Counter[str]] = {}
-    for record in captures:
-        for name, numbers in record.answers_by.items():
-            sums.setdefault(name, Counter()).update(numbers)
+def of_experiment(experiment: str, answers: Answers, calls: Mapping[str, int]) -> Metadata:
+    """Return the metadata of the answers for all captures of an experiment."""
+    sums = answers.by_provider
     return {
         "experiment": experiment,
-        "captures": len(captures),
-        "owed": sum(record.owed for record in captures),
+        "captures": answers.captures,
+        "owed": answers.owed,
         "by_provider": by_provider({name: Counts.of(numbers) for name, numbers in sums.items()}),
         **calls,
     }

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.backends.loads import FlowsDiffer, Loaded, RowsMissing, Stored
-from mt_pipeline.captures.records import Record
+from mt_pipeline.captures.experiments import Answers
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.packets.endpoints import Endpoints
@@ -128,9 +128,9 @@ class Observer(Protocol):
         ...
 
     def experiment_answered(
-        self, experiment: str, captures: Sequence[Record], calls: Mapping[str, int]
+        self, experiment: str, answers: Answers, calls: Mapping[str, int]
     ) -> None:
-        """Receive the loaded captures of an experiment, with their answers, at the end of a run."""
+        """Receive the answers for the loaded captures of an experiment, at the end of a run."""
         ...
 
     def capture_forgotten(self, key: str) -> None:

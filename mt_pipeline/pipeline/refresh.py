@@ -129,13 +129,12 @@ def catch_up(run: Run, keys: Iterable[str]) -> None:
 
 
 def report_experiments(run: Run, experiments: Iterable[str]) -> None:
-    """Hand the observer the loaded captures of each experiment."""
+    """Hand the observer the answers of each experiment."""
     workspace = run.workspace
     calls = providers.calls(workspace.options)
     for experiment in sorted(experiments):
-        records = workspace.ledger.records(experiment=experiment)
-        done = [record for record in records if record.state is State.DONE]
-        run.observer.experiment_answered(experiment, done, calls)
+        answers = workspace.ledger.answers(experiment)
+        run.observer.experiment_answered(experiment, answers, calls)
 
 
 def endpoints_of(workspace: Workspace, records: Sequence[Record]) -> list[Path]:
@@ -150,7 +149,7 @@ def endpoints_of(workspace: Workspace, records: Sequence[Record]) -> list[Path]:
 
 
 def _next_behind(workspace: Workspace, reached: set[str], tried: set[str]) -> str | None:
-    for key, before in rotation.behind(workspace).items():
+    for key, before in rotation.behind(workspace, reached).items():
         if key not in tried and {key, before} & reached:
             return key
     return None

@@ -5,6 +5,7 @@ capture is behind if it took up something else than the file before it leaves no
 loads such captures again. `packets/continuation.py` knows what a stream takes along.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,11 @@ class Rotation:
         return record if record and record.state is State.DONE else None
 
 
-def behind(workspace: Workspace) -> dict[str, str]:
-    """Return the keys of captures that are behind, in order, each with that of the file before."""
-    return workspace.ledger.behind() if workspace.options.rotation else {}
+def behind(workspace: Workspace, rotations: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the keys of captures that are behind, in order, each with that of the file before.
+
+    Args:
+        workspace: the data folder.
+        rotations: keys of captures, to look at their rotations alone; None for all.
+    """
+    return workspace.ledger.behind(rotations) if workspace.options.rotation else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mt_pipeline.captures.database import UnknownCaptureError
-from mt_pipeline.captures.experiments import Experiment
+from mt_pipeline.captures.experiments import Answers, Experiment
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger, State
@@ -419,3 +419,44 @@ def test_experiments_are_summed_up_without_what_is_purged_or_refused(ledger):
         changed_at=max(record.changed_at for record in ledger.records(experiment="lab")),
     )
     assert void == Experiment("void", 0, 0, 0, 0, 0, 0, 0, void.changed_at)
+
+
+def test_answers_of_an_experiment_are_summed_up_over_its_loaded_captures(ledger):
+    some, more = (
+        {"netify": {"answered": 2, "failed": 1}},
+        {"netify": {"answered": 4}, "offline": {}},
+    )
+    by_capture = {"lab/a": some, "lab/b": some, "lab/c": more, "lab/failed": some, "attic/a": more}
+    for key, answers_by in by_capture.items():
+        ledger.claim(capture(key), run="r1")
+        ledger.answered(key, answers="f", owed=3, answers_by=answers_by)
+        if key == "lab/failed":
+            ledger.fail(key, "why")
+        else:
+            ledger.finish(key, sha256=key, documents=None, packets=1, rows=1, skipped={})
+
+    assert ledger.answers("lab") == Answers(
+        captures=3, owed=9, by_provider={"netify": {"answered": 8, "failed": 2}, "offline": {}}
+    )
+    assert ledger.answers("cellar") == Answers(captures=0, owed=0, by_provider={})
+
+
+def test_what_is_behind_can_be_asked_for_some_rotations_alone(ledger):
+    keys = [f"lab/{name}.pcap{number}" for name in ("one", "other", "two") for number in (0, 1)]
+    for key in keys:
+        ledger.claim(capture(key), run="r1")
+        ledger.finish(
+            key,
+            sha256=key,
+            documents=None,
+            packets=1,
+            rows=1,
+            skipped={},
+            handover=Handover(follows="", leaves="x" if key.endswith("0") else ""),
+        )
+
+    one, other, two = ({keys[number + 1]: keys[number]} for number in (0, 2, 4))
+    assert ledger.behind() == one | other | two
+    assert ledger.behind(keys[1:2]) == one
+    assert ledger.behind([keys[3], keys[5], "lab/notes.txt"]) == other | two
+    assert ledger.behind(["lab/notes.txt", "lab/three.pcap"]) == {}
