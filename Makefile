@@ -39,7 +39,7 @@ docs: .venv/installed
 ndpi: .venv/installed
 	@.venv/bin/python -c 'import nfstream' 2>/dev/null || $(PIP) install --quiet 'nfstream>=6.6,<7'
 
-# Installs what several machines need: Celery, the client of Redis, and that of object stores.
+# Installs what several machines need: Celery, the client of Redis, and what talks to object stores.
 cluster: .venv/installed-cluster
 
 .venv/installed-cluster: .venv/installed requirements-cluster.lock

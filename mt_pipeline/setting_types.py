@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, DirectoryPath, Field
+from pydantic import AfterValidator, DirectoryPath, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from mt_pipeline.system.addresses import is_address
@@ -152,9 +152,26 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _inbox(value: Path | str) -> Path | str:
+    """Accept a folder, or a bucket with or without a prefix."""
+    text = str(value)
+    if "://" not in text:
+        return _folder(Path(text))
+    match = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+((?:/[^/?#]+)*)/?", text)
+    parts = match[1].split("/")[1:] if match else [".."]
+    if not text.isprintable() or any(part in (".", "..") for part in parts):
+        raise PydanticCustomError(
+            "inbox",
+            "Input should be a folder, or s3://bucket/prefix without a user, a password, or an "
+            "address: AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL say these",
+        )
+    return text.rstrip("/")
+
+
 File = Annotated[Path, AfterValidator(_absolute)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 Scratch = Annotated[DirectoryPath, AfterValidator(_absolute)]
+InboxPlace = Annotated[Path | str, PlainValidator(_inbox)]
 DataFolder = Annotated[Path, AfterValidator(_folder), AfterValidator(_plain)]
 Page = Annotated[str, AfterValidator(_page)]
 Console = Annotated[str, AfterValidator(_console)]

@@ -31,6 +31,7 @@ from mt_pipeline.setting_types import (
     File,
     Folder,
     Host,
+    InboxPlace,
     Megabytes,
     Names,
     Page,
@@ -47,6 +48,7 @@ from mt_pipeline.setting_types import (
 from mt_pipeline.system.nearest import did_you_mean
 
 if TYPE_CHECKING:
+    from mt_pipeline.captures.store import Inbox
     from mt_pipeline.pipeline.options import Options
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -90,8 +92,9 @@ class Settings(BaseSettings):
     """password of that Redis"""
     slots: Slots | None = None
     """runs at a time on this machine if there is a broker, 0 for none; by default a run per core"""
-    inbox: Folder | None = None
-    """watched folder; `inbox` below the data folder by default"""
+    inbox: InboxPlace | None = None
+    """watched folder, or `s3://bucket/prefix` in any store that speaks S3, after `make cluster`;
+    `inbox` below the data folder by default"""
     settle_seconds: Seconds = 5
     """seconds a capture must be quiet before it is taken"""
     keep_documents_days: Days | None = None
@@ -226,8 +229,12 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def inbox_dir(self) -> Path:
-        """The watched folder."""
+    def inbox_dir(self) -> "Inbox":
+        """The watched folder, or the store that captures are in."""
+        if isinstance(self.inbox, str):
+            from mt_pipeline.captures.s3 import Bucket
+
+            return Bucket(self.inbox)
         return self.inbox or self.data_dir / "inbox"
 
     @property

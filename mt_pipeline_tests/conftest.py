@@ -17,6 +17,7 @@ from mt_pipeline.state.postgres import Postgres
 from mt_pipeline_tests import postgres
 from mt_pipeline_tests.compose import postgres_programs
 from mt_pipeline_tests.pipelines import Lab, Result, environment, open_lab, run_command
+from mt_pipeline_tests.s3 import S3
 from mt_pipeline_tests.services import drop_everything
 from mt_pipeline_tests.soaking.servers import Spare
 
@@ -142,6 +143,21 @@ def _java_that_compiles_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield
+
+
+@pytest.fixture(scope="session")
+def _store() -> Iterator[S3]:
+    """Start one store that speaks S3 for all tests."""
+    with S3() as store:
+        yield store
+
+
+@pytest.fixture
+def store(_store: S3) -> Iterator[S3]:
+    """Give a store with an empty bucket, and be an account of it."""
+    _store.empty()
+    with _store.account():
+        yield _store
 
 
 @pytest.fixture(scope="module")

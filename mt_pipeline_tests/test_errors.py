@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 from mt_pipeline.backends.questdb import server, server_folder
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.identity import (
     CaptureUnreadableError,
     capture_at,
     open_capture,
     sha256_of,
 )
-from mt_pipeline.captures.inbox import sniff
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.errors import meaning

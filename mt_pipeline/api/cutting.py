@@ -6,8 +6,10 @@ when they were loaded. `frames/` copies the packets.
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +20,15 @@ from mt_pipeline import __version__
 from mt_pipeline.api.question import Question, RowsChangedError
 from mt_pipeline.api.where import All, Comparison
 from mt_pipeline.captures import identity
+from mt_pipeline.captures.growing import snapshot
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.naming import CaptureError, file_name_of
 from mt_pipeline.captures.queries import Queries
+from mt_pipeline.captures.store import Inbox
 from mt_pipeline.errors import CommandError
 from mt_pipeline.frames import cut
 from mt_pipeline.frames.models import Wanted
+from mt_pipeline.system import private, scratch
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark.limits import Limits
 
@@ -87,15 +92,17 @@ class Cutter:
         limits: of editcap, for captures that it must convert.
         progress: receives a capture, how many of its packets are read, and of how many.
         is_new: refuse to replace a file.
+        temporary: folder for copies of captures that are in a store; None for the system's.
     """
 
     source: Chooses
     question: Question
     ledger: Queries
-    inbox: Path
+    inbox: Inbox
     limits: Limits
     progress: cut.Progress
     is_new: bool
+    temporary: Path | None = None
 
     def into(self, output: Path) -> Cut:
         """Write all packets to one file.
@@ -161,7 +168,23 @@ class Cutter:
                 chosen = rows.filter(pc.equal(rows["capture"], key))
                 if chosen.num_rows != counts[key]:
                     raise RowsChangedError(f"rows of {key} changed meanwhile: cut once more")
-                yield cut.Source(key, captures[key].path, _wanted(chosen), counts[key])
+                with self._file(captures[key]) as path:
+                    yield cut.Source(key, path, _wanted(chosen), counts[key])
+
+    @contextmanager
+    def _file(self, capture: Capture) -> Iterator[Path]:
+        """Yield the file of a capture; of an object a copy, one at a time, until the block ends."""
+        if isinstance(capture.inbox, Path):
+            yield capture.path
+            return
+        if self.temporary:
+            private.folder(self.temporary)
+        near = scratch.near(self.temporary or Path(gettempdir()))
+        with (
+            TemporaryDirectory(dir=near, prefix=".cut-") as folder,
+            snapshot(capture, Path(folder)) as copy,
+        ):
+            yield copy.path
 
     def _rows(self, keys: Sequence[str]) -> pa.Table:
         """Return the packets of some captures."""

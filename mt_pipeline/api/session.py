@@ -21,6 +21,7 @@ from mt_pipeline.captures.lookup import check_known
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.queries import Queries
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.store import Inbox
 from mt_pipeline.errors import CommandError
 from mt_pipeline.frames.cut import Progress
 from mt_pipeline.schema.tables import FLOWS, PACKETS, Table
@@ -40,17 +41,19 @@ class Session:
 
     Attributes:
         ledger: its records.
-        inbox: the folder with the captures.
+        inbox: where the captures are.
         source: returns what answers questions about an experiment.
         running: has QuestDB running for a block.
         limits: of editcap, which converts some captures.
+        temporary: folder for copies of captures that are in a store; by default the system's.
     """
 
     ledger: Queries
-    inbox: Path
+    inbox: Inbox
     source: Callable[[str], Source]
     running: Callable[[], AbstractContextManager[object]]
     limits: Limits = DEFAULT
+    temporary: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -195,7 +198,14 @@ class Session:
         )
         source = self.source(question.experiment)
         cutter = Cutter(
-            source, question, self.ledger, self.inbox, self.limits, progress, not replace
+            source,
+            question,
+            self.ledger,
+            self.inbox,
+            self.limits,
+            progress,
+            is_new=not replace,
+            temporary=self.temporary,
         )
         path = Path(output)
         return cutter.into_each(path) if each else [cutter.into(path)]

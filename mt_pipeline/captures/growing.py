@@ -1,5 +1,7 @@
 """Captures that are still written: when they are read before they settle, and a stable copy.
 
+Of an object of a store there is a copy, too: programs read files.
+
 Each reading starts from the beginning, because tshark must know a stream from its start. The next
 one waits until the file is a tenth larger, so all readings together cost about ten times the last.
 """
@@ -37,7 +39,7 @@ def is_growing(capture: Capture, *, settle: float) -> bool:
 
 @contextmanager
 def snapshot(capture: Capture, folder: Path) -> Iterator[Capture]:
-    """Copy the present content of a growing capture; delete the copy afterwards.
+    """Copy the present content of a growing capture, or an object; delete the copy afterwards.
 
     Args:
         capture: the file; the caller has its lock.
@@ -45,6 +47,8 @@ def snapshot(capture: Capture, folder: Path) -> Iterator[Capture]:
 
     Raises:
         CaptureGoneError: it was deleted.
+        CaptureError: it is an object that has changed, or may not be read.
+        InboxError: the store cannot be asked.
         OSError: it cannot be read, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,13 +59,16 @@ def snapshot(capture: Capture, folder: Path) -> Iterator[Capture]:
         copy = replace(capture, inbox=Path(own))
         copy.path.parent.mkdir(parents=True)
         try:
-            opened = open_capture(capture)
+            _copy(capture, copy.path)
         except FileNotFoundError:
             capture_at(capture.inbox, capture.key)  # raises CaptureGoneError if it was deleted
             raise
-        left = capture.size
-        with opened as source, copy.path.open("wb") as target:
-            while block := source.read(min(_BLOCK_BYTES, left)):
-                target.write(block)
-                left -= len(block)
         yield replace(copy, mtime_ns=copy.path.stat().st_mtime_ns)
+
+
+def _copy(capture: Capture, path: Path) -> None:
+    left = capture.size
+    with open_capture(capture) as source, path.open("wb") as target:
+        while block := source.read(min(_BLOCK_BYTES, left)):
+            target.write(block)
+            left -= len(block)

@@ -11,11 +11,14 @@ from io import BufferedReader
 from pathlib import Path
 
 from mt_pipeline.captures.naming import (
-    CaptureError,
+    CaptureChangedError,
+    CaptureGoneError,
+    CaptureUnreadableError,
     KeyRefusedError,
     experiment_of,
     refusal_of_key,
 )
+from mt_pipeline.captures.store import Inbox, Status
 from mt_pipeline.errors import meaning
 
 _NOT_A_FILE = (
@@ -24,20 +27,8 @@ _NOT_A_FILE = (
 )
 
 
-class CaptureUnreadableError(CaptureError):
-    """The file is missing, is not a regular file, or may not be read."""
-
-
 class NotAFileError(OSError):
     """A pipe, a socket or a device: reading it might never end."""
-
-
-class CaptureGoneError(CaptureUnreadableError):
-    """The file is missing: a ring buffer or a person deleted it."""
-
-
-class CaptureChangedError(CaptureError):
-    """The file grew or was replaced while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +37,15 @@ class Capture:
 
     Attributes:
         key: path below the inbox; the Dagster partition.
-        inbox: the watched folder.
+        inbox: the watched folder, or the store that has it.
         size: in bytes.
-        mtime_ns: time of the last change, nanoseconds since 1970.
+        mtime_ns: time of the last change, nanoseconds since 1970; see `Status` for an object.
         seen_at: when it was first seen in this form, seconds since 1970. Set by the ledger alone.
         attempts: runs that ended without a verdict on it. Set by the ledger alone.
     """
 
     key: str
-    inbox: Path
+    inbox: Inbox
     size: int
     mtime_ns: int
     seen_at: float = field(default=0, compare=False)
@@ -62,8 +53,15 @@ class Capture:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file. An object of a store has none, but a copy of it has (`growing.snapshot`)."""
+        if not isinstance(self.inbox, Path):
+            raise TypeError(f"{self.location} is no file")
         return self.inbox / self.key
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people: its path or its URL."""
+        return location_of(self.inbox, self.key)
 
     @property
     def experiment(self) -> str:
@@ -71,23 +69,23 @@ class Capture:
         return experiment_of(self.key)
 
 
-def capture_at(inbox: Path, key: str) -> Capture:
+def location_of(inbox: Inbox, key: str) -> str:
+    """Return where a capture is, for people: its path or its URL."""
+    return str(inbox / key) if isinstance(inbox, Path) else f"{inbox}/{key}"
+
+
+def capture_at(inbox: Inbox, key: str) -> Capture:
     """Return the capture of a key, as its file is now.
 
     Raises:
         KeyRefusedError: the key cannot be a capture key.
         CaptureGoneError: there is no such file.
         CaptureUnreadableError: it is not a regular file, or may not be inspected.
+        InboxError: the store cannot be asked.
     """
     if refusal := refusal_of_key(key):
         raise KeyRefusedError(refusal)
-    try:
-        status = (inbox / key).stat()
-    except OSError as error:
-        raise _unreadable(key, error) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise CaptureUnreadableError(f"{key} is {_NOT_A_FILE}")
-    return Capture(key, inbox, status.st_size, status.st_mtime_ns)
+    return Capture(key, inbox, *_status(inbox, key))
 
 
 def sha256_of(capture: Capture) -> str:
@@ -97,6 +95,7 @@ def sha256_of(capture: Capture) -> str:
         CaptureGoneError: the file vanished.
         CaptureUnreadableError: it may not be read.
         CaptureChangedError: it differs from `capture`, before or after it was read.
+        InboxError: the store cannot be asked.
     """
     try:
         with open_capture(capture) as file:
@@ -113,12 +112,9 @@ def check_unchanged(capture: Capture) -> None:
     Raises:
         CaptureGoneError: the file vanished.
         CaptureChangedError: its size or its time differ.
+        InboxError: the store cannot be asked.
     """
-    try:
-        status = capture.path.stat()
-    except OSError as error:
-        raise _unreadable(capture.key, error) from error
-    if (status.st_size, status.st_mtime_ns) != (capture.size, capture.mtime_ns):
+    if _status(capture.inbox, capture.key) != (capture.size, capture.mtime_ns):
         raise CaptureChangedError(
             f"{capture.key} changed while it was read: it is taken again as soon as it is quiet."
         )
@@ -128,9 +124,11 @@ def open_capture(capture: Capture) -> BufferedReader:
     """Open the file to read it; never wait for a pipe or a device that took its place.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened. What the reading of an object raises says `Store.open`.
     """
-    return open_file(capture.path, shown_as=capture.key)
+    if isinstance(capture.inbox, Path):
+        return open_file(capture.path, shown_as=capture.key)
+    return capture.inbox.open(capture.key, Status(capture.size, capture.mtime_ns))
 
 
 def open_file(path: Path, *, shown_as: str) -> BufferedReader:
@@ -157,6 +155,18 @@ def unreadable(key: str, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{key} cannot be read: make it readable for this user."
     return f"{key} cannot be read: {meaning(error)}."
+
+
+def _status(inbox: Inbox, key: str) -> Status:
+    try:
+        if not isinstance(inbox, Path):
+            return inbox.status(key)
+        status = (inbox / key).stat()
+    except OSError as error:
+        raise _unreadable(key, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CaptureUnreadableError(f"{key} is {_NOT_A_FILE}")
+    return Status(status.st_size, status.st_mtime_ns)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -1,19 +1,19 @@
-"""Which files lie in the inbox, and whether they look like captures.
+"""Which files lie in the inbox, a folder or a store.
 
 Nothing in the inbox is ever moved, changed or deleted. What a file is called is `naming.py`.
-Whether it is new and settled is `scan.py`. Only tshark knows whether its packets can be read.
+Whether it is new and settled is `scan.py`, and whether it looks like a capture `first_bytes.py`.
 """
 
 import heapq
 import math
 import os
-import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mt_pipeline.captures.identity import Capture, open_capture, unreadable
+from mt_pipeline.captures.identity import Capture, location_of, open_capture
 from mt_pipeline.captures.naming import refusal_of_key, storable
+from mt_pipeline.captures.store import Inbox, InboxError, Store
 
 PARTIAL = (
     ".part",
@@ -28,32 +28,6 @@ PARTIAL = (
 )
 """Endings of files that a program is still writing; rsync and others write hidden files."""
 
-_PCAP = {
-    magic
-    # Microseconds, nanoseconds, Kuznetzov's variant.
-    for number in (0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34)
-    for magic in (number.to_bytes(4, "big"), number.to_bytes(4, "little"))
-}
-_PCAPNG = b"\x0a\x0d\x0d\x0a"
-_PCAPNG_ORDERS = {b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"}
-_HEAD_BYTES = 24
-"""The header of a pcapng without its options: tshark takes less for a file of another kind."""
-
-_COMPRESSED = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
-_PACKED = {
-    b"\xfd7zX": ("xz", "unxz"),
-    b"BZh": ("bzip2", "bunzip2"),
-    b"PK\x03\x04": ("zip", "unzip"),
-    b"7z\xbc\xaf": ("7-Zip", "7z x"),
-    b"Rar!": ("RAR", "unrar x"),
-}
-"""Formats that tshark does not read, by their first bytes: name, and what unpacks them."""
-
-_CURE = (
-    "put pcap or pcapng files here, plain or compressed by gzip, zstd or lz4; "
-    "convert others with editcap, or remove it."
-)
-
 
 @dataclass(frozen=True)
 class Refused:
@@ -61,12 +35,12 @@ class Refused:
 
     Attributes:
         key: path below the inbox, as `naming.storable` writes it.
-        path: the file.
+        location: its path or its URL.
         reason: a sentence that names the file, the reason and the cure.
     """
 
     key: str
-    path: Path
+    location: str
     reason: str
 
 
@@ -89,7 +63,7 @@ class Walk:
 
     @property
     def problems(self) -> list[str]:
-        """A sentence for each folder that could not be read."""
+        """A sentence for each folder, or the store, that could not be read."""
         return list(self.unread.values())
 
     def may_have(self, key: str) -> bool:
@@ -99,8 +73,45 @@ class Walk:
         )
 
 
-def walk(inbox: Path) -> Walk:
-    """Return every file below the inbox, at any depth.
+def prepare(inbox: Inbox) -> None:
+    """Make the watched folder, if it is one and not there."""
+    if isinstance(inbox, Path):
+        inbox.mkdir(parents=True, exist_ok=True)
+
+
+def walk(inbox: Inbox) -> Walk:
+    """Return every file below the inbox, at any depth. Hidden and unfinished ones are skipped."""
+    return _folder(inbox) if isinstance(inbox, Path) else _store(inbox)
+
+
+def _store(inbox: Store) -> Walk:
+    """Return every object below the prefix. Empty ones that stand for a folder are skipped.
+
+    If the listing breaks off, nothing counts as deleted.
+    """
+    result = Walk(began=time.time())
+    try:
+        for key, (size, mtime_ns) in inbox.objects():
+            stands_for_folder = not key or (key.endswith("/") and not size)
+            if stands_for_folder or _is_skipped(key):
+                continue
+            if reason := refusal_of_key(key):
+                result.refused.append(Refused(storable(key), location_of(inbox, key), reason))
+            else:
+                result.captures.append(Capture(key, inbox, size, mtime_ns))
+    except InboxError as error:
+        result.unread[""] = str(error)
+    return result
+
+
+def _is_skipped(key: str) -> bool:
+    parts = key.split("/")
+    is_hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
+    return is_hidden or key.lower().endswith(PARTIAL)
+
+
+def _folder(inbox: Path) -> Walk:
+    """Return every file of a watched folder.
 
     Links are followed, and each folder is read once: real folders first, then linked ones by name,
     so that the names of files do not depend on chance. These are skipped: links to the inbox or to
@@ -134,72 +145,6 @@ def walk(inbox: Path) -> Walk:
             else:
                 folders.append(prefix + entry.name)
     return result
-
-
-def sniff(capture: Capture) -> str | None:
-    """Return why the file is no capture and the cure, by its first bytes; None if it may be one.
-
-    Only formats for captures are taken. tshark also reads others, which any text may look like.
-    """
-    try:
-        with open_capture(capture) as file:
-            # Of what is no file of a disk, as in /proc, not even a byte may be readable.
-            if not os.fstat(file.fileno()).st_size:
-                return f"{capture.key} is empty: record it again, or remove it."
-            head = file.read(_HEAD_BYTES)
-            if codec := codec_of(head):
-                head = _decompressed(capture, codec)
-    except FileNotFoundError:
-        return f"{capture.key} is not in the inbox any more: copy it there again."
-    except OSError as error:
-        return unreadable(capture.key, error)
-    except (ValueError, MemoryError) as error:  # Arrow raises these for invalid compressed bytes
-        return f"{capture.key} cannot be decompressed ({error}): compress it again, or replace it."
-    if head[:4] in _PCAP or _is_pcapng(head):
-        return None
-    return _not_a_capture(capture, head, codec)
-
-
-def codec_of(head: bytes) -> str | None:
-    """Return how a file is compressed, as Arrow names it, by at least 4 of its bytes; else None."""
-    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
-
-
-def _is_pcapng(head: bytes) -> bool:
-    # The first four bytes are ends of lines, with which a text may begin, too.
-    return head[:4] == _PCAPNG and head[8:12] in _PCAPNG_ORDERS and len(head) == _HEAD_BYTES
-
-
-def _not_a_capture(capture: Capture, head: bytes, codec: str | None) -> str:
-    for magic, (name, unpack) in _PACKED.items():
-        if head.startswith(magic):
-            command = f"{unpack} {shlex.quote(capture.path.name)}"
-            return (
-                f"{capture.key} is packed with {name}, which tshark does not read: "
-                f"unpack it with `{command}`, and put what comes out here."
-            )
-    reason = (
-        f"what is compressed in it ({codec}) is no capture"
-        if codec
-        else "it does not begin like a capture"
-    )
-    return f"{capture.key} is not a capture: {reason}; {_CURE}"
-
-
-def _decompressed(capture: Capture, codec: str) -> bytes:
-    import pyarrow as pa  # takes a third of a second, so only for compressed captures
-
-    with (
-        open_capture(capture) as file,
-        pa.CompressedInputStream(pa.PythonFile(file, "r"), codec) as stream,
-    ):
-        try:
-            head: bytes = stream.read(_HEAD_BYTES)
-        except OSError as error:
-            if error.errno is None:  # Arrow's own: the compressed bytes are damaged
-                raise ValueError(error) from error
-            raise
-    return head
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -239,6 +184,6 @@ def _add(result: Walk, entry: os.DirEntry[str], inbox: Path, key: str) -> None:
     except OSError:  # it vanished since it was listed
         return
     if reason:
-        result.refused.append(Refused(storable(key), Path(entry.path), reason))
+        result.refused.append(Refused(storable(key), entry.path, reason))
     else:
         result.captures.append(capture)

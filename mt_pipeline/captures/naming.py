@@ -1,6 +1,6 @@
 """What a capture is called: its key, its experiment, its label, its file name in every stage.
 
-Here are names only. The file behind a key is `identity.py`.
+Here are names only, and the errors of captures. The file behind a key is `identity.py`.
 
 Keys are paths, so two files never share one. Names that differ only in how Unicode writes them are
 different keys. A file that is linked under two names is two captures, as whoever made the second
@@ -29,6 +29,18 @@ class CaptureError(Exception):
 
 class KeyRefusedError(CaptureError):
     """The name cannot be a capture key."""
+
+
+class CaptureUnreadableError(CaptureError):
+    """The file is missing, is not a regular file, or may not be read."""
+
+
+class CaptureGoneError(CaptureUnreadableError):
+    """The file is missing: a ring buffer or a person deleted it."""
+
+
+class CaptureChangedError(CaptureError):
+    """The file grew or was replaced while it was read."""
 
 
 class OutsideInboxError(CaptureError):

@@ -7,6 +7,7 @@ are in `ledger.py`.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import sqlalchemy as sa
@@ -102,7 +103,7 @@ def seen(capture: Capture, now: float) -> Values:
     """Return the values of a record of a file that is seen in this form for the first time."""
     return {
         "key": capture.key,
-        "path": storable(str(capture.path)),
+        "path": storable(capture.location),
         "size": capture.size,
         "mtime_ns": capture.mtime_ns,
         "experiment": experiment_of(capture.key),
@@ -148,8 +149,8 @@ def _refused(walk: Walk, known: Known, now: float) -> list[Values]:
             not row.in_hand and (row.state, row.error) != (State.REFUSED, refused.reason)
         ):
             # Without a size, so that the file counts as changed once the reason no longer applies.
-            capture = Capture(refused.key, refused.path.parent, NO_FILE, 0)
-            path = storable(str(refused.path))
+            capture = Capture(refused.key, Path(), NO_FILE, 0)
+            path = storable(refused.location)
             verdict = {"path": path, "state": State.REFUSED, "error": refused.reason}
             values.append(seen(capture, now) | verdict)
     return values

@@ -1,11 +1,13 @@
 """`mt-pipeline demo`. The captures are made in `demo/`, and loaded as `ingest` loads any."""
 
 import sys
+from pathlib import Path
 
 import click
 
 from mt_pipeline import settings
 from mt_pipeline.cli.exit_codes import FAILED
+from mt_pipeline.errors import CommandError
 
 _NEXT = """\
 A phone (192.168.1.20), a speaker (192.168.1.21) and a camera (192.168.1.22) for ten minutes,
@@ -31,6 +33,11 @@ def demo() -> None:
         from mt_pipeline.cli import ingestion
         from mt_pipeline.demo import files
 
+        if not isinstance(loaded.inbox_dir, Path):
+            raise CommandError(
+                f"the demo puts captures into the inbox, and {loaded.inbox_dir} is only read: "
+                "set MT_INBOX to a folder"
+            )
         folders = files.write(loaded.inbox_dir)
         all_loaded = ingestion.ingest(loaded, folders, name=None, display_filter=None, bars=bars)
     if not all_loaded:

@@ -1,5 +1,6 @@
 """`mt-pipeline ingest`: arguments and exit code. The work is `ingestion.py`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import click
 
 from mt_pipeline import settings
 from mt_pipeline.captures.naming import refusal_of_experiment
+from mt_pipeline.captures.s3 import SCHEME
 from mt_pipeline.cli.exit_codes import FAILED
 
 
@@ -20,10 +22,23 @@ def _experiment(
     return name
 
 
+class _Place(click.ParamType[Path | str]):
+    """A file or folder that exists, or the URL of an object."""
+
+    name = "place"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | str:
+        """Return a path, or a URL as it is."""
+        if value.startswith(SCHEME):
+            return value
+        path = click.Path(exists=True, path_type=Path).convert(value, param, ctx)
+        return Path(os.fsdecode(path))
+
+
 @click.command()
-@click.argument(
-    "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="FILE_OR_FOLDER..."
-)
+@click.argument("places", nargs=-1, type=_Place(), metavar="FILE_OR_FOLDER...")
 @click.option(
     "--name",
     callback=_experiment,
@@ -44,7 +59,7 @@ def _experiment(
     help="List how many captures each experiment would gain, and stop.",
 )
 def ingest(
-    paths: Sequence[Path],
+    places: Sequence[Path | str],
     name: str | None,
     display_filter: str | None,
     *,
@@ -56,8 +71,9 @@ def ingest(
     A file from outside the inbox is not copied: the inbox gets a symbolic link to it. The folders
     in a folder are experiments, as they are in the inbox; files directly in it belong to an
     experiment that is named after it. Captures in a folder that are loaded already are left out.
+    Of an inbox in a store, name objects and folders by their URLs, `s3://bucket/prefix/...`.
     """
-    if failed == bool(paths):
+    if failed == bool(places):
         raise click.UsageError(
             "name either files and folders, or --failed"
             if failed
@@ -74,7 +90,7 @@ def ingest(
         try:
             all_loaded = ingestion.ingest(
                 loaded,
-                paths,
+                places,
                 name=name,
                 display_filter=display_filter,
                 bars=bars,

@@ -25,7 +25,7 @@ from mt_pipeline.tshark.errors import FilterError, TsharkMissing
 
 def ingest(
     settings: Settings,
-    paths: Sequence[Path],
+    places: Sequence[Path | str],
     *,
     name: str | None,
     display_filter: str | None,
@@ -37,7 +37,7 @@ def ingest(
 
     Args:
         settings: all of them.
-        paths: files and folders.
+        places: files and folders; URLs of objects, if the inbox is in a store.
         name: experiment of files from outside the inbox; with `failed`, the only experiment.
         display_filter: only packets that match become rows; None for the setting's.
         bars: for lines and progress.
@@ -52,7 +52,7 @@ def ingest(
         WrongUsageError: a name for a file of the inbox, or a filter that tshark refuses.
     """
     problems: list[str] = []
-    selected = _select(settings, paths, name=name, failed=failed, bars=bars, problems=problems)
+    selected = _select(settings, places, name=name, failed=failed, bars=bars, problems=problems)
     workspace = Workspace(settings.options())
     filter_ = settings.filter if display_filter is None else display_filter
     _check_filter(workspace, filter_)
@@ -74,7 +74,7 @@ def ingest(
 
 def _select(
     settings: Settings,
-    paths: Sequence[Path],
+    places: Sequence[Path | str],
     *,
     name: str | None,
     failed: bool,
@@ -83,8 +83,8 @@ def _select(
 ) -> list[Selected]:
     """Return the captures that the arguments mean, and print what cannot be taken."""
     selected: list[Selected] = []
-    for path in paths:
-        selected += captures_at(settings.inbox_dir, path, name, problems)
+    for place in places:
+        selected += captures_at(settings.inbox_dir, place, name, problems)
     for problem in problems:
         bars.echo(f"refused: {problem}", err=True)
     if failed:
@@ -94,7 +94,7 @@ def _select(
         if not selected:
             bars.echo(f"no capture{f' of {name}' if name else ''} has failed")
     elif not selected and not problems:
-        raise WrongUsageError(f"no capture in {', '.join(map(str, paths))}")
+        raise WrongUsageError(f"no capture in {', '.join(map(str, places))}")
     shared = shared_experiments(item.capture.key for item in selected)
     for experiment, names in shared.items():
         bars.echo(f"note: {' and '.join(names)} share the table packets_{experiment}", err=True)

@@ -1,18 +1,22 @@
 """Which captures a command means by files, folders, or `--failed`. It loads none of them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mt_pipeline.captures import inbox
-from mt_pipeline.captures.identity import Capture
+from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.naming import (
+    CaptureError,
     OutsideInboxError,
     fold_experiment,
     key_of,
     unfolded_experiment,
 )
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.s3 import Bucket
+from mt_pipeline.captures.store import Inbox
 
 
 class WrongUsageError(Exception):
@@ -35,7 +39,7 @@ class Selected:
 
 
 def captures_at(
-    inbox_dir: Path, path: Path, name: str | None, problems: list[str]
+    inbox_dir: Inbox, place: Path | str, name: str | None, problems: list[str]
 ) -> Iterator[Selected]:
     """Yield the captures of an argument.
 
@@ -43,11 +47,50 @@ def captures_at(
     it belong to an experiment named after it.
 
     Args:
-        inbox_dir: the watched folder.
-        path: a file or a folder.
+        inbox_dir: the watched folder, or the store.
+        place: a file or a folder, or the URL of an object or a folder of the store.
         name: experiment of all files from outside the watched folder.
         problems: gets a sentence for each file that cannot be taken.
+
+    Raises:
+        WrongUsageError: a store has no links to what lies outside.
+        InboxError: the store cannot be asked.
     """
+    if isinstance(place, str):
+        yield from _objects(inbox_dir, place.rstrip("/"), name, problems)
+    elif isinstance(inbox_dir, Path):
+        yield from _files(inbox_dir, place, name, problems)
+    else:
+        raise WrongUsageError(
+            f"the inbox is {inbox_dir}, which cannot have a link to {place}: upload it there"
+        )
+
+
+def _objects(
+    inbox_dir: Inbox, url: str, name: str | None, problems: list[str]
+) -> Iterator[Selected]:
+    """Yield the object of a URL, or the objects below it."""
+    if not f"{url}/".startswith(f"{inbox_dir}/"):
+        raise WrongUsageError(
+            f"{url} is not below the inbox {inbox_dir}: set MT_INBOX to it, "
+            "or download it and name the file"
+        )
+    if name is not None:
+        raise WrongUsageError(f"{url} lies in the inbox, so its folder names its experiment")
+    below = url.removeprefix(f"{inbox_dir}").removeprefix("/")
+    with suppress(CaptureError):
+        yield Selected(capture_at(inbox_dir, below), None, in_folder=False)
+        return
+    walk = inbox.walk(Bucket(url))
+    problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
+    for capture in sorted(walk.captures, key=lambda capture: capture.key):
+        key = f"{below}/{capture.key}" if below else capture.key
+        yield Selected(replace(capture, key=key, inbox=inbox_dir), None, in_folder=True)
+
+
+def _files(
+    inbox_dir: Path, path: Path, name: str | None, problems: list[str]
+) -> Iterator[Selected]:
     if not path.is_dir():
         key = f"{name or unfolded_experiment(path.name)}/{path.name}"
         yield _selected(inbox_dir, path, key, name, in_folder=False)
@@ -65,24 +108,30 @@ def captures_at(
 
 
 def failed_captures(
-    inbox_dir: Path, records: Iterable[Record], experiment: str | None
+    inbox_dir: Inbox, records: Iterable[Record], experiment: str | None
 ) -> list[Selected]:
     """Return the captures that failed, or that an outage gave back; their files may be missing.
 
     Args:
-        inbox_dir: the watched folder.
+        inbox_dir: the watched folder, or the store.
         records: all captures.
         experiment: only its captures; None for all.
     """
     folded = experiment and fold_experiment(experiment)
     return [
-        Selected(
-            Capture(record.key, inbox_dir, record.size, record.mtime_ns), None, in_folder=False
-        )
+        Selected(_present(inbox_dir, record), None, in_folder=False)
         for record in records
         if folded in (None, record.experiment)
         and (record.state is State.FAILED or (record.state is State.WAITING and record.returned))
     ]
+
+
+def _present(inbox_dir: Inbox, record: Record) -> Capture:
+    """Return the capture of a record; of an object as it is now, if it is there."""
+    if not isinstance(inbox_dir, Path):
+        with suppress(CaptureError):
+            return capture_at(inbox_dir, record.key)
+    return Capture(record.key, inbox_dir, record.size, record.mtime_ns)
 
 
 def _selected(

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mt_pipeline.captures import inbox
+from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.captures.naming import CaptureError, refusal_of_key
 from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
@@ -113,14 +113,14 @@ class TakenCaptures:
             self._report(self._unfinished.pop(key))
 
     def _take(self, item: Selected) -> None:
-        link, target = item.capture.path, item.outside
+        target = item.outside
         if target:
-            check_free(link, target)
+            check_free(item.capture.path, target)
         # The ledger comes first: the sensor sees the link a moment later, and leaves it to us.
         self._ledger.take(item.capture, by=self.name)
         self._unfinished[item.capture.key] = item
         if target:
-            make_link(link, target)
+            make_link(item.capture.path, target)
 
     def _refuses(self, item: Selected) -> bool:
         """Return whether a file cannot be a capture; a line says why."""
@@ -170,4 +170,7 @@ def _refusal(item: Selected) -> str | None:
     """Return why a file cannot be a capture; None if it may be one."""
     capture = item.capture
     file = replace(capture, key=str(item.outside)) if item.outside else capture
-    return refusal_of_key(capture.key) or inbox.sniff(file)
+    try:
+        return refusal_of_key(capture.key) or sniff(file)
+    except CaptureError as error:  # of an object
+        return str(error)

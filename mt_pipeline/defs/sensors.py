@@ -16,10 +16,12 @@ from itertools import groupby
 import dagster as dg
 
 from mt_pipeline.captures import inbox
+from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.captures.naming import shared_experiments
+from mt_pipeline.captures.naming import CaptureError, shared_experiments
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.captures.watch import looks
 from mt_pipeline.defs import cluster
 from mt_pipeline.defs.jobs import ingest_captures
@@ -95,7 +97,7 @@ def tick(
 
 def _recover(workspace: Workspace, instance: dg.DagsterInstance) -> None:
     """Have the captures of runs that died requested again."""
-    workspace.inbox.mkdir(parents=True, exist_ok=True)
+    inbox.prepare(workspace.inbox)
     cluster.fail_lost_runs(workspace.options, instance)
     make_good(workspace.ledger, instance)
 
@@ -129,13 +131,17 @@ def look(
     workers = cluster.workers(options) if ready else []
     room = cluster.in_hand(most_in_hand, workers) - in_hand
     chosen = [capture for look in _portion(ready, room) for capture in look]
-    good, refused = _sniffed(context, ledger, chosen)
+    try:
+        good, refused = _sniffed(context, ledger, chosen)
+    except InboxError as error:
+        return dg.SkipReason(str(error))
     mine = set(ledger.requested(capture.key for capture in good))
     good = [capture for capture in good if capture.key in mine]
     progress = ledger.progress()
     if not good:
         idle = f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
-        return _skip(str(progress) if progress.left else idle, refused)
+        text = str(progress) if progress.left else idle
+        return _skip("; ".join([text, *filter(None, [walk.unread.get("")])]), refused)
     context.log.info(str(progress))
     for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
         context.log.warning(
@@ -179,11 +185,18 @@ def _sniffed(
 
     Returns:
         The captures, and the reasons for the other files.
+
+    Raises:
+        InboxError: the store cannot be asked.
     """
     good, refused = [], []
     for capture in ready:
-        if reason := inbox.sniff(capture):
-            ledger.refuse(capture, reason)
+        try:
+            if reason := sniff(capture):
+                ledger.refuse(capture, reason)
+        except CaptureError as error:  # an object, which is looked at again
+            reason = str(error)
+        if reason:
             context.log.warning(reason)
             refused.append(reason)
         else:

@@ -14,6 +14,7 @@ from mt_pipeline.api.where import WhereError
 from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.captures.lookup import UnknownNameError
 from mt_pipeline.captures.records import LedgerError
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.errors import meaning
 from mt_pipeline.explorer.errors import AskedWrongError, RefusedDownloadError, UnknownError
 from mt_pipeline.frames.models import FrameError
@@ -36,7 +37,7 @@ _STATUS: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
         ),
         409,
     ),
-    ((BackendError, LedgerError, StateError), 503),
+    ((BackendError, InboxError, LedgerError, StateError), 503),
 )
 _RETRY_SECONDS = 2
 

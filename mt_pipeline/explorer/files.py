@@ -22,6 +22,7 @@ from mt_pipeline.api.session import Session
 from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.queries import Queries
+from mt_pipeline.captures.store import Inbox
 from mt_pipeline.errors import CommandError
 from mt_pipeline.explorer import chosen
 from mt_pipeline.explorer.asked import Seen
@@ -111,6 +112,7 @@ class Files:
                 session.limits,
                 progress,
                 is_new=True,
+                temporary=self.folder,
             )
             for part in chosen.packets(session, seen, cutting.COLUMNS)
         ]
@@ -150,7 +152,7 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     return Rows(parts[0].schema, batches)
 
 
-def _problem(inbox: Path, ledger: Queries, key: str) -> str | None:
+def _problem(inbox: Inbox, ledger: Queries, key: str) -> str | None:
     record = ledger.get(key)
     if record is None or record.packets_expired_at is not None:
         return f"the packets of {key} have expired or were purged meanwhile"

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from mt_pipeline.captures.first_bytes import codec_of
 from mt_pipeline.captures.identity import open_file
-from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.frames import pcap, pcapng
 from mt_pipeline.frames.editcap import converted
 from mt_pipeline.frames.models import Differs, Frame, FrameError, Secrets, Wanted

@@ -10,7 +10,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from mt_pipeline.backends.loads import Unreachable
+from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures.naming import CaptureError
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.pipeline.capture_run import (
     Prepared,
     abandon,
@@ -171,6 +174,6 @@ class _Batch:
         )
 
     def _size(self, key: str) -> int:
-        with suppress(OSError):
-            return (self.run.workspace.inbox / key).stat().st_size
+        with suppress(CaptureError, InboxError):
+            return capture_at(self.run.workspace.inbox, key).size
         return 0

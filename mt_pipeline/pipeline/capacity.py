@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mt_pipeline.captures.first_bytes import codec_of
 from mt_pipeline.captures.identity import Capture, open_capture
-from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.captures.naming import CaptureError
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.packet_count import Estimate
@@ -187,6 +188,24 @@ def check_scratch(scratch: Path, capture: Capture) -> None:
         )
 
 
+def check_copy(options: Options, capture: Capture) -> None:
+    """Refuse an object that the disk has no room for a copy of. `check` counts what is in it then.
+
+    Raises:
+        NoRoomError: too little disk would be left.
+    """
+    if options.scratch_dir:
+        check_scratch(options.scratch_dir, capture)
+        return
+    free, reserve = shutil.disk_usage(options.data_dir).free, _reserve(options)
+    if capture.size + reserve > free:
+        raise NoRoomError(
+            f"{capture.key}: a copy of it needs {_size(capture.size)} of disk and "
+            f"{_size(reserve)} must be left, but {_size(free)} are free in {options.data_dir}: "
+            f"{_CURE}"
+        )
+
+
 class Room:
     """The room on the disk while a capture is processed.
 
@@ -221,7 +240,7 @@ class Room:
 
 def _codec(capture: Capture) -> str | None:
     # If the file cannot be read, a later stage reports it.
-    with suppress(OSError), open_capture(capture) as file:
+    with suppress(OSError, CaptureError, InboxError), open_capture(capture) as file:
         return codec_of(file.read(4))
     return None
 

@@ -7,25 +7,22 @@ capture that the ledger calls running while its lock is free belongs to a run th
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 from mt_pipeline.captures.duplicates import Copy
-from mt_pipeline.captures.growing import is_growing, snapshot
 from mt_pipeline.captures.identity import Capture, capture_at
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record, State
-from mt_pipeline.pipeline import capacity, captures_table
+from mt_pipeline.pipeline import captures_table
 from mt_pipeline.pipeline.derived import NoInputError
 from mt_pipeline.pipeline.early_load import SentRows
 from mt_pipeline.pipeline.load import CaptureLoad
 from mt_pipeline.pipeline.run import STAGES, Run
+from mt_pipeline.pipeline.stable import stable
 from mt_pipeline.pipeline.stages import Stages
 from mt_pipeline.pipeline.verdict import note_done, note_stopped, verdict_of
 from mt_pipeline.rows.sources import Sources
-from mt_pipeline.system import scratch
-from mt_pipeline.tshark.packet_count import estimate
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +146,8 @@ def _run_stages(stages: Stages, before: Record | None, since: float, *, early: b
     if run.includes_load:
         run.workspace.ledger.claim(capture, run=run.id, filter=run.display_filter)
     if "tshark_json" in run.stages:
-        with _stable(stages, capture) as stable:
-            if not _read(stages, stable, early=early and not (before and before.documents)):
+        with stable(run.workspace, stages.files, capture) as file:
+            if not _read(stages, file, early=early and not (before and before.documents)):
                 return False
     elif before and before.documents:
         stages.inputs, stages.sha256, stages.cut = before.documents, before.sha256 or "", before.cut
@@ -161,18 +158,6 @@ def _run_stages(stages: Stages, before: Record | None, since: float, *, early: b
         )
     _derive(stages, before)
     return run.includes_load
-
-
-@contextmanager
-def _stable(stages: Stages, capture: Capture) -> Iterator[Capture]:
-    """Yield the capture; if it still grows, yield a copy that exists until the block ends."""
-    options = stages.run.workspace.options
-    if options.follow and is_growing(capture, settle=options.settle_seconds):
-        capacity.check(options, capture, lambda: estimate(capture.path), copied=True)
-        with snapshot(capture, scratch.near(stages.files.workplace)) as copy:
-            yield copy
-    else:
-        yield capture
 
 
 def _read(stages: Stages, capture: Capture, *, early: bool) -> bool:

@@ -21,6 +21,7 @@ from mt_pipeline.backends.loads import (
 )
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.records import LedgerError
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.enrichment.answers.records import StoreError
 from mt_pipeline.errors import STOPPING, SettingsError, quoted
 from mt_pipeline.state.postgres import StateError
@@ -37,7 +38,7 @@ _DATABASES = (LedgerError, StoreError, StateError, sa.exc.OperationalError)  # t
 _TSHARK = (TsharkMissing, TsharkTooOld, TsharkKilled, TsharkSilent)
 _MEMORY = (MemoryError, duckdb.OutOfMemoryException)
 
-OUTAGES = (*_QUESTDB, *_DATABASES, *_TSHARK, *_MEMORY, SettingsError)
+OUTAGES = (*_QUESTDB, *_DATABASES, *_TSHARK, *_MEMORY, InboxError, SettingsError)
 """Errors that would stop any capture."""
 
 SUSPECTS = (Lost, Exhausted, TsharkKilled, TsharkSilent, *_MEMORY)

@@ -1,15 +1,20 @@
 """Compares the record of one capture with its files and with the rows in the back ends."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 
 from mt_pipeline.backends.loads import StoredCounts
 from mt_pipeline.captures.identity import Capture, capture_at, sha256_of
-from mt_pipeline.captures.naming import CaptureError
+from mt_pipeline.captures.inbox import walk
+from mt_pipeline.captures.naming import CaptureError, CaptureGoneError
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.pipeline.files import CaptureFiles
 from mt_pipeline.pipeline.retention import documents_expired
 from mt_pipeline.pipeline.workspace import Workspace
@@ -39,11 +44,38 @@ class Difference:
         return f"{self.key}: {self.what}"
 
 
+Find: TypeAlias = Callable[[str], Capture]
+"""Returns the capture of a key as it is in the inbox; raises CaptureError if it is not."""
+
+
+def finder(workspace: Workspace) -> Find:
+    """Return what finds captures; all of a store are listed at once.
+
+    Raises:
+        InboxError: the store cannot be asked.
+    """
+    inbox = workspace.inbox
+    if isinstance(inbox, Path):
+        return partial(capture_at, inbox)
+    there = walk(inbox)
+    for problem in there.problems:
+        raise InboxError(problem)
+    by_key = {capture.key: capture for capture in there.captures}
+
+    def find(key: str) -> Capture:
+        if key not in by_key:
+            raise CaptureGoneError(f"{key} is not in the inbox any more")
+        return by_key[key]
+
+    return find
+
+
 def compare(
     workspace: Workspace,
     record: Record,
     stored: Mapping[str, Mapping[str, StoredCounts]],
     *,
+    find: Find | None,
     hashed: bool,
 ) -> list[Difference]:
     """Return the differences of a capture. Files that cannot be read are a difference, too.
@@ -52,10 +84,11 @@ def compare(
         workspace: the data folder.
         record: the record of the capture.
         stored: what each back end stores, by name of the back end and capture key.
+        find: see `finder`; None to compare the rows alone.
         hashed: whether to read the file and all documents, too.
     """
     try:
-        return list(_differences(workspace, record, stored, hashed=hashed))
+        return list(_differences(workspace, record, stored, find=find, hashed=hashed))
     except OSError as error:
         reason = f"it cannot be compared ({error.strerror or error})"
         return [Difference(record.key, f"{reason}: make its files readable for this user")]
@@ -66,6 +99,7 @@ def _differences(
     record: Record,
     stored: Mapping[str, Mapping[str, StoredCounts]],
     *,
+    find: Find | None,
     hashed: bool,
 ) -> Iterator[Difference]:
     by_backend = {name: counts.get(record.key, StoredCounts()) for name, counts in stored.items()}
@@ -78,7 +112,8 @@ def _differences(
                 )
     if record.state is not State.DONE:
         return
-    yield from _file_differences(workspace, record, hashed=hashed)
+    if find:
+        yield from _file_differences(workspace, record, find=find, hashed=hashed)
     for name, counts in by_backend.items():
         if wrong := _wrong_rows(record, name, counts):
             yield Difference(
@@ -129,8 +164,17 @@ def _is_left_over(record: Record, counts: StoredCounts) -> bool:
 
 def is_in_inbox(workspace: Workspace, record: Record) -> bool:
     """Return whether the file of a capture is in the inbox, where this user can see it."""
-    # Path.exists raises if a folder may not be entered.
-    return os.path.exists(workspace.inbox / record.key)  # noqa: PTH110
+    inbox = workspace.inbox
+    if isinstance(inbox, Path):
+        # Path.exists raises if a folder may not be entered.
+        return os.path.exists(inbox / record.key)  # noqa: PTH110
+    try:
+        capture_at(inbox, record.key)
+    except CaptureError:
+        return False
+    except InboxError:  # it is looked for again when the capture is loaded
+        return True
+    return True
 
 
 def has_sources(workspace: Workspace, record: Record) -> bool:
@@ -142,10 +186,10 @@ def has_sources(workspace: Workspace, record: Record) -> bool:
 
 
 def _file_differences(
-    workspace: Workspace, record: Record, *, hashed: bool
+    workspace: Workspace, record: Record, *, find: Find, hashed: bool
 ) -> Iterator[Difference]:
     try:
-        capture = capture_at(workspace.inbox, record.key)
+        capture = find(record.key)
     except CaptureError:
         yield Difference(
             record.key, "its file is gone from the inbox; its rows stay until you purge it"

@@ -16,6 +16,7 @@ from mt_pipeline.backends.loads import BackendError, Unreachable
 from mt_pipeline.backends.questdb.server_errors import ServerError
 from mt_pipeline.captures.naming import CaptureError, storable
 from mt_pipeline.captures.records import LedgerError
+from mt_pipeline.captures.store import InboxError
 from mt_pipeline.enrichment.provider import EnrichmentError
 from mt_pipeline.errors import CommandError, SettingsError, meaning
 from mt_pipeline.pipeline.causes import is_outage, system_error, without_files
@@ -34,6 +35,7 @@ EXPECTED = (
     ServerError,
     SettingsError,
     StateError,
+    InboxError,
     OSError,
     duckdb.Error,
     MemoryError,
@@ -122,7 +124,7 @@ def collecting(
     *,
     folder: Path | None = None,
     loads: bool = True,
-    ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError, StateError),
+    ends_on: tuple[type[Exception], ...] = (Unreachable, LedgerError, StateError, InboxError),
 ) -> Iterator[None]:
     """Collect and log an error, so that it does not stop the other captures.
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from mt_pipeline.captures.store import Inbox
 from mt_pipeline.state.postgres import Postgres
 
 
@@ -29,7 +30,7 @@ class Options:
     broker_url: str | None
     broker_password: SecretStr | None
     dagster_home: Path
-    inbox_dir: Path
+    inbox_dir: Inbox
     settle_seconds: float
     keep_documents_days: float | None
     keep_packets_days: float | None

@@ -51,7 +51,7 @@ def write_documents(
             workspace.tshark,
             capture.path,
             path,
-            shown_as=workspace.inbox / key,  # a capture that grows is read from a copy
+            shown_as=_shown_as(workspace, key),
             display_filter=display_filter,
             listener=listener,
             progress=_progress(workspace, key, total),
@@ -65,6 +65,12 @@ def write_documents(
         path.unlink()  # its name is the hash of the old content
         raise
     return packets
+
+
+def _shown_as(workspace: Workspace, key: str) -> Path:
+    """Return what errors call a capture that may be read from a copy."""
+    inbox = workspace.inbox
+    return inbox / key if isinstance(inbox, Path) else Path(key)
 
 
 def _progress(workspace: Workspace, key: str, total: int | None) -> Callable[[int], None]:

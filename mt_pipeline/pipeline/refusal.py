@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mt_pipeline.captures import inbox
+from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.identity import Capture, check_unchanged
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.pipeline import capacity
@@ -25,7 +25,7 @@ def check_readable(
         CaptureError: it cannot be read, or has changed.
     """
     # tshark takes an empty file, and some text files, for captures.
-    if reason := inbox.sniff(capture):
+    if reason := sniff(capture):
         check_unchanged(capture)
         raise NotACaptureError(reason)
     capacity.check_memory(options, capture, count)

@@ -17,6 +17,7 @@ from mt_pipeline.pipeline import captures_table
 from mt_pipeline.pipeline.load import load_one
 from mt_pipeline.pipeline.provenance import was_read_by
 from mt_pipeline.pipeline.run import Run
+from mt_pipeline.pipeline.stable import stable
 from mt_pipeline.pipeline.stages import Stages
 from mt_pipeline.pipeline.verdict import note_answers, note_done
 from mt_pipeline.pipeline.versions import ROWS
@@ -94,11 +95,13 @@ def _read_anew(stages: Stages, record: Record) -> None:
         return
     if is_outdated and not was_read_by(tshark, record):
         display_filter = record.filter or ""
-        stages.identify(capture, display_filter)
-        stages.read_documents(capture, display_filter, derive=True, copy_of=None)
-    else:
-        stages.inspection.begin(capture, stages.inputs)
-        stages.inspection.wait()
+        with stable(workspace, stages.files, capture) as file:
+            stages.identify(file, display_filter)
+            stages.read_documents(file, display_filter, derive=True, copy_of=None)
+    elif workspace.options.inspects and stages.inspection.found(stages.inputs) is None:
+        with stable(workspace, stages.files, capture) as file:
+            stages.inspection.begin(file, stages.inputs)
+            stages.inspection.wait()
 
 
 def _load_again(run: Run, stages: Stages) -> None:

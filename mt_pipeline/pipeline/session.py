@@ -33,6 +33,7 @@ def session(workspace: Workspace, *, as_reader: bool = False) -> Session:
         lambda experiment: _source(workspace, experiment, as_reader=as_reader),
         workspace.questdb,
         workspace.limits,
+        workspace.options.temporary,
     )
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 
 from mt_pipeline.backends.loads import Loaded
 from mt_pipeline.captures.database import UnknownCaptureError
-from mt_pipeline.captures.identity import CaptureGoneError
 from mt_pipeline.captures.locks import CaptureLostError
+from mt_pipeline.captures.naming import CaptureGoneError
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.enrichment import changes
 from mt_pipeline.pipeline import captures_table

@@ -13,7 +13,7 @@ from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb import server_folder
 from mt_pipeline.captures.locks import CaptureBusyError
 from mt_pipeline.captures.records import Record
-from mt_pipeline.pipeline.comparison import Difference, compare, has_sources, is_in_inbox
+from mt_pipeline.pipeline.comparison import Difference, compare, finder, has_sources, is_in_inbox
 from mt_pipeline.pipeline.workspace import Workspace
 
 _LOCK_SECONDS = 1
@@ -36,6 +36,7 @@ def differences(
     workspace: Workspace,
     chosen: Callable[[Record], bool] | None = None,
     *,
+    files: bool = True,
     hashed: bool = False,
     thorough: bool = False,
 ) -> list[Difference]:
@@ -45,11 +46,13 @@ def differences(
         workspace: the data folder.
         chosen: selects captures. By default all are compared, also those that have rows, but no
             record in the ledger.
+        files: whether to compare files, too.
         hashed: whether to read every file and all documents, too.
         thorough: whether to read every column of the rows: a power cut may have damaged any.
 
     Raises:
         BackendError: QuestDB does not answer, or cannot read its tables.
+        InboxError: the store with the files cannot be asked.
     """
     before = {record.key: record for record in workspace.ledger.records()}
     stored = {backend.name: backend.stored(thorough=thorough) for backend in workspace.backends()}
@@ -59,10 +62,11 @@ def differences(
         for key, record in after.items()
         if before.get(key) == record and (chosen is None or chosen(record))
     ]
+    find = finder(workspace) if files else None
     compared = [
         (record, difference)
         for record in unchanged
-        for difference in compare(workspace, record, stored, hashed=hashed)
+        for difference in compare(workspace, record, stored, find=find, hashed=hashed)
     ]
     # To read files may take hours. What was loaded meanwhile is compared next time.
     after = {record.key: record for record in workspace.ledger.records()}
@@ -109,9 +113,8 @@ def after_a_crash(workspace: Workspace) -> str | None:
     if not workspace.has_crashed:
         return None
     try:
-        found = [
-            difference for difference in differences(workspace, thorough=True) if difference.rows
-        ]
+        compared = differences(workspace, files=False, thorough=True)
+        found = [difference for difference in compared if difference.rows]
     except (BackendError, psycopg.Error) as error:
         # Start all the same: the cure needs a running QuestDB.
         return _cannot_verify(workspace, " ".join(str(error).split()))

@@ -24,7 +24,10 @@ from mt_pipeline.backends.questdb.locks import (
     PostgresLoadingLock,
     ViewsLock,
 )
+from mt_pipeline.captures import s3_client
 from mt_pipeline.captures.ledger import Ledger
+from mt_pipeline.captures.s3 import Bucket
+from mt_pipeline.captures.store import Inbox
 from mt_pipeline.errors import SettingsError, meaning
 from mt_pipeline.pipeline import providers
 from mt_pipeline.pipeline.logins import Logins
@@ -67,14 +70,16 @@ class Workspace:
             SettingsError: the message names the variable.
         """
         providers.check(self.options)
+        if isinstance(self.options.inbox_dir, Bucket):
+            s3_client.check_installed()
         try:
             scratch.use(self.options.temporary if self.options.scratch_dir else None)
         except OSError as error:
             raise SettingsError(f"MT_SCRATCH_DIR: {error.filename}: {meaning(error)}") from None
 
     @property
-    def inbox(self) -> Path:
-        """The watched folder."""
+    def inbox(self) -> Inbox:
+        """The watched folder, or the store that captures are in."""
         return self.options.inbox_dir
 
     @cached_property

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
+from mt_pipeline.captures import inbox
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.service.unusable_home import of_settings
 from mt_pipeline.settings import PROJECT
@@ -66,8 +67,8 @@ def prepare(options: Options) -> Path:
     os.environ["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
     home = options.dagster_home
     private.folder(options.data_dir)
-    for folder in (options.inbox_dir, home):
-        folder.mkdir(parents=True, exist_ok=True)
+    inbox.prepare(options.inbox_dir)
+    home.mkdir(parents=True, exist_ok=True)
     if options.embeds_questdb and not options.questdb_password:
         password_in(options.questdb_password_file)
     if options.embeds_questdb and not options.questdb_reader_password:

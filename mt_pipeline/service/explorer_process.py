@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import requests
 
+from mt_pipeline.captures import s3_client
+from mt_pipeline.captures.s3 import Bucket
 from mt_pipeline.pipeline.logins import Logins
 from mt_pipeline.settings import PREFIX, Settings
 from mt_pipeline.system import private
@@ -118,7 +120,7 @@ def _keep(settings: Settings, stopped: threading.Event, echo: Echo) -> None:
 def _start(settings: Settings) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         bound(_COMMAND, signal="TERM"),
-        env=environment(*(_LIBPQ if settings.state_url else ()), **_environment(settings)),
+        env=environment(*_outside(settings), **_environment(settings)),
         cwd=settings.data_dir,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -127,6 +129,14 @@ def _start(settings: Settings) -> "subprocess.Popen[str]":
         errors="backslashreplace",
         start_new_session=True,  # Ctrl-C reaches us alone
     )
+
+
+def _outside(settings: Settings) -> Iterable[str]:
+    """Return the variables by which libraries sign in where it reads, besides the settings."""
+    if settings.state_url:
+        yield from _LIBPQ
+    if isinstance(settings.inbox_dir, Bucket):
+        yield from s3_client.variables()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from mt_pipeline.captures.first_bytes import codec_of
 from mt_pipeline.captures.identity import open_file
-from mt_pipeline.captures.inbox import codec_of
 from mt_pipeline.system.processes import bound, piped, stop
 from mt_pipeline.tshark.limits import DEFAULT, Limits, Watch, limited, wait, work_of
 from mt_pipeline.tshark.programs import CUT, DAMAGED, environment, printed

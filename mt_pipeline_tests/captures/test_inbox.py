@@ -17,8 +17,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.identity import Capture, CaptureUnreadableError, capture_at
-from mt_pipeline.captures.inbox import sniff, walk
+from mt_pipeline.captures.inbox import walk
 
 PCAP = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
 PCAPNG = bytes.fromhex("0a0d0d0a 1c000000 4d3c2b1a 0100 0000 ffffffffffffffff 1c000000")
@@ -90,7 +91,8 @@ def test_names_that_cannot_be_keys_are_refused_one_by_one(tmp_path):
         "a...b/c.pcap",
     }
     assert all(
-        refused.key in refused.reason and refused.path.exists() for refused in result.refused
+        refused.key in refused.reason and Path(refused.location).exists()
+        for refused in result.refused
     )
 
 

@@ -280,7 +280,7 @@ def test_odd_names_go_through(ledger, inbox, name):
 def test_a_file_made_readable_is_taken_without_a_change(ledger, inbox):
     (inbox / "a.pcap").write_bytes(b"x")
     shut = Refused(
-        "a.pcap", inbox / "a.pcap", "a.pcap cannot be read: make it readable for this user."
+        "a.pcap", str(inbox / "a.pcap"), "a.pcap cannot be read: make it readable for this user."
     )
     assert ledger.look(Walk(refused=[shut]), settle=5, now=1000) == []
     assert ledger.records()[0].error == shut.reason
