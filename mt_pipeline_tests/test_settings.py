@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from mt_pipeline.captures.s3 import Bucket
 from mt_pipeline.cli.unknown_settings import warnings
 from mt_pipeline.enrichment.answers import maintenance
 from mt_pipeline.pipeline import providers
@@ -117,6 +118,48 @@ def test_the_place_of_the_state_shows_no_password(monkeypatch: pytest.MonkeyPatc
     state = load().options().state
     assert (str(state), state.password) == ("postgresql://lab@db:5433/state", "s3cret")
     assert "s3cret" not in repr(state)
+
+
+@pytest.mark.parametrize(
+    ("value", "url", "prefix"),
+    [
+        ("s3://lab-captures", "s3://lab-captures", ""),
+        ("s3://lab.captures/field 2026/north/", "s3://lab.captures/field 2026/north",
+         "field 2026/north/"),
+    ],
+)  # fmt: skip
+def test_an_inbox_may_be_a_part_of_a_bucket(
+    monkeypatch: pytest.MonkeyPatch, value: str, url: str, prefix: str
+):
+    monkeypatch.setenv("MT_INBOX", value)
+    inbox = load().inbox_dir
+    assert isinstance(inbox, Bucket)
+    assert (str(inbox), inbox.prefix) == (url, prefix)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "s3://ada:s3cret@bucket/x",
+        "s3://s3cret@bucket",
+        "s3://bucket/x?secret=s3cret",
+        "s3://bucket//s3cret",
+        "s3://bucket/../s3cret",
+        "s3://",
+        "S3://BUCKET/s3cret",
+        "https://s3cret@bucket.s3.example.org/x",
+        "gs://s3cret",
+    ],
+)
+def test_an_inbox_by_another_url_is_refused_without_its_text(
+    monkeypatch: pytest.MonkeyPatch, value: str
+):
+    monkeypatch.setenv("MT_INBOX", value)
+    with pytest.raises(
+        SettingsError, match="MT_INBOX: Input should be a folder, or s3://"
+    ) as error:
+        load()
+    assert "s3cret" not in str(error.value)
 
 
 def test_lists_of_trackers_are_paths_separated_by_commas(
