@@ -254,7 +254,7 @@ def test_every_setting_reaches_the_code_server_but_for_those_that_mean_nothing_t
     of_the_image = {"MT_TSHARK"}
     of_others = {"MT_DAGSTER_PORT", "MT_UI_HOSTS", "MT_UI_TOKEN"}
     of_others |= {"MT_EXPLORER_PORT", "MT_EXPLORER_MEMORY_MB"}
-    of_several_machines = {"MT_STATE_URL", "MT_STATE_PASSWORD"}
+    of_several_machines = {"MT_STATE_URL", "MT_STATE_PASSWORD", "MT_SCRATCH_DIR"}
     of_several_machines |= {"MT_BROKER_URL", "MT_BROKER_PASSWORD", "MT_SLOTS"}
     given = {name.upper() for name in SERVICES["code-server"]["secrets"]} | set(
         SERVICES["code-server"]["environment"]
