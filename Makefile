@@ -54,8 +54,8 @@ owners: .venv/installed
 screenshots: setup chromium
 	.venv/bin/python -m mt_pipeline_tests.screenshots
 
-# Makes the secrets of compose.yml that are not there: of what `.env` says of them, as it did in earlier releases, else of chance.
-SECRETS = mt_questdb_password mt_questdb_reader_password postgres_password gf_security_admin_password gf_rendering_renderer_token
+# Makes the secrets of compose.yml, compose.cluster.yml and kubernetes/ that are not there: of what `.env` says of them, as it did in earlier releases, else of chance.
+SECRETS = mt_questdb_password mt_questdb_reader_password postgres_password gf_security_admin_password gf_rendering_renderer_token mt_broker_password
 secrets:
 	@mkdir -p secrets && chmod 700 secrets
 	@for name in $(SECRETS) mt_netify_api_key; do \

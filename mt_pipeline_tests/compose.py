@@ -1,4 +1,4 @@
-"""compose.yml without an engine: its variables filled in, its services as plain processes.
+"""compose.yml, or compose.cluster.yml, without an engine: variables filled in, plain processes.
 
 A process gets the command, the environment, the secrets and the health check that the file gives
 its container. It cannot get more rights, and where the machine allows that, it has no capability
@@ -29,13 +29,15 @@ from mt_pipeline.settings import PROJECT
 from mt_pipeline_tests.services import SECONDS, eventually, free_ports
 
 FILE = PROJECT / "compose.yml"
+CLUSTER = PROJECT / "compose.cluster.yml"
 
 Service = dict[str, object]
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?+])([^${}]*))?\})")
-_PORTS = ("4000", "3000", "3002", "5432", "9000", "8812")
-_IMAGES = ("code-server", "webserver", "explorer", "daemon")
-"""Services of our own image, which begins with an entrypoint."""
+_PORTS = ("4000", "3000", "3001", "3002", "5432", "6379", "9000", "8812")
+_PATH = re.compile(
+    r"""(?<![^\s"=(])/(data|inbox|offline|imports|scratch|tmp|run/secrets)\b[^\s")]*"""
+)
 _READ_ONLY = (
     "for folder in $WRITABLE; do mount --bind $folder $folder || exit; done; "
     'mount -o remount,bind,ro / && exec "$@"'
@@ -56,13 +58,13 @@ def variables(text: str | None = None) -> dict[str, bool]:
     return required
 
 
-def resolved(environment: Mapping[str, str]) -> dict[str, dict[str, Service]]:
-    """Read the file with its variables filled in.
+def resolved(environment: Mapping[str, str], file: Path = FILE) -> dict[str, dict[str, Service]]:
+    """Read a file with its variables filled in.
 
     Raises:
         MissingError: a variable without a default is not set, or empty.
     """
-    return _filled(yaml.safe_load(FILE.read_text()), environment)
+    return _filled(yaml.safe_load(file.read_text()), environment)
 
 
 def _filled(part: object, environment: Mapping[str, str]) -> object:
@@ -100,13 +102,18 @@ class Stack:
         folder: for all that they keep.
         environment: what `.env` has.
         secrets: what the files of secrets have, by their names.
+        file: which of them.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], secrets: Mapping[str, str]
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        secrets: Mapping[str, str],
+        file: Path = FILE,
     ) -> None:
         self.folder = folder
-        self.services = resolved(environment)["services"]
+        self.services = resolved(environment, file)["services"]
         self._ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         # Postgres refuses root, and whoever it runs as instead may not enter the folders of tests.
@@ -133,7 +140,7 @@ class Stack:
         service = self.services[name]
         given = {
             **dotenv_values(PROJECT / str(service.get("env_file", "none"))),
-            **service["environment"],
+            **service.get("environment", {}),
         }
         path = f"{Path(sys.executable).parent}:{postgres_programs()}:{os.environ['PATH']}"
         more = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port(5432))} if name == "postgres" else {}
@@ -225,15 +232,12 @@ class Stack:
         shutil.rmtree(self._postgres, ignore_errors=True)
 
     def _here(self, text: str) -> str:
-        text = "127.0.0.1" if text in self.services else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        is_host = text in self.services and "network_mode" not in self.services[text]
+        text = "127.0.0.1" if is_host else text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
         text = re.sub(
             rf"(?<!\d)({'|'.join(_PORTS)})(?!\d)", lambda match: self._ports[match[0]], text
         )
-        return re.sub(
-            r"^/(data|inbox|offline|imports|tmp|run/secrets)\b.*",
-            lambda match: str(self.place(match[0])),
-            text,
-        )
+        return _PATH.sub(lambda match: str(self.place(match[0])), text)
 
     def _mount(self, mount: str | Mapping[str, str]) -> None:
         if isinstance(mount, str):  # a named volume
@@ -255,6 +259,8 @@ class Stack:
             ]
         if name == "postgres":
             return self._postgres_command()
+        if name == "redis":
+            return [*_without_rights(), *map(self._here, self.services[name]["command"])]
         return [*_without_rights(), *entrypoint(), *map(self._here, self.services[name]["command"])]
 
     def _postgres_command(self) -> Sequence[str]:
@@ -301,6 +307,7 @@ class Stack:
             str(self.port(5432)),
             "-k",
             str(self._postgres),
+            *map(str, self.services["postgres"].get("command", [])[1:]),
         ]
 
 

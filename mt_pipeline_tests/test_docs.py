@@ -20,7 +20,7 @@ from mt_pipeline.schema.packets import COLUMNS
 from mt_pipeline.schema.tables import CAPTURES, FLOWS, PACKETS
 from mt_pipeline.settings import PROJECT, Settings
 from mt_pipeline_tests import docs
-from mt_pipeline_tests.compose import variables
+from mt_pipeline_tests.compose import CLUSTER, variables
 from mt_pipeline_tests.pipelines import STAGES as ASSETS
 
 README = (PROJECT / "README.md").read_text()
@@ -260,7 +260,8 @@ def test_env_example_holds_nothing_but_settings_and_variables_of_compose_that_ar
         line
         for line in lines
         if "=" in line
-        and line.removeprefix("# ").partition("=")[0] not in VARIABLES | set(variables())
+        and line.removeprefix("# ").partition("=")[0]
+        not in VARIABLES | set(variables()) | set(variables(CLUSTER.read_text()))
     ] == []
 
 
