@@ -27,6 +27,9 @@ _CLASSES = [1 << power for power in range(13)]
 _TAKEN_SECONDS = 120
 """How long a worker may take to begin with a run that it took. If it has died, another gets it."""
 
+AWAY = (OperationalError, RedisError, OSError)
+"""What is raised if the broker does not answer."""
+
 _QUIET = {"socket_connect_timeout": 5, "socket_timeout": 15, "socket_keepalive": True}
 
 
@@ -94,7 +97,7 @@ def answers(celery: Celery) -> str | None:
     try:
         with celery.connection_for_read() as connection:
             connection.default_channel.client.ping()
-    except (OperationalError, RedisError, OSError) as error:
+    except AWAY as error:
         return " ".join(str(error).split())
     return None
 
@@ -103,7 +106,7 @@ def waiting(celery: Celery) -> set[str]:
     """Return the runs that no worker has begun with.
 
     Raises:
-        RedisError: the broker does not answer.
+        AWAY: one of these, if the broker does not answer.
     """
     with celery.connection_for_read() as connection:
         channel = connection.default_channel

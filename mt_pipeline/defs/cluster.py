@@ -66,7 +66,8 @@ def queue_tags(
         return {}
     from mt_pipeline.cluster import broker
 
-    need = max(capacity.comfortable_memory(options, capture) for capture in captures)
+    largest = max(captures, key=lambda capture: capture.size)  # the others share its run
+    need = capacity.comfortable_memory(options, largest)
     return {QUEUE: broker.queue_for(need, [worker.memory for worker in workers])}
 
 
@@ -92,14 +93,12 @@ def fail_lost_runs(
     ]
     if not records:
         return
-    from redis.exceptions import RedisError
-
     from mt_pipeline.cluster import broker
     from mt_pipeline.defs.launcher import at_work
 
     try:
         waiting = broker.waiting(broker.app(options))
-    except RedisError as error:
+    except broker.AWAY as error:
         log.warning("nobody knows which runs wait: the broker does not answer (%s)", error)
         return
     for name in {record.dagster_run.run_id for record in records} - waiting:

@@ -90,12 +90,16 @@ def _execute(instance: DagsterInstance, run_id: str) -> None:
                     os.kill(os.getpid(), signal.SIGINT)
                     return
 
-    threading.Thread(target=look, daemon=True).start()
-    try:
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-            _execute_run_command_body(run_id, instance, lambda _event: None, True)
-    finally:
-        done.set()
+    looks = threading.Thread(target=look, daemon=True)
+    looks.start()
+    # The status of a run that fails by itself interrupts its last steps, too.
+    with suppress(KeyboardInterrupt):
+        try:
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+                _execute_run_command_body(run_id, instance, lambda _event: None, True)
+        finally:
+            done.set()
+            looks.join()
 
 
 def _leave_logging(**_: object) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from mt_pipeline import __version__
 from mt_pipeline.cluster.members import Members, Versions
@@ -99,6 +100,20 @@ def wait(options: Options, stopped: threading.Event, echo: Echo) -> bool:
             said = missing
         stopped.wait(AGAIN_SECONDS)
     return False
+
+
+def of_this_machine_alone(options: Options) -> list[str]:
+    """Return the settings whose address only this machine understands."""
+    addresses = {
+        "MT_STATE_URL": urlsplit(options.state_url or "").hostname,
+        "MT_BROKER_URL": urlsplit(options.broker_url or "").hostname,
+        "MT_QUESTDB_HOST": options.questdb_host if options.has_questdb else None,
+    }
+    return [
+        name
+        for name, host in addresses.items()
+        if host and (host == "localhost" or host.startswith("127.") or host in ("::1", "[::1]"))
+    ]
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class StopSignals:
         stopped: the first signal sets it.
         questdb: whether the end waits for QuestDB.
         dagster: its process, once it has started; it leads its group.
+        worker: whether runs are at work in a cluster: here they end with this process.
     """
 
     ledger: Ledger
@@ -32,6 +33,7 @@ class StopSignals:
     stopped: threading.Event
     questdb: bool = False
     dagster: subprocess.Popen[str] | None = None
+    worker: bool = False
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -44,17 +46,19 @@ class StopSignals:
 
     def _first(self) -> None:
         try:
-            dagster = [f"Dagster{self._running_captures()}"] if self._dagster_runs else []
+            captures = "" if self.worker else self._running_captures()
+            dagster = [f"Dagster{captures}"] if self._dagster_runs else []
             self.echo(stopping([*dagster, *(["QuestDB"] if self.questdb else [])]))
         finally:
             self.stopped.set()
 
     def _again(self) -> None:
         self.echo("ending at once: the next start takes up what was at work")
-        if self.dagster and self._dagster_runs:
+        runs = self._dagster_runs
+        if self.dagster and runs:
             with suppress(ProcessLookupError):
                 os.killpg(self.dagster.pid, signal.SIGKILL)
-        else:
+        if self.worker or not runs:
             end_now()
 
     @property

@@ -97,6 +97,7 @@ def run(settings: Settings, *, echo: Echo) -> None:
             ui = token.link(ui, secret) if secret else ui
             explorer = _explorer(settings, stack, echo)
             if state:
+                signals.worker = True
                 _work(settings, state, stack, echo)
             echo(_READY.format(ui=ui, explorer=explorer, inbox=settings.inbox_dir, console=console))
         while not stopped.wait(1):
@@ -146,11 +147,13 @@ def _leads(
 
 def _work(settings: Settings, state: Postgres, stack: ExitStack, echo: Echo) -> None:
     """Start the head's own worker, and say how another machine joins."""
-    from mt_pipeline.service import worker
+    from mt_pipeline.service import cluster, worker
 
     if settings.slots != 0:
         stack.enter_context(worker.kept(settings, state, echo=echo))
     echo(f"another machine joins by `mt-pipeline worker --join {settings.data_dir}`")
+    if names := cluster.of_this_machine_alone(settings.options()):
+        echo(f"{' and '.join(names)}: other machines cannot reach this address of this one alone")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.captures.records import State
+from mt_pipeline.captures.records import Record, State
 from mt_pipeline.defs.launcher import HOST
 from mt_pipeline_tests import postgres
 from mt_pipeline_tests.cluster import servers
@@ -25,7 +25,7 @@ from mt_pipeline_tests.services import SECONDS, eventually
 
 SLOTS = 2
 
-BUDGET = 40
+BUDGET = 20
 """Calls to Netify a day."""
 
 NETIFY_KEY = "netify-k3y"
@@ -181,7 +181,12 @@ class Cluster:
     def ask(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster's API on the head, as its page does."""
         question = json.dumps({"query": query, "variables": variables})
-        done = self.head.run(sys.executable, "-c", _ASK, question, environment=self.environment())
+        command = (sys.executable, "-c", _ASK, question)
+        done = self.head.run(*command, environment=self.environment())
+        if (
+            done.returncode
+        ):  # its connections to a Postgres that was killed; the page asks again, too
+            done = self.head.run(*command, environment=self.environment())
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["data"]
 
@@ -197,7 +202,8 @@ class Cluster:
         Returns:
             The captures at work, by the name of their host.
         """
-        self._sleeps.touch()
+        for host in (self.head, self.other):
+            self._sleeps(host).touch()
         keys = [f"{experiment}/slow-{number}.pcap" for number in range(count)]
         for key in keys:
             built = capture(self.folder / "built.pcap")
@@ -205,20 +211,29 @@ class Cluster:
             built.rename(self.inbox / key)
         assert eventually(lambda: not set(keys) - set(self.reads())), self.logs()
         hosts = {run["runId"]: run["tags"].get(HOST) for run in self.runs()}
-        records = [record for record in self.ledger.records() if record.key in keys]
+        records = self.records(keys)
         found: dict[str, list[str]] = {self.head.name: [], self.other.name: []}
         for record in records:
             assert record.state is State.RUNNING, record
             found[hosts[record.run]].append(record.key)
         return found
 
-    def wake(self) -> None:
-        """Let tshark go on, and sleep over no capture any more."""
-        self._sleeps.unlink(missing_ok=True)
+    def wake(self, *hosts: Host) -> None:
+        """Let tshark go on, on these hosts or on all, and sleep over no capture any more."""
+        for host in hosts or (self.head, self.other):
+            self._sleeps(host).unlink(missing_ok=True)
 
-    @property
-    def _sleeps(self) -> Path:
-        return self.folder / "asleep"
+    def _sleeps(self, host: Host) -> Path:
+        return self.folder / f"asleep-{host.name}"
+
+    def records(self, keys: Collection[str]) -> list[Record]:
+        """Return what the ledger has of captures."""
+        return [record for record in self.ledger.records() if record.key in keys]
+
+    def verdicts(self, keys: Collection[str]) -> list[tuple[object, ...]]:
+        """Return what became of captures, by which run, and when."""
+        found = self.records(keys)
+        return [(each.key, each.state, each.rows, each.run, each.changed_at) for each in found]
 
     def left(self, keys: Collection[str]) -> list[str]:
         """Return which captures are not done."""
@@ -250,7 +265,8 @@ def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
     """
     script = (
         f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {folder / "reads"} )\n'
-        f'case "$*" in *slow*) while [ -e {folder / "asleep"} ]; do sleep 0.2; done ;; esac\n'
+        f"asleep={folder}/asleep-$(uname -n)\n"
+        'case "$*" in *slow*) while [ -e "$asleep" ]; do sleep 0.2; done ;; esac\n'
         'exec "$TSHARK" "$@"'
     )
     if counts_reads:

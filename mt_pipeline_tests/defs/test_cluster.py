@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -86,6 +87,18 @@ def test_a_run_that_has_just_been_handed_out_is_left_alone(
     run = starting()
     cluster.fail_lost_runs(options, lab.instance)
     assert lab.instance.get_run_by_id(run).status is dg.DagsterRunStatus.STARTING
+
+
+def test_without_the_broker_nobody_knows_and_no_run_fails(
+    options: Options, lab: Lab, starting: Callable[[], str], caplog: pytest.LogCaptureFixture
+):
+    run = starting()
+    away = replace(options, broker_url="redis://127.0.0.1:1/0")
+
+    cluster.fail_lost_runs(away, lab.instance, after=0)
+
+    assert lab.instance.get_run_by_id(run).status is dg.DagsterRunStatus.STARTING
+    assert "the broker does not answer" in caplog.text
 
 
 @pytest.fixture

@@ -58,6 +58,14 @@ def test_a_worker_without_a_broker_is_told_of_it(
     assert "MT_BROKER_URL is not set" in result.err
 
 
+def test_addresses_that_only_this_machine_understands_are_known():
+    here = Settings(state_url="postgresql://lab@db/state", questdb_host="localhost").options()
+    assert cluster.of_this_machine_alone(here) == ["MT_BROKER_URL", "MT_QUESTDB_HOST"]
+    assert "MT_QUESTDB_HOST" not in cluster.of_this_machine_alone(
+        Settings(questdb_host="127.0.0.1", backends="parquet").options()
+    )
+
+
 def test_rows_in_parquet_need_no_questdb(tmp_path: Path):
     settings = Settings(questdb_host=None, backends="parquet")
     assert str(cluster.check(settings.options())) == READY["MT_STATE_URL"]
