@@ -14,7 +14,14 @@ local tcp_ports, udp_ports = DissectorTable.get("tcp.port"), DissectorTable.get(
 local try_heuristics = DissectorTable.try_heuristics
 local HTTP = tostring(Dissector.get("http"))
 
-local protocols = {} -- TCP port -> name of its protocol
+-- TCP port -> name of its protocol, looked up when a packet has the port; false if it has none.
+local protocols = setmetatable({}, {
+  __index = function(known, port)
+    local dissector = tcp_ports:get_dissector(port)
+    known[port] = dissector and tostring(dissector) or false
+    return known[port]
+  end,
+})
 local dissectors = {} -- UDP port -> its dissector
 -- Length of what nothing dissected: tshark calls `data` for all that a dissector refuses.
 local undissected = Field.new("data.len")
@@ -86,8 +93,6 @@ function udp_gate.dissector(tvb, pinfo, tree)
 end
 
 for port = 1, 65535 do
-  local dissector = tcp_ports:get_dissector(port)
-  protocols[port] = dissector and tostring(dissector)
   dissectors[port] = udp_ports:get_dissector(port)
   if dissectors[port] then
     udp_ports:add(port, udp_gate)
