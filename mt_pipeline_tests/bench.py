@@ -3,11 +3,11 @@
 BENCH_PARTS lists what to measure: `one` capture; queries of the `dashboards` over BENCH_ROWS
 packets, five million by default; clicks in the `explorer` over BENCH_FLOWS flows and a conversation
 of BENCH_ROWS packets; the packets of `one` in many `files`; `small` captures of twenty packets;
-captures `dropped` into a service at rest, beside one of the code in the folder
-BENCH_EARLIER; a `crowded` inbox and page; the `answers` (`bench_answers.py`); `peers`. The default
-is all but the last. Candidates run in turn on the same packets. Times of a command vary by a
-quarter on a shared machine, and by half on a busy one: compare the ratios. They are appended to the
-history in docs/benchmarks.md.
+captures `dropped` into a service at rest, beside one of the code in the folder BENCH_EARLIER; a
+service `crowded` by BENCH_KNOWN captures, which may be several numbers; the `answers`
+(`bench_answers.py`); `peers`. The default is all but the last. Candidates run in turn on the same
+packets. Times of a command vary by a quarter on a shared machine, and by half on a busy one:
+compare the ratios. They are appended to the history in docs/benchmarks.md.
 """
 
 import os
@@ -39,8 +39,7 @@ FILES = int(os.environ.get("BENCH_FILES", "200"))
 SMALL = int(os.environ.get("BENCH_SMALL", "400"))
 ROWS = int(os.environ.get("BENCH_ROWS", "5000000"))
 FLOWS = int(os.environ.get("BENCH_FLOWS", "1130000"))
-KNOWN = int(os.environ.get("BENCH_KNOWN", "50000"))
-PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "25000"))
+KNOWN = [int(count) for count in os.environ.get("BENCH_KNOWN", "50000").split()]
 DROPS = int(os.environ.get("BENCH_DROPS", "10"))
 IDLE_SECONDS = int(os.environ.get("BENCH_IDLE", "120"))
 EARLIER = os.environ.get("BENCH_EARLIER", "")
@@ -98,8 +97,7 @@ def main() -> None:
         if "dropped" in parts:
             dropped.compared(folder / "dropped", rounds=DROPS, idle=IDLE_SECONDS, earlier=EARLIER)
         if "crowded" in parts:
-            crowded.looks(folder / "data-looks", count=KNOWN)
-            crowded.asset_page(folder / "crowded", partitions=PARTITIONS)
+            crowded.measured(folder, counts=KNOWN)
         if "answers" in parts:
             bench_answers.main(say)
         if "peers" in parts:
