@@ -161,9 +161,10 @@ FROM ({packets("documents")}) p
 """
 
 
-def parquet(path: Path) -> str:
-    """Build the SQL of a relation that reads a Parquet file."""
-    return f"read_parquet('{str(path).replace(chr(39), 2 * chr(39))}')"
+def parquet(*paths: Path) -> str:
+    """Build the SQL of a relation that reads Parquet files."""
+    quoted = (f"'{str(path).replace(chr(39), 2 * chr(39))}'" for path in paths)
+    return f"read_parquet([{', '.join(quoted)}])"
 
 
 def rows(opened: duckdb.DuckDBPyConnection, packets: Path, names: Path) -> duckdb.DuckDBPyRelation:

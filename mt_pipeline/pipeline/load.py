@@ -28,7 +28,7 @@ from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.early_load import SentRows
 from mt_pipeline.pipeline.progress import WAITING
 from mt_pipeline.pipeline.run import Run
-from mt_pipeline.rows.flows import flows
+from mt_pipeline.rows.flows import Captured, flows_together
 from mt_pipeline.rows.packets import rows
 from mt_pipeline.rows.sources import Sources, months, skipped
 from mt_pipeline.rows.summary import CaptureSummary, Summarizer
@@ -157,17 +157,18 @@ def _load(
     sent: SentRows | None,
 ) -> dict[str, tuple[Loaded, Stored]]:
     loads = []
+    taken = [
+        Captured(key, experiment_of(key), sources, run.devices_in(sources.said.announcements))
+        for key, sources in captures.items()
+    ]
+    made_flows = flows_together(taken, remote_ends=run.remote_ends)
     with ExitStack() as stack:
-        for key, sources in captures.items():
-            experiment = experiment_of(key)
-            make_flows = partial(flows, remote_ends=run.remote_ends)
-            devices = run.devices_in(sources.said.announcements)
-            packets, seconds = (
-                stack.enter_context(
-                    closing(make(sources, capture=key, experiment=experiment, devices=devices))
-                )
-                for make in (sent.early.remaining if sent else rows, make_flows)
-            )
+        for captured, seconds in zip(taken, made_flows, strict=True):
+            key, experiment, sources = captured.key, captured.experiment, captured.sources
+            make = sent.early.remaining if sent else rows
+            packets = make(sources, capture=key, experiment=experiment, devices=captured.devices)
+            for batches in (packets, seconds):
+                stack.enter_context(closing(batches))
             check = partial(run.workspace.ledger.check, key)
             summed = summarizers[key].pass_on(seconds) if key in summarizers else seconds
             total = pq.read_metadata(sources.packets).num_rows

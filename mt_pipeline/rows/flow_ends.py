@@ -1,11 +1,13 @@
 """What is known of the ends of flows beside their answers: devices, and who runs the remote end."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mt_pipeline.devices.lookup import Devices
 from mt_pipeline.enrichment.owners.remote_ends import RemoteEnds
-from mt_pipeline.rows.packets import encoded
+from mt_pipeline.rows.packets import encoded, repeated
 from mt_pipeline.schema.flows import FLOW_COLUMNS
 
 _OWNERS = ("asn", "organisation", "party", "tracker")
@@ -13,13 +15,16 @@ _APPLICATION = ("app_tag", "app_category_tag")
 
 
 def complete(
-    batch: pa.RecordBatch, experiment: str, devices: Devices, remote_ends: RemoteEnds | None
+    batch: pa.RecordBatch,
+    constants: Mapping[str, str | None],
+    devices: Devices,
+    remote_ends: RemoteEnds | None,
 ) -> pa.RecordBatch:
-    """Add what is known of the ends, and encode text as dictionaries.
+    """Add what is known of the capture and of the ends, and encode text as dictionaries.
 
     Args:
-        batch: FLOW_COLUMNS, `local_is_public` and `remote_is_public`.
-        experiment: its folded name.
+        batch: FLOW_COLUMNS without constants, `local_is_public` and `remote_is_public`.
+        constants: columns that have one value throughout: `experiment`, `capture`, `label`.
         devices: the inventory, and devices that name themselves.
         remote_ends: who runs the remote ends; without it, their columns are NULL.
 
@@ -28,12 +33,14 @@ def complete(
     """
     batch = _with_devices(batch, devices)
     if remote_ends:
-        batch = _with_owners(batch, experiment, remote_ends)
+        batch = _with_owners(batch, constants["experiment"] or "", remote_ends)
+    same = {name: repeated(text, batch.num_rows) for name, text in constants.items()}
+    names = [column.name for column in FLOW_COLUMNS]
+    columns = (same[name] if name in same else batch[name] for name in names)
     storable = [
-        encoded(column) if pa.types.is_string(column.type) else column
-        for column in (batch[column.name] for column in FLOW_COLUMNS)
+        encoded(column) if pa.types.is_string(column.type) else column for column in columns
     ]
-    return pa.RecordBatch.from_arrays(storable, [column.name for column in FLOW_COLUMNS])
+    return pa.RecordBatch.from_arrays(storable, names)
 
 
 def _with_devices(batch: pa.RecordBatch, devices: Devices) -> pa.RecordBatch:

@@ -188,7 +188,7 @@ def _complete(
             types = answers.field("type", answer_rows[column.source])
             columns[column.name] = _device(batch, column.source, types, devices)
         else:
-            columns[column.name] = _repeated(constants[column.name], batch.num_rows)
+            columns[column.name] = repeated(constants[column.name], batch.num_rows)
     return pa.RecordBatch.from_pydict({**columns, "skipped": packet["skipped"]})
 
 
@@ -206,7 +206,7 @@ def _device(
     ).labels.dictionary_encode()
 
 
-def _repeated(text: str | None, times: int) -> pa.DictionaryArray:
+def repeated(text: str | None, times: int) -> pa.DictionaryArray:
     """Repeat a text, or NULL, so many times."""
     if text is None:
         return pa.nulls(times, pa.dictionary(pa.int32(), pa.string()))

@@ -26,17 +26,19 @@ SOURCES = (
 ANSWERED = """
 CREATE TEMP TABLE answered AS
 SELECT * EXCLUDE (is_new, is_new_to_client),
-    sum(is_new_to_client) OVER (PARTITION BY address, client ORDER BY time_us, frame_number)
+    sum(is_new_to_client) OVER (PARTITION BY file, address, client ORDER BY time_us, frame_number)
         ::INTEGER AS names_to_client,
-    sum(is_new) OVER (PARTITION BY address ORDER BY time_us, frame_number)::INTEGER AS names_to_all,
-    sum(is_new) OVER (PARTITION BY address)::INTEGER AS names
+    sum(is_new) OVER (PARTITION BY file, address ORDER BY time_us, frame_number)::INTEGER
+        AS names_to_all,
+    sum(is_new) OVER (PARTITION BY file, address)::INTEGER AS names
 FROM (
     SELECT *,
-        (row_number() OVER (PARTITION BY address, name ORDER BY time_us, frame_number) = 1)
+        (row_number() OVER (PARTITION BY file, address, name ORDER BY time_us, frame_number) = 1)
             ::INTEGER AS is_new,
-        (row_number() OVER (PARTITION BY address, client, name ORDER BY time_us, frame_number) = 1)
+        (row_number() OVER (
+            PARTITION BY file, address, client, name ORDER BY time_us, frame_number) = 1)
             ::INTEGER AS is_new_to_client
-    FROM read_parquet($lookups))
+    FROM (SELECT *, file_index::INTEGER AS file FROM read_parquet($lookups)))
 """
 """SQL that makes the table `answered` of the answers of DNS."""
 
@@ -67,14 +69,17 @@ FROM (
         CASE WHEN remote_port <= local_port THEN host END AS spoken_host,
         {host_name("reverse_name")} AS reverse
     FROM placed) c
-ASOF LEFT JOIN answered same ON c.remote_address = same.address
+ASOF LEFT JOIN answered same ON c.file = same.file AND c.remote_address = same.address
     AND c.local_address = same.client AND c.began_us >= same.time_us
 ASOF LEFT JOIN (FROM answered WHERE client IS NULL) everyone
-    ON c.remote_address = everyone.address AND c.began_us >= everyone.time_us
+    ON c.file = everyone.file AND c.remote_address = everyone.address
+    AND c.began_us >= everyone.time_us
 ASOF LEFT JOIN (FROM answered WHERE client IS NOT NULL) other
-    ON c.remote_address = other.address AND c.began_us >= other.time_us
-ASOF LEFT JOIN answered later ON c.remote_address = later.address AND c.began_us < later.time_us
-LEFT JOIN read_parquet($certificates) certified ON c.stream_index = certified.stream_index
+    ON c.file = other.file AND c.remote_address = other.address AND c.began_us >= other.time_us
+ASOF LEFT JOIN answered later
+    ON c.file = later.file AND c.remote_address = later.address AND c.began_us < later.time_us
+LEFT JOIN read_parquet($certificates) certified
+    ON c.file = certified.file_index AND c.stream_index = certified.stream_index
     AND (c.ip_proto = 'TCP') = certified.is_tcp AND c.remote_address = certified.owner
     AND c.remote_port <= c.local_port
 """

@@ -23,7 +23,7 @@ class FlowColumn:
         type: its QuestDB type.
         unit: the unit of a number or a time; empty if it has none.
         meaning: a phrase for the documentation.
-        source: DuckDB SQL; see above.
+        source: DuckDB SQL, see above; or OF_THE_CAPTURE.
     """
 
     name: str
@@ -31,6 +31,10 @@ class FlowColumn:
     unit: str
     meaning: str
     source: str
+
+
+OF_THE_CAPTURE = ""
+"""Source of the columns that are the same in all flows of a capture; `rows/flows.py` adds them."""
 
 
 def text(name: str, meaning: str, source: str) -> FlowColumn:

@@ -8,6 +8,7 @@ documentation derive from FLOW_COLUMNS. `flow_column.py` says what a source is.
 
 from mt_pipeline.schema.flow_column import (
     DIRECTION,
+    OF_THE_CAPTURE,
     PROVIDERS,
     FlowColumn,
     application,
@@ -23,8 +24,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "the second that the row is about",
         "make_timestamp(f.second * 1000000)",
     ),
-    text("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}", "$experiment"),
-    text("capture", "capture key: the path of the capture below the inbox", "$capture"),
+    text("experiment", "first folder below the inbox, as [a-z0-9_]{1,64}", OF_THE_CAPTURE),
+    text("capture", "capture key: the path of the capture below the inbox", OF_THE_CAPTURE),
     number(
         "conversation",
         "INT",
@@ -129,7 +130,7 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     text(
         "label",
         "folders between the experiment and the capture; NULL where there are none",
-        "CAST($label AS VARCHAR)",
+        OF_THE_CAPTURE,
     ),
     text(
         "remote_name",

@@ -42,6 +42,7 @@ from mt_pipeline_tests.backends.questdb.parts import (
 )
 from mt_pipeline_tests.building import odd, traffic
 from mt_pipeline_tests.building.bulk import write_bulk
+from mt_pipeline_tests.building.certificates import certified_session
 from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_times
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.packets.parts import sources_in
@@ -268,6 +269,56 @@ def test_flows_are_the_same_however_the_packets_come_in_blocks(block: int):
     expected = flows_of(frames)
     assert flows_of(frames, block=block, stretch=block) == expected
     assert len(expected) > 10
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> list[flows.Captured]:
+    """Make captures with the same ends, streams and seconds, and what differs in each."""
+    taken = []
+    for number in range(4):
+        folder = tmp_path_factory.mktemp("alike")
+        client = {"client": f"192.168.1.2{number % 2}"}
+        frames = [
+            *traffic.dns(f"asked{number}.example.com", answer=SERVER),
+            *traffic.tls_session(None if number == 2 else f"www{number}.example.com", **client),
+            *traffic.quic_session(),
+            *certified_session(f"certified{number}.example.com", server="93.184.216.99"),
+        ]
+        write_pcap(folder / "capture", timed(frames if number < 3 else []))
+        sources = sources_of(folder / "capture", folder)
+        if number == 1:  # another answer for the same address
+            records = pyarrow.parquet.read_table(sources.answers)
+            place = records.schema.get_field_index("geo_country")
+            elsewhere = pa.array(["Elsewhere"] * records.num_rows)
+            pyarrow.parquet.write_table(
+                records.set_column(place, "geo_country", elsewhere), sources.answers
+            )
+        taken.append(flows.Captured(f"alike/room/{number}.pcap", "alike", sources))
+    return taken
+
+
+@pytest.mark.parametrize("most", [flows.STRETCH, 20, 0])
+def test_captures_that_share_the_work_have_the_flows_that_each_has_alone(
+    alike: list[flows.Captured], most: int
+):
+    alone = [
+        [
+            row
+            for batch in flows.flows(taken.sources, capture=taken.key, experiment=taken.experiment)
+            for row in batch.to_pylist()
+        ]
+        for taken in alike
+    ]
+    together = [
+        [row for batch in batches for row in batch.to_pylist()]
+        for batches in flows.flows_together(alike, most=most)
+    ]
+
+    assert together == alone
+    assert {row["capture"] for row in together[1]} == {alike[1].key}
+    assert len({row["geo_country"] for rows in alone for row in rows}) > 2
+    names = {row["remote_name"] for rows in alone for row in rows}
+    assert {"asked2.example.com", "www1.example.com", "certified0.example.com"} <= names
 
 
 def test_batches_have_the_columns_in_their_order_and_their_types_whatever_is_in_them():
