@@ -51,6 +51,7 @@ class Cluster:
     netify: FakeNetify
     head: Host
     other: Host
+    tshark: str
 
     @property
     def data(self) -> Path:
@@ -74,7 +75,7 @@ class Cluster:
             "MT_QUESTDB_PASSWORD": self.questdb.database.password,
             "MT_NETIFY_API_KEY": NETIFY_KEY,
             "MT_SLOTS": str(SLOTS),
-            "MT_TSHARK": str(self.folder / "tshark"),
+            "MT_TSHARK": self.tshark,
             **more,
         }
 
@@ -269,10 +270,7 @@ def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
         'case "$*" in *slow*) while [ -e "$asleep" ]; do sleep 0.2; done ;; esac\n'
         'exec "$TSHARK" "$@"'
     )
-    if counts_reads:
-        wrapper(folder / "tshark", script)
-    else:
-        (folder / "tshark").symlink_to(TSHARK)
+    tshark = str(wrapper(folder / "tshark", script)) if counts_reads else TSHARK
     with ExitStack() as stack:
         net = stack.enter_context(network())
         state = postgres.Server(host=net.address, most=150)
@@ -285,7 +283,7 @@ def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
         hosts = net.host("lab1", 11), net.host("lab2", 12)
         for host in hosts:
             stack.callback(host.power_off)
-        made = Cluster(folder, net, state, redis, questdb, netify, *hosts)
+        made = Cluster(folder, net, state, redis, questdb, netify, *hosts, tshark)
         made.start_head()
         made.start_worker()
         yield made
