@@ -23,6 +23,7 @@ class Experiment:
         captures: how many there are; purged and refused ones do not count.
         loaded: how many are done.
         failed: how many failed.
+        refused: files that were refused.
         running: how many are at work.
         packets: packets read of those that count.
         rows: their rows.
@@ -34,6 +35,7 @@ class Experiment:
     captures: int
     loaded: int
     failed: int
+    refused: int
     running: int
     packets: int
     rows: int
@@ -67,6 +69,7 @@ def experiments(db: sa.Connection) -> list[Experiment]:
         _number(counts),
         _number(TABLE.c.state == State.DONE),
         _number(TABLE.c.state == State.FAILED),
+        _number(TABLE.c.state == State.REFUSED),
         _number(TABLE.c.state == State.RUNNING),
         _sum(TABLE.c.packets, counts),
         _sum(TABLE.c.rows, counts),

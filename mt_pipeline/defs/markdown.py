@@ -32,6 +32,11 @@ def inline_table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> d
     return dg.MetadataValue.md(text)
 
 
+def link(words: str, address: str) -> dg.MetadataValue:
+    """Link to a page of the service; the address has no letter that means something in Markdown."""
+    return dg.MetadataValue.md(f"[{words}]({address})")
+
+
 def escaped(text: str, *, longest: int = 120) -> str:
     """Escape a text for Markdown, in one line of at most `longest` characters."""
     line = visible(text.replace("\n", " ")[:longest])

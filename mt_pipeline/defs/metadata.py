@@ -14,7 +14,7 @@ import dagster as dg
 from mt_pipeline.backends.backend import Location
 from mt_pipeline.captures.experiments import Answers
 from mt_pipeline.defs import charts
-from mt_pipeline.defs.markdown import Metadata, escaped, inline_table
+from mt_pipeline.defs.markdown import Metadata, escaped, inline_table, link
 from mt_pipeline.enrichment.changes import Change
 from mt_pipeline.enrichment.counts import Counts
 from mt_pipeline.pipeline.observer import AnswersFound, DocumentsRead, EndpointsFound, RowsLoaded
@@ -128,7 +128,7 @@ def of_rows(done: RowsLoaded, *, grafana: str | None) -> Metadata:
         "devices_known": done.devices,
         "experiment": done.experiment,
         # Relative to the address at which the browser sees Dagster.
-        "explorer": dg.MetadataValue.url(addresses.explorer(done.experiment, done.key)),
+        "explorer": link("explore this capture", addresses.explorer(done.experiment, done.key)),
         **charts.of_summary(done.summary, grafana=grafana, experiment=done.experiment),
         "rows_per_second": round(loaded.rows / seconds) if seconds else 0,
         "seconds": round(seconds, 3),

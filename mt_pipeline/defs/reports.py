@@ -10,6 +10,7 @@ from itertools import islice
 
 import dagster as dg
 
+from mt_pipeline.defs.markdown import link
 from mt_pipeline.defs.partitions import experiments
 from mt_pipeline.pipeline.failures import EXPECTED, sentence
 from mt_pipeline.pipeline.files import report_file
@@ -50,8 +51,8 @@ def experiment_report(
     return dg.MaterializeResult(
         metadata={
             # Relative to the address at which the browser sees Dagster.
-            "page": dg.MetadataValue.url(addresses.report(experiment)),
-            "explorer": dg.MetadataValue.url(addresses.explorer(experiment)),
+            "page": link("read the report", addresses.report(experiment)),
+            "explorer": link("explore this experiment", addresses.explorer(experiment)),
             "report": dg.MetadataValue.path(written.path),
             "page_bytes": written.size,  # `bytes` is traffic in all other plots
             "packets": written.packets,

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mt_pipeline import __version__
-from mt_pipeline.explorer import answers, conditions, listing, packets, places, views
+from mt_pipeline.explorer import answers, captures, conditions, listing, packets, places, views
 from mt_pipeline.explorer.asked import see
 from mt_pipeline.explorer.dimensions import DIMENSIONS
 from mt_pipeline.explorer.downloads import Downloads
@@ -91,8 +91,9 @@ def app(store: Store, files: Files, links: Links) -> ASGIApp:
 
     routes = [
         call("experiments", lambda store, _: listing.experiments(store, links)),
+        call("captures", lambda store, asked: captures.captures(store.session, asked.view)),
         call("dimensions", lambda *_: _dimensions()),
-        call("view", views.view, views.TABLES),
+        call("view", views.view),
         call("table", views.one_table, views.TABLE),
         call("matrix", views.matrix, views.MATRIX),
         call("new", views.new, views.NEW),

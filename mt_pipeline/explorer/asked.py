@@ -115,9 +115,7 @@ def see(store: Store, view: View) -> Seen:
         UnknownNameError: it names one that is not there.
         BackendError: one cannot be read.
     """
-    if not view.experiments:
-        raise AskedWrongError("the address needs e=, the name of an experiment")
-    held = [store.get(name) for name in view.experiments]
+    held = [store.get(name) for name in experiments_of(view)]
     if not view.compares:
         return Seen(view, _side(held, view, view.axis), None)
     other = held if view.vs is None else [store.get(view.vs)]
@@ -125,6 +123,17 @@ def see(store: Store, view: View) -> Seen:
     sides = [_side(held, view, view.axis), _side(other, stretch, view.axis)]
     first, second = (_within(side, view) for side in sides)
     return Seen(view, first, second)
+
+
+def experiments_of(view: View) -> Sequence[str]:
+    """Return the experiments of a view, without the one that it is compared with.
+
+    Raises:
+        AskedWrongError: there is none.
+    """
+    if not view.experiments:
+        raise AskedWrongError("the address needs e=, the name of an experiment")
+    return view.experiments
 
 
 def _side(held: Sequence[Held], view: View, wanted: str | None) -> Side:

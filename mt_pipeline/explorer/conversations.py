@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mt_pipeline.explorer.asked import Seen
+from mt_pipeline.explorer.asked import Side
 from mt_pipeline.explorer.columns import SECOND, Integers, Numbers
 from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.selection import Selection
@@ -50,13 +50,13 @@ _NUMBERS = ("port_remote",)
 
 
 def conversations(
-    seen: Seen, *, sort: str, descending: bool, offset: int, limit: int
+    side: Side, *, sort: str, descending: bool, offset: int, limit: int
 ) -> Mapping[str, object]:
-    """Return some conversations of the view; of a comparison those of the first side.
+    """Return some conversations of a side of a view.
 
     Sums and times are those within the view.
     """
-    parts = [_sums(selection) for selection in seen.side.selections]
+    parts = [_sums(selection) for selection in side.selections]
     keys = np.concatenate([_key(sums, sort) for sums in parts])
     owners = np.repeat(np.arange(len(parts)), [len(each["first"]) for each in parts])
     starts = np.cumsum([0, *(len(each["first"]) for each in parts)])
@@ -65,7 +65,7 @@ def conversations(
     for place in chosen:
         number = int(owners[place])
         own = int(place - starts[number])
-        selection = seen.side.selections[number]
+        selection = side.selections[number]
         where = int(selection.conversations[own])
         sums = {name: int(column[own]) for name, column in parts[number].items()}
         rows.append({**_described(selection.frame, where), **sums})

@@ -12,7 +12,7 @@ class Dimension:
         id: its name in addresses.
         title: its name on the page.
         column: its column of flows.
-        group: what the page puts it under.
+        group: heading below which lists of the page have it.
         note: what to know of its values.
         is_number: its values are whole numbers.
     """
@@ -25,7 +25,7 @@ class Dimension:
     is_number: bool = False
 
 
-WHO, WHERE, HOW, FROM = "who", "where", "how", "from"
+WHO, WHERE, HOW, FROM = "With whom", "Where", "How", "Captured as"
 
 _DIMENSIONS = (
     Dimension("app", "Application", "app_tag", WHO, "by any name, the network or the protocol"),

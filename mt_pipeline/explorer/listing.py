@@ -27,6 +27,8 @@ class Links:
 
 def experiments(store: Store, links: Links) -> dict[str, object]:
     """Return all experiments by name, the version, and links to other pages."""
+    # A page that sees here that captures changed asks for its view at once.
+    store.look_again()
     read = {held.experiment: held.frame for held in store.in_memory()}
     return {
         "version": __version__,
@@ -36,11 +38,15 @@ def experiments(store: Store, links: Links) -> dict[str, object]:
                 "name": experiment.name,
                 "captures": experiment.captures,
                 "packets": experiment.rows,
+                "loaded": experiment.loaded,
+                "failed": experiment.failed,
+                "refused": experiment.refused,
                 "running": experiment.running > 0,
+                "changed": experiment.changed_at,
                 **_known(read.get(experiment.name)),
             }
             for experiment in store.session.ledger.experiments()
-            if experiment.captures
+            if experiment.captures or experiment.refused
         ],
     }
 

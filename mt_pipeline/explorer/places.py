@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mt_pipeline.explorer.asked import Seen
+from mt_pipeline.explorer.asked import Seen, Side
 from mt_pipeline.explorer.columns import distinct
 from mt_pipeline.explorer.selection import Selection
 from mt_pipeline.report import world_map
@@ -14,6 +14,8 @@ _MOST = 500
 
 Place = tuple[float | None, float | None, str | None, str | None]
 Sums = tuple[int, int, int]
+_NAMES = ("bytes", "packets", "conversations")
+_NOTHING: Sums = (0, 0, 0)
 
 VIEW_BOX = "-180 -90 360 180"
 """The world in degrees; y is minus the latitude."""
@@ -22,24 +24,35 @@ VIEW_BOX = "-180 -90 360 180"
 def places(seen: Seen) -> Sequence[Mapping[str, object]]:
     """Return bytes, packets and conversations by place, the largest first.
 
-    What has no place, or is not among the first, is the last one, without a place.
+    What has no place, or is not among the first, is the last one, without a place. Of a comparison
+    each has the sums of the other side, too.
     """
+    sides = [_by_place(side) for side in seen.sides]
+    measure = _NAMES.index(seen.view.measure)
+
+    def of(place: Place) -> list[Sums]:
+        return [side.get(place, _NOTHING) for side in sides]
+
+    every = dict.fromkeys(place for side in sides for place in side)
+    ordered = sorted(every, key=lambda place: -max(sums[measure] for sums in of(place)))
+    known = [place for place in ordered if place[0] is not None]
+    rest = known[_MOST:] + [place for place in ordered if place[0] is None]
+    answer = [_place(place, of(place)) for place in known[:_MOST]]
+    if rest:
+        totals = [_NOTHING] * len(sides)
+        for place in rest:
+            totals = [_added(*both) for both in zip(totals, of(place), strict=True)]
+        answer.append(_place((None, None, None, None), totals))
+    return answer
+
+
+def _by_place(side: Side) -> Mapping[Place, Sums]:
     found = dict[Place, Sums]()
-    for selection in seen.side.selections:
+    for selection in side.selections:
         for place, sums in _sums(selection):
             drawn = _drawn(place)
-            found[drawn] = _added(found.get(drawn, (0, 0, 0)), sums)
-    measure = ("bytes", "packets", "conversations").index(seen.view.measure)
-    ordered = sorted(found.items(), key=lambda item: -item[1][measure])
-    known = [item for item in ordered if item[0][0] is not None]
-    rest = known[_MOST:] + [item for item in ordered if item[0][0] is None]
-    answer = [_place(place, sums) for place, sums in known[:_MOST]]
-    if rest:
-        total = (0, 0, 0)
-        for _, sums in rest:
-            total = _added(total, sums)
-        answer.append(_place((None, None, None, None), total))
-    return answer
+            found[drawn] = _added(found.get(drawn, _NOTHING), sums)
+    return found
 
 
 def world() -> Mapping[str, str]:
@@ -76,6 +89,7 @@ def _added(first: Sums, second: Sums) -> Sums:
     return first[0] + second[0], first[1] + second[1], first[2] + second[2]
 
 
-def _place(place: Place, sums: Sums) -> Mapping[str, object]:
-    names = ("lat", "lon", "city", "country", "bytes", "packets", "conversations")
-    return dict(zip(names, (*place, *sums), strict=True))
+def _place(place: Place, sides: Sequence[Sums]) -> Mapping[str, object]:
+    first, *others = (dict(zip(_NAMES, sums, strict=True)) for sums in sides)
+    named = dict(zip(("lat", "lon", "city", "country"), place, strict=True))
+    return {**named, **first, **({"vs": others[0]} if others else {})}

@@ -9,6 +9,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import inf
 
 from mt_pipeline.api.question import Question
 from mt_pipeline.api.session import Session
@@ -105,6 +106,11 @@ class Store:
             self._keep(held)
             return held
 
+    def look_again(self) -> None:
+        """Have the ledger asked when an experiment is wanted next, however late that was done."""
+        with self._guard:
+            self._looked.clear()
+
     def in_memory(self) -> Sequence[Held]:
         """Return what is in memory, without reading anything."""
         with self._guard:
@@ -132,7 +138,7 @@ class Store:
             if held is None:
                 return None
             self._held.move_to_end(experiment)
-            is_seen = time.monotonic() - self._looked[experiment] < _LOOK_SECONDS
+            is_seen = time.monotonic() - self._looked.get(experiment, -inf) < _LOOK_SECONDS
         if not is_seen:
             if not held.is_of(self.session.ledger.records(experiment=experiment)):
                 return None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mt_pipeline.explorer.asked import Seen, Side, Values
+from mt_pipeline.explorer.coloring import colors
 from mt_pipeline.explorer.columns import Flags, Integers, Numbers, summed
 from mt_pipeline.explorer.ranking import NONE, OTHERS, VALUE, largest, reduced, text_of
 from mt_pipeline.explorer.selection import Selection
@@ -37,8 +38,11 @@ def timeline(seen: Seen) -> dict[str, object]:
         _points(seen, side, values, place, rows, (begin, step, count), len(shown) + 2)
         for place, side in enumerate(seen.sides)
     ]
-    titles = [_title(text_of(values.values, int(place)), VALUE) for place in shown]
-    titles += [_title(None, OTHERS), _title(None, NONE)]
+    titles: list[dict[str, object]] = [
+        {"value": text_of(values.values, int(place)), "kind": VALUE, "color": color}
+        for place, color in zip(shown, colors(seen.side, values, shown), strict=True)
+    ]
+    titles += [{"value": None, "kind": OTHERS}, {"value": None, "kind": NONE}]
     used = [row for row in range(len(titles)) if any(side[row].any() for side in points)]
     series = [[{**titles[row], "points": _rounded(side[row])} for row in used] for side in points]
     answer: dict[str, object] = {
@@ -50,10 +54,6 @@ def timeline(seen: Seen) -> dict[str, object]:
         "segments": [segment.as_json() for segment in seen.side.axis.segments],
     }
     return answer if len(series) == 1 else {**answer, "vs_series": series[1]}
-
-
-def _title(value: str | None, kind: str) -> dict[str, object]:
-    return {"value": value, "kind": kind}
 
 
 def _extent(seen: Seen) -> tuple[int, int]:

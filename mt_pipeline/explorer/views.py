@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from mt_pipeline.explorer import conversations
 from mt_pipeline.explorer.asked import Seen, see
 from mt_pipeline.explorer.dimensions import DIMENSIONS
-from mt_pipeline.explorer.errors import AskedWrongError
 from mt_pipeline.explorer.first_seen import first_seen
 from mt_pipeline.explorer.matrix import matrix as crossed
 from mt_pipeline.explorer.state import Asked
@@ -14,14 +13,12 @@ from mt_pipeline.explorer.tables import SORTS, Order, table
 from mt_pipeline.explorer.timeline import timeline
 from mt_pipeline.explorer.totals import span, totals
 
-TABLES = ("tables",)
-"""Parameters of a view besides its state."""
 TABLE = ("dimension", "find", "sort", "order", "limit")
 """Parameters of a table."""
 
 MATRIX = ("rows", "columns", "limit")
 NEW = ("dimension", "limit")
-CONVERSATIONS = ("sort", "order", "offset", "limit")
+CONVERSATIONS = ("side", "sort", "order", "offset", "limit")
 
 _MOST_ROWS = 10_000
 _MOST_PAIRED = 100
@@ -31,17 +28,14 @@ _LONGEST = 1_000
 
 
 def view(store: Store, asked: Asked) -> Mapping[str, object]:
-    """Return totals, timeline and the first rows of tables; `tables=` names those to return."""
-    wanted = asked.more["tables"].split(",") if "tables" in asked.more else list(DIMENSIONS)
-    if unknown := [name for name in wanted if name and name not in DIMENSIONS]:
-        raise AskedWrongError(f"tables={unknown[0]!r} must be ids of dimensions, comma-separated")
+    """Return totals, timeline and the first rows of all tables."""
     seen = see(store, asked.view)
     order = Order("difference" if seen.vs else asked.view.measure)
     return {
         **head(seen),
         **totals(seen),
         "timeline": timeline(seen),
-        "tables": [table(seen, name, order) for name in wanted if name],
+        "tables": [table(seen, name, order) for name in DIMENSIONS],
     }
 
 
@@ -71,13 +65,14 @@ def new(store: Store, asked: Asked) -> Mapping[str, object]:
 
 
 def listed(store: Store, asked: Asked) -> Mapping[str, object]:
-    """Return some of the conversations."""
+    """Return some of the conversations, of a comparison those of one side: 0 or 1."""
     sort = asked.choice("sort", "bytes", conversations.SORTS)
     down = asked.choice("order", "asc" if sort == "first" else "desc", ("asc", "desc")) == "desc"
     offset = asked.number("offset", 0, most=_MOST_OFFSET)
     limit = asked.number("limit", 50, most=_MOST_CONVERSATIONS)
     seen = see(store, asked.view)
-    return conversations.conversations(seen, sort=sort, descending=down, offset=offset, limit=limit)
+    side = seen.sides[asked.number("side", 0, most=len(seen.sides) - 1)]
+    return conversations.conversations(side, sort=sort, descending=down, offset=offset, limit=limit)
 
 
 def head(seen: Seen) -> Mapping[str, object]:

@@ -406,19 +406,20 @@ def test_experiments_are_summed_up_without_what_is_purged_or_refused(ledger):
 
     attic, lab, void = ledger.experiments()
 
-    assert attic == Experiment("attic", 1, 0, 0, 0, 0, 0, 0, attic.changed_at)
+    assert attic == Experiment("attic", 1, 0, 0, 0, 0, 0, 0, 0, attic.changed_at)
     assert lab == Experiment(
         name="lab",
         captures=4,
         loaded=2,
         failed=1,
+        refused=1,
         running=1,
         packets=2 * 10**12,
         rows=18,
         with_packets=1,
         changed_at=max(record.changed_at for record in ledger.records(experiment="lab")),
     )
-    assert void == Experiment("void", 0, 0, 0, 0, 0, 0, 0, void.changed_at)
+    assert void == Experiment("void", 0, 0, 0, 1, 0, 0, 0, 0, void.changed_at)
 
 
 def test_answers_of_an_experiment_are_summed_up_over_its_loaded_captures(ledger):

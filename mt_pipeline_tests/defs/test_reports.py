@@ -36,8 +36,9 @@ def test_the_report_lies_below_the_data_folder_and_says_how_large_it_is(lab: Lab
     metadata = {name: value.value for name, value in event.metadata.items()}
     assert path == lab.data / "reports" / "asset_of_reports.html"
     assert metadata.pop("seconds") > 0
-    assert metadata.pop("page") == "/reports/asset_of_reports.html"
-    assert metadata.pop("explorer") == "/explore?e=asset_of_reports"
+    assert metadata.pop("page") == "[read the report](/reports/asset_of_reports.html)"
+    explorer = "[explore this experiment](/explore?e=asset_of_reports)"
+    assert metadata.pop("explorer") == explorer
     assert metadata == {
         "report": str(path),
         "page_bytes": path.stat().st_size,

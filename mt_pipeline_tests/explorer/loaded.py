@@ -8,7 +8,7 @@ from mt_pipeline.explorer.asked import see
 from mt_pipeline.explorer.files import Files
 from mt_pipeline.explorer.state import parse
 from mt_pipeline.explorer.store import Store
-from mt_pipeline.explorer.views import TABLE, TABLES, one_table, view
+from mt_pipeline.explorer.views import TABLE, one_table, view
 from mt_pipeline.pipeline.session import session
 from mt_pipeline_tests.grafana.reference import Reference
 from mt_pipeline_tests.pipelines import Lab
@@ -56,7 +56,7 @@ def file_of(loaded: Loaded, store: Store, name: str, query: str) -> bytes:
 
 def view_of(store: Store, query: str) -> Mapping[str, object]:
     """Return what the page gets for the whole view."""
-    return view(store, parse(query, TABLES))
+    return view(store, parse(query))
 
 
 def table_of(store: Store, query: str) -> Mapping[str, object]:

@@ -14,8 +14,8 @@ from mt_pipeline_tests.web.parts import serving
 
 LINKS = Links("http://127.0.0.1:3000", "http://127.0.0.1:9000", "admin", "data/questdb-password")
 CALLS = (
-    "view table?dimension=app matrix places new?dimension=name conversations check python".split()
-)
+    "view table?dimension=app matrix places new?dimension=name conversations captures check python"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def test_it_lists_experiments_and_dimensions(page: str):
 
     by_name = {each["name"]: each for each in listed["experiments"]}
     assert {FIRST, SECOND, ODD} <= by_name.keys()
-    assert by_name[FIRST]["captures"] == 3
+    assert by_name[FIRST]["captures"] == by_name[FIRST]["loaded"] == 3
+    assert by_name[FIRST]["failed"] == by_name[FIRST]["refused"] == 0
+    assert by_name[FIRST]["changed"] > 10**9
     assert by_name[FIRST]["flows"] > 0
     assert by_name[FIRST]["running"] is False
     assert listed["links"]["console_user"] == "admin"

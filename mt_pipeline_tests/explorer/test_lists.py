@@ -1,6 +1,7 @@
 """Matrix, map, first sightings and conversations have the numbers of plain Python, too."""
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ import pytest
 from mt_pipeline.explorer import places
 from mt_pipeline.explorer.asked import see
 from mt_pipeline.explorer.conditions import lines
-from mt_pipeline.explorer.state import parse
+from mt_pipeline.explorer.state import Asked, parse
 from mt_pipeline.explorer.store import Store
 from mt_pipeline.explorer.views import CONVERSATIONS, MATRIX, NEW, listed, matrix, new
 from mt_pipeline.report import world_map
@@ -54,12 +55,7 @@ def test_a_matrix_has_each_pair(
                 for value, known in zip(pair, named, strict=True)
             )
         ].append(row)
-    cells = {
-        ((row["kind"], row["value"]), (column["kind"], column["value"])): cell
-        for row, of_row in zip(found["rows"], found["cells"], strict=True)
-        for column, cell in zip(found["columns"], of_row, strict=True)
-        if cell
-    }
+    cells = _cells(found)
     place = {"bytes": slice(0, 2), "packets": slice(2, 3), "conversations": slice(3, 4)}[measure]
     assert cells == {pair: sum(sums(rows)[place]) for pair, rows in expected.items()}
 
@@ -111,6 +107,62 @@ def test_new_values_come_with_their_first_packet(loaded: Loaded, store: Store, d
         for point in found["growth"]:
             by_then = [first for first in firsts.values() if first // 10**6 <= point["t"]]
             assert point["count"] <= len(by_then)
+
+
+@pytest.mark.parametrize("measure", ["bytes", "packets", "conversations"])
+def test_lists_of_a_comparison_have_what_each_side_has_alone(store: Store, measure: str):
+    def asked(*more: tuple[str, str], names: tuple[str, ...] = ()) -> Asked:
+        return parse(urlencode([("measure", measure), *more]), names)
+
+    alone, versus = ("e", FIRST), ("vs", SECOND)
+    other = ("e", SECOND)
+    pair = ("rows", "protocol"), ("columns", "country"), ("limit", "50")
+    both = matrix(store, asked(alone, versus, *pair, names=MATRIX))
+    for side, cells in ((alone, "cells"), (other, "vs_cells")):
+        assert _cells(both, cells) == _cells(matrix(store, asked(side, *pair, names=MATRIX)))
+
+    every = places.places(see(store, asked(alone, versus).view))
+    for side, of in ((alone, lambda each: each), (other, lambda each: each["vs"])):
+        single = places.places(see(store, asked(side).view))
+        assert _sums(every, of) == _sums(single, lambda each: each)
+
+    many = ("dimension", "name"), ("limit", "1000")
+    seen = new(store, asked(alone, versus, *many, names=NEW))
+    for side, of in ((alone, lambda each: each), (other, lambda each: each["vs"])):
+        single = new(store, asked(side, *many, names=NEW))
+        firsts = {row["value"]: of(row)["first"] for row in seen["rows"] if of(row)["first"]}
+        assert firsts == {row["value"]: row["first"] for row in single["rows"]}
+    is_on_one = [None in (row["first"], row["vs"]["first"]) for row in seen["rows"]]
+    assert is_on_one == sorted(is_on_one, reverse=True)
+    assert True in is_on_one
+    assert seen["growth"][0]["t"] == seen["vs_growth"][0]["t"] == 0
+
+    for place, side in enumerate((alone, other)):
+        of_side = ("side", str(place)), ("limit", "1000")
+        assert listed(store, asked(alone, versus, *of_side, names=CONVERSATIONS)) == listed(
+            store, asked(side, ("limit", "1000"), names=CONVERSATIONS)
+        )
+
+
+def _cells(found: Row, name: str = "cells") -> dict[tuple[object, object], int]:
+    """Return the cells that are not 0, by the values of their row and column."""
+    return {
+        ((row["kind"], row["value"]), (column["kind"], column["value"])): cell
+        for row, of_row in zip(found["rows"], found[name], strict=True)
+        for column, cell in zip(found["columns"], of_row, strict=True)
+        if cell
+    }
+
+
+def _sums(found: Sequence[Row], of: Callable[[Row], Row]) -> dict[object, list[int]]:
+    """Return the sums of places that are not 0."""
+    sums = {
+        (each["lat"], each["lon"], each["city"], each["country"]): [
+            of(each)[name] for name in ("bytes", "packets", "conversations")
+        ]
+        for each in found
+    }
+    return {place: numbers for place, numbers in sums.items() if any(numbers)}
 
 
 def test_conversations_are_those_of_the_flows(loaded: Loaded, store: Store):

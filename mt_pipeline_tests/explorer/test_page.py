@@ -16,9 +16,11 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 from mt_pipeline_tests.browsers import chromium
 from mt_pipeline_tests.building.files import in_time_order, write_pcap
+from mt_pipeline_tests.building.odd import GARBAGE
 from mt_pipeline_tests.building.traffic import tls_session
 from mt_pipeline_tests.explorer.loaded import FIRST, SECOND, Loaded, view_of
 from mt_pipeline_tests.pipelines import environment
@@ -365,6 +367,36 @@ def test_an_open_page_shows_a_capture_that_is_loaded_later(
     assert eventually(lambda: totals(browser)["Conversations"] == "2", seconds=90)
 
 
+def test_tabs_of_a_comparison_show_both_sides(browser: webdriver.Chrome, address: str) -> None:
+    both = f"{FIRST} \u2192 {SECOND}"
+    for tab in ("matrix", "map", "new", "conversations"):
+        show(browser, address, {"e": FIRST, "vs": SECOND, "tab": tab})
+        assert both in browser.find_element(By.ID, "tab-content").text
+    count = "return document.querySelector('#tab-content caption').textContent"
+    of_first = browser.execute_script(count)
+    side = browser.find_element(By.CSS_SELECTOR, "#tab-content select")
+    Select(side).select_by_visible_text(SECOND)
+    assert eventually(lambda: browser.execute_script(count) != of_first, seconds=30)
+    assert ("side", "1") in query_of(browser)
+
+
+def test_captures_that_failed_are_named_with_the_reason(
+    browser: webdriver.Chrome, address: str, loaded: Loaded
+) -> None:
+    lab, workspace = loaded.lab, loaded.lab.workspace(backends=("parquet",), enrichment="offline")
+    lab.put("holey/good.pcap")
+    (lab.inbox / "holey" / "bad.pcap").write_bytes(GARBAGE)
+    assert not lab.run("holey/good.pcap", "holey/bad.pcap", workspace=workspace).success
+    show(browser, address, {"e": "holey"})
+    assert "Not all files are in view: 1 failed." in text_of(browser)
+    press(browser, browser.find_element(By.CSS_SELECTOR, "#missing button"))
+    shown = (By.CSS_SELECTOR, "#tab-content tbody tr")
+    assert eventually(lambda: len(browser.find_elements(*shown)) == 2, seconds=30)
+    first = browser.find_elements(*shown)[0].text
+    assert first.startswith("holey/bad.pcap failed")
+    assert "bad.pcap" in first.removeprefix("holey/bad.pcap failed")
+
+
 def test_a_comparison_is_turned_around(browser: webdriver.Chrome, address: str) -> None:
     show(browser, address, {"e": FIRST, "vs": SECOND})
     swap = "//button[contains(., 'Swap')]"
@@ -398,8 +430,9 @@ def test_a_picture_of_the_chart_says_what_it_shows(browser: webdriver.Chrome, ad
         {"e": FIRST, "vs": SECOND, "tab": "matrix"},
         {"e": FIRST, "tab": "map", "about": "remote", "remote": "is:93.184.216.34"},
         {"e": FIRST, "tab": "new"},
+        {"e": FIRST, "tab": "captures"},
     ],
-    ids=["view", "comparison", "map", "new"],
+    ids=["view", "comparison", "map", "new", "captures"],
 )
 @pytest.mark.parametrize(("theme", "width"), [("light", 1300), ("dark", 390)])
 def test_everybody_can_read_and_use_it(

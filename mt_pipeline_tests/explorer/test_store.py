@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from mt_pipeline.captures.identity import capture_at
 from mt_pipeline.explorer import reading
 from mt_pipeline.explorer import store as storing
 from mt_pipeline.explorer.answers import as_json, of
+from mt_pipeline.explorer.listing import Links, experiments
 from mt_pipeline.explorer.store import Store
 from mt_pipeline.pipeline.session import session
 from mt_pipeline.state.advisory import Locks
@@ -119,6 +121,19 @@ def test_an_experiment_that_changed_is_read_anew_and_others_are_not(
     before = view_of(store, urlencode({"e": name}))["version"]
     store_again = view_of(loaded.store(backend), urlencode({"e": name}))
     assert store_again["version"] == before
+
+
+def test_what_a_page_sees_in_the_list_is_in_its_view_at_once(lab: Lab, loaded: Loaded):
+    """A view that was asked for within a second of the one before had the captures of that one."""
+    workspace = lab.workspace(backends=BOTH, enrichment="offline")
+    store = loaded.store("parquet")
+    for number, key in enumerate(("at_once/a.pcap", "at_once/b.pcap"), start=1):
+        lab.put(key)
+        assert lab.run(key, workspace=workspace).success
+        store._looked["at_once"] = time.monotonic() + 60  # as if it had been looked just now
+        listed = {each["name"]: each for each in experiments(store, Links())["experiments"]}
+        assert listed["at_once"]["loaded"] == number
+        assert view_of(store, "e=at_once")["totals"]["packets"] == number * PACKETS
 
 
 def test_what_was_purged_leaves(lab: Lab, loaded: Loaded, reads: list[str]):

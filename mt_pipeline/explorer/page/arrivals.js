@@ -1,6 +1,7 @@
 // What is new over time: when each value was first seen, and how many there were by then.
 /* global d3 */
 
+import { FIRST, SECOND } from "/page/chart.js";
 import { choice, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
 
@@ -9,28 +10,36 @@ const HEIGHT = 140;
 const MARGIN = { left: 48, right: 10, top: 8, bottom: 24 };
 
 /** Return the line of growth and the table of first sights. */
-export function arrivalTable(answer, { dimensions, dimension, zone, onchoice, onfilter, onmore }) {
-  const options = dimensions.map(({ id, title }) => [id, title]);
+export function arrivalTable(answer, { dimensions, dimension, sides, zone, onchoice, onfilter, onmore }) {
+  const compares = Boolean(answer.vs_growth);
+  const lines = [answer.growth, ...(compares ? [answer.vs_growth] : [])];
+  const first = (row) => (row?.first ? format.time(row.first, zone) : "never");
+  const seen = compares ? sides.map((side) => `First seen in ${side}`) : ["First seen"];
+  const titles = [...seen, "What", "Bytes", "Packets", "Conversations"];
   return h(
     "div",
     {},
-    h("div", { class: "controls" }, choice("New over time", options, dimension, onchoice)),
-    answer.growth.length > 1 ? line(answer.growth, zone) : null,
+    h("div", { class: "controls" }, choice("New over time", dimensions, dimension, onchoice)),
+    lines.some((each) => each.length > 1) ? drawLines(lines, compares ? null : zone) : null,
     h(
       "div",
       { class: "scroll", tabIndex: 0, role: "region", "aria-label": "First seen" },
       h(
         "table",
         {},
-        h("caption", {}, `${format.count(answer.count)} in this view, the newest first.`),
+        h(
+          "caption",
+          {},
+          `${format.count(answer.count)} in this view, ${compares ? "first those that one side alone has, " : ""}the newest first.`,
+        ),
         h(
           "thead",
           {},
           h(
             "tr",
             {},
-            ["First seen", "What", "Bytes", "Packets", "Conversations"].map((title, i) =>
-              h("th", { scope: "col", class: i > 1 ? "number" : null }, title),
+            titles.map((title, i) =>
+              h("th", { scope: "col", class: i > seen.length ? "number" : null }, title),
             ),
           ),
         ),
@@ -41,7 +50,8 @@ export function arrivalTable(answer, { dimensions, dimension, zone, onchoice, on
             h(
               "tr",
               {},
-              h("td", {}, format.time(row.first, zone)),
+              h("td", {}, first(row)),
+              compares ? h("td", {}, first(row.vs)) : null,
               h(
                 "th",
                 { scope: "row" },
@@ -52,7 +62,7 @@ export function arrivalTable(answer, { dimensions, dimension, zone, onchoice, on
                 ),
               ),
               ["bytes", "packets", "conversations"].map((what) =>
-                h("td", { class: "number" }, format.measured(row[what], what)),
+                h("td", { class: "number" }, format.both(row, what)),
               ),
             ),
           ),
@@ -65,13 +75,15 @@ export function arrivalTable(answer, { dimensions, dimension, zone, onchoice, on
   );
 }
 
-function line(growth, zone) {
+/** Draw how many there were by when; without a zone, times count from the start of each side. */
+function drawLines(lines, zone) {
+  const points = lines.flat();
   const x = d3.scaleLinear(
-    d3.extent(growth, ({ t }) => t),
+    d3.extent(points, ({ t }) => t),
     [MARGIN.left, WIDTH - MARGIN.right],
   );
   const y = d3
-    .scaleLinear([0, d3.max(growth, (point) => point.count)], [HEIGHT - MARGIN.bottom, MARGIN.top])
+    .scaleLinear([0, d3.max(points, (point) => point.count)], [HEIGHT - MARGIN.bottom, MARGIN.top])
     .nice(4);
   const svg = d3
     .create("svg")
@@ -100,19 +112,20 @@ function line(growth, zone) {
       .attr("x", x(seconds))
       .attr("y", HEIGHT - 6)
       .attr("text-anchor", anchor)
-      .text(format.time(seconds * 1e6, zone));
+      .text(zone ? format.time(seconds * 1e6, zone) : format.sinceStart(seconds));
   edge(from, "start");
   if (to > from) edge(to, "end");
-  svg
-    .append("path")
-    .attr("class", "growth-line")
-    .attr(
-      "d",
-      d3
-        .line()
-        .x(({ t }) => x(t))
-        .y((point) => y(point.count))
-        .curve(d3.curveStepAfter)(growth),
-    );
+  const path = d3
+    .line()
+    .x(({ t }) => x(t))
+    .y((point) => y(point.count))
+    .curve(d3.curveStepAfter);
+  lines.forEach((growth, side) =>
+    svg
+      .append("path")
+      .attr("class", "growth-line")
+      .attr("stroke", [FIRST, SECOND][side])
+      .attr("d", path(growth)),
+  );
   return svg.node();
 }

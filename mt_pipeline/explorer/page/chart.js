@@ -5,21 +5,21 @@
 /* global d3 */
 
 import { HEIGHT, MARGIN, axisOf, drawAxes } from "/page/axes.js";
-import { colors } from "/page/colors.js";
+import { colorOf } from "/page/colors.js";
 import { h } from "/page/dom.js";
 import * as format from "/page/format.js";
 
-const FIRST = "#0072b2"; // of two experiments that are compared
-const SECOND = "#d55e00";
+export const FIRST = "#0072b2"; // of two sides that are compared
+export const SECOND = "#d55e00";
 
 /** Draw a timeline into an element; onzoom gets two positions, onback nothing. */
-export function draw(element, timeline, { dimension, zone, onzoom, onback }) {
+export function draw(element, timeline, { zone, onzoom, onback }) {
   const width = Math.max(element.clientWidth, 280);
   const style = getComputedStyle(element);
   const ink = style.getPropertyValue("--muted").trim();
   const line = style.getPropertyValue("--line").trim();
   const { x, step_s: step, unit } = timeline;
-  const layers = timeline.vs_series ? both(timeline) : stacked(timeline, dimension);
+  const layers = timeline.vs_series ? both(timeline) : stacked(timeline);
   const domain = [x[0], x[x.length - 1] + step];
   const across = d3.scaleLinear(domain, [MARGIN.left, width - MARGIN.right]);
   const most = d3.max(layers, ({ tops }) => d3.max(tops)) || 1;
@@ -79,14 +79,13 @@ export function draw(element, timeline, { dimension, zone, onzoom, onback }) {
   return layers;
 }
 
-function stacked({ series, x }, dimension) {
-  const paints = colors(dimension, series);
+function stacked({ series, x }) {
   const tops = new Float64Array(x.length);
   // The largest series lies at the bottom.
-  return series.map((one, place) => {
+  return series.map((one) => {
     const bottoms = Array.from(tops);
     one.points.forEach((value, i) => (tops[i] += value));
-    return { ...one, color: paints[place], bottoms, tops: Array.from(tops), filled: true };
+    return { ...one, color: colorOf(one), bottoms, tops: Array.from(tops), filled: true };
   });
 }
 

@@ -2,17 +2,19 @@
 
 import { get } from "/page/api.js";
 import { arrivalTable } from "/page/arrivals.js";
+import { captureTable } from "/page/captures.js";
 import { conversationTable } from "/page/conversations.js";
-import { fill, h } from "/page/dom.js";
+import { choice, fill, h } from "/page/dom.js";
 import { placeMap } from "/page/map.js";
 import { matrixTable } from "/page/matrix.js";
-import { asked, compares, withFilter } from "/page/state.js";
+import { asked, compares, sides, withFilter } from "/page/state.js";
 
 export const TABS = [
   ["conversations", "Conversations", conversations],
   ["matrix", "Matrix", matrix],
   ["map", "Map", map],
   ["new", "New over time", arrivals],
+  ["captures", "Captures", captures],
 ];
 const STEP = 25;
 const WIDEST = 24;
@@ -51,17 +53,21 @@ export async function drawDetails(element, app, signal) {
   else fill(element.firstChild, tabs);
   const drawn = await chosen[2](app, asked(state), signal);
   if (signal.aborted) return;
-  const side = compares(state)
-    ? h(
-        "p",
-        { class: "muted" },
-        "Of the first side of the comparison: ",
-        h("b", {}, state.e.join(" + ")),
-        ".",
-      )
-    : null;
-  fill(content, side, drawn);
+  fill(content, chosen[0] === "captures" ? null : legend(state), drawn);
   content.setAttribute("aria-busy", "false");
+}
+
+/** Return which side of a comparison is which. */
+function legend(state) {
+  if (!compares(state)) return null;
+  const [first, second] = sides(state);
+  return h(
+    "p",
+    { class: "muted" },
+    h("b", { class: "first" }, first),
+    " → ",
+    h("b", { class: "second" }, second),
+  );
 }
 
 function move(event, id, app) {
@@ -77,8 +83,14 @@ async function conversations(app, parameters, signal) {
   parameters.set("sort", sort);
   parameters.set("order", order);
   parameters.set("limit", app.shown.conversations ?? STEP);
+  const isOfTwo = compares(app.state);
+  const side = isOfTwo && app.state.side === "1" ? "1" : "0";
+  if (isOfTwo) parameters.set("side", side);
+  const options = sides(app.state).map((title, place) => ({ id: String(place), title }));
   const answer = await get("conversations", parameters, signal);
-  return conversationTable(answer, {
+  const onside = (id) => app.go({ ...app.state, side: id === "1" ? id : undefined }, { quiet: true });
+  const pick = isOfTwo ? choice("Conversations of", options, side, onside) : null;
+  const table = conversationTable(answer, {
     zone: app.zone,
     order: { sort, order },
     onsort: (by, direction) =>
@@ -86,6 +98,7 @@ async function conversations(app, parameters, signal) {
     onopen: app.open,
     onmore: () => app.more("conversations", STEP),
   });
+  return h("div", {}, pick, table);
 }
 
 async function matrix(app, parameters, signal) {
@@ -124,9 +137,17 @@ async function arrivals(app, parameters, signal) {
   return arrivalTable(answer, {
     dimensions: app.dimensions,
     dimension,
+    sides: sides(app.state),
     zone: app.zone,
     onchoice: (id) => app.go({ ...app.state, new: id }, { quiet: true }),
     onfilter: (filter) => app.filter({ ...filter, not: false }),
     onmore: () => app.more("arrivals", STEP),
+  });
+}
+
+async function captures(app, parameters, signal) {
+  return captureTable(await get("captures", parameters, signal), {
+    zone: app.zone,
+    onfilter: (filter) => app.filter({ ...filter, not: false }),
   });
 }

@@ -28,12 +28,17 @@ export function name({ value, kind }) {
   return h("bdi", { title: value }, value === "" ? "(empty)" : value);
 }
 
-/** Return a select with its label. */
+/** Return a select with its label; options are {id, title}, and may have the {group} they are in. */
 export function choice(label, options, value, onchoice) {
+  const option = ({ id, title }) => h("option", { value: id, selected: id === value }, title);
+  const groups = [...new Set(options.map(({ group }) => group))];
   const select = h(
     "select",
     { onchange: () => onchoice(select.value) },
-    options.map(([id, title]) => h("option", { value: id, selected: id === value }, title)),
+    groups.map((group) => {
+      const own = options.filter((each) => each.group === group).map(option);
+      return group ? h("optgroup", { label: group }, own) : own;
+    }),
   );
   return h("label", { class: "choice" }, h("span", {}, label), select);
 }

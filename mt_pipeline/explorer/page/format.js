@@ -26,6 +26,12 @@ export function measured(value, measure) {
   return ["bytes", "sent", "received"].includes(measure) ? bytes(value) : count(value);
 }
 
+/** Format a value of a row; while comparing, those of both sides. */
+export function both(row, measure) {
+  const first = measured(row[measure], measure);
+  return row.vs ? `${first} → ${measured(row.vs[measure], measure)}` : first;
+}
+
 /** Format a value of the chart; units are bytes/s, packets/s and conversations. */
 export function rate(value, unit) {
   if (unit === "bytes/s") return `${bytes(value)}/s`;

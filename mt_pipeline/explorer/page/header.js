@@ -22,7 +22,7 @@ export function drawHeader(app) {
       {
         "data-key": "experiments",
         class: "pick",
-        onclick: () => pickExperiments(app.experiments, state, app.choose),
+        onclick: () => pickExperiments(app.experiments, state, app.zone, app.choose),
       },
       "Experiment: ",
       h("b", {}, shown || "choose"),

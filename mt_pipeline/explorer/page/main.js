@@ -4,14 +4,14 @@ import { get, watchServer } from "/page/api.js";
 import { drawDetails } from "/page/details.js";
 import { closeDialog } from "/page/dom.js";
 import { drawFilters, drawHeader } from "/page/header.js";
-import { drawAbout, drawFooter, drawTotals, drawWelcome } from "/page/overview.js";
+import { drawAbout, drawFooter, drawMissing, drawTotals, drawWelcome } from "/page/overview.js";
 import { showConversation } from "/page/packets.js";
 import { asked, link, parse, withFilter, withoutZoom } from "/page/state.js";
 import { askTable, drawTables, ownTables, unknown } from "/page/tables.js";
 import { drawChart, drawTimeline } from "/page/timeline.js";
 
 const BRIEF_MS = 5_000;
-const LOOK_MS = 20_000; // how often it is looked whether experiments have changed
+const LOOK_MS = 10_000; // how often it is looked whether experiments have changed
 
 const part = (id) => document.getElementById(id);
 let asking = new AbortController();
@@ -152,6 +152,7 @@ function say(message, { brief = false } = {}) {
 function drawView() {
   say(app.view.partial ?? "");
   drawHeader(app);
+  drawMissing(app);
   drawTotals(app);
   drawAbout(app);
   drawTimeline(app);
@@ -206,20 +207,26 @@ async function openFromLink(signal) {
   if (rows.length) showOpened(rows[0]);
 }
 
-/** Look whether experiments have changed, and show what is new. */
-async function look() {
+const look = () => lookOnce().catch((error) => say(error.message));
+
+/** Look whether captures have changed, and show what is new. */
+async function lookOnce() {
   if (document.hidden) return;
-  const before = JSON.stringify(app.experiments);
+  const { e, vs } = app.state;
+  const isShown = ({ name }) => !e.length || e.includes(name) || name === vs;
+  const shown = () => JSON.stringify(app.experiments.filter(isShown));
+  const before = shown();
   Object.assign(app, await get("experiments"));
-  if (JSON.stringify(app.experiments) === before) return;
+  if (shown() === before) return;
   chooseLatest();
   load();
 }
 
-/** If the link names no experiment, show the one with the latest packets. */
+/** If the link names no experiment, show the one of which a capture was loaded last. */
 function chooseLatest() {
-  if (app.state.e.length || !app.experiments.length) return;
-  const latest = app.experiments.reduce((a, b) => ((b.last ?? 0) > (a.last ?? 0) ? b : a));
+  const loaded = app.experiments.filter((experiment) => experiment.loaded);
+  if (app.state.e.length || !loaded.length) return;
+  const latest = loaded.reduce((a, b) => (b.changed > a.changed ? b : a));
   app.state.e = [latest.name];
   history.replaceState(null, "", link(app.state));
 }
@@ -240,7 +247,8 @@ async function start() {
     if (window.innerWidth !== width) app.redrawChart();
     width = window.innerWidth;
   });
-  setInterval(() => look().catch((error) => say(error.message)), LOOK_MS);
+  setInterval(look, LOOK_MS);
+  document.addEventListener("visibilitychange", look);
   await load();
 }
 

@@ -23,16 +23,24 @@ export function placeMap(places, world, { measure, onfilter }) {
     "aria-label": "Map of the remote ends; the table below has the same numbers",
   });
   svg.append(s("path", { d: world.path, class: "land" }));
-  const radius = d3.scaleSqrt([0, d3.max(known, (place) => place[measure]) || 1], [0.8, 9]);
-  for (const place of known) {
+  const sides = (place) => [place, place.vs].filter(Boolean);
+  const most = d3.max(known.flatMap(sides), (sums) => sums[measure]) || 1;
+  const radius = d3.scaleSqrt([0, most], [0.8, 9]);
+  const circles = known.flatMap((place) =>
+    sides(place)
+      .map((sums, side) => ({ place, size: sums[measure], side }))
+      .filter(({ size }, _, all) => size > 0 || all.length === 1)
+      .sort((a, b) => b.size - a.size),
+  );
+  for (const { place, size, side } of circles) {
     const circle = s("circle", {
       cx: place.lon,
       cy: -place.lat,
-      r: radius(place[measure]),
-      class: "place",
+      r: radius(size),
+      class: place.vs && side === 0 ? "place first" : "place",
     });
     const title = s("title", {});
-    title.textContent = `${titleOf(place)}: ${format.measured(place[measure], measure)}`;
+    title.textContent = `${titleOf(place)}: ${format.both(place, measure)}`;
     circle.append(title);
     if (place.country)
       circle.addEventListener("click", () =>
@@ -86,7 +94,7 @@ export function placeMap(places, world, { measure, onfilter }) {
                   : titleOf(place),
               ),
               ["bytes", "packets", "conversations"].map((what) =>
-                h("td", { class: "number" }, format.measured(place[what], what)),
+                h("td", { class: "number" }, format.both(place, what)),
               ),
             ),
           ),

@@ -5,11 +5,15 @@ import * as format from "/page/format.js";
 
 /** Return the matrix with the choice of its dimensions. */
 export function matrixTable(answer, { dimensions, rows, columns, measure, onchoice, onfilter }) {
-  const options = dimensions.map(({ id, title }) => [id, title]);
-  const most = Math.max(1, ...answer.cells.flat());
-  const cell = (value, row, column) => {
+  const { cells, vs_cells: others } = answer;
+  const most = Math.max(1, ...cells.flat(), ...(others ?? []).flat());
+  const cell = (i, j) => {
+    const [row, column, first] = [answer.rows[i], answer.columns[j], cells[i][j]];
+    const value = Math.max(first, others?.[i][j] ?? 0);
     if (!value) return h("td", {});
-    const label = format.measured(value, measure);
+    const label = others
+      ? `${format.measured(first, measure)} → ${format.measured(others[i][j], measure)}`
+      : format.measured(first, measure);
     const both = [row, column].every(({ kind }) => kind !== "others");
     const content = both
       ? h(
@@ -35,8 +39,8 @@ export function matrixTable(answer, { dimensions, rows, columns, measure, onchoi
     h(
       "div",
       { class: "controls" },
-      choice("Rows", options, rows, (id) => onchoice({ rows: id })),
-      choice("Columns", options, columns, (id) => onchoice({ columns: id })),
+      choice("Rows", dimensions, rows, (id) => onchoice({ rows: id })),
+      choice("Columns", dimensions, columns, (id) => onchoice({ columns: id })),
     ),
     h(
       "div",
@@ -62,7 +66,7 @@ export function matrixTable(answer, { dimensions, rows, columns, measure, onchoi
               "tr",
               {},
               h("th", { scope: "row" }, name(row)),
-              answer.columns.map((column, j) => cell(answer.cells[i][j], row, column)),
+              answer.columns.map((_, j) => cell(i, j)),
             ),
           ),
         ),

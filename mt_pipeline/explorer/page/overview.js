@@ -1,5 +1,6 @@
 // The totals, what is known of one thing, and what is shown while there is nothing.
 
+import { missing } from "/page/captures.js";
 import { fill, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
 import { pickExperiments } from "/page/pickers.js";
@@ -40,6 +41,21 @@ export function drawTotals({ view, state, zone }) {
   );
 }
 
+/** Draw how many captures of the experiments are not in view, and what leads to the reasons. */
+export function drawMissing({ state, experiments, openTab }) {
+  const shown = experiments.filter(({ name: each }) => [...state.e, state.vs].includes(each));
+  const text = missing(shown);
+  part("missing").hidden = !text;
+  if (!text) return;
+  fill(
+    part("missing"),
+    "Not all files are in view: ",
+    h("b", {}, text),
+    ". ",
+    h("button", { class: "link", "data-key": "missing", onclick: () => openTab("captures") }, "See why"),
+  );
+}
+
 /** Draw what is known of the thing that the state is about, from the tables of its view. */
 export function drawAbout({ state, view, titleOf }) {
   const filter = state.filters.find(({ dimension, not }) => dimension === state.about && !not);
@@ -74,7 +90,7 @@ export function drawAbout({ state, view, titleOf }) {
 
 /** Draw what to do while no experiment is chosen. */
 export function drawWelcome(app) {
-  const choose = () => pickExperiments(app.experiments, app.state, app.choose);
+  const choose = () => pickExperiments(app.experiments, app.state, app.zone, app.choose);
   fill(
     part("welcome"),
     app.experiments.length

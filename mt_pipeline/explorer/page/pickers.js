@@ -1,11 +1,12 @@
 // Dialogs: which experiments are shown, and what they are compared with.
 
+import { missing } from "/page/captures.js";
 import { closeDialog, h, show } from "/page/dom.js";
 import * as format from "/page/format.js";
 
 const LISTED = 200;
 
-function experimentList(experiments, { row }) {
+function experimentList(experiments, { row, zone }) {
   const list = h("ul", { class: "picker" });
   const find = h("input", {
     type: "search",
@@ -17,7 +18,7 @@ function experimentList(experiments, { row }) {
     const wanted = find.value.trim().toLowerCase();
     const found = experiments.filter(({ name }) => name.includes(wanted));
     list.replaceChildren(
-      ...found.slice(0, LISTED).map((one) => h("li", {}, row(one), h("small", {}, described(one)))),
+      ...found.slice(0, LISTED).map((one) => h("li", {}, row(one), h("small", {}, described({ ...one, zone })))),
       ...(found.length > LISTED
         ? [
             h(
@@ -34,12 +35,23 @@ function experimentList(experiments, { row }) {
   return [find, list];
 }
 
-function described({ captures, packets }) {
-  return `${format.count(captures)} ${captures === 1 ? "capture" : "captures"}, ${format.count(packets)} packets`;
+function described(experiment) {
+  const { captures, packets, first, last, changed, zone } = experiment;
+  const day = (microseconds) => format.time(microseconds, zone).slice(0, 10);
+  const days = first && [...new Set([day(first), day(last)])].join(" to ");
+  return [
+    `${format.count(captures)} ${captures === 1 ? "capture" : "captures"}`,
+    `${format.count(packets)} packets`,
+    missing([experiment]),
+    days ? `traffic of ${days}` : null,
+    `changed ${format.time(changed * 1e6, zone).slice(0, 16)}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** Ask which experiments to show: a click on a name shows it alone, the boxes choose several. */
-export function pickExperiments(experiments, state, onchoice) {
+export function pickExperiments(experiments, state, zone, onchoice) {
   const chosen = new Set(state.e);
   const apply = h(
     "button",
@@ -56,7 +68,7 @@ export function pickExperiments(experiments, state, onchoice) {
     });
     return [box, h("button", { class: "link", onclick: () => choose([name]) }, name)];
   };
-  const [find, list] = experimentList(experiments, { row });
+  const [find, list] = experimentList(experiments, { row, zone });
   show("Experiments", h("div", {}, find, list, h("div", { class: "more" }, apply)));
   find.focus();
 }
@@ -81,7 +93,7 @@ export function pickComparison(experiments, state, span, zone, onchoice) {
     {},
     h("h3", {}, "Another experiment"),
     others.length
-      ? experimentList(others, { row })
+      ? experimentList(others, { row, zone })
       : h("p", { class: "muted" }, "There is no other experiment yet."),
   );
   content.append(h("h3", {}, "Another stretch of time"), stretches(state, span, zone, onchoice));

@@ -3,7 +3,7 @@
 const NUMBERS = ["since", "until", "vs_since", "vs_until", "from_s", "to_s"];
 const TEXTS = ["by", "measure", "axis", "vs"];
 // Parameters of the page alone.
-const PAGE = ["tab", "zone", "about", "open", "rows", "columns", "new", "order"];
+const PAGE = ["tab", "side", "zone", "about", "open", "rows", "columns", "new", "order"];
 const TABLE = /^(find|sort|limit)\.(.+)$/;
 
 /** Return the state that a query string says. Parameters that nobody knows are left out. */
@@ -81,5 +81,9 @@ export function withoutZoom(state) {
 
 export const isZoomed = ({ since, until, from_s: from }) =>
   since !== undefined || until !== undefined || from !== undefined;
+
+/** Return the names of the sides of a comparison. */
+export const sides = ({ e, vs }) =>
+  vs ? [e.join(" + "), vs] : [`${e.join(" + ")}, first time`, "second time"];
 
 export const compares = (state) => Boolean(state.vs) || state.vs_since !== undefined;

@@ -6,18 +6,18 @@ import { TABS } from "/page/details.js";
 import { draw } from "/page/chart.js";
 import { choice, fill, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
-import { compares, isZoomed, withoutZoom } from "/page/state.js";
+import { compares, isZoomed, sides, withoutZoom } from "/page/state.js";
 
 const MEASURES = [
-  ["bytes", "Bytes"],
-  ["packets", "Packets"],
-  ["conversations", "Conversations"],
+  { id: "bytes", title: "Bytes" },
+  { id: "packets", title: "Packets" },
+  { id: "conversations", title: "Conversations" },
 ];
 const AXES = [
-  ["", "Time: best fit"],
-  ["time", "Time of day"],
-  ["joined", "Captures one after the other"],
-  ["start", "Since each capture's start"],
+  { id: "", title: "Time: best fit" },
+  { id: "time", title: "Time of day" },
+  { id: "joined", title: "Captures one after the other" },
+  { id: "start", title: "Since each capture's start" },
 ];
 
 const card = () => document.getElementById("timeline");
@@ -25,7 +25,7 @@ const card = () => document.getElementById("timeline");
 /** Draw the card of the view. */
 export function drawTimeline(app) {
   const { state, view } = app;
-  const measure = MEASURES.find(([id]) => id === app.measure)?.[1] ?? app.measure;
+  const measure = MEASURES.find(({ id }) => id === app.measure)?.title ?? app.measure;
   const unlessUsual = (id, usual) => (id === usual ? undefined : id);
   fill(
     card(),
@@ -37,7 +37,7 @@ export function drawTimeline(app) {
         ? null
         : choice(
             "by",
-            app.dimensions.map(({ id, title }) => [id, title]),
+            app.dimensions,
             app.by,
             (id) => app.go({ ...state, by: unlessUsual(id, "app") }),
           ),
@@ -96,7 +96,6 @@ export function drawChart(app) {
     return;
   }
   const layers = draw(chart, timeline, {
-    dimension: app.by,
     zone: app.zone,
     onzoom: (from, to) => zoom(app, from, to),
     onback: () => app.go(withoutZoom(app.state)),
@@ -105,7 +104,8 @@ export function drawChart(app) {
 }
 
 function drawLegend(app, layers) {
-  const titles = { A: app.state.e.join(" + "), B: app.state.vs ?? "the other time" };
+  const [first, second] = sides(app.state);
+  const titles = { A: first, B: second };
   const items = layers.map((layer) => {
     const swatch = h("span", { class: "swatch" });
     swatch.style.background = layer.color;
