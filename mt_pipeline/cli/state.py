@@ -56,7 +56,7 @@ def move(to: str) -> None:
         click.echo(f"  {count:,} {part}")
     click.echo(
         f"Now set MT_STATE_URL={to}, with MT_STATE_PASSWORD as for this command. "
-        f"The files in {options.data_dir} stay as they are, and grow old."
+        f"The files in {options.data_dir} stay as they are, and are not used any more."
         if target
         else f"Now take MT_STATE_URL away. The tables in {options.state} stay as they are."
     )
