@@ -141,8 +141,8 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
         "remote_name_source",
         "where it comes from: `server_name` (TLS, QUIC) or `http_host` of the conversation; the "
         "last answer before it began, `dns` to the local end, `mdns` to everyone, "
-        "`dns_other_client` to another; `dns_later`: the first one after; `certificate`: the first "
-        "name in the server's; `reverse`: what a provider says that DNS calls the address",
+        "`dns_other_client` to another; `dns_later`: the first after; `certificate`: the first in "
+        "the server's; `reverse`: a provider's",
         "f.remote_name_source",
     ),
     number(
