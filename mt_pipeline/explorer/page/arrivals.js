@@ -10,7 +10,10 @@ const HEIGHT = 140;
 const MARGIN = { left: 48, right: 10, top: 8, bottom: 24 };
 
 /** Return the line of growth and the table of first sights. */
-export function arrivalTable(answer, { dimensions, dimension, sides, zone, onchoice, onfilter, onmore }) {
+export function arrivalTable(
+  answer,
+  { dimensions, dimension, sides, zone, onchoice, onfilter, onmore },
+) {
   const compares = Boolean(answer.vs_growth);
   const lines = [answer.growth, ...(compares ? [answer.vs_growth] : [])];
   const first = (row) => (row?.first ? format.time(row.first, zone) : "never");

@@ -88,7 +88,8 @@ async function conversations(app, parameters, signal) {
   if (isOfTwo) parameters.set("side", side);
   const options = sides(app.state).map((title, place) => ({ id: String(place), title }));
   const answer = await get("conversations", parameters, signal);
-  const onside = (id) => app.go({ ...app.state, side: id === "1" ? id : undefined }, { quiet: true });
+  const onside = (id) =>
+    app.go({ ...app.state, side: id === "1" ? id : undefined }, { quiet: true });
   const pick = isOfTwo ? choice("Conversations of", options, side, onside) : null;
   const table = conversationTable(answer, {
     zone: app.zone,

@@ -52,7 +52,11 @@ export function drawMissing({ state, experiments, openTab }) {
     "Not all files are in view: ",
     h("b", {}, text),
     ". ",
-    h("button", { class: "link", "data-key": "missing", onclick: () => openTab("captures") }, "See why"),
+    h(
+      "button",
+      { class: "link", "data-key": "missing", onclick: () => openTab("captures") },
+      "See why",
+    ),
   );
 }
 

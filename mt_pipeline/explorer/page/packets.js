@@ -70,11 +70,7 @@ export async function showConversation(row, { zone, say, closed }) {
           {},
           `${format.count(before + 1)}–${format.count(before + answer.rows.length)} of ${format.count(count)} packets`,
         ),
-        h(
-          "button",
-          { class: "plain", disabled: !answer.more, onclick: later },
-          "Later →",
-        ),
+        h("button", { class: "plain", disabled: !answer.more, onclick: later }, "Later →"),
       ),
       packetTable(answer, zone),
     ];

@@ -18,7 +18,9 @@ function experimentList(experiments, { row, zone }) {
     const wanted = find.value.trim().toLowerCase();
     const found = experiments.filter(({ name }) => name.includes(wanted));
     list.replaceChildren(
-      ...found.slice(0, LISTED).map((one) => h("li", {}, row(one), h("small", {}, described({ ...one, zone })))),
+      ...found
+        .slice(0, LISTED)
+        .map((one) => h("li", {}, row(one), h("small", {}, described({ ...one, zone })))),
       ...(found.length > LISTED
         ? [
             h(

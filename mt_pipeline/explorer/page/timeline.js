@@ -35,11 +35,8 @@ export function drawTimeline(app) {
       h("h2", { id: "timeline-title" }, `${measure} over time`),
       compares(state)
         ? null
-        : choice(
-            "by",
-            app.dimensions,
-            app.by,
-            (id) => app.go({ ...state, by: unlessUsual(id, "app") }),
+        : choice("by", app.dimensions, app.by, (id) =>
+            app.go({ ...state, by: unlessUsual(id, "app") }),
           ),
       choice("of", MEASURES, app.measure, (id) =>
         app.go({ ...state, measure: unlessUsual(id, "bytes") }),
