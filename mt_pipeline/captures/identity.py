@@ -115,9 +115,7 @@ def check_unchanged(capture: Capture) -> None:
         InboxError: the store cannot be asked.
     """
     if _status(capture.inbox, capture.key) != (capture.size, capture.mtime_ns):
-        raise CaptureChangedError(
-            f"{capture.key} changed while it was read: it is taken again as soon as it is quiet."
-        )
+        raise CaptureChangedError.of(capture.key)
 
 
 def open_capture(capture: Capture) -> BufferedReader:

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 LONGEST_KEY = 1000
 """Bytes of UTF-8. Percent-encoded in a link, a key is three times as long, and PostgreSQL, if you
@@ -41,6 +42,11 @@ class CaptureGoneError(CaptureUnreadableError):
 
 class CaptureChangedError(CaptureError):
     """The file grew or was replaced while it was read."""
+
+    @classmethod
+    def of(cls, key: str) -> Self:
+        """Return the error of a capture."""
+        return cls(f"{key} changed while it was read: it is taken again as soon as it is quiet.")
 
 
 class OutsideInboxError(CaptureError):

@@ -7,11 +7,8 @@ import sqlalchemy as sa
 
 from mt_pipeline.captures.database import upgrade
 from mt_pipeline.captures.records import LedgerError
-from mt_pipeline.state.advisory import number_of
+from mt_pipeline.state import advisory
 from mt_pipeline.state.postgres import Postgres, ensure_schema
-
-_WRITERS = number_of("ledger")
-"""The lock of all writers, for the time of a transaction."""
 
 
 class PostgresDatabase:
@@ -58,4 +55,4 @@ class PostgresDatabase:
 
 def take_turn(db: sa.Connection) -> None:
     """Keep others from writing until the transaction ends."""
-    db.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
+    advisory.take_turn(db, "ledger")

@@ -125,9 +125,7 @@ class _Reader(io.RawIOBase):
         # Without a range there is one answer for all, from the first byte.
         said = part.get("ContentRange", f"bytes 0-/{part['ContentLength']}")
         if _status(int(said.rpartition("/")[2]), part) != self._status:
-            raise CaptureChangedError(
-                f"{self._key} changed while it was read: it is taken again as soon as it is quiet."
-            )
+            raise CaptureChangedError.of(self._key)
         return self._body
 
     def _release(self) -> None:

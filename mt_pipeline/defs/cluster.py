@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,9 +17,10 @@ from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.state.advisory import BusyError
+from mt_pipeline.state.postgres import Postgres
 
 if TYPE_CHECKING:
-    from mt_pipeline.cluster.members import Worker
+    from mt_pipeline.cluster.members import Members, Worker
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,15 @@ def workers(options: Options) -> "list[Worker]":
     """
     if options.broker_url is None or options.state is None:
         return []
+    return _members(options.state).workers()
+
+
+@cache
+def _members(state: Postgres) -> "Members":
+    """Return the members; their tables are created once in a process, not for each look."""
     from mt_pipeline.cluster.members import Members
 
-    return Members(options.state).workers()
+    return Members(state)
 
 
 def captures_per_run(left: int, workers: "Sequence[Worker]") -> int:

@@ -10,7 +10,6 @@ import dagster as dg
 captures = dg.DynamicPartitionsDefinition(name="captures")
 experiments = dg.DynamicPartitionsDefinition(name="experiments")
 
-
 _BATCH = 1000
 
 

@@ -10,7 +10,8 @@ from dagster._core.run_coordinator.queued_run_coordinator import (
 
 from mt_pipeline import settings
 from mt_pipeline.cluster import broker
-from mt_pipeline.cluster.members import Members
+from mt_pipeline.defs import cluster
+from mt_pipeline.pipeline.options import Options
 from mt_pipeline.state.postgres import StateError
 
 
@@ -25,17 +26,15 @@ class RunQueue(QueuedRunCoordinator):
     def _slots(self) -> int:
         """Count the slots; without broker or Postgres none is left."""
         try:
-            workers = self._members.workers()
+            workers = cluster.workers(self._options)
         except StateError:
             return 0
         return 0 if broker.answers(self._celery) else sum(worker.slots for worker in workers)
 
     @cached_property
-    def _members(self) -> Members:
-        state = settings.load().options().state
-        assert state is not None  # noqa: S101  a cluster has it
-        return Members(state)
+    def _options(self) -> Options:
+        return settings.load().options()
 
     @cached_property
     def _celery(self) -> Celery:
-        return broker.app(settings.load().options())
+        return broker.app(self._options)

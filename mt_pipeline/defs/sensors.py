@@ -141,7 +141,9 @@ def look(
     if not good:
         idle = f"{len(walk.captures)} files in {workspace.inbox}, none of them new and quiet"
         text = str(progress) if progress.left else idle
-        return _skip("; ".join([text, *filter(None, [walk.unread.get("")])]), refused)
+        if unread := walk.unread.get(""):
+            text = f"{text}; {unread}"
+        return _skip(text, refused)
     context.log.info(str(progress))
     for experiment, names in shared_experiments(capture.key for capture in walk.captures).items():
         context.log.warning(

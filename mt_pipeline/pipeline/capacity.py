@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from mt_pipeline.captures.first_bytes import codec_of
 from mt_pipeline.captures.identity import Capture, open_capture
@@ -62,6 +61,10 @@ had more conversations than most, so others may need less."""
 _CURE = (
     "make room, for example by `mt-pipeline purge` and `mt-pipeline compact`, "
     "or set MT_DATA_DIR to a larger disk, then `mt-pipeline ingest --failed`"
+)
+
+_CURE_OF_SCRATCH = (
+    "make room there, or set MT_SCRATCH_DIR to a larger disk, then `mt-pipeline ingest --failed`"
 )
 
 
@@ -153,7 +156,7 @@ def check(
         NoRoomError: too little disk would be left.
     """
     if copied and options.scratch_dir:
-        check_scratch(options.scratch_dir, capture)
+        check_copy(options, capture)
         copied = False
     free = shutil.disk_usage(options.data_dir).free
     left = max(free - capture.size, 0) if copied else free
@@ -173,36 +176,20 @@ def check(
         )
 
 
-def check_scratch(scratch: Path, capture: Capture) -> None:
-    """Refuse a copy of a capture that the disk of temporary files has no room for.
-
-    Raises:
-        NoRoomError: too little would be left.
-    """
-    free = shutil.disk_usage(scratch).free
-    if capture.size + _RESERVE > free:
-        raise NoRoomError(
-            f"{capture.key}: a copy of it needs {_size(capture.size)}, and {_size(_RESERVE)} must "
-            f"be left, but {_size(free)} are free in {scratch}: make room there, or set "
-            "MT_SCRATCH_DIR to a larger disk, then `mt-pipeline ingest --failed`"
-        )
-
-
 def check_copy(options: Options, capture: Capture) -> None:
-    """Refuse an object that the disk has no room for a copy of. `check` counts what is in it then.
+    """Refuse a copy that its disk has no room for. `check` counts what is in the capture.
 
     Raises:
         NoRoomError: too little disk would be left.
     """
+    place, reserve, cure = options.data_dir, _reserve(options), _CURE
     if options.scratch_dir:
-        check_scratch(options.scratch_dir, capture)
-        return
-    free, reserve = shutil.disk_usage(options.data_dir).free, _reserve(options)
+        place, reserve, cure = options.scratch_dir, _RESERVE, _CURE_OF_SCRATCH
+    free = shutil.disk_usage(place).free
     if capture.size + reserve > free:
         raise NoRoomError(
             f"{capture.key}: a copy of it needs {_size(capture.size)} of disk and "
-            f"{_size(reserve)} must be left, but {_size(free)} are free in {options.data_dir}: "
-            f"{_CURE}"
+            f"{_size(reserve)} must be left, but {_size(free)} are free in {place}: {cure}"
         )
 
 

@@ -97,9 +97,13 @@ class Workspace:
     def limits(self) -> Limits:
         """What a program of Wireshark may take for one capture."""
         options = self.options
-        megabytes = options.tshark_memory_mb
-        memory = limits.memory() if megabytes is None else megabytes * 10**6
-        return Limits(options.tshark_silence_seconds, options.tshark_seconds, memory)
+        return Limits(options.tshark_silence_seconds, options.tshark_seconds, self.memory)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a program of Wireshark may take for one capture."""
+        megabytes = self.options.tshark_memory_mb
+        return limits.memory() if megabytes is None else megabytes * 10**6
 
     @property
     def logins(self) -> Logins:

@@ -153,26 +153,27 @@ def flows_together(
         remote_ends: who runs the remote ends.
         most: how many sums to process at once; a capture beyond that is by itself.
     """
-    shared, sums = list[Captured](), 0
+    shared, sums = dict[str, Sources](), 0
     for captured in captures:
         sums += pyarrow.parquet.read_metadata(captured.sources.sums).num_rows
         if sums <= most:
-            shared.append(captured)
+            shared[captured.key] = captured.sources
+    files = {key: file for file, key in enumerate(shared)}
 
     @cache
     def made() -> pa.Table:
-        with opened([captured.sources for captured in shared]) as connection:
+        with opened([*shared.values()]) as connection:
             return _between(connection).to_arrow_table()
 
-    def of_shared(file: int, captured: Captured) -> Generator[pa.RecordBatch, None, None]:
+    def of_shared(captured: Captured) -> Generator[pa.RecordBatch, None, None]:
         table = made()
-        own = table.filter(pc.equal(table["file"], file)).combine_chunks()
+        own = table.filter(pc.equal(table["file"], files[captured.key])).combine_chunks()
         for batch in own.to_batches():
             yield _completed(batch, captured, remote_ends)
 
     return [
-        of_shared(shared.index(captured), captured)
-        if len(shared) > 1 and captured in shared
+        of_shared(captured)
+        if len(shared) > 1 and captured.key in shared
         else flows(
             captured.sources,
             capture=captured.key,

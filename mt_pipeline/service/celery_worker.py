@@ -4,9 +4,9 @@ It imports the code once, and forks a process for each run, as `fork_origin.py` 
 A run ends with the worker. Secrets come by the environment and files, as to every process of ours.
 """
 
-import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import redirect_stdout, suppress
@@ -24,9 +24,7 @@ from mt_pipeline.pipeline.options import Options
 from mt_pipeline.service.preload import preload
 from mt_pipeline.state.advisory import BusyError
 from mt_pipeline.system import private
-
-_SET_DEATH_SIGNAL = 1
-"""Linux's PR_SET_PDEATHSIG."""
+from mt_pipeline.system.processes import end_with_parent
 
 _LOOK_SECONDS = 1.0
 """How often a run looks whether it was cancelled."""
@@ -42,7 +40,7 @@ def main(name: str, slots: str, memory: str) -> None:
     options = settings.load().options()
     celery = broker.app(options)
     _define(celery, options, name)
-    os.register_at_fork(after_in_child=_end_with_parent)
+    os.register_at_fork(after_in_child=end_with_parent)
     signals.setup_logging.connect(_leave_logging)
     worker = celery.Worker(
         hostname=f"worker@{name}",
@@ -60,7 +58,7 @@ def main(name: str, slots: str, memory: str) -> None:
 
 
 def _define(celery: Celery, options: Options, name: str) -> None:
-    host = name.rpartition("-")[0]
+    tags = {HOST: socket.gethostname(), WORKER: name}
 
     @celery.task(name=broker.RUN)  # type: ignore[untyped-decorator]
     def run(run_id: str) -> None:
@@ -69,7 +67,7 @@ def _define(celery: Celery, options: Options, name: str) -> None:
             record = instance.get_run_by_id(run_id)
             if record is None or record.status not in _WAITING:
                 return
-            instance.add_run_tags(run_id, {HOST: host, WORKER: name})
+            instance.add_run_tags(run_id, tags)
             if record.status is DagsterRunStatus.CANCELING:
                 instance.report_run_canceled(record)
                 return
@@ -104,11 +102,6 @@ def _execute(instance: DagsterInstance, run_id: str) -> None:
 
 def _leave_logging(**_: object) -> None:
     """Keep Celery from setting up logging: what runs say is Dagster's to print."""
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,12 @@ Its only thread waits for requests of `code_server.py`. That process imports thi
 does.
 """
 
-import ctypes
 import os
 import signal
-import sys
 import warnings
 
 from mt_pipeline.service.preload import preload
-
-_SET_DEATH_SIGNAL = 1
-"""Linux's PR_SET_PDEATHSIG."""
+from mt_pipeline.system.processes import end_with_parent
 
 
 def _begin_run() -> None:
@@ -23,8 +19,7 @@ def _begin_run() -> None:
     whether a run is alive.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    end_with_parent()
 
 
 # Python warns in each run that it knows this module already.

@@ -21,7 +21,6 @@ from mt_pipeline.service.stop_signals import StopSignals
 from mt_pipeline.settings import Settings
 from mt_pipeline.state.postgres import Postgres, StateError
 from mt_pipeline.system.processes import cores
-from mt_pipeline.tshark import limits
 from mt_pipeline.tshark.errors import TsharkError
 
 _AGAIN_SECONDS = 10
@@ -77,12 +76,11 @@ def kept(settings: Settings, state: Postgres, *, echo: Echo) -> Iterator[Worker]
         echo: prints a line.
     """
     host = socket.gethostname()
-    memory = settings.tshark_memory_mb
     worker = Worker(
         f"{host}-{secrets.token_hex(3)}",
         host,
         cores() if settings.slots is None else settings.slots,
-        limits.memory() if memory is None else memory * 10**6,
+        Workspace(settings.options()).memory,
     )
     stopped = threading.Event()
     # The child ends with the thread that starts it.

@@ -201,6 +201,16 @@ def _session(postgres: Postgres, process: int) -> _Session:
     return session
 
 
+def take_turn(db: sa.Connection, name: str) -> None:
+    """Keep others who take this turn waiting until the transaction ends.
+
+    Args:
+        db: the transaction.
+        name: of the turn.
+    """
+    db.execute(sa.select(sa.func.pg_advisory_xact_lock(number_of(name))))
+
+
 def are_held_by_others(db: sa.Connection) -> bool:
     """Return whether sessions of other processes hold any lock."""
     held = db.exec_driver_sql(

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mt_pipeline.state.advisory import number_of
+from mt_pipeline.state import advisory
 from mt_pipeline.state.postgres import Execute, Postgres, StateError, ensure_schema
 
 
@@ -64,4 +64,4 @@ def take_turn(db: sa.Connection, name: str) -> None:
         db: the transaction.
         name: that of the tables.
     """
-    db.execute(sa.select(sa.func.pg_advisory_xact_lock(number_of(f"tables {name}"))))
+    advisory.take_turn(db, f"tables {name}")

@@ -47,9 +47,8 @@ def connection(file: Path, *, prepare: Prepare = plain) -> Iterator[duckdb.DuckD
         prepare: creates the functions of a new database.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    spill = (
-        scratch.near(file.parent) / f".spill-{uuid.uuid4().hex}"
-    )  # DuckDB makes it when it needs it
+    # DuckDB makes it when it needs it.
+    spill = scratch.near(file.parent) / f".spill-{uuid.uuid4().hex}"
     try:
         database = _idle[prepare].pop()
     except IndexError:

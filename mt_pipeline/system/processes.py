@@ -1,5 +1,6 @@
 """Child processes that never outlive this one: their number, their environment, start and end."""
 
+import ctypes
 import functools
 import io
 import os
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from signal import SIGKILL, SIGTERM, Signals
 from typing import IO
+
+_SET_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
 
 _COMMON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL", "TZ")
 """Variables that every child gets. None may contain a secret."""
@@ -34,6 +38,12 @@ def bound(command: Sequence[str], *, signal: str = "KILL") -> list[str]:
     if not setpriv:
         return list(command)
     return [setpriv, "--no-new-privs", "--pdeathsig", signal, "--", *command]
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process, which was forked, when its parent ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, SIGKILL)
 
 
 def environment(*names: str, **more: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import cast
 
 import sqlalchemy as sa
@@ -12,7 +11,15 @@ from mt_pipeline.captures import postgres_database
 from mt_pipeline.captures.database import TABLE, upgrade
 from mt_pipeline.enrichment.answers import postgres_records
 from mt_pipeline.enrichment.netify import budget, calls, rate_limit
-from mt_pipeline.pipeline.state_move.parts import BATCH, CALLS, MoveError, Part, Row, readable
+from mt_pipeline.pipeline.state_move.parts import (
+    BATCH,
+    CALLS,
+    MoveError,
+    Part,
+    Row,
+    insert,
+    readable,
+)
 from mt_pipeline.state.advisory import are_held_by_others, number_of
 from mt_pipeline.state.postgres import SCHEMA, Postgres, StateError, ensure_schema
 from mt_pipeline.state.tables import take_turn
@@ -64,9 +71,7 @@ class Database:
         else:
             table, columns = CALLS.get(part, _USAGE)
             into = sa.table(table, *map(sa.column, columns))
-        names = into.columns.keys()
-        while batch := [dict(zip(names, row, strict=True)) for row in islice(rows, BATCH)]:
-            self._db.execute(sa.insert(into), batch)
+        insert(self._db, into, rows)
 
     def _selected(self, query: sa.Executable) -> Iterator[Row]:
         with self._db.execute(query, execution_options={"yield_per": BATCH}) as found:

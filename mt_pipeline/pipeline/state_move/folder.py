@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +17,15 @@ from mt_pipeline.enrichment.answers.usage import Tally
 from mt_pipeline.enrichment.netify import budget, calls, rate_limit
 from mt_pipeline.enrichment.netify.calls import Unusable
 from mt_pipeline.pipeline import providers
-from mt_pipeline.pipeline.state_move.parts import BATCH, CALLS, MoveError, Part, Row, readable
+from mt_pipeline.pipeline.state_move.parts import (
+    BATCH,
+    CALLS,
+    MoveError,
+    Part,
+    Row,
+    insert,
+    readable,
+)
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.state.postgres import Execute
 
@@ -59,13 +66,11 @@ class Folder:
     def fill(self, part: Part, rows: Iterator[Row]) -> None:
         """See `Place.fill`."""
         if part is Part.CAPTURES:
-            names = TABLE.columns.keys()
-            while batch := [dict(zip(names, row, strict=True)) for row in islice(rows, BATCH)]:
-                self._ledger.execute(sa.insert(TABLE), batch)
+            insert(self._ledger, TABLE, rows)
         elif part in CALLS:
             table, columns = CALLS[part]
+            values = ", ".join("?" * len(columns))
             for row in rows:
-                values = ", ".join("?" * len(columns))
                 self._calls[part](f"INSERT INTO {table} VALUES ({values})", *row)
         elif self._records and part is Part.ANSWERS:
             self._records.fill(cast("Iterator[tuple[str, str]]", rows))

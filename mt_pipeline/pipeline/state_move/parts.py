@@ -5,7 +5,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Protocol, TypeAlias
+
+import sqlalchemy as sa
 
 from mt_pipeline.enrichment.answers import history
 from mt_pipeline.errors import CommandError
@@ -79,6 +82,13 @@ class Sum:
             self.digest += int.from_bytes(hashlib.sha256(text).digest())
             self.count += 1
             yield row
+
+
+def insert(db: sa.Connection, table: sa.TableClause, rows: Iterator[Row]) -> None:
+    """Write rows, whose values are in the order of the columns of a table."""
+    names = table.columns.keys()
+    while batch := [dict(zip(names, row, strict=True)) for row in islice(rows, BATCH)]:
+        db.execute(sa.insert(table), batch)
 
 
 def sum_of(rows: Iterable[Row]) -> Sum:
