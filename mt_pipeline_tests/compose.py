@@ -16,8 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -46,6 +46,16 @@ _READ_ONLY = (
 
 class MissingError(Exception):
     """A variable that has no default is not set."""
+
+
+def named_volumes(services: Mapping[str, Service]) -> set[str]:
+    """Return the volumes that services name in the short form."""
+    return {
+        volume.partition(":")[0]
+        for service in services.values()
+        for volume in service.get("volumes", [])
+        if isinstance(volume, str)
+    }
 
 
 def variables(text: str | None = None) -> dict[str, bool]:
@@ -150,6 +160,16 @@ class Stack:
             "TMPDIR": str(self.place("tmp")),
             **more,
         }
+
+    @contextmanager
+    def running(self, names: Sequence[str]) -> Iterator[None]:
+        """Start services in their order; end all at the end."""
+        try:
+            for name in names:
+                self.start(name)
+            yield
+        finally:
+            self.close()
 
     def start(self, name: str) -> None:
         """Start a service and wait until it is healthy, as those do that depend on it."""

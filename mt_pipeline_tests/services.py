@@ -36,6 +36,16 @@ SECONDS = 300
 """Enough for a service to start on a machine that is busy with other tests."""
 
 
+def rows_so_far(
+    database: Database, experiment: str, columns: Sequence[str] = ("frame_number",)
+) -> list[tuple[object, ...]]:
+    """Return the rows of an experiment, whose view may not be there yet."""
+    try:
+        return rows(database, experiment, columns)
+    except (BackendError, psycopg.DatabaseError):
+        return []
+
+
 def eventually(holds: Callable[[], object], *, seconds: float = SECONDS) -> bool:
     deadline = time.monotonic() + seconds
     while not holds():
@@ -129,10 +139,7 @@ class Running:
     def rows(
         self, experiment: str, columns: Sequence[str] = ("frame_number",)
     ) -> list[tuple[object, ...]]:
-        try:
-            return rows(self.database, experiment, columns)
-        except (BackendError, psycopg.DatabaseError):  # no such view yet
-            return []
+        return rows_so_far(self.database, experiment, columns)
 
     def record(self, key: str) -> Record | None:
         return Ledger(self.data / "ledger.sqlite").get(key)

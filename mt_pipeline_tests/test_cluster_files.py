@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 
 from mt_pipeline.backends.questdb import java
 from mt_pipeline.settings import PROJECT, Settings
-from mt_pipeline_tests.compose import CLUSTER, MissingError, Service, resolved
+from mt_pipeline_tests.compose import CLUSTER, MissingError, Service, named_volumes, resolved
 from mt_pipeline_tests.compose import variables as variables_of
 
 GIVEN = {"LAB_FOLDER": "/srv/lab", "LAB_ADDRESS": "10.77.0.1"}
@@ -71,13 +71,7 @@ def environment(name: str) -> dict[str, str]:
 def test_it_is_a_compose_file():
     PyCompose.from_json(json.dumps(ALL)).validate()
 
-    named = {
-        volume.partition(":")[0]
-        for service in SERVICES.values()
-        for volume in service.get("volumes", [])
-        if isinstance(volume, str)
-    }
-    assert named == set(ALL["volumes"])
+    assert named_volumes(SERVICES) == set(ALL["volumes"])
     assert {source for name in SERVICES for source, _ in secrets(name)} == set(ALL["secrets"])
     for name, service in SERVICES.items():
         for need in service.get("depends_on", {}):

@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from shutil import which
 
-import psycopg
 import pytest
 import requests
 
-from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline_tests.compose import CLUSTER, Stack, postgres_programs
-from mt_pipeline_tests.pipelines import PACKETS, capture, rows
-from mt_pipeline_tests.services import eventually
+from mt_pipeline_tests.pipelines import PACKETS, capture
+from mt_pipeline_tests.services import eventually, rows_so_far
 from mt_pipeline_tests.test_stack import SECRETS as OF_ONE
 
 SECRETS = {
@@ -41,12 +39,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     }
     stack = Stack(folder, given, SECRETS, CLUSTER)
     stack.services["worker"]["environment"]["MT_SLOTS"] = "1"
-    try:
-        for name in ORDER:
-            stack.start(name)
+    with stack.running(ORDER):
         yield stack
-    finally:
-        stack.close()
 
 
 def arrived(stack: Stack, experiment: str) -> bool:
@@ -55,14 +49,7 @@ def arrived(stack: Stack, experiment: str) -> bool:
     database = Database(
         "127.0.0.1", stack.port(9000), stack.port(8812), "admin", SECRETS["mt_questdb_password"]
     )
-
-    def there() -> bool:
-        try:
-            return rows(database, experiment) == ALL
-        except (BackendError, psycopg.DatabaseError):  # no such view yet
-            return False
-
-    return eventually(there)
+    return eventually(lambda: rows_so_far(database, experiment) == ALL)
 
 
 def test_a_capture_is_read_by_the_worker_and_the_run_says_so(stack: Stack):

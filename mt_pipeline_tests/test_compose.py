@@ -14,7 +14,14 @@ from dotenv import dotenv_values
 from mt_pipeline import __version__
 from mt_pipeline.backends.questdb import jar, java
 from mt_pipeline.settings import PROJECT, Settings
-from mt_pipeline_tests.compose import FILE, MissingError, Service, resolved, variables
+from mt_pipeline_tests.compose import (
+    FILE,
+    MissingError,
+    Service,
+    named_volumes,
+    resolved,
+    variables,
+)
 from mt_pipeline_tests.test_stack import SECRETS
 
 REQUIRED = [name for name, required in variables().items() if required]
@@ -42,13 +49,7 @@ def test_it_is_a_compose_file():
     assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(
         SERVICES
     )
-    named = {
-        volume.partition(":")[0]
-        for service in SERVICES.values()
-        for volume in service.get("volumes", [])
-        if isinstance(volume, str)
-    }
-    assert named == set(ALL["volumes"])
+    assert named_volumes(SERVICES) == set(ALL["volumes"])
     assert {
         secret for service in SERVICES.values() for secret in service.get("secrets", [])
     } == set(ALL["secrets"])

@@ -4,7 +4,6 @@ import errno
 import gc
 import os
 import resource
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,24 +26,10 @@ from mt_pipeline.errors import meaning
 from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.command import Tshark
+from mt_pipeline_tests.disks import disk
 from mt_pipeline_tests.pipelines import capture, ended, environment, program
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
-
-
-@contextmanager
-def disk(folder: Path, options: str) -> Iterator[Path]:
-    folder.mkdir()
-    if subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", folder],
-        capture_output=True,
-        check=False,
-    ).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", folder], check=True)
 
 
 @only_root

@@ -16,7 +16,7 @@ from mt_pipeline.backends.loads import BackendError
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline_tests.compose import Stack, can_mount, postgres_programs
 from mt_pipeline_tests.pipelines import PACKETS, capture, files_below, rows
-from mt_pipeline_tests.services import eventually, open_to_others
+from mt_pipeline_tests.services import eventually, open_to_others, rows_so_far
 
 ORDER = ("postgres", "questdb", "code-server", "webserver", "explorer", "daemon")
 SECRETS = {
@@ -42,12 +42,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, inbox: Path) -> Iterator[Sta
         pytest.skip("PostgreSQL is not there: `make test` installs it")
     given = {"MT_INBOX": str(inbox), "MT_SETTLE_SECONDS": "1", "MT_ENRICHMENT": "none"}
     stack = Stack(tmp_path_factory.mktemp("stack"), given, SECRETS)
-    try:
-        for name in ORDER:
-            stack.start(name)
+    with stack.running(ORDER):
         yield stack
-    finally:
-        stack.close()
 
 
 def database(stack: Stack, user: str = "admin", of: str = "mt_questdb_password") -> Database:
@@ -56,14 +52,7 @@ def database(stack: Stack, user: str = "admin", of: str = "mt_questdb_password")
 
 def arrived(stack: Stack, experiment: str) -> bool:
     """Wait until the capture of an experiment can be read."""
-
-    def there() -> bool:
-        try:
-            return rows(database(stack), experiment) == ALL
-        except (BackendError, psycopg.DatabaseError):  # no such view yet
-            return False
-
-    return eventually(there)
+    return eventually(lambda: rows_so_far(database(stack), experiment) == ALL)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from mt_pipeline_tests.building.everything import ODD_TIMES, everything, odd_tim
 from mt_pipeline_tests.building.files import Frame, compress, cut, timed, write_pcap, write_pcapng
 from mt_pipeline_tests.building.odd import GARBAGE, giant
 from mt_pipeline_tests.building.traffic import CLIENT, SERVER, arp, dns, tls_session
+from mt_pipeline_tests.disks import disk
 from mt_pipeline_tests.fake_netify import FakeNetify
 from mt_pipeline_tests.pipelines import PACKETS, STAGES, Lab, Ran, capture, files_below, wrapper
 from mt_pipeline_tests.services import eventually
@@ -833,23 +834,13 @@ def test_a_table_of_the_users_own_is_never_touched_and_harms_no_other_capture(la
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
 def test_a_full_disk_fails_the_capture_with_a_cure_and_leaves_nothing_on_it(lab: Lab):
-    disk = lab.data / "tshark_json" / "full"
-    disk.mkdir(parents=True)
     path = lab.inbox / "full" / "a.pcap"
     path.parent.mkdir()
     write_bulk(path, 20_000)
     lab.put("beside_full/a.pcap")
-    if subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
-        capture_output=True,
-        check=False,
-    ).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with disk(lab.data / "tshark_json" / "full", "size=64k") as small:
         ran = lab.run("full/a.pcap", "beside_full/a.pcap")
-        left = files_below(disk)
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", disk], check=True)
+        left = files_below(small)
 
     assert (
         "1 of 2 captures failed, the others are done. full/a.pcap: the disk is full" in ran.failure

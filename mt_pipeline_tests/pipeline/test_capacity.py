@@ -19,6 +19,7 @@ from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.capacity import NoRoomError, TooLargeError
 from mt_pipeline.settings import Settings
 from mt_pipeline.tshark.packet_count import Estimate
+from mt_pipeline_tests import disks
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.building.files import Frame, compress, write_pcap
 from mt_pipeline_tests.pipelines import (
@@ -41,16 +42,8 @@ PACKETS = 60_000
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a file system of 8 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk],
-        capture_output=True,
-        check=False,
-    ).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield disk
-    subprocess.run(["/bin/umount", "--lazy", disk], check=True)
+    with disks.disk(tmp_path / "disk", "size=8m") as small:
+        yield small
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
@@ -150,34 +143,24 @@ def test_a_capture_that_turns_out_too_large_stops_in_time_and_leaves_nothing(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small disk")
 def test_what_loads_leave_free_is_enough_to_make_room(tmp_path: Path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=450m", "tmpfs", disk],
-        capture_output=True,
-        check=False,
-    ).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with disks.disk(tmp_path / "disk", "size=450m") as small:
         http, pg = free_ports(2)
         found = settings_of(
-            disk / "data", Database("", http, pg, "admin", PASSWORD), questdb_host=None
+            small / "data", Database("", http, pg, "admin", PASSWORD), questdb_host=None
         )
 
         def told(*arguments: str | Path) -> Result:
             return ended(program(*arguments, settings=found))
 
         assert told("ingest", capture(tmp_path / "a.pcap"), "--name", "room").code == 0
-        with (disk / "filler").open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(disk).free - 130 * 10**6)
+        with (small / "filler").open("wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(small).free - 130 * 10**6)
         refused = told("ingest", capture(tmp_path / "b.pcap"), "--name", "room")
         assert "failed: room/b.pcap: " in refused.err
         assert "200 MB must be left" in refused.err
         purged = told("purge", "--name", "room", "--yes")
         assert (purged.code, purged.err) == (0, "")
         assert told("compact").code == 0
-    finally:
-        subprocess.run(["/bin/umount", "--lazy", disk], check=True)
 
 
 @pytest.fixture

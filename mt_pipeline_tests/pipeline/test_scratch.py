@@ -1,7 +1,6 @@
 """What the stages write besides their files goes to a disk of the machine, if one is named."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mt_pipeline.pipeline.failures import sentence
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.settings import Settings
 from mt_pipeline.system import duckdb_pool, scratch
+from mt_pipeline_tests import disks
 from mt_pipeline_tests.building.bulk import write_bulk
 from mt_pipeline_tests.pipelines import Lab, files_below, wrapper
 
@@ -30,16 +30,8 @@ def _none_afterwards() -> Iterator[None]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a file system of 16 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["/bin/mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk],
-        capture_output=True,
-        check=False,
-    ).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield disk
-    subprocess.run(["/bin/umount", "--lazy", disk], check=True)
+    with disks.disk(tmp_path / "disk", "size=16m") as small:
+        yield small
 
 
 def test_a_growing_capture_is_copied_there_and_files_and_rows_are_the_same(
