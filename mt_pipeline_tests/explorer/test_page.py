@@ -268,6 +268,16 @@ def test_a_drag_zooms_and_a_double_click_takes_it_back(
     assert "since" not in dict(query_of(browser))
 
 
+def test_no_two_moments_of_the_axis_are_called_the_same(
+    browser: webdriver.Chrome, address: str, labelled: str
+) -> None:
+    show(browser, address, {"e": labelled, "axis": "time"})
+    texts = browser.find_elements(By.CSS_SELECTOR, ".chart text[text-anchor=middle]")
+    labels = [text.text for text in texts]
+    assert labels
+    assert len(set(labels)) == len(labels), labels
+
+
 def test_keys_zoom_and_move(browser: webdriver.Chrome, address: str) -> None:
     show(browser, address, {"e": FIRST, "axis": "time"})
     stretches = []

@@ -100,7 +100,8 @@ function ticks(timeline, across, width) {
     return d3
       .scaleUtc([from * 1000, to * 1000], [0, 1])
       .ticks(wanted)
-      .map((date) => date / 1000);
+      .map((date) => date / 1000)
+      .filter(Number.isInteger); // labels have no parts of a second
   }
   if (timeline.axis === "joined") {
     const inside = timeline.segments
