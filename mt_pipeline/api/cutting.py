@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import numpy as np
@@ -92,7 +92,7 @@ class Cutter:
         limits: of editcap, for captures that it must convert.
         progress: receives a capture, how many of its packets are read, and of how many.
         is_new: refuse to replace a file.
-        temporary: folder for copies of captures that are in a store; None for the system's.
+        temporary: folder for copies of captures that are in a store.
     """
 
     source: Chooses
@@ -102,7 +102,7 @@ class Cutter:
     limits: Limits
     progress: cut.Progress
     is_new: bool
-    temporary: Path | None = None
+    temporary: Path
 
     def into(self, output: Path) -> Cut:
         """Write all packets to one file.
@@ -177,11 +177,9 @@ class Cutter:
         if isinstance(capture.inbox, Path):
             yield capture.path
             return
-        if self.temporary:
-            private.folder(self.temporary)
-        near = scratch.near(self.temporary or Path(gettempdir()))
+        private.folder(self.temporary)
         with (
-            TemporaryDirectory(dir=near, prefix=".cut-") as folder,
+            TemporaryDirectory(dir=scratch.near(self.temporary), prefix=".cut-") as folder,
             snapshot(capture, Path(folder)) as copy,
         ):
             yield copy.path

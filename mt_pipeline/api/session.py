@@ -44,16 +44,16 @@ class Session:
         inbox: where the captures are.
         source: returns what answers questions about an experiment.
         running: has QuestDB running for a block.
+        temporary: folder for copies of captures that are in a store.
         limits: of editcap, which converts some captures.
-        temporary: folder for copies of captures that are in a store; by default the system's.
     """
 
     ledger: Queries
     inbox: Inbox
     source: Callable[[str], Source]
     running: Callable[[], AbstractContextManager[object]]
+    temporary: Path
     limits: Limits = DEFAULT
-    temporary: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:

@@ -32,8 +32,8 @@ def session(workspace: Workspace, *, as_reader: bool = False) -> Session:
         workspace.inbox,
         lambda experiment: _source(workspace, experiment, as_reader=as_reader),
         workspace.questdb,
-        workspace.limits,
         workspace.options.temporary,
+        workspace.limits,
     )
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,8 +171,11 @@ class Cluster:
 
     def cpu_seconds(self) -> float:
         """Return the time of the processor of all hosts and servers, with what has ended there."""
-        started = psutil.Process().children(recursive=True)
-        return sum(sum(process.cpu_times()[:4]) for process in started if process.is_running())
+        seconds = 0.0
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # others end meanwhile
+                seconds += sum(process.cpu_times()[:4])
+        return seconds
 
     def verify(self) -> subprocess.CompletedProcess[str]:
         """Compare rows and files with the ledger, on the head."""

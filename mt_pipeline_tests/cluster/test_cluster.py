@@ -6,6 +6,7 @@ One cluster serves all tests of this file; each has an experiment of its own, an
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -93,8 +94,10 @@ def test_two_hosts_keep_one_budget_and_ask_for_nothing_twice(
 def test_no_secret_is_in_a_command_a_message_or_the_file_that_one_joins_by(
     lab: Cluster, archived: dict[str, archive.Written]
 ):
-    processes = [*lab.head.processes(), *lab.other.processes()]
-    commands = [" ".join(process.cmdline()) for process in processes if process.is_running()]
+    commands = list[str]()
+    for process in [*lab.head.processes(), *lab.other.processes()]:
+        with suppress(psutil.NoSuchProcess):  # a run ends
+            commands.append(" ".join(process.cmdline()))
     texts = [*commands, lab.logs(), (lab.data / "cluster.json").read_text()]
 
     assert len(commands) > 8
