@@ -12,6 +12,7 @@ import pyarrow.parquet
 
 from mt_pipeline.enrichment.protocols import applications
 from mt_pipeline.packets.domains import registrable_domain
+from mt_pipeline.packets.http_methods import METHODS
 from mt_pipeline.rows.sources import Sources
 
 Row = Mapping[str, object]
@@ -23,7 +24,7 @@ def flows(
     rows: Iterable[Row],
     lookups: Sequence[Row] = (),
     answers: Sequence[Row] = (),
-    fingerprints: Mapping[object, object] | None = None,
+    of_packets: Mapping[object, Row] | None = None,
 ) -> list[dict[str, object]]:
     """Count flows, in the order of time and conversation.
 
@@ -31,7 +32,7 @@ def flows(
         rows: rows of packets with all columns and `skipped`, before QuestDB made NULL of 0.0.0.0.
         lookups: what DNS answered, as `packets/lookups.py` writes it.
         answers: those for names, as `enrich.py` writes them.
-        fingerprints: the JA4 of packets with a hello, by frame number.
+        of_packets: the answer of `said`.
 
     Returns:
         Values by column; None for who runs the remote end.
@@ -45,16 +46,17 @@ def flows(
         flow
         for (_, *stream, apart), packets in conversations.items()
         for flow in _flows(
-            packets, apart or _most(spoken[tuple(stream)]), lookups, known, fingerprints or {}
+            packets, apart or _most(spoken[tuple(stream)]), lookups, known, of_packets or {}
         )
     ]
     return sorted(counted, key=lambda flow: (flow["ts"], flow["conversation"]))
 
 
-def hellos(files: Sources) -> dict[object, object]:
-    """Return the JA4 of the packets of a capture that have a hello, by frame number."""
-    typed = pyarrow.parquet.read_table(files.packets, columns=["frame_number", "said_ja4"])
-    return {row["frame_number"]: row["said_ja4"] for row in typed.to_pylist() if row["said_ja4"]}
+def said(files: Sources) -> dict[object, Row]:
+    """Return JA4 and the bit of the method of each packet of a capture, by frame number."""
+    names = ["frame_number", "said_ja4", "said_method"]
+    typed = pyarrow.parquet.read_table(files.packets, columns=names)
+    return {row["frame_number"]: row for row in typed.to_pylist()}
 
 
 def packets_of_conversations(rows: Iterable[Row]) -> dict[tuple, list[Row]]:
@@ -102,7 +104,7 @@ def _flows(
     protocol: str,
     lookups: Sequence[Row],
     known: Mapping[object, Row],
-    said: Mapping[object, object],
+    of_packets: Mapping[object, Row],
 ) -> Iterable[dict[str, object]]:
     first = packets[0]
     local, remote = ("src", "dst")
@@ -115,7 +117,8 @@ def _flows(
     )
     canonical = _canonical_name(packets, end(first, local), end(first, remote), lookups, name)
     connection = _connection(packets)
-    ja4 = next((said[n] for n in (packet["frame_number"] for packet in packets) if n in said), None)
+    own = [of_packets.get(packet["frame_number"], {}) for packet in packets]
+    methods = {each["said_method"].bit_length() for each in own if each.get("said_method")}
     seconds: dict[object, list[Row]] = defaultdict(list)
     for packet in packets:
         seconds[packet["ts"].replace(microsecond=0)].append(packet)
@@ -207,7 +210,8 @@ def _flows(
             ),
             **connection,
             "retransmissions": sum(packet["tcp_retransmission"] or 0 for packet in of_second),
-            "ja4": ja4,
+            "ja4": next((each["said_ja4"] for each in own if each.get("said_ja4")), None),
+            "http_method": ",".join(METHODS[bit - 1] for bit in sorted(methods)) or None,
         }
         assert (
             min(packet["ts"] for packet in of_second)

@@ -26,7 +26,7 @@ Terminal = Callable[..., Result]
 
 NEW = {
     "captured_packets": {"label", "conversation", "tcp_flags", "dns_rcode"},
-    "flows": {"label", "tcp_state", "handshake_ms", "ja4"},
+    "flows": {"label", "tcp_state", "handshake_ms", "ja4", "http_method"},
     "captures": {"label"},
 }
 """Columns that the older release did not have, by table."""

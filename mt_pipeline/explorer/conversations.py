@@ -44,6 +44,7 @@ _LISTED = {
     "tcp_state": "tcp_state",
     "tls_version": "tls_version",
     "ja4": "ja4",
+    "http_method": "http_method",
 }
 _NUMBERS = ("port_remote",)
 """Numbers that are texts as a dimension."""

@@ -49,6 +49,7 @@ _DIMENSIONS = (
     Dimension("state", "State of TCP", "tcp_state", HOW, "established, refused, unanswered …"),
     Dimension("tls", "TLS version", "tls_version", HOW, "that the server chose"),
     Dimension("ja4", "JA4", "ja4", HOW, "fingerprint of the client's hello"),
+    Dimension("method", "HTTP method", "http_method", HOW, "that were asked with, in the clear"),
     Dimension("capture", "Capture", "capture", FROM),
     Dimension("label", "Label", "label", FROM, "folders between experiment and capture"),
     Dimension("experiment", "Experiment", "experiment", FROM),

@@ -131,6 +131,7 @@ counted AS (
         {_earliest("said_sni")} AS first_sni, {_earliest("said_alpn")} AS first_alpn,
         {_earliest("dns_name")} AS dns_name, {_earliest("http_host")} AS http_host,
         {_earliest("said_ja4")} AS ja4, {_earliest("tls_version")} AS tls_version,
+        bit_or(said_method) AS methods,
         {_CONNECTION.strip()},
         list(position) AS positions
     FROM met GROUP BY ALL)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from duckdb.func import ARROW, SPECIAL
 
+from mt_pipeline.packets import http_methods
 from mt_pipeline.packets.domains import registrable_domain
 from mt_pipeline.packets.ip_protocols import keyword
 from mt_pipeline.packets.ja4 import ja4
@@ -94,6 +95,8 @@ _HELLO = """
         coalesce(p.said_alpn, '')) END"""
 """What `ja4` makes a JA4 of."""
 
+_METHOD = f"CASE WHEN NOT p.quotes THEN {http_methods.bit('p.http_response_code[1]')} END"
+
 
 @lru_cache(maxsize=100_000)
 def _layers(frame_protocols: str) -> dict[str, object]:
@@ -138,6 +141,7 @@ def typed(opened: duckdb.DuckDBPyConnection, documents: pa.Table) -> pa.Table:
     - `address_src` and `address_dst`: IPv4 or IPv6 addresses as text;
     - `said_sni` and `said_alpn`: the names in this very packet;
     - `said_ja4`: the JA4 of the hello in this packet;
+    - `said_method`: the bit of the method of HTTP in this packet; see `http_methods.py`;
     - `skipped`: why the packet cannot be stored, NULL if it can.
 
     Args:
@@ -156,7 +160,8 @@ _COLUMNS = ", ".join(
 )
 _TYPED = f"""
 SELECT {_COLUMNS}, p.tcp_at IS NOT NULL AS is_tcp,
-    p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_HELLO} AS said_ja4, p.skipped
+    p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_HELLO} AS said_ja4,
+    {_METHOD} AS said_method, p.skipped
 FROM ({packets("documents")}) p
 """
 

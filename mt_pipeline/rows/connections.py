@@ -1,8 +1,9 @@
-"""What the packets of a conversation say of it as a whole: its state, its handshake, its TLS.
+"""What the packets of a conversation say of it as a whole: its state, its handshake, TLS, HTTP.
 
 The sums of `packets/sums.py` have it by second; `flows.py` adds them up by conversation.
 """
 
+from mt_pipeline.packets import http_methods
 from mt_pipeline.packets.sums import FIN, LATER, RST, SYN, SYN_ACK
 
 CONNECTION = """
@@ -10,7 +11,8 @@ CONNECTION = """
         min(syn_ts) AS syn_ts, min(syn_ack_ts) AS syn_ack_ts,
         sum(packets_ab) = 0 OR sum(packets_ba) = 0 AS is_one_way,
         arg_min(ja4, first_frame) FILTER (ja4 IS NOT NULL) AS ja4,
-        arg_min(tls_version, first_frame) FILTER (tls_version IS NOT NULL) AS server_version
+        arg_min(tls_version, first_frame) FILTER (tls_version IS NOT NULL) AS server_version,
+        bit_or(methods) AS methods
 """.strip()
 """Columns of the sums of a conversation that the others are made of."""
 
@@ -39,3 +41,6 @@ TLS_VERSION = """
     CASE server_version WHEN 772 THEN 'TLSv1.3' WHEN 771 THEN 'TLSv1.2' WHEN 770 THEN 'TLSv1.1'
         WHEN 769 THEN 'TLSv1.0' WHEN 768 THEN 'SSLv3' END""".strip()
 """SQL of the name of the version of TLS; NULL for drafts and what nobody knows."""
+
+HTTP_METHOD = http_methods.names("methods")
+"""SQL of the methods of HTTP that were asked with; NULL if there are none."""

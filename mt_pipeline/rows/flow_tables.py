@@ -18,7 +18,13 @@ from mt_pipeline.enrichment.ndpi import inspections
 from mt_pipeline.packets import typed
 from mt_pipeline.packets.names import host_name, http_host_name
 from mt_pipeline.packets.sums import ATTRIBUTES, KEY, PARTS_OF_AN_END, chosen
-from mt_pipeline.rows.connections import CONNECTION, HANDSHAKE_MS, TCP_STATE, TLS_VERSION
+from mt_pipeline.rows.connections import (
+    CONNECTION,
+    HANDSHAKE_MS,
+    HTTP_METHOD,
+    TCP_STATE,
+    TLS_VERSION,
+)
 from mt_pipeline.rows.remote_names import ANSWERED, NAMED
 from mt_pipeline.rows.sources import Sources
 from mt_pipeline.schema.packets import UNKNOWN
@@ -90,6 +96,7 @@ sided AS (
     LEFT JOIN spoken ON spoken.stream_index = grouped.stream_index AND spoken.file = grouped.file
         AND spoken.ip_proto IS NOT DISTINCT FROM grouped.ip_proto)
 SELECT *, {TCP_STATE} AS tcp_state, {HANDSHAKE_MS} AS handshake_ms, {TLS_VERSION} AS tls_version,
+    {HTTP_METHOD} AS http_method,
     {chosen(_ENDS, "a_is_local", "a_{}", "b_{}", "local_{}")},
     {chosen(_ENDS, "a_is_local", "b_{}", "a_{}", "remote_{}")}
 FROM sided

@@ -206,4 +206,10 @@ FLOW_COLUMNS: tuple[FlowColumn, ...] = (
     number("retransmissions", "INT", "packets", "segments of TCP that were sent before, both ways"),
     text("tls_version", "version of TLS that the server chose: `TLSv1.3` …", "f.tls_version"),
     text("ja4", "JA4 of the client's first hello: which TLS library, configured how", "f.ja4"),
+    text(
+        "http_method",
+        "methods of HTTP in the clear, also of UPnP, that the conversation asked with: `GET`, "
+        "`GET,POST` …, in all its seconds",
+        "f.http_method",
+    ),
 )

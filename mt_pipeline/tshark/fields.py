@@ -102,7 +102,13 @@ FIELDS: tuple[Field, ...] = (
         also=("nbns.name", "nbdgm.source_name", "http.server", "dns.srv.service"),
     ),
     Field("http.host", first_only=True, text=True, also=("http2.headers.authority",)),
-    Field("http.response.code", first_only=True, also=("http2.headers.status",)),
+    Field(
+        "http.response.code",
+        first_only=True,
+        text=True,
+        # A packet answers or asks: what is no number is a method.
+        also=("http2.headers.status", "http.request.method", "http2.headers.method"),
+    ),
 )
 
 ALL_KEYS = tuple(field.key for field in FIELDS)

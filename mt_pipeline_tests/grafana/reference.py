@@ -123,7 +123,7 @@ class Reference:
                 pyarrow.parquet.read_table(path).to_pylist()
                 for path in (files.said.lookups, files.answers)
             )
-            counted = flow_reference.flows(found, lookups, answers, flow_reference.hellos(files))
+            counted = flow_reference.flows(found, lookups, answers, flow_reference.said(files))
             self.flows += _with_owners(counted)
             self.packets += [_without_zero_addresses(row) for row in found]
             seconds = {

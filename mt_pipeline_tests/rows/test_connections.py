@@ -1,4 +1,4 @@
-"""What became of a connection: its state, its handshake, its version of TLS, from real packets."""
+"""What became of a connection: its state, its handshake, its TLS, its HTTP, from real packets."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,20 @@ from scapy.layers.inet import IP, TCP
 from mt_pipeline.backends.questdb.database import Database
 from mt_pipeline.rows.flows import flows
 from mt_pipeline.settings import PROJECT
+from mt_pipeline_tests.building import tunnels
 from mt_pipeline_tests.building.files import Frame, timed, write_pcap
-from mt_pipeline_tests.building.traffic import CLIENT, SERVER, dns, ethernet, tls_session
+from mt_pipeline_tests.building.traffic import (
+    CLIENT,
+    FROM_CLIENT,
+    FROM_SERVER,
+    SERVER,
+    dns,
+    ethernet,
+    http,
+    ssdp,
+    tcp_session,
+    tls_session,
+)
 from mt_pipeline_tests.rows.test_flows import load_files, sources_of
 
 Row = dict[str, object]
@@ -122,6 +134,52 @@ def test_tls_is_that_of_the_stream_in_all_seconds(tmp_path: Path):
     assert len(result) > 5
     assert {flow["tls_version"] for flow in result} == {"TLSv1.3"}
     assert {flow["ja4"][:10] for flow in result} == {"t13d0203h2"}
+
+
+OK = (FROM_SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def requests(*methods: str) -> list[bytes]:
+    """Ask a server of HTTP with some methods in one connection, and get an answer to each."""
+    messages = []
+    for method in methods:
+        asked = f"{method} / HTTP/1.1\r\nHost: x.example\r\nContent-Length: 0\r\n\r\n"
+        messages += [(FROM_CLIENT, asked.encode()), OK]
+    return tcp_session(messages, server_port=80)
+
+
+def http2(method: str) -> list[bytes]:
+    """Ask over HTTP/2 in the clear, with the method as text."""
+    name = method.encode()
+    block = b"\x00\x07:method" + bytes([len(name)]) + name + b"\x86\x84"
+    headers = len(block).to_bytes(3, "big") + b"\x01\x05" + (1).to_bytes(4, "big") + block
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04\x00" + bytes(4)
+    return tcp_session([(FROM_CLIENT, preface), (FROM_CLIENT, headers)], server_port=80)
+
+
+@pytest.mark.parametrize(
+    ("frames", "methods"),
+    [
+        (requests("GET"), "GET"),
+        (requests("POST", "GET", "POST", "PROPFIND"), "GET,POST,PROPFIND"),
+        (requests("=HYPERLINK()"), None),
+        ([frame for frame in requests("GET") if b"GET" not in frame], None),
+        (ssdp(), "M-SEARCH"),
+        (http2("PUT"), "PUT"),
+        (tls_session(), None),
+    ],
+    ids=["one", "several", "none that is known", "answers", "UPnP", "HTTP/2", "encrypted"],
+)
+def test_a_conversation_has_the_methods_that_it_asked_with(
+    tmp_path: Path, frames: Sequence[bytes], methods: str | None
+):
+    seconds = flows_of(tmp_path, timed(frames, step_ns=10**9))
+    assert [flow["http_method"] for flow in seconds] == [methods] * len(frames)
+
+
+def test_the_method_of_a_packet_that_another_one_quotes_is_not_its_own(tmp_path: Path):
+    [flow] = flows_of(tmp_path, timed([tunnels.icmp_error(http()[3])]))
+    assert flow["http_method"] is None
 
 
 def documented(column: str, experiment: str) -> str:

@@ -194,7 +194,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         packets = [row for batch in batches for row in batch.to_pylist()]
     answered = pyarrow.parquet.read_table(files.said.lookups).to_pylist()
     answers = pyarrow.parquet.read_table(files.answers).to_pylist()
-    result = flow_reference.flows(packets, answered, answers, flow_reference.hellos(files))
+    result = flow_reference.flows(packets, answered, answers, flow_reference.said(files))
     return Counted(capture, experiment, files, packets, result)
 
 

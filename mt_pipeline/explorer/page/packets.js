@@ -107,6 +107,7 @@ function factsOf(row, zone) {
     ["State of TCP", row.tcp_state],
     ["TLS version", row.tls_version],
     ["JA4", row.ja4],
+    ["HTTP method", row.http_method],
     ["Sent", `${format.bytes(row.sent)} in ${format.count(row.packets_sent)} packets`],
     ["Received", `${format.bytes(row.received)} in ${format.count(row.packets_received)} packets`],
   ];
