@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from mt_pipeline.state.postgres import SCHEMA, Postgres
+from mt_pipeline.state.postgres import SCHEMA, Postgres, made
 from mt_pipeline_tests.compose import postgres_programs
 from mt_pipeline_tests.services import eventually, free_ports
 
@@ -93,6 +93,7 @@ class Server:
     def empty(self) -> None:
         """Drop all that is stored."""
         self.sql(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        made.clear()
 
     def cut(self) -> None:
         """End all connections, as a network that is away for long does."""

@@ -122,15 +122,20 @@ class Database(Protocol):
 
 def upgrade(db: sa.Connection) -> None:
     """Create the table, or add the columns and indexes that an older one lacks."""
-    TABLE.create(db, checkfirst=True)
-    present = {column["name"] for column in sa.inspect(db).get_columns(TABLE.name)}
+    if not sa.inspect(db).has_table(TABLE.name):
+        TABLE.create(db)
+        return
+    inspector = sa.inspect(db)  # it asks for each once
+    columns = {column["name"] for column in inspector.get_columns(TABLE.name)}
+    indexes = {index["name"] for index in inspector.get_indexes(TABLE.name)}
     for column in TABLE.columns:
-        if column.name not in present:
+        if column.name not in columns:
             db.exec_driver_sql(
                 f"ALTER TABLE {TABLE.name} ADD COLUMN {CreateColumn(column).compile(db)}"
             )
     for index in TABLE.indexes:
-        index.create(db, checkfirst=True)
+        if index.name not in indexes:
+            index.create(db)
 
 
 def record_of(row: sa.Row[tuple[object, ...]]) -> Record:

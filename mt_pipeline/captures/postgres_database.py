@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from mt_pipeline.captures.database import upgrade
 from mt_pipeline.captures.records import LedgerError
 from mt_pipeline.state import advisory
-from mt_pipeline.state.postgres import Postgres, ensure_schema
+from mt_pipeline.state.postgres import Postgres, ensure_schema, made
+
+_NAME = "ledger"
 
 
 class PostgresDatabase:
@@ -23,9 +25,12 @@ class PostgresDatabase:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        if (postgres, _NAME) in made:
+            return
         with self.write() as db:
             ensure_schema(db)
             upgrade(db)
+        made.add((postgres, _NAME))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -55,4 +60,4 @@ class PostgresDatabase:
 
 def take_turn(db: sa.Connection) -> None:
     """Keep others from writing until the transaction ends."""
-    advisory.take_turn(db, "ledger")
+    advisory.take_turn(db, _NAME)

@@ -4,7 +4,6 @@ A run holds a lock while it is at work, so whoever can take that knows that its 
 """
 
 from contextlib import AbstractContextManager
-from functools import cached_property
 
 import dagster as dg
 from dagster._config import UserConfigSchema
@@ -38,11 +37,8 @@ class Launcher(CeleryRunLauncher):  # type: ignore[misc]
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(default_queue=broker.QUEUE, inst_data=inst_data)
+        self._options = settings.load().options()
         self.celery = broker.app(self._options)
-
-    @cached_property
-    def _options(self) -> Options:
-        return settings.load().options()
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:

@@ -1,8 +1,7 @@
 """Dagster's queue of runs in a cluster: as many begin as the workers that are there have slots."""
 
-from functools import cached_property
+from typing import Any
 
-from celery import Celery
 from dagster._core.run_coordinator.queued_run_coordinator import (
     QueuedRunCoordinator,
     RunQueueConfig,
@@ -11,12 +10,16 @@ from dagster._core.run_coordinator.queued_run_coordinator import (
 from mt_pipeline import settings
 from mt_pipeline.cluster import broker
 from mt_pipeline.defs import cluster
-from mt_pipeline.pipeline.options import Options
 from mt_pipeline.state.postgres import StateError
 
 
 class RunQueue(QueuedRunCoordinator):
     """Dagster's queue; who asks how many runs may begin learns what holds just then."""
+
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401  they are Dagster's
+        super().__init__(**arguments)
+        self._options = settings.load().options()
+        self._celery = broker.app(self._options)
 
     def get_run_queue_config(self) -> RunQueueConfig:
         """Return its settings, for Dagster."""
@@ -30,11 +33,3 @@ class RunQueue(QueuedRunCoordinator):
         except StateError:
             return 0
         return 0 if broker.answers(self._celery) else sum(worker.slots for worker in workers)
-
-    @cached_property
-    def _options(self) -> Options:
-        return settings.load().options()
-
-    @cached_property
-    def _celery(self) -> Celery:
-        return broker.app(self._options)

@@ -1,7 +1,8 @@
 """Celery's worker: `python -m mt_pipeline.service.celery_worker NAME SLOTS MEMORY`.
 
-It imports the code once, and forks a process for each run, as `fork_origin.py` does on one machine.
-A run ends with the worker. Secrets come by the environment and files, as to every process of ours.
+It imports the code, opens Dagster's instance and the ledger once, and forks a process for each run,
+as `fork_origin.py` does on one machine. A run ends with the worker. Secrets come by the environment
+and files, as to every process of ours.
 """
 
 import os
@@ -21,6 +22,7 @@ from mt_pipeline import settings
 from mt_pipeline.cluster import broker
 from mt_pipeline.defs.launcher import HOST, WORKER, at_work
 from mt_pipeline.pipeline.options import Options
+from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.service.preload import preload
 from mt_pipeline.state.advisory import BusyError
 from mt_pipeline.system import private
@@ -37,9 +39,9 @@ def main(name: str, slots: str, memory: str) -> None:
     """Take runs until a signal."""
     private.files()
     preload()
-    options = settings.load().options()
-    celery = broker.app(options)
-    _define(celery, options, name)
+    workspace = Workspace(settings.load().options())
+    celery = broker.app(workspace.options)
+    _define(celery, _opened(workspace), workspace.options, name)
     os.register_at_fork(after_in_child=end_with_parent)
     signals.setup_logging.connect(_leave_logging)
     worker = celery.Worker(
@@ -57,13 +59,26 @@ def main(name: str, slots: str, memory: str) -> None:
     sys.exit(worker.exitcode)
 
 
-def _define(celery: Celery, options: Options, name: str) -> None:
+def _opened(workspace: Workspace) -> DagsterInstance:
+    """Open what looks for its tables when it is opened, so that no run needs to.
+
+    No connection stays open, as a process that is forked can use none.
+    """
+    _ = workspace.ledger
+    assert workspace.options.state is not None  # noqa: S101  a cluster has it
+    workspace.options.state.engine.dispose()
+    instance = DagsterInstance.get()  # it connects when it is asked
+    _ = instance.run_coordinator
+    return instance
+
+
+def _define(celery: Celery, instance: DagsterInstance, options: Options, name: str) -> None:
     tags = {HOST: socket.gethostname(), WORKER: name}
 
     @celery.task(name=broker.RUN)  # type: ignore[untyped-decorator]
     def run(run_id: str) -> None:
         """Take a run through, unless another process does, or has."""
-        with suppress(BusyError), at_work(options, run_id), DagsterInstance.get() as instance:
+        with suppress(BusyError), at_work(options, run_id):
             record = instance.get_run_by_id(run_id)
             if record is None or record.status not in _WAITING:
                 return

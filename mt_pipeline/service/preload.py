@@ -1,4 +1,7 @@
-"""What the process that runs fork from imports before: all that a run imports and nothing opens."""
+"""What the process that runs fork from imports and reads before: all of the code and the lists.
+
+It opens nothing.
+"""
 
 import gc
 from contextlib import suppress
@@ -22,11 +25,14 @@ does not use by default."""
 
 
 def preload() -> None:
-    """Import all of it. A run that imports the code itself says what is wrong with it."""
+    """Import and read all of it. A run that does so itself says what is wrong with it."""
     with suppress(Exception):
         definitions = import_module("mt_pipeline.definitions")
         definitions.defs.get_repository_def().get_job("ingest_captures")
     for name in _LATE:
         with suppress(Exception):
             import_module(name)
+    with suppress(Exception):
+        import_module("mt_pipeline.packets.domains").public_suffixes()
+        import_module("mt_pipeline.enrichment.owners.companies").Companies().names  # noqa: B018
     gc.freeze()  # a collection in a run would write to, and so copy, all memory that it shares

@@ -4,7 +4,7 @@ What is stored there is known to the rooms that store it. The locks are `advisor
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,9 @@ APPLICATION = "mt_pipeline"
 
 WAIT_SECONDS = 60
 """How long a statement waits for the locks of others."""
+
+made: set[tuple["Postgres", Hashable]] = set()
+"""What this process has made or upgraded, or the one that it was forked from: where, and what."""
 
 Execute: TypeAlias = Callable[..., Sequence[tuple[Any, ...]]]
 """Runs a statement with its values, which stand as `?` in it, and returns its rows."""

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mt_pipeline.state import advisory
-from mt_pipeline.state.postgres import Execute, Postgres, StateError, ensure_schema
+from mt_pipeline.state.postgres import Execute, Postgres, StateError, ensure_schema, made
 
 
 class Tables:
@@ -20,7 +20,7 @@ class Tables:
     """
 
     def __init__(self, postgres: Postgres, name: str, made_by: Sequence[str]) -> None:
-        self._postgres, self._name, self._made_by = postgres, name, made_by
+        self._postgres, self._name, self._made_by = postgres, name, tuple(made_by)
 
     def __str__(self) -> str:
         """Return where they are, for people."""
@@ -38,12 +38,13 @@ class Tables:
         """
         try:
             with self._postgres.engine.begin() as db:
-                if writes or self._made_by:
+                is_made = (self._postgres, self._made_by) in made
+                if writes or not is_made:
                     take_turn(db, self._name)
-                if self._made_by:
+                if not is_made:
                     ensure_schema(db)
-                for statement in self._made_by:
-                    db.exec_driver_sql(statement)
+                    for statement in self._made_by:
+                        db.exec_driver_sql(statement)
 
                 def execute(statement: str, *values: object) -> Sequence[tuple[Any, ...]]:
                     result = db.exec_driver_sql(statement.replace("?", "%s"), values)
@@ -54,7 +55,7 @@ class Tables:
             raise StateError(
                 f"{self} cannot be used ({self._postgres.meaning(error.orig)})"
             ) from None
-        self._made_by = ()
+        made.add((self._postgres, self._made_by))
 
 
 def take_turn(db: sa.Connection, name: str) -> None:

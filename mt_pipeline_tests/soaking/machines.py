@@ -105,6 +105,7 @@ def shares(folder: Path, *, captures: int) -> list[str]:
         host_of = {run["runId"]: run["tags"].get(HOST) for run in lab.runs()}
         of_hosts = Counter(host_of[record.run] for record in lab.ledger.records())
         wrong = _done(lab, expected) if ended else ["not all captures ended"]
+        lab.stop()
         before = lab.cpu_seconds()
         (lab.inbox / "archive").rename(lab.folder / "again")
         alone = lab.ingest_alone(lab.folder / "again")

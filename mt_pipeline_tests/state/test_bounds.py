@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mt_pipeline.captures.ledger import Ledger
 from mt_pipeline.enrichment.answers.store import AnswerStore
 from mt_pipeline.enrichment.models import Answer, Endpoint, Facts
 from mt_pipeline.enrichment.netify.budget import Budget
@@ -86,6 +87,19 @@ def test_captures_share_two_connections_and_take_few_transactions(
     assert [record.rows for record in workspace.ledger.records()] == [PACKETS] * CAPTURES
     assert connections <= KEPT
     assert CAPTURES < transactions <= MOST_OF_CAPTURE * CAPTURES
+
+
+def test_a_process_looks_for_its_tables_once(postgres_server: Server, load: Load):
+    state = postgres_server.state
+    calls = Budget(state, provider="netify", run="a run", per_day=99, per_run=99)
+    Ledger(state)
+    calls.spend()
+
+    _, transactions = load.of(lambda: Ledger(state))
+
+    assert transactions <= 0
+    again = Budget(state, provider="netify", run="another run", per_day=99, per_run=99)
+    assert again.left() == 98
 
 
 def test_answers_share_two_connections_and_take_few_transactions(
