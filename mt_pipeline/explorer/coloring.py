@@ -13,7 +13,7 @@ from mt_pipeline.explorer.asked import Side, Values
 from mt_pipeline.explorer.columns import Integers, summed
 from mt_pipeline.explorer.ranking import largest, text_of
 
-_APART = 11
+_APART = 8
 """Colours that are told apart best."""
 _COLORS = 3 * _APART
 """The colours of the page: these, then lighter ones, then darker ones."""
