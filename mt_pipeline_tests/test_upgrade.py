@@ -98,11 +98,10 @@ def make_older(lab: Lab) -> None:
         for column in ("returned", "returned_at", "requested_by"):
             ledger.execute(f"ALTER TABLE captures DROP COLUMN {column}")
         ledger.execute("UPDATE captures SET state = 'running' WHERE key = 'lab/crashed.pcap'")
-        for name, state in ("new", "waiting"), ("text", "refused"):
-            ledger.execute(
-                "INSERT INTO captures (key, path, experiment, state) VALUES (?, ?, 'lab', ?)",
-                (f"lab/{name}.pcap", str(lab.inbox / "lab" / f"{name}.pcap"), state),
-            )
+        ledger.execute(
+            "INSERT INTO captures (key, path, experiment, state) VALUES (?, ?, 'lab', 'waiting')",
+            ("lab/new.pcap", str(lab.inbox / "lab" / "new.pcap")),
+        )
     with lab.database.connect() as connection:
         for table in (PACKETS, FLOWS, CAPTURES):
             _without_new_columns(connection, table)

@@ -19,7 +19,7 @@ was read, its record is as before, or is deleted if it was never loaded.
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import sqlalchemy as sa
 
@@ -29,6 +29,7 @@ from mt_pipeline.captures.duplicates import Copy
 from mt_pipeline.captures.identity import Capture
 from mt_pipeline.captures.inbox import Walk
 from mt_pipeline.captures.locks import CaptureBusyError
+from mt_pipeline.captures.naming import storable
 from mt_pipeline.captures.queries import Queries
 from mt_pipeline.captures.records import Record, State
 from mt_pipeline.captures.rotation import Handover
@@ -91,7 +92,8 @@ class Ledger(Queries):
             scan.put_unless_in_hand(db, capture, values)
 
     def refuse(self, capture: Capture, reason: str) -> None:
-        """Record that the file is no capture, unless a run is requested for it or works on it."""
+        """Record that the file is refused, unless a run is requested for it or works on it."""
+        capture = replace(capture, key=storable(capture.key))
         with self._database.write() as db:
             scan.put_unless_in_hand(db, capture, {"state": State.REFUSED, "error": reason})
 

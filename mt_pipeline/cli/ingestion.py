@@ -57,7 +57,7 @@ def ingest(
     filter_ = settings.filter if display_filter is None else display_filter
     _check_filter(workspace, filter_)
     table = "packets_" if workspace.options.has_questdb else "parquet/packets/experiment="
-    taken = TakenCaptures(workspace.ledger, filter_, bars, table=table)
+    taken = TakenCaptures(workspace.ledger, filter_, bars, dry_run=dry_run, table=table)
     if workspace.has_crashed and not dry_run:
         _recover(workspace, bars)
     new = taken.new(selected)
@@ -81,7 +81,7 @@ def _select(
     bars: Bars,
     problems: list[str],
 ) -> list[Selected]:
-    """Return the captures that the arguments mean, and print what cannot be taken."""
+    """Return the files that the arguments mean, and print what could not be looked at."""
     selected: list[Selected] = []
     for place in places:
         selected += captures_at(settings.inbox_dir, place, name, problems)

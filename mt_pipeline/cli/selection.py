@@ -31,17 +31,19 @@ class Selected:
         capture: what it is or will be.
         outside: its path, if that is outside the inbox.
         in_folder: whether the user named its folder, not the file.
+        refused: why it cannot be taken, and the cure; empty if nothing is known against it.
     """
 
     capture: Capture
     outside: Path | None
     in_folder: bool
+    refused: str = ""
 
 
 def captures_at(
     inbox_dir: Inbox, place: Path | str, name: str | None, problems: list[str]
 ) -> Iterator[Selected]:
-    """Yield the captures of an argument.
+    """Yield the captures of an argument, and the files that cannot be taken.
 
     A folder is read as the watched folder is. Its own folders are experiments; files directly in
     it belong to an experiment named after it.
@@ -50,7 +52,7 @@ def captures_at(
         inbox_dir: the watched folder, or the store.
         place: a file or a folder, or the URL of an object or a folder of the store.
         name: experiment of all files from outside the watched folder.
-        problems: gets a sentence for each file that cannot be taken.
+        problems: gets a sentence for what could not be looked at.
 
     Raises:
         WrongUsageError: a store has no links to what lies outside.
@@ -96,15 +98,20 @@ def _files(
         yield _selected(inbox_dir, path, key, name, in_folder=False)
         return
     walk = inbox.walk(path)
-    problems += [*walk.problems, *(refused.reason for refused in walk.refused)]
-    for capture in sorted(walk.captures, key=lambda capture: capture.key):
-        experiment = name or ("" if "/" in capture.key else path.resolve().name)
-        key = f"{experiment}/{capture.key}" if experiment else capture.key
+    problems += walk.problems
+    found = {capture.path: "" for capture in walk.captures}
+    found |= {Path(refused.location): refused.reason for refused in walk.refused}
+    for file in sorted(found, key=str):
+        below = file.relative_to(path).as_posix()
+        experiment = name or ("" if "/" in below else path.resolve().name)
+        key = f"{experiment}/{below}" if experiment else below
         try:
-            yield _selected(inbox_dir, capture.path, key, name, in_folder=True)
+            selected = _selected(inbox_dir, file, key, name, in_folder=True)
         except (OSError, RuntimeError) as error:
             # Deleted meanwhile, or now a link to itself: older Pythons raise RuntimeError then.
-            problems.append(f"{capture.path} cannot be taken ({error})")
+            problems.append(found[file] or f"{file} cannot be taken ({error})")
+        else:
+            yield replace(selected, refused=found[file])
 
 
 def failed_captures(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mt_pipeline.captures.first_bytes import sniff
 from mt_pipeline.captures.ledger import Ledger
-from mt_pipeline.captures.naming import CaptureError, refusal_of_key
+from mt_pipeline.captures.naming import CaptureError, refusal_of_key, storable
 from mt_pipeline.captures.records import NO_FILE, LedgerError, Record, State
 from mt_pipeline.cli.links import check_free, leads_to, make_link, name_taken
 from mt_pipeline.cli.progress_bars import Bars
@@ -23,6 +23,7 @@ class TakenCaptures:
         ledger: that of the data folder.
         display_filter: of the command.
         bars: for lines and progress.
+        dry_run: nothing is recorded.
         table: beginning of the tables' names, for the lines.
 
     Attributes:
@@ -30,10 +31,12 @@ class TakenCaptures:
         name: of the command in the ledger, and of the lock that it holds while it works.
     """
 
-    def __init__(self, ledger: Ledger, display_filter: str, bars: Bars, *, table: str) -> None:
+    def __init__(
+        self, ledger: Ledger, display_filter: str, bars: Bars, *, dry_run: bool, table: str
+    ) -> None:
         self.all_loaded = True
         self.name = f"terminal {uuid.uuid4()}"
-        self._table = table
+        self._dry_run, self._table = dry_run, table
         self._ledger, self._filter, self._bars = ledger, display_filter, bars
         self._unfinished: dict[str, Selected] = {}
         self._reported_waiting: set[str] = set()
@@ -72,7 +75,7 @@ class TakenCaptures:
         known = {
             record.experiment
             for record in self._ledger.records()
-            if record.state is not State.PURGED
+            if record.state not in (State.PURGED, State.REFUSED)
         }
         return [
             f"{'' if experiment in known else 'new '}experiment {experiment}: "
@@ -123,15 +126,33 @@ class TakenCaptures:
             make_link(item.capture.path, target)
 
     def _refuses(self, item: Selected) -> bool:
-        """Return whether a file cannot be a capture; a line says why."""
-        reason = _refusal(item)
-        if reason:
-            self._bars.echo(f"refused: {reason}", err=True)
-            self.all_loaded &= item.in_folder  # a folder of captures may hold other files
-        return reason is not None
+        """Return whether a file cannot be taken; a line and the ledger say why."""
+        reason = item.refused or _refusal(item)
+        if not reason:
+            return False
+        self._bars.echo(f"refused: {reason}", err=True)
+        # A folder of captures may hold other files.
+        self.all_loaded &= item.in_folder and not item.refused
+        if not self._dry_run:
+            self._record(item, reason)
+        return True
+
+    def _record(self, item: Selected, reason: str) -> None:
+        """Record that a file is refused, as is recorded of one that is put into the inbox."""
+        before = self._ledger.get(storable(item.capture.key))
+        if before is not None and before.state is State.FAILED:  # also of a file that is gone
+            return
+        try:
+            if item.outside:
+                make_link(item.capture.path, item.outside)
+        except CaptureError as error:
+            self._fail(str(error))
+            return
+        # Without a size, so that the service looks for itself whether the reason still applies.
+        self._ledger.refuse(replace(item.capture, size=NO_FILE), reason)
 
     def _is_loaded(self, item: Selected, record: Record | None) -> bool:
-        if not item.in_folder or record is None or record.state is not State.DONE:
+        if not item.in_folder or item.refused or record is None or record.state is not State.DONE:
             return False
         capture = item.capture
         same_file = item.outside is None or leads_to(capture.path, item.outside)

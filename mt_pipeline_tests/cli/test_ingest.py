@@ -115,7 +115,8 @@ def test_a_folder_gives_all_its_captures_and_passes_over_the_rest(
     assert refused.startswith("refused: ")
     assert "README.txt is not a capture" in refused
     assert experiments == ["new experiment archive: 1 capture", "new experiment deep: 1 capture"]
-    assert not (lab.inbox / "archive" / "README.txt").exists()
+    record = lab.record("archive/README.txt")
+    assert (record.state, record.error) == (State.REFUSED, refused.removeprefix("refused: "))
 
 
 @pytest.fixture
@@ -329,19 +330,56 @@ def test_odd_names_are_loaded(
         (b"Dear diary", "is not a capture: it does not begin like a capture"),
     ],
 )
-def test_a_file_that_is_no_capture_is_refused_and_leaves_nothing(
+def test_a_file_that_is_no_capture_is_refused_and_known_as_such(
     terminal: Terminal, lab: Lab, tmp_path: Path, content: bytes, reason: str
 ):
     path = tmp_path / "no.pcap"
     path.write_bytes(content)
 
-    result = terminal("ingest", path, "--name", "no captures")
+    name = f"no captures {len(content)}"
+
+    result = terminal("ingest", path, "--name", name)
 
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith(f"refused: {path} {reason}")
     assert result.err.count("\n") == 1
-    assert not (lab.inbox / "no captures").exists()
-    assert lab.workspace().ledger.get("no captures/no.pcap") is None
+    record = lab.record(f"{name}/no.pcap")
+    assert (record.state, record.error) == (State.REFUSED, result.err.strip()[len("refused: ") :])
+    assert (lab.inbox / record.key).resolve() == path
+
+
+def test_what_is_refused_is_known_as_if_it_lay_in_the_watched_folder(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+):
+    """Regression: only who had typed the command was told."""
+    odd = {"notes.txt": b"Dear diary", "empty.pcap": b"", "new\nline.pcap": GARBAGE}
+    for name, content in odd.items():
+        lab.put(f"put there/{name}", content)
+        (tmp_path / "named so").mkdir(exist_ok=True)
+        (tmp_path / "named so" / name).write_bytes(content)
+
+    def refused(experiment: str) -> set[str]:
+        records = lab.workspace().ledger.records(experiment=experiment)
+        assert {record.state for record in records} <= {State.REFUSED}
+        return {Path(record.key).name for record in records}
+
+    def look() -> None:
+        tick(dg.build_sensor_context(instance=lab.instance), lab.workspace(settle_seconds=0))
+
+    assert terminal("ingest", tmp_path / "named so", "--dry-run").code == 1
+    assert refused("named_so") == set()
+    assert terminal("ingest", tmp_path / "named so").code == 1
+    assert refused("named_so") == {"notes.txt", "empty.pcap", "new\\u000aline.pcap"}
+    look()
+    assert refused("named_so") == refused("put_there")
+    assert lab.record("named so/notes.txt").error == lab.record(
+        "put there/notes.txt"
+    ).error.replace("put there", "named so")
+
+    for name in odd:
+        (tmp_path / "named so" / name).unlink()
+    look()
+    assert refused("named_so") == set(), "as a file that is removed from the watched folder"
 
 
 def test_one_that_fails_does_not_hold_up_the_others(terminal: Terminal, lab: Lab, tmp_path: Path):
