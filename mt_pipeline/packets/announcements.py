@@ -21,6 +21,7 @@ _MOST = 20
 
 _MOST_OF_ALL = 100_000
 
+_ORDER = "time_us, frame_number, hardware, kind, text"
 _SPEAKS = "contains(frame_protocols[1], ':{}')"
 _NAMES_ITSELF = "list_contains(dns_a, address_src)"
 _OWN_NAMES = "[p[1] FOR p IN named IF p[2] = address_src]"
@@ -47,22 +48,25 @@ CASE WHEN {_SPEAKS.format("dhcp")} AND udp_srcport[udp_at] = '68' THEN
 
 ANNOUNCEMENTS = Statements(
     table="announcements",
-    columns="""hardware VARCHAR, kind VARCHAR, text VARCHAR, time_us BIGINT,
+    columns="""file INTEGER, hardware VARCHAR, kind VARCHAR, text VARCHAR, time_us BIGINT,
         frame_number INTEGER""",
     said=f"""
-SELECT coalesce(wlan_sa[link_at], eth_src[eth_at]) AS hardware, said.kind, said.text, time_us,
+SELECT file, coalesce(wlan_sa[link_at], eth_src[eth_at]) AS hardware, said.kind, said.text, time_us,
     whole_number(frame_number[1])
 FROM (SELECT *, unnest({_SAID}) AS said FROM ({NAMED}))
 WHERE hardware IS NOT NULL AND said.text <> ''
 """,
-    all=f"""
+    counts=f"""
 FROM (
-    SELECT hardware, kind, text, min(time_us) AS time_us, min(frame_number) AS frame_number
-    FROM announcements GROUP BY hardware, kind, text)
-QUALIFY row_number() OVER (PARTITION BY hardware, kind ORDER BY time_us, frame_number, text)
-    <= {_MOST}
-ORDER BY time_us, frame_number, hardware, kind, text LIMIT {_MOST_OF_ALL}
+    FROM (
+        SELECT file, hardware, kind, text, min(time_us) AS time_us,
+            min(frame_number) AS frame_number
+        FROM announcements GROUP BY file, hardware, kind, text)
+    QUALIFY {_MOST} >=
+        row_number() OVER (PARTITION BY file, hardware, kind ORDER BY time_us, frame_number, text))
+QUALIFY row_number() OVER (PARTITION BY file ORDER BY {_ORDER}) <= {_MOST_OF_ALL}
 """,
+    order=_ORDER,
     fields=("dhcp_option_hostname", "dns_resp_name", "dns_a"),
 )
 """Hardware address, kind and text, and when it was first said: microseconds since 1970, packet."""
@@ -77,14 +81,14 @@ _IS_GROUP = (
 
 SEEN = f"""
 INSERT INTO announcements
-SELECT eth, kind, address, min(first_us), min(first_frame)
+SELECT file, eth, kind, address, min(first_us), min(first_frame)
 FROM (
     SELECT *, unnest([
         CASE WHEN regexp_full_match(address, '{_PRIVATE}') THEN '{ADDRESS}' END,
         CASE WHEN to_group AND regexp_full_match(address, '{_OF_A_DEVICE}')
             THEN '{OWN_ADDRESS}' END]) AS kind
     FROM (
-        SELECT eth, address, {_IS_GROUP} AS to_group,
+        SELECT file, eth, address, {_IS_GROUP} AS to_group,
             epoch_us(min(first_ts)) AS first_us, min(first_frame) AS first_frame
         FROM (
             SELECT a_eth AS eth, b_eth AS other, a_address AS address, packets_ab AS sent, *

@@ -9,10 +9,10 @@ from mt_pipeline.packets.said import Statements
 
 CERTIFICATES = Statements(
     table="certificates",
-    columns="""is_tcp BOOLEAN, stream_index INTEGER, frame_number INTEGER, owner VARCHAR,
-        name VARCHAR, names INTEGER""",
+    columns="""file INTEGER, is_tcp BOOLEAN, stream_index INTEGER, frame_number INTEGER,
+        owner VARCHAR, name VARCHAR, names INTEGER""",
     said=f"""
-SELECT tcp_at IS NOT NULL, stream, whole_number(frame_number[1]), address_src,
+SELECT file, tcp_at IS NOT NULL, stream, whole_number(frame_number[1]), address_src,
     host_names[1], len(list_distinct(host_names))
 FROM (
     SELECT *, [n FOR n IN [{host_name("x")} FOR x IN dns_resp_name] IF contains(n, '.')]
@@ -20,11 +20,11 @@ FROM (
     FROM packets WHERE contains(frame_protocols[1], ':x509'))
 WHERE len(host_names) > 0 AND stream IS NOT NULL
 """,
-    all="""
-SELECT * FROM certificates
-QUALIFY row_number() OVER (PARTITION BY is_tcp, stream_index, owner ORDER BY frame_number) = 1
-ORDER BY frame_number, is_tcp, stream_index, owner
+    counts="""
+FROM certificates QUALIFY 1 =
+    row_number() OVER (PARTITION BY file, is_tcp, stream_index, owner ORDER BY frame_number)
 """,
+    order="frame_number, is_tcp, stream_index, owner",
     fields=("dns_resp_name",),
 )
 """The first certificates that each end of a stream sent: its first name, and how many there are."""

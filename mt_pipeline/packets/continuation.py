@@ -49,7 +49,7 @@ GROUP BY is_tcp, stream_index HAVING min(ends) IS NOT NULL
 # between two ends, the first one continues.
 _TAKE_UP = f"""
 INSERT INTO conversations BY NAME
-SELECT is_tcp, stream_index, 0 AS packets, 0 AS bytes,
+SELECT 0 AS file, is_tcp, stream_index, 0 AS packets, 0 AS bytes,
     before.tls_sni AS sni, CASE WHEN before.tls_sni IS NOT NULL THEN 0 END AS sni_number,
     before.tls_alpn AS alpn, CASE WHEN before.tls_alpn IS NOT NULL THEN 0 END AS alpn_number
 FROM (

@@ -1,8 +1,8 @@
 """The single pass over the documents of a capture: typed packets, and sums by conversation.
 
-`sums.py` has the SQL of the sums. Endpoints, stream names and flows derive from them.
 The pass can consume tshark's blocks as they arrive. tshark runs on another core and is slower, so
-that takes no extra time, and no document is read again.
+that takes no extra time, and no document is read again. Small captures wait for each other instead:
+see `together.py`.
 """
 
 import tempfile
@@ -15,16 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mt_pipeline.packets import typed
-from mt_pipeline.packets.announcements import ANNOUNCEMENTS, SEEN
-from mt_pipeline.packets.certificates import CERTIFICATES
-from mt_pipeline.packets.lookups import LOOKUPS
-from mt_pipeline.packets.numbering import FOR_NUMBERS, Numbers
-from mt_pipeline.packets.said import Collected, SaidFiles
-from mt_pipeline.packets.sums import SUMS, latest
+from mt_pipeline.packets.said import SaidFiles
+from mt_pipeline.packets.tables import NAMES, Tables, in_file, without_file
 from mt_pipeline.system import duckdb_pool
 from mt_pipeline.system.atomic import whole
 from mt_pipeline.tshark import documents
-from mt_pipeline.tshark.fields import ALL_KEYS
 
 _BLOCK = 50_000
 """Documents per block when they are read from a file."""
@@ -32,48 +27,25 @@ _BLOCK = 50_000
 _ROW_GROUP = 50_000
 """Rows per row group: a reader keeps 2.5 KB of metadata in memory for each group of a file."""
 
-_CONVERSATIONS = f"""
-SELECT is_tcp, stream_index, a_address AS address_src, b_address AS address_dst,
-    a_port AS port_src, b_port AS port_dst, skipped,
-    {latest("sni", "sni_number")} AS sni, max(sni_number) AS sni_number,
-    {latest("alpn", "alpn_number")} AS alpn, max(alpn_number) AS alpn_number,
-    sum(packets_ab + packets_ba)::BIGINT AS packets, sum(bytes_ab + bytes_ba)::BIGINT AS bytes,
-    epoch_us(min(first_ts)) AS first_us, epoch_us(max(last_ts)) AS last_us,
-    arg_min(http_host, first_frame) FILTER (http_host IS NOT NULL) AS http_host
-FROM sums GROUP BY ALL
-"""
-
-_NAMES = """
-SELECT is_tcp, stream_index,
-    arg_max(sni, sni_number) AS tls_sni, arg_max(alpn, alpn_number) AS tls_alpn
-FROM conversations
-WHERE stream_index IS NOT NULL AND (sni IS NOT NULL OR alpn IS NOT NULL) GROUP BY ALL
-"""
-
 Follower = Callable[[pa.Table, pa.Table, Callable[[], pa.Table]], None]
 """Receives the typed packets and the sums of each block, right after they are made.
 
 The third argument returns the announcements of all packets so far; see `announcements.py`.
 """
 
-_empty: list[pa.Table] = []
-"""Typed packets and sums of no documents.
-
-They are computed once, as that takes as long as the packets of a small capture.
-"""
-
 
 class Conversations:
-    """The conversations of a capture: the tables `conversations` and `lookups` of a connection.
+    """The conversations of a capture: `tables.Tables` of a connection.
 
     The typed packets and their sums are in files.
 
     Attributes:
         keys: the fields of a document that are read.
+        tables: the tables.
         connection: for queries of the tables, after `flush`.
     """
 
-    keys = ALL_KEYS
+    keys = Tables.keys
 
     def __init__(
         self,
@@ -81,37 +53,22 @@ class Conversations:
         folder: Path,
         follower: Follower | None = None,
     ) -> None:
-        self.connection = connection
+        self.connection, self.tables = connection, Tables(connection)
         self._follower = follower
         self._packets_path, self._sums_path = folder / "packets", folder / "sums"
-        self._numbers = Numbers()
-        if not _empty:
-            fields = pa.schema([(key, pa.list_(pa.string())) for key in self.keys])
-            none = typed.with_layers(fields.empty_table())
-            _empty[:] = self._type_and_sum(none)  # threads may do so at once
-        self._lookups = Collected(connection, LOOKUPS)
-        self._certificates = Collected(connection, CERTIFICATES)
-        self._announcements = Collected(connection, ANNOUNCEMENTS)
-        packets, sums = _empty
+        packets, sums = map(without_file, self.tables.empty)
         self._files = [
             _RowGroupWriter(self._packets_path, packets.schema),
             _RowGroupWriter(self._sums_path, sums.schema),
         ]
-        connection.register("sums", sums)
-        connection.execute(f"CREATE TEMP TABLE conversations AS {_CONVERSATIONS}")
 
     def add(self, block: pa.Table) -> None:
         """Add a block of documents, with `keys` as columns of lists of text."""
-        block = typed.with_layers(block)
-        packets, sums = self._type_and_sum(block)
+        packets, sums = map(without_file, self.tables.fill(in_file(block, 0)))
         for file, table in zip(self._files, (packets, sums), strict=True):
             file.write(table)
-        self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
-        self.connection.execute(SEEN)
-        for collected in (self._lookups, self._certificates, self._announcements):
-            collected.add(block)
         if self._follower:
-            self._follower(packets, sums, self._announcements.table)
+            self._follower(packets, sums, self.tables.announcements.table)
 
     def read(self, path: Path, *, block: int = _BLOCK) -> None:
         """Add all documents of a file, a block of so many at a time."""
@@ -121,17 +78,18 @@ class Conversations:
 
     def read_sums(self, sums: Path, answered: Path) -> None:
         """Add what `write_packets` wrote before, which cannot be called then."""
-        self.connection.register("sums", self.connection.read_parquet(str(sums)))
-        self.connection.execute(f"INSERT INTO conversations {_CONVERSATIONS}")
+        stored = self.connection.read_parquet(str(sums))
+        self.connection.register("sums", stored.project("0 AS file, *"))
+        self.tables.add_sums()
         self.read_lookups(answered)
 
     def read_lookups(self, answered: Path) -> None:
         """Add answers of DNS of another file."""
-        self._lookups.read(answered)
+        self.tables.lookups.read(answered)
 
     def flush(self) -> None:
         """Have all that was added in the tables of the connection."""
-        self._lookups.flush()
+        self.tables.flush()
 
     def write_packets(self, packets: Path, sums: Path, said: SaidFiles) -> None:
         """Move the typed packets and their sums into place, as Parquet; nothing can be added then.
@@ -142,9 +100,9 @@ class Conversations:
                 `sums.KEY` and `skipped`. Each block of packets has rows of its own.
             said: where the statements of packets go.
         """
-        self._lookups.write(said.lookups)
-        self._certificates.write(said.certificates)
-        self._announcements.write(said.announcements)
+        self.tables.lookups.write(said.lookups)
+        self.tables.certificates.write(said.certificates)
+        self.tables.announcements.write(said.announcements)
         for file in self._files:
             file.close()
         # The packets last: wherever they exist, the others exist too.
@@ -160,17 +118,8 @@ class Conversations:
                 complete.
         """
         with whole(output) as partial:
-            self.connection.sql(_NAMES).write_parquet(str(partial), compression="zstd")
-
-    def _type_and_sum(self, block: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """Return the typed packets and the sums of a block, which become the relation `sums`."""
-        packets = typed.typed(self.connection, block)
-        self.connection.register("block", packets)
-        sums = self.connection.sql(SUMS).to_arrow_table()
-        packets = self._numbers.add_to(packets, sums)
-        sums = sums.drop_columns(list(FOR_NUMBERS))
-        self.connection.register("sums", sums)
-        return packets, sums
+            names = self.connection.sql(NAMES).project("* EXCLUDE (file)")
+            names.write_parquet(str(partial), compression="zstd")
 
 
 class _RowGroupWriter:

@@ -7,6 +7,8 @@ packets, bytes and times. What endpoints are is the enrichment room's business.
 
 import json
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pyarrow.parquet
 from mt_pipeline.packets.conversations import Conversations
 from mt_pipeline.packets.names import http_host_name
 from mt_pipeline.packets.reachability import is_public
+from mt_pipeline.packets.tables import Tables, by_file
 from mt_pipeline.system.atomic import whole
 
 SCHEMA = pa.schema(
@@ -45,30 +48,34 @@ _NAME = re.compile(
 # address has each packet once, even one from itself to itself.
 ENDPOINTS = f"""
 WITH streams AS (
-    SELECT arg_max(sni, sni_number) AS endpoint,
+    SELECT file, arg_max(sni, sni_number) AS endpoint,
         arg_min(http_host, first_us) FILTER (http_host IS NOT NULL) AS http_host,
         sum(packets) AS packets, sum(bytes) AS bytes,
         min(first_us) AS first_us, max(last_us) AS last_us
-    FROM conversations WHERE stream_index IS NOT NULL GROUP BY is_tcp, stream_index),
+    FROM conversations WHERE stream_index IS NOT NULL GROUP BY file, is_tcp, stream_index),
 ends AS (
-    SELECT 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint,
+    SELECT file, 'address' AS kind, unnest(list_distinct([address_src, address_dst])) AS endpoint,
         packets, bytes, first_us, last_us FROM conversations
     UNION ALL
-    SELECT 'name', rtrim(lower(endpoint), '.'), packets, bytes, first_us, last_us FROM streams),
+    SELECT file, 'name', rtrim(lower(endpoint), '.'), packets, bytes, first_us, last_us
+    FROM streams),
 named AS (
     FROM ends
     UNION ALL
-    SELECT '{REMOTE_NAME}', {http_host_name("http_host")}, packets, bytes, first_us, last_us
+    SELECT file, '{REMOTE_NAME}', {http_host_name("http_host")}, packets, bytes, first_us,
+        last_us
     FROM streams
     UNION ALL
-    SELECT '{REMOTE_NAME}', name, packets, bytes, first_us, last_us
-    FROM ends JOIN (SELECT DISTINCT name, address FROM lookups) answered
-        ON ends.endpoint = answered.address AND ends.kind = 'address')
-SELECT kind, endpoint, sum(packets)::BIGINT AS packets, sum(bytes)::BIGINT AS bytes,
+    SELECT ends.file, '{REMOTE_NAME}', name, packets, bytes, first_us, last_us
+    FROM ends JOIN (SELECT DISTINCT file, name, address FROM lookups) answered
+        ON ends.endpoint = answered.address AND ends.file = answered.file
+            AND ends.kind = 'address')
+SELECT file, kind, endpoint, sum(packets)::BIGINT AS packets, sum(bytes)::BIGINT AS bytes,
     make_timestamptz(min(first_us)) AS first_seen, make_timestamptz(max(last_us)) AS last_seen
 FROM named WHERE endpoint <> '' AND NOT (kind = '{REMOTE_NAME}'
-    AND endpoint IN (SELECT endpoint FROM ends WHERE kind = 'name' AND endpoint <> ''))
-GROUP BY kind, endpoint ORDER BY kind, bytes DESC, endpoint
+    AND (file, endpoint) IN (SELECT (file, endpoint) FROM ends
+        WHERE kind = 'name' AND endpoint <> ''))
+GROUP BY file, kind, endpoint ORDER BY file, kind, bytes DESC, endpoint
 """
 """SQL of the endpoints; the version of the files is a hash of it."""
 
@@ -79,14 +86,15 @@ _PRIVATE_SUFFIXES = (
 _PRIVATE = tuple(f".{suffix}" for suffix in _PRIVATE_SUFFIXES)
 """Ends of names in private networks. No provider knows them, and none should see them."""
 
-_TOTAL = """
-SELECT coalesce(sum(packets), 0)::BIGINT, coalesce(sum(bytes), 0)::BIGINT,
-    min(first_us), max(last_us)
-FROM conversations
+_TOTALS = """
+SELECT file, sum(packets)::BIGINT, sum(bytes)::BIGINT, min(first_us), max(last_us)
+FROM conversations GROUP BY file
 """
-_SKIPPED = (
-    "SELECT skipped, sum(packets)::BIGINT FROM conversations WHERE skipped IS NOT NULL GROUP BY 1"
-)
+_SKIPPED = """
+SELECT file, skipped, sum(packets)::BIGINT
+FROM conversations WHERE skipped IS NOT NULL GROUP BY file, skipped
+"""
+_NOTHING = (0, 0, None, None)
 _SUMMARY = b"mt_pipeline"  # key of the summary in the metadata of the file
 
 
@@ -124,8 +132,49 @@ def is_askable(name: str) -> bool:
     return _NAME.match(name) is not None and not name.endswith(_PRIVATE)
 
 
+@dataclass(frozen=True)
+class Found:
+    """The endpoints of a capture.
+
+    Attributes:
+        table: with SCHEMA, those with the most bytes first.
+        summary: what the file of endpoints also says.
+    """
+
+    table: pa.Table
+    summary: Endpoints
+
+    def write(self, output: Path) -> None:
+        """Write Parquet; it appears when it is complete."""
+        stored = {_SUMMARY: json.dumps(asdict(self.summary))}
+        with whole(output) as partial:
+            pyarrow.parquet.write_table(
+                self.table.replace_schema_metadata(stored), partial, compression="zstd"
+            )
+
+
+def found(tables: Tables, files: int = 1) -> list[Found]:
+    """Return the endpoints of each capture, by its number.
+
+    Args:
+        tables: all of the captures.
+        files: how many they are.
+    """
+    tables.flush()
+    query = tables.connection.sql
+    parts = by_file(query(ENDPOINTS).to_arrow_table(), files)
+    totals = {file: total for file, *total in query(_TOTALS).fetchall()}
+    skipped: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for file, reason, packets in query(_SKIPPED).fetchall():
+        skipped[file][reason] = packets
+    return [
+        _found(part.cast(SCHEMA), totals.get(file, _NOTHING), skipped[file])
+        for file, part in enumerate(parts)
+    ]
+
+
 def write(conversations: Conversations, output: Path) -> Endpoints:
-    """Write the endpoints of a capture, those with the most bytes first.
+    """Write the endpoints of a capture.
 
     Args:
         conversations: all of the capture.
@@ -134,9 +183,12 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
     Returns:
         The summary, which is also in the file.
     """
-    conversations.flush()
-    table = conversations.connection.sql(ENDPOINTS).to_arrow_table().cast(SCHEMA)
-    [(packets, length, first_us, last_us)] = conversations.connection.sql(_TOTAL).fetchall()
+    [capture] = found(conversations.tables)
+    capture.write(output)
+    return capture.summary
+
+
+def _found(table: pa.Table, total: Sequence[int | None], skipped: dict[str, int]) -> Found:
     is_eligible = [
         is_public(endpoint) if kind == "address" else is_askable(endpoint)
         for kind, endpoint in zip(
@@ -147,25 +199,20 @@ def write(conversations: Conversations, output: Path) -> Endpoints:
     addresses, names = (
         table.filter(pyarrow.compute.equal(table["kind"], kind)) for kind in ("address", "name")
     )
+    packets, length, first_us, last_us = total
     summary = Endpoints(
         addresses=addresses.num_rows,
         names=names.num_rows,
-        packets=packets,
-        bytes=length,
+        packets=packets or 0,
+        bytes=length or 0,
         first_us=first_us,
         last_us=last_us,
-        skipped=dict(conversations.connection.sql(_SKIPPED).fetchall()),
+        skipped=skipped,
         top_names=list(
             zip(names["endpoint"].to_pylist()[:10], names["bytes"].to_pylist()[:10], strict=True)
         ),
     )
-    with whole(output) as partial:
-        pyarrow.parquet.write_table(
-            table.replace_schema_metadata({_SUMMARY: json.dumps(asdict(summary))}),
-            partial,
-            compression="zstd",
-        )
-    return summary
+    return Found(table, summary)
 
 
 def summary(path: Path) -> Endpoints:

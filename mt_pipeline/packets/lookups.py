@@ -41,11 +41,11 @@ _IS_MULTICAST = "contains(frame_protocols[1], ':mdns')"
 
 LOOKUPS = Statements(
     table="lookups",
-    columns="""time_us BIGINT, frame_number INTEGER, client VARCHAR, name VARCHAR,
+    columns="""file INTEGER, time_us BIGINT, frame_number INTEGER, client VARCHAR, name VARCHAR,
         canonical VARCHAR, address VARCHAR""",
     said=f"""
 WITH named AS ({NAMED})
-SELECT time_us, whole_number(frame_number[1]), address_dst, asked,
+SELECT file, time_us, whole_number(frame_number[1]), address_dst, asked,
     nullif({host_name("owner")}, asked), address
 FROM (
     SELECT *, {host_name("dns_qry_name[1]")} AS asked, unnest(addresses) AS address,
@@ -54,11 +54,12 @@ FROM (
 WHERE asked IS NOT NULL AND address IS NOT NULL AND address_dst IS NOT NULL
     AND NOT {_IS_MULTICAST}
 UNION ALL
-SELECT time_us, whole_number(frame_number[1]), NULL, {host_name("pair[1]")}, NULL, pair[2]
+SELECT file, time_us, whole_number(frame_number[1]), NULL, {host_name("pair[1]")}, NULL, pair[2]
 FROM (SELECT *, unnest(named) AS pair FROM named WHERE {_IS_MULTICAST} AND dns_qry_name IS NULL)
 WHERE {host_name("pair[1]")} LIKE '%_.local'
 """,
-    all="FROM lookups ORDER BY time_us, frame_number, client, name, address",
+    counts="FROM lookups",
+    order="time_us, frame_number, client, name, address",
     fields=("dns_a",),
 )
 """Answers of DNS: time in microseconds since 1970, packet, client, name, canonical name, address.

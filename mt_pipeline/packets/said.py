@@ -23,17 +23,19 @@ class Statements:
 
     Attributes:
         table: its name.
-        columns: the names and types of its columns.
+        columns: the names and types of its columns; `file` is the first.
         said: selects these columns from `packets`, typed documents of packets that have one of
             `fields` and are stored; packets that quote others are left out.
-        all: selects from the table what counts, in order.
+        counts: SQL of what counts of the table, by `file`.
+        order: columns, its order within a file.
         fields: keys of documents; a packet without any of them says nothing.
     """
 
     table: str
     columns: str
     said: str
-    all: str
+    counts: str
+    order: str
     fields: tuple[str, ...]
 
 
@@ -74,22 +76,26 @@ class Collected:
         if sum(table.num_rows for table in self._waiting) >= _WAITING:
             self.flush()
 
-    def table(self) -> pa.Table:
-        """Return what counts, in order."""
+    def by_file(self) -> pa.Table:
+        """Return what counts of each capture, one after the other, each in order."""
         self.flush()
-        return self._connection.sql(self._statements.all).to_arrow_table()
+        said = self._statements
+        query = f"FROM ({said.counts}) ORDER BY file, {said.order}"
+        return self._connection.sql(query).to_arrow_table()
+
+    def table(self) -> pa.Table:
+        """Return what counts of a single capture, in order."""
+        return self._in_order().to_arrow_table()
 
     def write(self, output: Path) -> None:
-        """Write what counts, in order, as Parquet; the file appears when it is complete."""
-        self.flush()
+        """Write what `table` returns as Parquet; the file appears when it is complete."""
         with whole(output) as partial:
-            counts = self._connection.sql(self._statements.all)
-            counts.write_parquet(str(partial), compression="zstd")
+            self._in_order().write_parquet(str(partial), compression="zstd")
 
     def read(self, path: Path) -> None:
         """Add what `write` wrote."""
-        table = self._statements.table
-        self._connection.execute(f"INSERT INTO {table} FROM read_parquet($1)", [str(path)])
+        query = f"INSERT INTO {self._statements.table} SELECT 0, * FROM read_parquet($1)"
+        self._connection.execute(query, [str(path)])
 
     def flush(self) -> None:
         """Have all that was added in the table."""
@@ -106,3 +112,9 @@ class Collected:
                 """
             )
             self._connection.unregister("said_documents")
+
+    def _in_order(self) -> duckdb.DuckDBPyRelation:
+        self.flush()
+        said = self._statements
+        query = f"SELECT * EXCLUDE (file) FROM ({said.counts}) ORDER BY {said.order}"
+        return self._connection.sql(query)

@@ -1,6 +1,6 @@
 """SQL of the sums of typed packets, with a row per second and conversation.
 
-`conversations.py` runs it block by block.
+`tables.py` runs it block by block. The column `file` tells captures apart.
 """
 
 from collections.abc import Iterable
@@ -102,7 +102,7 @@ _CONNECTION = f"""
 
 # DuckDB's own hash would take a sixth off the time of all sums. But who sends packets could have
 # two conversations share it.
-_HASH = f"md5_number_lower(row({', '.join(KEY)})::VARCHAR)"
+_HASH = f"md5_number_lower(row(file, {', '.join(KEY)})::VARCHAR)"
 
 # End a is the smaller one, so both directions share a key; a turned packet went from b to a.
 # A stream may carry several names: the last one counts, so its packet number is kept. Without a
@@ -122,7 +122,7 @@ met AS (
     SELECT *, {_END_A}, {_END_B}
     FROM directed),
 counted AS (
-    SELECT epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
+    SELECT file, epoch_us(ts) // 1000000 AS second, skipped, is_tcp, {", ".join(KEY)},
         count(*) FILTER (NOT turned) AS packets_ab, {_bytes("NOT turned")} AS bytes_ab,
         count(*) FILTER (turned) AS packets_ba, {_bytes("turned")} AS bytes_ba,
         {_TIMES}, {_FIRST}, {_earliest("a_eth")} AS a_eth, {_earliest("b_eth")} AS b_eth,

@@ -142,11 +142,12 @@ def typed(opened: duckdb.DuckDBPyConnection, documents: pa.Table) -> pa.Table:
     - `said_sni` and `said_alpn`: the names in this very packet;
     - `said_ja4`: the JA4 of the hello in this packet;
     - `said_method`: the bit of the method of HTTP in this packet; see `http_methods.py`;
-    - `skipped`: why the packet cannot be stored, NULL if it can.
+    - `skipped`: why the packet cannot be stored, NULL if it can;
+    - `file`: which capture it is in; only `tables.py` has that.
 
     Args:
         opened: a `connection`.
-        documents: with a column per field, and `with_layers`.
+        documents: with a column per field, the column `file`, and `with_layers`.
     """
     opened.register("documents", documents)
     packets = opened.sql(_TYPED).to_arrow_table()
@@ -161,7 +162,7 @@ _COLUMNS = ", ".join(
 _TYPED = f"""
 SELECT {_COLUMNS}, p.tcp_at IS NOT NULL AS is_tcp,
     p.address_src, p.address_dst, p.said_sni, p.said_alpn, {_HELLO} AS said_ja4,
-    {_METHOD} AS said_method, p.skipped
+    {_METHOD} AS said_method, p.skipped, p.file
 FROM ({packets("documents")}) p
 """
 

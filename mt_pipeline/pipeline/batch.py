@@ -1,6 +1,7 @@
 """Prepares the captures of a run one by one, and loads them in batches.
 
 A load into QuestDB has a fixed cost, as large as that of many rows. So small captures share one.
+They are derived together before it, as each of DuckDB's statements has such a cost, too.
 """
 
 import logging
@@ -18,13 +19,16 @@ from mt_pipeline.pipeline.capture_run import (
     Prepared,
     abandon,
     abandon_unstarted,
+    derive,
     finish,
     prepare,
 )
+from mt_pipeline.pipeline.derived import make_together
 from mt_pipeline.pipeline.failures import EXPECTED, Failed, failed, is_interrupt
 from mt_pipeline.pipeline.load import CaptureLoad, load, load_one
 from mt_pipeline.pipeline.progress import ENDED
 from mt_pipeline.pipeline.run import Run
+from mt_pipeline.rows.sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +43,15 @@ class Limits:
         seconds: since the preparation of the first capture began.
         large: bytes of a capture file. A larger one takes seconds to prepare, so the batch is
             loaded before it.
+        few: packets of a capture whose documents wait in memory, 1 KB each, to be derived with
+            others; those of a larger one are derived while tshark reads.
     """
 
     captures: int = 25
     packet_bytes: int = 2_000_000
     seconds: float = 5
     large: int = 5_000_000
+    few: int = 2_000
 
 
 def run_captures(run: Run, keys: Sequence[str], *, limits: Limits | None = None) -> list[Failed]:
@@ -76,7 +83,7 @@ def run_captures(run: Run, keys: Sequence[str], *, limits: Limits | None = None)
 
 @dataclass
 class _Batch:
-    """Captures that are prepared and not yet loaded."""
+    """Captures that are prepared and not yet loaded; the small ones not yet derived."""
 
     run: Run
     limits: Limits
@@ -92,12 +99,12 @@ class _Batch:
         try:
             try:
                 wait = not self._prepared
-                prepared = prepare(self.run, key, since=since, wait=wait, early=is_large)
+                prepared = self._prepare(key, since, is_large=is_large, wait=wait)
             except CaptureBusyError:
                 # Another process works on it, and may wait for a capture of this batch.
                 # So load the batch first: never wait for a lock while you hold others.
                 self.load()
-                prepared = prepare(self.run, key, since=since, early=is_large)
+                prepared = self._prepare(key, since, is_large=is_large)
         except Exception as error:
             self._note_end(key, error)
             return
@@ -114,10 +121,12 @@ class _Batch:
         If that fails, load each capture by itself, so that only those fail that cannot be loaded.
         If a back end does not answer, all captures of the batch fail.
         """
+        self._derive()
         results: dict[str, CaptureLoad | Exception] = {}
-        if len(self._prepared) > 1:
+        sources = {p.key: p.sources for p in self._prepared if p.sources}
+        if len(sources) > 1:
             try:
-                results.update(load(self.run, {p.key: p.sources for p in self._prepared}))
+                results.update(load(self.run, sources))
             except Unreachable as error:
                 results = dict.fromkeys((p.key for p in self._prepared), error)
             except Exception as error:
@@ -130,7 +139,8 @@ class _Batch:
                 )
         while self._prepared:
             prepared = self._prepared[0]
-            result = results.get(prepared.key) or self._load_one(prepared)
+            key = prepared.key
+            result = results.get(key) or self._load_one(prepared, sources[key])
             del self._prepared[0]  # from here on `finish` frees its lock
             try:
                 finish(prepared, result)
@@ -145,9 +155,39 @@ class _Batch:
             for prepared in self._prepared:
                 stack.callback(abandon, prepared)
 
-    def _load_one(self, prepared: Prepared) -> CaptureLoad | Exception:
+    def _prepare(
+        self, key: str, since: float, *, is_large: bool, wait: bool = True
+    ) -> Prepared | None:
+        is_alone = is_large or self.run.workspace.options.rotation
+        few = 0 if is_alone else self.limits.few
+        return prepare(self.run, key, since=since, wait=wait, early=is_large, few=few)
+
+    def _derive(self) -> None:
+        """Find the endpoints of small captures, together where that is possible, and answers."""
+        waiting = [p for p in self._prepared if p.sources is None]
         try:
-            return load_one(self.run, prepared.key, prepared.sources, sent=prepared.sent)
+            make_together([(p.stages.derived, p.stages.inputs) for p in waiting])
+        except Exception as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from None
+            log.warning(
+                "%s captures cannot be derived together, so each is by itself: %s",
+                len(waiting),
+                error,
+            )
+        for prepared in waiting:
+            place = self._prepared.index(prepared)
+            del self._prepared[place]  # from here on `derive` frees its lock if it fails
+            try:
+                derived = derive(prepared)
+            except Exception as error:
+                self._note_end(prepared.key, error)
+            else:
+                self._prepared.insert(place, derived)
+
+    def _load_one(self, prepared: Prepared, sources: Sources) -> CaptureLoad | Exception:
+        try:
+            return load_one(self.run, prepared.key, sources, sent=prepared.sent)
         except Exception as error:
             return error
 
@@ -164,7 +204,8 @@ class _Batch:
     def _is_full(self) -> bool:
         if self.run.workspace.options.rotation:
             return True  # the next file of a rotation continues what this one leaves
-        size = sum(p.sources.packets.stat().st_size for p in self._prepared)
+        derived = [p.sources for p in self._prepared if p.sources]
+        size = sum(sources.packets.stat().st_size for sources in derived)
         waited = time.monotonic() - self._prepared[0].started
         return (
             self._prepared[-1].sent is not None  # some of its rows have the number of their load

@@ -1,4 +1,4 @@
-"""The phases of one capture: `prepare`, a load, `finish`.
+"""The phases of one capture: `prepare`, `derive`, a load, `finish`.
 
 `prepare` takes the capture's lock, and `finish` frees it after the ledger has the verdict. So a
 capture that the ledger calls running while its lock is free belongs to a run that was killed.
@@ -8,7 +8,7 @@ capture that the ledger calls running while its lock is free belongs to a run th
 import logging
 import time
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mt_pipeline.captures.duplicates import Copy
 from mt_pipeline.captures.identity import Capture, capture_at
@@ -33,7 +33,7 @@ class Prepared:
 
     Attributes:
         stages: the stages of the capture.
-        sources: the files that its rows are made of.
+        sources: the files that its rows are made of; None before `derive`.
         sent: the rows that were sent while tshark read it; None if there are none.
         before: its record in the ledger when its lock was taken.
         since: when it was requested, in seconds since 1970.
@@ -41,7 +41,7 @@ class Prepared:
     """
 
     stages: Stages
-    sources: Sources
+    sources: Sources | None
     sent: SentRows | None
     before: Record | None
     since: float
@@ -55,7 +55,13 @@ class Prepared:
 
 
 def prepare(
-    run: Run, key: str, *, since: float, wait: bool = True, early: bool = False
+    run: Run,
+    key: str,
+    *,
+    since: float,
+    wait: bool = True,
+    early: bool = False,
+    few: int = 0,
 ) -> Prepared | None:
     """Take a capture through the stages that come before its load.
 
@@ -66,6 +72,8 @@ def prepare(
             then, it is not loaded again.
         wait: whether to wait for the capture's lock.
         early: whether to send rows while tshark reads, if the capture has none yet.
+        few: leave a capture of up to so many packets to `derive` once it has its documents, if it
+            is to be loaded.
 
     Returns:
         What to load; None if there is nothing to load, and the capture is finished.
@@ -79,11 +87,31 @@ def prepare(
         before = stack.enter_context(ledger.lock(key, timeout=-1 if wait else 0))
         stages = stack.enter_context(closing(Stages(run, key)))
         with verdict_of(stages, before):
-            if _run_stages(stages, before, since, early=early):
+            if not _read(stages, before, since, early=early, few=few if run.includes_load else 0):
+                return None
+            if stages.derived.waits:
+                return Prepared(stages, None, None, before, since, started, stack.pop_all())
+            _derive(stages, before)
+            if run.includes_load:
                 sent = stages.early_load.finish() if stages.early_load else None
                 sources = stages.sources()
                 return Prepared(stages, sources, sent, before, since, started, stack.pop_all())
     return None
+
+
+def derive(prepared: Prepared) -> Prepared:
+    """Take a capture through the stages between its documents and its load.
+
+    Returns:
+        The capture with its sources.
+
+    Raises:
+        Exception: a stage failed. The ledger already has the verdict, and the lock is free.
+    """
+    stages = prepared.stages
+    with prepared._lock as stack, verdict_of(stages, prepared.before):
+        _derive(stages, prepared.before)
+        return replace(prepared, sources=stages.sources(), _lock=stack.pop_all())
 
 
 def finish(prepared: Prepared, result: CaptureLoad | Exception) -> None:
@@ -136,8 +164,8 @@ def abandon_unstarted(run: Run, key: str) -> None:
             note_stopped(Stages(run, key))
 
 
-def _run_stages(stages: Stages, before: Record | None, since: float, *, early: bool) -> bool:
-    """Claim the capture, and run the stages before its load. Return whether there is a load."""
+def _read(stages: Stages, before: Record | None, since: float, *, early: bool, few: int) -> bool:
+    """Claim the capture, and read its documents. Return whether there is more to do."""
     run, key = stages.run, stages.key
     capture = capture_at(run.workspace.inbox, key)
     if before and _is_done(run, before, capture, since):
@@ -146,9 +174,9 @@ def _run_stages(stages: Stages, before: Record | None, since: float, *, early: b
     if run.includes_load:
         run.workspace.ledger.claim(capture, run=run.id, filter=run.display_filter)
     if "tshark_json" in run.stages:
+        early = early and not (before and before.documents)
         with stable(run.workspace, stages.files, capture) as file:
-            if not _read(stages, file, early=early and not (before and before.documents)):
-                return False
+            return _read_file(stages, file, early=early, few=few)
     elif before and before.documents:
         stages.inputs, stages.sha256, stages.cut = before.documents, before.sha256 or "", before.cut
     else:
@@ -156,11 +184,10 @@ def _run_stages(stages: Stages, before: Record | None, since: float, *, early: b
             f"{key}: it was never loaded, so there are no documents to work on; "
             "launch it with tshark_json"
         )
-    _derive(stages, before)
-    return run.includes_load
+    return True
 
 
-def _read(stages: Stages, capture: Capture, *, early: bool) -> bool:
+def _read_file(stages: Stages, capture: Capture, *, early: bool, few: int) -> bool:
     """Read the documents, unless the settings skip the capture as a duplicate.
 
     Returns:
@@ -178,6 +205,7 @@ def _read(stages: Stages, capture: Capture, *, early: bool) -> bool:
         run.display_filter,
         derive="endpoints" in run.stages,
         copy_of=copy.first if copy else None,
+        few=few,
     )
     return True
 

@@ -1,12 +1,16 @@
 """Derives typed packets, names of streams and endpoints from the documents of a capture."""
 
 import logging
+import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
+
 from mt_pipeline.captures.naming import CaptureError
 from mt_pipeline.captures.rotation import Handover
-from mt_pipeline.packets import continuation, endpoints, inheritance
+from mt_pipeline.packets import continuation, endpoints, inheritance, together
 from mt_pipeline.packets.conversations import Conversations, Follower, conversations
 from mt_pipeline.packets.endpoints import Endpoints
 from mt_pipeline.pipeline.files import CaptureFiles
@@ -30,11 +34,14 @@ class Derived:
         workspace: the data folder.
         files: the files of the capture. Their names depend on what the capture took up from the
             file before it in its rotation.
+        seconds: its share of the time that `make_together` took.
     """
 
     workspace: Workspace
     files: CaptureFiles
+    seconds: float = 0
     _conversations: Conversations | None = None
+    _waiting: together.Waiting | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -47,9 +54,9 @@ class Derived:
         return Rotation(self.workspace, self.key)
 
     def close(self) -> None:
-        """Free the memory of the conversations."""
+        """Free the memory of the conversations, and of documents that wait."""
         self._open.close()
-        self._conversations = None
+        self._conversations = self._waiting = None
 
     def listener(self, inputs: str, follower: Follower | None = None) -> Conversations:
         """Return the conversations, which receive packets while tshark reads. `make` uses them.
@@ -61,6 +68,21 @@ class Derived:
         path = self.files.endpoints(inputs)
         self._conversations = self._open.enter_context(conversations(path, follower))
         return self._conversations
+
+    def waiting(self, inputs: str, *, few: int) -> together.Waiting:
+        """Return what keeps the documents while tshark reads, for `make_together` or `make`.
+
+        Args:
+            inputs: the hash of all that the documents are made of.
+            few: how many are kept at most; with more, packets are typed as by `listener`.
+        """
+        self._waiting = together.Waiting(lambda: self.listener(inputs), few=few)
+        return self._waiting
+
+    @property
+    def waits(self) -> bool:
+        """Whether documents are kept."""
+        return self._documents() is not None
 
     def follow(self, follows: str) -> None:
         """Use the files that depend on what the capture took up at an earlier load."""
@@ -106,6 +128,20 @@ class Derived:
         self.close()  # the load needs the memory
         return summary
 
+    def small(self, inputs: str) -> together.Small | None:
+        """Return the capture as one of several small ones; None if nothing of it waits."""
+        documents, files = self._documents(), self.files
+        if documents is None or files.packets(inputs).exists():
+            return None
+        return together.Small(
+            documents=documents,
+            packets=files.packets(inputs),
+            sums=files.sums(inputs),
+            said=files.said(inputs),
+            names=files.names(inputs),
+            endpoints=files.endpoints(inputs),
+        )
+
     def handover(self, inputs: str) -> Handover:
         """Return what the capture took up, and what it leaves to the next file."""
         return self._rotation.handover(self.files, inputs)
@@ -128,9 +164,34 @@ class Derived:
         packets, source = self.files.packets(inputs), self.files.documents(inputs)
         if not packets.exists() and not source.exists():
             raise NoInputError(f"{self.key}: {source} is not there; launch it with tshark_json too")
+        documents = self._documents()
         found = self.listener(inputs)
         if packets.exists():
             found.read_sums(self.files.sums(inputs), self.files.said(inputs).lookups)
+        elif documents is not None:
+            found.add(documents)
         else:
             found.read(source)
         return found
+
+    def _documents(self) -> pa.Table | None:
+        """Return the documents that wait."""
+        return self._waiting.documents() if self._waiting else None
+
+
+def make_together(captures: Iterable[tuple[Derived, str]]) -> None:
+    """Do what `make` does for those whose documents wait; no stream goes on in another of them.
+
+    If that fails, `make` does it for each by itself.
+
+    Args:
+        captures: each with the hash of all that its documents are made of.
+    """
+    started = time.monotonic()
+    made = [(derived, small) for derived, inputs in captures if (small := derived.small(inputs))]
+    if len(made) < 2:
+        return
+    together.write([small for _, small in made])
+    for derived, _ in made:
+        derived.close()
+        derived.seconds = (time.monotonic() - started) / len(made)

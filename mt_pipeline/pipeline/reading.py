@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mt_pipeline.captures.identity import Capture, check_unchanged
 from mt_pipeline.captures.naming import CaptureError
-from mt_pipeline.packets.conversations import Conversations
 from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.workspace import Workspace
 from mt_pipeline.tshark import documents
@@ -22,7 +21,7 @@ def write_documents(
     path: Path,
     *,
     display_filter: str,
-    listener: Conversations | None,
+    listener: documents.Listener | None,
     count: Callable[[], Estimate | None],
 ) -> int:
     """Write the documents of a capture.

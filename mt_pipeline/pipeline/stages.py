@@ -127,7 +127,13 @@ class Stages:
             self._open.callback(self.early_load.close)
 
     def read_documents(
-        self, capture: Capture, display_filter: str, *, derive: bool, copy_of: str | None
+        self,
+        capture: Capture,
+        display_filter: str,
+        *,
+        derive: bool,
+        copy_of: str | None,
+        few: int = 0,
     ) -> None:
         """Write the documents, unless they exist. Call `identify` first.
 
@@ -136,9 +142,9 @@ class Stages:
             display_filter: only packets that match become documents.
             derive: whether `find_endpoints` follows. If so, packets are typed while tshark reads.
             copy_of: key of another capture with the same bytes.
+            few: up to so many documents are kept for `derived.make_together`, and none is typed.
         """
         path = self.files.documents(self.inputs)
-        follower = self.early_load.add if self.early_load else None
         if reused := path.exists():
             packets = documents.count(path)
         else:
@@ -147,7 +153,7 @@ class Stages:
                 capture,
                 path,
                 display_filter=display_filter,
-                listener=self.derived.listener(self.inputs, follower) if derive else None,
+                listener=self._listener(few) if derive else None,
                 count=self._estimate,
             )
         self.inspection.wait()
@@ -180,7 +186,7 @@ class Stages:
             EndpointsFound(
                 files=self.files,
                 inputs=self.inputs,
-                seconds=time.monotonic() - started,
+                seconds=self.derived.seconds + time.monotonic() - started,
                 found=found,
                 out_of_order=out_of_order(self.files.packets(self.inputs)),
             )
@@ -272,6 +278,11 @@ class Stages:
                 devices=len(self.run.devices),
             )
         )
+
+    def _listener(self, few: int) -> documents.Listener:
+        if few:
+            return self.derived.waiting(self.inputs, few=few)
+        return self.derived.listener(self.inputs, self.early_load.add if self.early_load else None)
 
     def _done(self, done: StageDone) -> None:
         self.run.observer.stage_done(done)

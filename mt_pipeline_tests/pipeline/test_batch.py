@@ -67,7 +67,7 @@ def test_small_captures_are_rows_of_one_load_each_with_its_own(lab: Lab):
 
 @pytest.mark.parametrize(
     "limits",
-    [Limits(captures=1), Limits(packet_bytes=1), Limits(seconds=0), Limits(large=1)],
+    [Limits(captures=1), Limits(packet_bytes=1, few=0), Limits(seconds=0), Limits(large=1)],
     ids=str,
 )
 def test_what_is_enough_is_loaded_at_once(lab: Lab, limits: Limits):
@@ -112,6 +112,41 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(
     assert {
         key: counts.rows for key, counts in backend.stored(thorough=False).items()
     } == dict.fromkeys(keys, PACKETS)
+
+
+def test_captures_that_cannot_be_derived_together_are_by_themselves(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    workspace = lab.workspace(data_dir=tmp_path, inbox=lab.inbox, backends=("parquet",))
+    keys, memory = keys_of(lab, "one_underived"), Memory()
+    in_the_way = tmp_path / "endpoints" / "one_underived" / file_name_of(keys[1])
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where the typed packets of this capture have their folder")
+
+    with caplog.at_level("WARNING"):
+        [failed] = run_of(lab, keys, workspace=workspace, memory=memory)
+
+    assert "3 captures cannot be derived together, so each is by itself: [Errno 17]" in caplog.text
+    assert failed.key == keys[1]
+    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [
+        keys[0],
+        keys[2],
+    ]
+    in_the_way.unlink()
+    assert run_of(lab, [keys[1]], workspace=workspace) == []
+    [backend] = workspace.backends()
+    assert {
+        key: counts.rows for key, counts in backend.stored(thorough=False).items()
+    } == dict.fromkeys(keys, PACKETS)
+
+
+def test_captures_of_more_packets_than_may_wait_share_a_load_too(lab: Lab):
+    keys = keys_of(lab, "not_so_few")
+
+    assert run_of(lab, keys, limits=Limits(few=PACKETS - 1)) == []
+
+    assert len(loads_of(lab, "not_so_few")) == 1
+    assert [lab.record(key).rows for key in keys] == [PACKETS] * 3
 
 
 def test_a_questdb_that_is_away_is_waited_for_once_not_once_for_each(lab: Lab):
