@@ -18,6 +18,13 @@ from mt_pipeline.system.processes import environment
 _SECONDS = 30
 _SYSTEM = Path("/usr")
 _LINKED = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
+_LISTS = [
+    Path("/usr/share/wireshark", name) for name in ("manuf", "services", "wka", "enterprises.tsv")
+]
+"""Names of vendors and ports, four megabytes of text that tshark reads for each capture.
+
+Our columns show none of them. A display filter may ask for them. Newer releases have no such files.
+"""
 _NEEDED = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/wireshark")
 
 
@@ -49,7 +56,7 @@ def confined(command: Sequence[str], *visible: Path, ends_with_parent: bool = Fa
     """Return a command that runs confined.
 
     Args:
-        command: programs of the system.
+        command: programs of the system. Without a display filter, tshark finds its lists empty.
         visible: further files and folders that it may read, each an absolute path.
         ends_with_parent: whether the kernel ends it with the thread that starts it.
     """
@@ -59,13 +66,16 @@ def confined(command: Sequence[str], *visible: Path, ends_with_parent: bool = Fa
     prefix += ["--cap-drop", "ALL"]
     prefix += ["--ro-bind", str(_SYSTEM), str(_SYSTEM), "--proc", "/proc", "--dev", "/dev"]
     prefix += ["--tmpfs", "/tmp"]  # noqa: S108  its own
+    if "-Y" not in command:
+        for path in filter(Path.exists, _LISTS):
+            prefix += ["--dev-bind", os.devnull, str(path)]
     for link in map(Path, _LINKED):
         if link.is_symlink():
             prefix += ["--symlink", str(link.readlink()), str(link)]
         elif link.exists():
             prefix += ["--ro-bind", str(link), str(link)]
-    for path in (*_NEEDED, *map(str, visible)):
-        prefix += ["--ro-bind-try", path, path]
+    for needed in (*_NEEDED, *map(str, visible)):
+        prefix += ["--ro-bind-try", needed, needed]
     if ends_with_parent:
         prefix.append("--die-with-parent")
     return [*prefix, "--chdir", "/", "--", *command]

@@ -10,9 +10,12 @@ import pytest
 
 from mt_pipeline.tshark import sandbox
 from mt_pipeline.tshark.programs import environment
+from mt_pipeline_tests.building import traffic
 from mt_pipeline_tests.building.everything import everything
+from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.tshark.parts import output_of, tshark
 
+MANUF = Path("/usr/share/wireshark/manuf")
 needs_sandbox = pytest.mark.skipif(
     not tshark().is_confined, reason="there is no bubblewrap, or it is not permitted here"
 )
@@ -78,6 +81,26 @@ def test_a_confined_tshark_says_the_same_byte_for_byte(tmp_path: Path, way: str)
     program = tshark() if way == "forked" else replace(tshark(), fork_seconds=0)
     assert b"".join(output_of(capture, program=program)) == plain
     assert len(plain) > 10_000
+
+
+@needs_sandbox
+@pytest.mark.skipif(not MANUF.exists(), reason="this tshark has the list in its program")
+def test_lists_of_names_are_empty_unless_a_filter_may_ask_for_them():
+    size = f"wc -c < {MANUF}"
+    assert int(sees(size)) == 0
+    command = sandbox.confined(["/bin/sh", "-c", size, "-Y", "tcp"])
+    assert int(subprocess.check_output(command, env=environment())) == MANUF.stat().st_size
+
+
+@needs_sandbox
+@pytest.mark.parametrize("way", ["forked", "started"])
+def test_a_filter_by_the_name_of_a_vendor_finds_its_packets(tmp_path: Path, way: str):
+    cisco = bytes.fromhex("00000c000001")
+    frames = [frame[:6] + cisco + frame[12:] for frame in traffic.dns()]
+    capture = write_pcap(tmp_path / "x.pcap", timed([*frames, *traffic.dns()]))
+    program = tshark() if way == "forked" else replace(tshark(), fork_seconds=0)
+    shown = 'eth.src.oui_resolved contains "Cisco"'
+    assert len(output_of(capture, shown, program=program)) == len(frames)
 
 
 @pytest.mark.parametrize(
