@@ -390,6 +390,48 @@ def test_tabs_of_a_comparison_show_both_sides(browser: webdriver.Chrome, address
     assert ("side", "1") in query_of(browser)
 
 
+def test_map_and_matrix_of_a_comparison_show_which_side_is_larger(
+    browser: webdriver.Chrome, address: str
+) -> None:
+    both = {"e": FIRST, "vs": SECOND}
+    show(browser, address, both | {"tab": "map"})
+    colors = "return [...document.querySelectorAll('.place')].map((one) => [one.classList[1], "
+    drawn = browser.execute_script(f"{colors}getComputedStyle(one).fill])")
+    assert {side for side, _ in drawn} == {"first", "second"}
+    assert len({color for _, color in drawn}) == 2
+    halves = "return [...document.querySelectorAll('.place')].map((one) => one.getBBox()).every("
+    assert browser.execute_script(f"{halves}(box) => Math.abs(box.width * 2 - box.height) < 0.01)")
+    show(browser, address, both | {"tab": "matrix"})
+    cells = browser.find_elements(By.CSS_SELECTOR, ".matrix .shaded:has(b)")
+    assert cells
+    for cell in cells:
+        first, second = cell.text.split(" → ")
+        larger = second if "more-second" in (cell.get_attribute("class") or "") else first
+        assert cell.find_element(By.TAG_NAME, "b").text == larger
+
+
+def test_what_is_new_over_time_can_be_read_on_a_phone(
+    browser: webdriver.Chrome, address: str
+) -> None:
+    """Regression: the picture was made smaller, with its letters, to less than half."""
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        show(browser, address, {"e": FIRST, "vs": SECOND, "tab": "new"})
+        box = "getBoundingClientRect()"
+        heights = (
+            f"return [...document.querySelectorAll('.growth text')].map((t) => t.{box}.height)"
+        )
+        assert min(browser.execute_script(heights)) > 10
+        table = ".arrivals th[scope=row]"
+        assert browser.execute_script(
+            f"return [...document.querySelectorAll('{table}')].every((one) => "
+            f"one.{box}.left >= 0 && one.scrollWidth <= one.clientWidth + 1)"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_captures_that_failed_are_named_with_the_reason(
     browser: webdriver.Chrome, address: str, loaded: Loaded
 ) -> None:
@@ -439,7 +481,7 @@ def test_a_picture_of_the_chart_says_what_it_shows(browser: webdriver.Chrome, ad
         {"e": FIRST},
         {"e": FIRST, "vs": SECOND, "tab": "matrix"},
         {"e": FIRST, "tab": "map", "about": "remote", "remote": "is:93.184.216.34"},
-        {"e": FIRST, "tab": "new"},
+        {"e": FIRST, "vs": SECOND, "tab": "new"},
         {"e": FIRST, "tab": "captures"},
     ],
     ids=["view", "comparison", "map", "new", "captures"],

@@ -5,7 +5,8 @@ import { FIRST, SECOND } from "/page/chart.js";
 import { choice, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
 
-const WIDTH = 900;
+const WIDEST = 900;
+const AROUND = 60; // what a narrow page has beside the picture
 const HEIGHT = 140;
 const MARGIN = { left: 48, right: 10, top: 8, bottom: 24 };
 
@@ -18,7 +19,7 @@ export function arrivalTable(
   const lines = [answer.growth, ...(compares ? [answer.vs_growth] : [])];
   const first = (row) => (row?.first ? format.time(row.first, zone) : "never");
   const seen = compares ? sides.map((side) => `First seen in ${side}`) : ["First seen"];
-  const titles = [...seen, "What", "Bytes", "Packets", "Conversations"];
+  const titles = ["What", ...seen, "Bytes", "Packets", "Conversations"];
   return h(
     "div",
     {},
@@ -29,7 +30,7 @@ export function arrivalTable(
       { class: "scroll", tabIndex: 0, role: "region", "aria-label": "First seen" },
       h(
         "table",
-        {},
+        { class: "arrivals" },
         h(
           "caption",
           {},
@@ -53,8 +54,6 @@ export function arrivalTable(
             h(
               "tr",
               {},
-              h("td", {}, first(row)),
-              compares ? h("td", {}, first(row.vs)) : null,
               h(
                 "th",
                 { scope: "row" },
@@ -64,6 +63,8 @@ export function arrivalTable(
                   name({ value: row.value, kind: row.value === null ? "none" : "value" }),
                 ),
               ),
+              h("td", {}, first(row)),
+              compares ? h("td", {}, first(row.vs)) : null,
               ["bytes", "packets", "conversations"].map((what) =>
                 h("td", { class: "number" }, format.both(row, what)),
               ),
@@ -80,24 +81,25 @@ export function arrivalTable(
 
 /** Draw how many there were by when; without a zone, times count from the start of each side. */
 function drawLines(lines, zone) {
+  const width = Math.min(WIDEST, document.documentElement.clientWidth - AROUND);
   const points = lines.flat();
   const x = d3.scaleLinear(
     d3.extent(points, ({ t }) => t),
-    [MARGIN.left, WIDTH - MARGIN.right],
+    [MARGIN.left, width - MARGIN.right],
   );
   const y = d3
     .scaleLinear([0, d3.max(points, (point) => point.count)], [HEIGHT - MARGIN.bottom, MARGIN.top])
     .nice(4);
   const svg = d3
     .create("svg")
-    .attr("viewBox", `0 0 ${WIDTH} ${HEIGHT}`)
+    .attr("viewBox", `0 0 ${width} ${HEIGHT}`)
     .attr("class", "growth")
     .attr("aria-hidden", "true");
   for (const value of y.ticks(4).filter(Number.isInteger)) {
     svg
       .append("line")
       .attr("x1", MARGIN.left)
-      .attr("x2", WIDTH - MARGIN.right)
+      .attr("x2", width - MARGIN.right)
       .attr("y1", y(value))
       .attr("y2", y(value))
       .attr("class", "grid");

@@ -1,4 +1,5 @@
-// Where the remote ends are: circles on a map of the world, and the same as a table.
+// Where the remote ends are: circles on a map of the world, and the same as a table. Of a comparison
+// the left half of a circle is the first side, the right half the second.
 /* global d3 */
 
 import { h, name } from "/page/dom.js";
@@ -33,12 +34,13 @@ export function placeMap(places, world, { measure, onfilter }) {
       .sort((a, b) => b.size - a.size),
   );
   for (const { place, size, side } of circles) {
-    const circle = s("circle", {
-      cx: place.lon,
-      cy: -place.lat,
-      r: radius(size),
-      class: place.vs && side === 0 ? "place first" : "place",
-    });
+    const [x, y, r] = [place.lon, -place.lat, radius(size)];
+    const circle = place.vs
+      ? s("path", {
+          d: `M${x} ${y - r}A${r} ${r} 0 0 ${side} ${x} ${y + r}Z`,
+          class: side === 0 ? "place first" : "place second",
+        })
+      : s("circle", { cx: x, cy: y, r, class: "place" });
     const title = s("title", {});
     title.textContent = `${titleOf(place)}: ${format.both(place, measure)}`;
     circle.append(title);

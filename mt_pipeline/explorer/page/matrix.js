@@ -1,4 +1,5 @@
-// Two dimensions against each other, as a table whose cells are shaded.
+// Two dimensions against each other, as a table whose cells are shaded: of a comparison in the colour
+// of the larger side, whose number is bold.
 
 import { choice, h, name } from "/page/dom.js";
 import * as format from "/page/format.js";
@@ -9,10 +10,12 @@ export function matrixTable(answer, { dimensions, rows, columns, measure, onchoi
   const most = Math.max(1, ...cells.flat(), ...(others ?? []).flat());
   const cell = (i, j) => {
     const [row, column, first] = [answer.rows[i], answer.columns[j], cells[i][j]];
-    const value = Math.max(first, others?.[i][j] ?? 0);
+    const second = others?.[i][j] ?? 0;
+    const value = Math.max(first, second);
     if (!value) return h("td", {});
+    const sum = (own, other) => h(own > other ? "b" : "span", {}, format.measured(own, measure));
     const label = others
-      ? `${format.measured(first, measure)} → ${format.measured(others[i][j], measure)}`
+      ? [sum(first, second), " → ", sum(second, first)]
       : format.measured(first, measure);
     const both = [row, column].every(({ kind }) => kind !== "others");
     const content = both
@@ -29,7 +32,8 @@ export function matrixTable(answer, { dimensions, rows, columns, measure, onchoi
           label,
         )
       : label;
-    const shade = h("td", { class: "number shaded" }, content);
+    const side = second > first ? " more-second" : "";
+    const shade = h("td", { class: `number shaded${side}` }, content);
     shade.style.setProperty("--share", Math.sqrt(value / most).toFixed(3));
     return shade;
   };
