@@ -15,7 +15,10 @@ from typing import Any
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import (
+    DynamicPartitionsTable,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -132,6 +135,17 @@ class EventLog(SqliteEventLogStorage):
         for event in events:
             if event.dagster_event_type is not _PLANNED:
                 self.store_event(event)
+
+    def add_dynamic_partitions(
+        self, partitions_def_name: str, partition_keys: Sequence[str]
+    ) -> None:
+        """Add those that are not there. Two processes may add the same ones at one time."""
+        rows = [
+            {"partitions_def_name": partitions_def_name, "partition": key} for key in partition_keys
+        ]
+        if rows:
+            with self.index_connection() as connection:
+                connection.execute(DynamicPartitionsTable.insert().prefix_with("OR IGNORE"), rows)
 
     def dispose(self) -> None:
         """Close all databases."""

@@ -125,6 +125,27 @@ def test_tables_are_looked_up_once(opened: dg.DagsterInstance):
     assert not [text for text in looked_up if "PRAGMA" in text]
 
 
+def test_a_partition_that_another_process_adds_at_that_moment_is_there_once(
+    opened: dg.DagsterInstance,
+):
+    log = opened.event_log_storage
+    assert isinstance(log, storage.EventLog)
+    another, added = storage.EventLog(log._base_dir), list[str]()
+
+    def add(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT") and not added:
+            added.append(statement)
+            another.add_dynamic_partitions("captures", ["a", "b"])
+
+    with log.index_connection() as connection:
+        event.listen(connection.engine, "before_cursor_execute", add)
+    log.add_dynamic_partitions("captures", ["b", "c"])
+    another.dispose()
+
+    assert added
+    assert sorted(log.get_dynamic_partitions("captures")) == ["a", "b", "c"]
+
+
 def test_one_connection_serves_all_events(opened: dg.DagsterInstance):
     reported(opened, "the first")
     log = opened.event_log_storage
