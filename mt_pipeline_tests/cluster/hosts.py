@@ -26,7 +26,7 @@ from mt_pipeline_tests.services import SECONDS, eventually
 SLOTS = 2
 
 BUDGET = 20
-"""Calls to Netify a day."""
+"""Calls to Netify a day, unless a cluster has another budget."""
 
 NETIFY_KEY = "netify-k3y"
 
@@ -52,6 +52,7 @@ class Cluster:
     head: Host
     other: Host
     tshark: str
+    budget: int
 
     @property
     def data(self) -> Path:
@@ -91,7 +92,7 @@ class Cluster:
             "MT_QUESTDB_PG_PORT": str(database.pg_port),
             "MT_SETTLE_SECONDS": "1",
             "MT_NETIFY_URL": self.netify.url,
-            "MT_NETIFY_BUDGET_DAY": str(BUDGET),
+            "MT_NETIFY_BUDGET_DAY": str(self.budget),
             "MT_NETIFY_RATE": "1000",
         }
 
@@ -268,12 +269,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
+def cluster(folder: Path, *, counts_reads: bool = True, budget: int = BUDGET) -> Iterator[Cluster]:
     """Start servers, a head and a worker; wait until both work.
 
     Args:
         folder: for all that they keep.
         counts_reads: notes what tshark reads; it starts anew for each capture then.
+        budget: calls to Netify a day.
     """
     script = (
         f'( while [ "$1" != -r ]; do shift; done; echo "$2" >> {folder / "reads"} )\n'
@@ -294,7 +296,7 @@ def cluster(folder: Path, *, counts_reads: bool = True) -> Iterator[Cluster]:
         hosts = net.host("lab1", 11), net.host("lab2", 12)
         for host in hosts:
             stack.callback(host.power_off)
-        made = Cluster(folder, net, state, redis, questdb, netify, *hosts, tshark)
+        made = Cluster(folder, net, state, redis, questdb, netify, *hosts, tshark, budget)
         made.start_head()
         made.start_worker()
         yield made

@@ -12,13 +12,15 @@ from pathlib import Path
 from mt_pipeline.captures.records import State
 from mt_pipeline.defs.launcher import HOST
 from mt_pipeline_tests.benchmarks.measuring import say
-from mt_pipeline_tests.cluster.hosts import Cluster, cluster
+from mt_pipeline_tests.cluster.hosts import SLOTS, Cluster, cluster
 from mt_pipeline_tests.cluster.network import missing
 from mt_pipeline_tests.services import eventually
 from mt_pipeline_tests.soaking import archive
 
 _ENOUGH = 3600
 _AWAY_SECONDS = 90
+_BUDGET = 100
+"""Calls to Netify a day: fewer than the archive has endpoints."""
 
 
 def _run_process(lab: Cluster, moments: random.Random) -> None:
@@ -80,13 +82,13 @@ def faults(folder: Path, *, fault: str, captures: int, points: int, seed: int) -
     if reason := missing():
         return [reason]
     moments, happened = random.Random(seed), 0  # noqa: S311
-    with cluster(folder) as lab:
+    with cluster(folder, budget=_BUDGET) as lab:
         expected = _dropped(lab, captures)
         while happened < points and lab.left(expected):
             time.sleep(moments.uniform(0.2, 5))
             FAULTS[fault](lab, moments)
             happened += 1
-        wrong = _done(lab, expected)
+        wrong = _done(lab, expected) + _asked(lab, cut=points * SLOTS)
     return wrong if happened == points else [*wrong, f"only {happened} of {points}: too few"]
 
 
@@ -134,6 +136,21 @@ def _done(lab: Cluster, expected: dict[str, archive.Written]) -> list[str]:
     wrong += archive.differences(lab.questdb.database, expected)
     checked = lab.verify()
     return wrong if checked.returncode == 0 else [*wrong, checked.stdout + checked.stderr]
+
+
+def _asked(lab: Cluster, *, cut: int) -> list[str]:
+    """Compare calls with the budget.
+
+    Args:
+        lab: the cluster, when all is done.
+        cut: how many calls may have been cut off. Such a call is counted, and may not have reached
+            Netify; or it has, and its endpoint is asked for again.
+    """
+    asked = [seen.endpoint for seen in lab.netify.requests()]
+    again = len(asked) - len(set(asked))
+    say(f"{len(asked)} calls to Netify, {again} for the second time")
+    exact = _BUDGET - cut <= len(asked) <= _BUDGET and again <= cut
+    return [] if exact else [f"{len(asked)} calls of {_BUDGET}, {again} for the second time"]
 
 
 def _unended(lab: Cluster, expected: dict[str, archive.Written]) -> set[str]:
