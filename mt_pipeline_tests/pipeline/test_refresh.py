@@ -14,7 +14,10 @@ from mt_pipeline.captures.records import State
 from mt_pipeline.definitions import build_defs
 from mt_pipeline.defs.refresh import pending_answers
 from mt_pipeline.pipeline.as_of import MomentError, moment
+from mt_pipeline.pipeline.provenance import made
+from mt_pipeline.pipeline.session import session
 from mt_pipeline.pipeline.workspace import Workspace
+from mt_pipeline.schema.tables import FLOWS
 from mt_pipeline.settings import Settings
 from mt_pipeline_tests.building.files import timed, write_pcap
 from mt_pipeline_tests.building.traffic import tls_session
@@ -120,6 +123,22 @@ def test_only_the_capture_whose_answers_changed_is_loaded_again_and_tshark_is_no
         described["changes"]
     ).replace("\\", "")
     assert all(check.passed for check in ran.checks("rows_stored"))
+
+
+def test_what_made_an_export_says_when_providers_answered(archive: Archive):
+    before = datetime.now(UTC).replace(microsecond=0)
+    archive.load(archive.keys[0])
+    after = datetime.now(UTC)
+    archive.load(archive.keys[1], enrichment="offline")
+    workspace = archive.workspace()
+    with session(workspace) as opened:
+        described = made(workspace, opened.question(FLOWS, archive.experiment))
+
+    asked, not_asked = (capture["asked"] for capture in described["captures"])
+    first, last = map(datetime.fromisoformat, asked)
+    assert before <= first <= last <= after
+    assert not_asked is None
+    assert [datetime.fromisoformat(day) for day in described["tables"].values()] != []
 
 
 def test_what_has_not_expired_is_not_asked_and_nothing_is_loaded(archive: Archive):
