@@ -23,6 +23,7 @@ from mt_pipeline.api.values import Typed
 from mt_pipeline.api.where_sql import QUESTDB, condition
 from mt_pipeline.backends.questdb import views
 from mt_pipeline.backends.questdb.database import Database
+from mt_pipeline.schema.tables import Table
 
 FEW = 20_000
 """Rows that come by PostgreSQL's protocol in about as much time as a file of many takes."""
@@ -131,9 +132,9 @@ def _streamed(
     end: sql.Composable,
 ) -> Iterator[pa.RecordBatch]:
     schema = schema_of(question.table, names)
-    listed = sql.SQL(", ").join(_as_sent(field) for field in schema)
+    listed = sql.SQL(", ").join(_as_sent(question.table, field) for field in schema)
     query, values = _query(connection, question, sql.SQL("{}{}").format(how, listed))
-    with connection.cursor() as cursor:
+    with connection.cursor(binary=True) as cursor:  # half of the work of text, at both ends
         rows = cursor.stream(query + end, values, size=_PACKAGE_ROWS)
         while some := list(islice(rows, _BATCH_ROWS)):
             columns = [
@@ -143,10 +144,15 @@ def _streamed(
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _as_sent(field: pa.Field) -> sql.Composable:
-    """Return a column as it is sent: a time as a number, which takes a third of the work."""
+def _as_sent(table: Table, field: pa.Field) -> sql.Composable:
+    """Return a column as it is sent: a time as a number, which takes a third of the work.
+
+    An address is sent as text: psycopg cannot read QuestDB's binary form of it.
+    """
     name = sql.Identifier(field.name)
-    return sql.SQL("cast({} AS LONG)").format(name) if field.type == TIME else name
+    if field.type == TIME:
+        return sql.SQL("cast({} AS LONG)").format(name)
+    return sql.SQL("{}::string").format(name) if table.columns[field.name] == "IPV4" else name
 
 
 def _array(column: Sequence[object], kind: pa.DataType) -> pa.Array:

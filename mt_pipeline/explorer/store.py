@@ -15,6 +15,7 @@ from mt_pipeline.api.question import Question
 from mt_pipeline.api.session import Session
 from mt_pipeline.captures.naming import fold_experiment
 from mt_pipeline.captures.records import Record, State
+from mt_pipeline.explorer.ahead import begun
 from mt_pipeline.explorer.frame import Frame
 from mt_pipeline.explorer.reading import (
     ATTRIBUTES,
@@ -121,9 +122,9 @@ class Store:
             return self._fits(experiment, size)
 
         source = self.session.source(experiment)
-        flows = read(source.rows(self._question(experiment, NUMBERS)), fits, KEY)
-        said = source.distinct(self._question(experiment, ATTRIBUTES))
-        frame = described(flows, said, fits)
+        with begun(source.distinct(self._question(experiment, ATTRIBUTES))) as said:
+            flows = read(source.rows(self._question(experiment, NUMBERS)), fits, KEY)
+            frame = described(flows, said, fits)
         if frame is None:
             del flows
             frame = read(source.rows(self._question(experiment, READ)), fits)
