@@ -122,10 +122,10 @@ class Database(Protocol):
 
 def upgrade(db: sa.Connection) -> None:
     """Create the table, or add the columns and indexes that an older one lacks."""
-    if not sa.inspect(db).has_table(TABLE.name):
+    inspector = sa.inspect(db)
+    if not inspector.has_table(TABLE.name):
         TABLE.create(db)
         return
-    inspector = sa.inspect(db)  # it asks for each once
     columns = {column["name"] for column in inspector.get_columns(TABLE.name)}
     indexes = {index["name"] for index in inspector.get_indexes(TABLE.name)}
     for column in TABLE.columns:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,10 +16,9 @@ from mt_pipeline.defs.runs import CAPTURES_PER_RUN
 from mt_pipeline.pipeline import capacity
 from mt_pipeline.pipeline.options import Options
 from mt_pipeline.state.advisory import BusyError
-from mt_pipeline.state.postgres import Postgres
 
 if TYPE_CHECKING:
-    from mt_pipeline.cluster.members import Members, Worker
+    from mt_pipeline.cluster.members import Worker
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +41,9 @@ def workers(options: Options) -> "list[Worker]":
     """
     if options.broker_url is None or options.state is None:
         return []
-    return _members(options.state).workers()
-
-
-@cache
-def _members(state: Postgres) -> "Members":
-    """Return the members; their tables are created once in a process, not for each look."""
     from mt_pipeline.cluster.members import Members
 
-    return Members(state)
+    return Members(options.state).workers()
 
 
 def captures_per_run(left: int, workers: "Sequence[Worker]") -> int:

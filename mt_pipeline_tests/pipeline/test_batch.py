@@ -86,6 +86,22 @@ def test_files_of_a_rotation_are_loaded_one_by_one_as_each_goes_on_where_the_las
     assert len(loads_of(lab, "not_grouped")) == 3
 
 
+def assert_only_the_second_failed(
+    workspace: Workspace, keys: Sequence[str], memory: Memory
+) -> None:
+    """Of three captures: in the ledger, and by what a run reported."""
+    records = [workspace.ledger.get(key) for key in keys]
+    assert [record and record.state for record in records] == [State.DONE, State.FAILED, State.DONE]
+    loaded = [done.key for done in memory.stages if isinstance(done, RowsLoaded)]
+    assert loaded == [keys[0], keys[2]]
+
+
+def assert_all_are_stored(workspace: Workspace, keys: Sequence[str]) -> None:
+    [backend] = workspace.backends()
+    stored = {key: counts.rows for key, counts in backend.stored(thorough=False).items()}
+    assert stored == dict.fromkeys(keys, PACKETS)
+
+
 def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(
     lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -100,18 +116,10 @@ def test_a_load_that_fails_for_one_is_made_for_each_of_the_others(
 
     assert "3 captures cannot be loaded together, so each is by itself: [Errno 20]" in caplog.text
     assert failed.key == keys[1]
-    records = [workspace.ledger.get(key) for key in keys]
-    assert [record and record.state for record in records] == [State.DONE, State.FAILED, State.DONE]
-    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [
-        keys[0],
-        keys[2],
-    ]
+    assert_only_the_second_failed(workspace, keys, memory)
     in_the_way.unlink()
     assert run_of(lab, [keys[1]], workspace=workspace) == []
-    [backend] = workspace.backends()
-    assert {
-        key: counts.rows for key, counts in backend.stored(thorough=False).items()
-    } == dict.fromkeys(keys, PACKETS)
+    assert_all_are_stored(workspace, keys)
 
 
 def test_captures_that_cannot_be_derived_together_are_by_themselves(
@@ -128,16 +136,10 @@ def test_captures_that_cannot_be_derived_together_are_by_themselves(
 
     assert "3 captures cannot be derived together, so each is by itself: [Errno 17]" in caplog.text
     assert failed.key == keys[1]
-    assert [done.key for done in memory.stages if isinstance(done, RowsLoaded)] == [
-        keys[0],
-        keys[2],
-    ]
+    assert_only_the_second_failed(workspace, keys, memory)
     in_the_way.unlink()
     assert run_of(lab, [keys[1]], workspace=workspace) == []
-    [backend] = workspace.backends()
-    assert {
-        key: counts.rows for key, counts in backend.stored(thorough=False).items()
-    } == dict.fromkeys(keys, PACKETS)
+    assert_all_are_stored(workspace, keys)
 
 
 def test_captures_of_more_packets_than_may_wait_share_a_load_too(lab: Lab):
